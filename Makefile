@@ -1,0 +1,63 @@
+# make run    the pipeline at hand (params.yaml), then the table; RECIPE=name takes recipes/name.yaml first
+# make test   the whole test suite
+# make check  ruff and mypy
+# make ui     MLflow and Prefect servers on loopback
+# make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
+# make infra-check   everything under infra/ that can be checked without a container engine
+# make help   this list
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check ui reproduce infra-check
+
+PYTHON ?= python3
+RUN_ENV := .venv/.run
+TEST_ENV := .venv/.test
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: $(RUN_ENV)
+	@$(if $(RECIPE),python -m components.recipe $(RECIPE))
+	dvc repro
+	@python -m components.evaluation.table
+
+test: $(TEST_ENV)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+check: $(TEST_ENV)
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(RUN_ENV)
+	@python -m flows.servers
+
+reproduce: $(RUN_ENV)
+	@python -m flows.reproduce $(RUN)
+
+infra-check: $(TEST_ENV)
+	@python -m infra.check
+
+# The two environments are one folder; tests need more packages in it. uv when there is one, else pip. uv is told the
+# folder of wheels that pip is set up with (if any); no index and no build of torch is chosen here.
+define install
+	@if command -v uv >/dev/null; then \
+	  test -d .venv || uv venv --quiet --python $(PYTHON) .venv; \
+	  links="$$($(PYTHON) -m pip config get global.find-links 2>/dev/null)"; \
+	  uv pip install --quiet --python .venv/bin/python $${links:+--find-links "$$links"} -c constraints.txt -e '$(1)'; \
+	else \
+	  test -d .venv || $(PYTHON) -m venv .venv; \
+	  .venv/bin/python -m pip install --quiet -c constraints.txt -e '$(1)'; \
+	fi
+	@touch $@
+endef
+
+$(RUN_ENV): pyproject.toml constraints.txt
+	$(call install,.)
+
+$(TEST_ENV): pyproject.toml constraints.txt
+	$(call install,.[test])
+	@touch $(RUN_ENV)

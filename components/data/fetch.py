@@ -1,0 +1,85 @@
+"""Stage `fetch`: bring every source and model of the parameters onto this machine, checked and in our own columns.
+
+Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub's cache) and
+`data_card.json`: origin, version, sha256, licence and row counts of each.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.config import HubOrigin, ModelParams, SourceParams
+from components.data.formats import read_source
+from components.data.origins import Files, collect, hub_snapshot
+from components.errors import UserError
+from components.progress import progress
+from components.stage import StageContext
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Fetch everything; returns the number of rows and models. Raises UserError naming the key of what is wrong."""
+    params = context.config.fetch
+    card: dict[str, Any] = {"sources": {}, "models": {}}
+    named: list[tuple[str, str, Any]] = [("sources", name, source) for name, source in params.sources.items()]
+    named += [("models", name, model) for name, model in params.models.items()]
+    for group, name, item in progress(named, "fetch", unit="item"):
+        key = f"fetch.{group}.{name}.origin"
+        fetch = fetch_source if group == "sources" else fetch_model
+        card[group][name] = fetch(item, key, context.out / group / name, context.cache)
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (context.out / "data_card.json").write_text(text, encoding="utf-8")
+    rows = sum(entry["rows_kept"] for entry in card["sources"].values())
+    return {"sources": len(params.sources), "models": len(params.models), "rows": rows}
+
+
+def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
+    """Write `target`.parquet in our columns and return the source's entry in the data card."""
+    files = collect(params.origin, key, cache)
+    try:
+        rows, counts = read_source(files, params)
+    except UserError as problem:
+        raise UserError(f"{key.removesuffix('.origin')}: {problem}") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(target.with_name(f"{target.name}.parquet"), compression="zstd", statistics=False)
+    entry = _entry(params, files) | {"columns": rows.columns, "rows_read": counts.read, "rows_kept": len(rows)}
+    return entry | {f"rows_dropped_{why}": number for why, number in counts.dropped.items()}
+
+
+def fetch_model(params: ModelParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
+    """Fill the folder `target` with the model and return its entry in the data card."""
+    if isinstance(params.origin, HubOrigin):
+        hub_snapshot(params.origin, key, "model")
+        target.mkdir(parents=True)
+        pointer = {"repo": params.origin.repo, "revision": params.origin.revision}
+        (target / "hub.json").write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
+        return {"origin": "hub", "version": f"{params.origin.repo}@{params.origin.revision}", **_licence(params)}
+    files = collect(params.origin, key, cache, "model")
+    if params.format == "gguf":
+        from components.data.gguf import convert
+
+        if len(files.names) != 1:
+            raise UserError(f"{key}.path: names {len(files.names)} files, expected one GGUF file")
+        convert(files.paths()[0], target, params.layers)
+    else:
+        for name, path in zip(files.names, files.paths(), strict=True):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
+        if not (target / "config.json").is_file():
+            raise UserError(f"{key}.path: no config.json in it; name the folder that holds the model")
+    return _entry(params, files) | {"format": params.format, "layers": params.layers}
+
+
+def _entry(params: SourceParams | ModelParams, files: Files) -> dict[str, Any]:
+    path = params.origin.path
+    return {
+        "origin": params.origin.kind,
+        "version": files.version,
+        "path": path,
+        "sha256": files.sha256,
+        **_licence(params),
+    }
+
+
+def _licence(params: SourceParams | ModelParams) -> dict[str, str]:
+    return {"licence": params.origin.licence}

@@ -1,0 +1,36 @@
+"""Hard documents for a held-out corpus: those that BM25 takes for the answers to the held-out questions.
+
+A corpus of answers only makes ranking easy. Every question in turn gives its best match that is no answer, until there
+are enough. A document that shares most of its words with an answer may be one itself, and is passed over.
+"""
+
+import bm25s
+
+_SAME = 0.6  # share of common words (Jaccard) from which on a document may be a copy of the answer
+
+
+def hard_documents(asked: list[tuple[str, list[str]]], documents: list[str], number: int, depth: int = 20) -> list[int]:
+    """Indices of up to `number` documents, hardest first; `asked` holds (question, its answers)."""
+    if not documents:
+        return []
+    tokens = bm25s.tokenize(documents, stopwords="en", show_progress=False)
+    index = bm25s.BM25()
+    index.index(tokens, show_progress=False)
+    questions = bm25s.tokenize([question for question, _ in asked], stopwords="en", show_progress=False)
+    found, _ = index.retrieve(questions, k=min(depth, len(documents)), show_progress=False)
+    words = {}
+    chosen: dict[int, None] = {}
+    for column in range(found.shape[1]):
+        for (_, answers), row in zip(asked, found, strict=True):
+            if len(chosen) == number:
+                return list(chosen)
+            candidate = int(row[column])
+            if candidate not in chosen:
+                words[candidate] = set(documents[candidate].lower().split())
+                if all(_share(words[candidate], set(answer.lower().split())) < _SAME for answer in answers):
+                    chosen[candidate] = None
+    return list(chosen)
+
+
+def _share(left: set[str], right: set[str]) -> float:
+    return len(left & right) / max(1, len(left | right))

@@ -1,0 +1,93 @@
+"""What retrieval, scoring and mining read: the training and dev queries, their positives, and the corpus.
+
+Test queries never leave this module: nothing that decides what the model trains on may see them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from components.contracts import CORPUS, QRELS, QUERIES, read_table
+from components.errors import UserError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables of prepare, of the tasks that have train or dev queries; each sorted by its ids.
+
+    corpus: doc_id, text, task, label, split. queries: query_id, text, task, split, label. qrels: query_id, doc_id,
+    relevance.
+    """
+
+    corpus: pl.DataFrame
+    queries: pl.DataFrame
+    qrels: pl.DataFrame
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks with training or dev queries, sorted."""
+        return sorted(self.queries["task"].unique().to_list())
+
+    def pools(self) -> Iterator["Pool"]:
+        """Queries and the documents they may meet, by task and split.
+
+        A training query meets no held-out document, so none becomes a negative to train on; a dev query meets all
+        documents of its task.
+        """
+        for task in self.tasks:
+            corpus = self.corpus.filter(pl.col("task") == task)
+            for split in ("dev", "train"):
+                queries = self.queries.filter((pl.col("task") == task) & (pl.col("split") == split))
+                if len(queries):
+                    allowed = corpus if split == "dev" else corpus.filter(pl.col("split").is_null())
+                    yield Pool(f"{task}, {split}", queries, allowed)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Queries of one task and split, and the documents they may meet."""
+
+    name: str
+    queries: pl.DataFrame
+    corpus: pl.DataFrame
+
+
+def read_inputs(prepared: Path) -> Inputs:
+    """Read outputs/prepare.
+
+    Raises:
+        UserError: no training or dev query, a task's corpus is empty, a query without a positive, or a positive that is
+            missing from its task's corpus.
+    """
+    queries = read_table(prepared / "queries.parquet", QUERIES).filter(pl.col("split") != "test").sort("query_id")
+    if queries.is_empty():
+        raise UserError(f"{prepared / 'queries.parquet'}: no train or dev query; set prepare.tasks.*.train above 0")
+    corpus = read_table(prepared / "corpus.parquet", CORPUS).sort("doc_id")
+    trainable = corpus.filter(pl.col("split").is_null())
+    for task, split in queries.select("task", "split").unique().sort("task", "split").rows():
+        if (corpus if split == "dev" else trainable).filter(pl.col("task") == task).is_empty():
+            file = prepared / "corpus.parquet"
+            raise UserError(f"{file}: field task: no document of {task!r} for its {split} queries; its corpus is empty")
+    corpus = corpus.filter(pl.col("task").is_in(queries["task"].unique().to_list()))
+    qrels = read_table(prepared / "qrels.parquet", QRELS)
+    qrels = qrels.join(queries.select("query_id"), on="query_id", how="semi").sort("query_id", "doc_id")
+    _check_positives(queries, corpus, qrels, prepared / "qrels.parquet")
+    return Inputs(corpus, queries, qrels)
+
+
+def _check_positives(queries: pl.DataFrame, corpus: pl.DataFrame, qrels: pl.DataFrame, file: Path) -> None:
+    bare = queries.join(qrels, on="query_id", how="anti")
+    if len(bare):
+        raise UserError(f"{file}: field query_id: query {bare['query_id'].min()!r} has no positive; add one or drop it")
+    owners = qrels.join(queries.select("query_id", "task", "split"), on="query_id")
+    open_to = pl.col("document_split").is_null() | (pl.col("split") == "dev")
+    there = owners.join(corpus.select("doc_id", "task", document_split="split"), on=["doc_id", "task"]).filter(open_to)
+    lost = owners.join(there, on=["query_id", "doc_id"], how="anti").sort("query_id", "doc_id")
+    if len(lost):
+        query, document, task = lost.select("query_id", "doc_id", "task").row(0)
+        raise UserError(
+            f"{file}: field doc_id: positive {document!r} of query {query!r} is missing from the corpus of {task!r} "
+            "(or held out from a training query); add the document or remove the row"
+        )

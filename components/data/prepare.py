@@ -1,0 +1,168 @@
+"""Stage `prepare`: fetched sources -> training tables (contracts.py) and held-out evaluation tables (benchmark.py).
+
+Held-out texts never appear in training: whole groups are held out (splits.py), and what still matches an evaluation
+text is removed and listed in `decontamination.parquet`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from components.config import TaskParams
+from components.contracts import CORPUS, QRELS, QUERIES, Task, write_table, write_tasks
+from components.data.benchmark import held_out_texts, write_benchmark
+from components.data.decontaminate import BenchmarkIndex
+from components.data.labelled import prepare_labelled
+from components.data.mteb_texts import benchmark_texts
+from components.data.pairs import Prepared, prepare_pairs
+from components.errors import UserError
+from components.progress import progress
+from components.stage import StageContext
+
+_SCHEMAS = {
+    name: {column: pl.Float64() if kind == "float" else pl.String() for column, kind in table.columns.items()}
+    for name, table in (("corpus", CORPUS), ("queries", QUERIES), ("qrels", QRELS))
+}
+LABELLED = ("classification", "clustering")
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Prepare every task; returns counts per task. Raises UserError naming the task's key."""
+    tasks, seed = context.config.prepare.tasks, context.config.seed
+    sources = context.outputs / "fetch"
+    card = _data_card(sources / "data_card.json")
+    prepared = {
+        name: prepare_task(name, params, seed, sources / "sources" / f"{params.source}.parquet")
+        for name, params in progress(list(tasks.items()), "prepare", unit="task")
+    }
+    benchmark: dict[str, str] = {}
+    for name, rows in prepared.items():
+        benchmark |= held_out_texts(name, rows.benchmark)
+    if context.config.prepare.decontaminate.benchmark:
+        benchmark |= benchmark_texts(context.config.prepare.decontaminate.benchmark)
+    index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate)
+    removed = [decontaminate(rows, index) for rows in progress(list(prepared.values()), "decontaminate", unit="task")]
+    for name, params in tasks.items():
+        _check(name, params, prepared[name])
+    metrics = _write(context.out, tasks, prepared, card)
+    counts = {name: int(metrics[f"{name}.train"]) for name in tasks}
+    text = json.dumps(manifest(tasks, counts, dict(zip(prepared, removed, strict=True)), card), indent=2)
+    (context.out / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    listed = pl.concat(removed).sort("id")
+    listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
+    return metrics | {"removed_texts": len(listed)}
+
+
+def _data_card(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run the fetch stage (dvc repro)")
+    return json.loads(path.read_text(encoding="utf-8"))["sources"]
+
+
+def prepare_task(name: str, params: TaskParams, seed: int, source: Path) -> Prepared:
+    """Rows of one task from its source. Raises UserError naming the task's key."""
+    key = f"prepare.tasks.{name}"
+    if not source.is_file():
+        raise UserError(f"{key}.source: unknown source {params.source!r}; declare it under fetch.sources")
+    rows = pl.read_parquet(source)
+    pairs = params.kind not in LABELLED or "query" in rows.columns
+    try:
+        return (prepare_pairs if pairs else prepare_labelled)(name, rows, params, seed)
+    except UserError as problem:
+        raise UserError(f"{key}: source {params.source}: {problem}") from None
+
+
+def decontaminate(rows: Prepared, index: BenchmarkIndex) -> pl.DataFrame:
+    """Take out of one task's training rows what matches an evaluation text; returns what, and what it matched.
+
+    A query that loses its last positive goes with it. Label names are no texts of a benchmark and stay.
+    """
+    training = {row["doc_id"]: row["text"] for row in rows.corpus if row["text"] != row["label"]}
+    training |= {row["query_id"]: row["text"] for row in rows.queries}
+    found = index.matches(training)
+    gone = set(found["id"])
+    rows.corpus = [row for row in rows.corpus if row["doc_id"] not in gone]
+    rows.qrels = [row for row in rows.qrels if row["doc_id"] not in gone and row["query_id"] not in gone]
+    answered = {row["query_id"] for row in rows.qrels}
+    rows.queries = [row for row in rows.queries if row["query_id"] in answered]
+    return found
+
+
+def _check(name: str, params: TaskParams, rows: Prepared) -> None:
+    """Every split that was asked for has rows."""
+    found = {split: sum(row["split"] == split for row in rows.queries) for split in ("train", "dev")}
+    for split, wanted in (("train", params.train), ("dev", params.dev if params.train else 0)):
+        if wanted and not found[split]:
+            raise UserError(
+                f"prepare.tasks.{name}.{split}: {wanted} asked for, but source {params.source!r} has no {split} rows "
+                f"left; add rows, or set {split}: 0"
+            )
+    if params.test and not rows.benchmark:
+        raise UserError(
+            f"prepare.tasks.{name}.test: source {params.source!r} has no test rows; add rows or set test: 0"
+        )
+
+
+def manifest(
+    tasks: dict[str, TaskParams], train: dict[str, int], removed: dict[str, pl.DataFrame], card: dict[str, Any]
+) -> dict[str, Any]:
+    """What was trained on, and how much of it is in the domain of each evaluation task.
+
+    A training task is in the domain of every mteb task it names in `in_domain`, and of a held-out task on its source.
+    """
+    about = {
+        name: {
+            "source": params.source,
+            **{key: card[params.source].get(key) for key in ("version", "sha256", "licence")},
+            "train_queries": train[name],
+            "removed_texts": len(removed[name]),
+            "in_domain": params.in_domain,
+        }
+        for name, params in tasks.items()
+    }
+    domains: dict[str, list[str]] = {}
+    for name, params in tasks.items():
+        held_out = [other for other, its in tasks.items() if its.test and its.source == params.source]
+        for evaluated in dict.fromkeys([*held_out, *params.in_domain]) if train[name] else []:
+            domains.setdefault(evaluated, []).append(name)
+    total = max(1, sum(train.values()))
+    shares = {
+        evaluated: {"training_tasks": names, "share": round(sum(train[name] for name in names) / total, 6)}
+        for evaluated, names in sorted(domains.items())
+    }
+    return {"tasks": about, "in_domain": shares}
+
+
+def _write(
+    out: Path, tasks: dict[str, TaskParams], prepared: dict[str, Prepared], card: dict[str, Any]
+) -> dict[str, float]:
+    rows: dict[str, list[dict[str, Any]]] = {"corpus": [], "queries": [], "qrels": []}
+    listed: list[tuple[Task, bool, bool]] = []
+    metrics: dict[str, float] = {}
+    for name, params in tasks.items():
+        one = prepared[name]
+        rows["corpus"] += [{**row, "task": name} for row in one.corpus]
+        rows["queries"] += [{**row, "task": name} for row in one.queries]
+        rows["qrels"] += one.qrels
+        write_benchmark(name, one.benchmark, out / "benchmark")
+        licence = card[params.source]["licence"]
+        task = Task(name, params.kind, params.instruction, params.symmetric, params.weight, licence, params.source)
+        listed.append((task, bool(one.queries), bool(one.benchmark)))
+        metrics[f"{name}.documents"] = len(one.corpus)
+        for split in ("train", "dev"):
+            metrics[f"{name}.{split}"] = sum(row["split"] == split for row in one.queries)
+        metrics[f"{name}.test"] = max(
+            (len(table) for key, table in one.benchmark.items() if key in ("test", "queries")), default=0
+        )
+    for file, table, key in (
+        ("corpus", CORPUS, "doc_id"),
+        ("queries", QUERIES, "query_id"),
+        ("qrels", QRELS, "query_id"),
+    ):
+        frame = pl.DataFrame(rows[file], schema=_SCHEMAS[file]).sort(key, *(["doc_id"] if file == "qrels" else []))
+        write_table(frame, out / f"{file}.parquet", table)
+    write_tasks([task for task, train, _ in listed if train], out / "tasks.yaml")
+    write_tasks([task for task, _, test in listed if test], out / "benchmark" / "tasks.yaml")
+    return metrics

@@ -1,0 +1,117 @@
+"""Who goes to train, dev and test: whole groups of texts that touch, in an order that a seeded hash decides.
+
+Two queries with a document in common are in one group, and so is a query asked twice; a group never lies in two
+splits, so no test passage was a training passage. The order depends on the seed, the source and the group's own
+texts only: adding a row to a source moves no other row, and two tasks on one source hold out the same groups.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Group:
+    """Queries and documents (by key, in source order) that stay together."""
+
+    queries: list[str] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
+    pinned: str | None = None  # the split that the source itself states
+
+
+def normal(text: str) -> str:
+    """Lower case, single spaces: the form in which two texts count as the same."""
+    return " ".join(text.lower().split())
+
+
+def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
+    """Connected groups of (query key or None, document key, stated split or None), in order of first appearance.
+
+    A group with rows of several stated splits is held out as the strictest of them: test before dev before train.
+    """
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+    stated: dict[tuple[str, str], str] = {}
+    for query, document, split in edges:
+        right = ("d", document)
+        left = right if query is None else ("q", query)
+        parent[_root(parent, left)] = _root(parent, right)
+        if split is not None:
+            stated[left] = min(split, stated.get(left, split), key=_STRICTEST.index)
+    found: dict[tuple[str, str], Group] = {}
+    for node in parent:
+        group = found.setdefault(_root(parent, node), Group())
+        (group.queries if node[0] == "q" else group.documents).append(node[1])
+        if node in stated:
+            group.pinned = min(stated[node], group.pinned or stated[node], key=_STRICTEST.index)
+    return list(found.values())
+
+
+_STRICTEST = ("test", "dev", "train")
+
+
+def _root(parent: dict[tuple[str, str], tuple[str, str]], node: tuple[str, str]) -> tuple[str, str]:
+    while parent.setdefault(node, node) != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+def rank(seed: int, source: str, key: str) -> str:
+    """The place of a key in the order of a source: a hash, so that nothing else in the source matters."""
+    return hashlib.sha256(f"{seed}\0{source}\0{key}".encode()).hexdigest()
+
+
+def shuffled(found: Sequence[Group], seed: int, source: str) -> list[Group]:
+    """Groups in hash order of their first text in the alphabet."""
+    return sorted(found, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
+
+
+def take(pool: list[Group], split: str, queries: int) -> list[Group]:
+    """Move groups with at most `queries` queries in all out of `pool`, in order; larger groups are passed over.
+
+    When no group is small enough the smallest is taken and cut: so a source whose texts hang together in a few large
+    groups keeps its largest for training.
+    """
+    taken = _fitting(pool, split, queries)
+    return taken if taken else _cut(pool, split, queries)
+
+
+def take_last(pool: list[Group], split: str, queries: int) -> list[Group]:
+    """The same from the end, and cutting a group to reach the number: the way to fill a training split.
+
+    From the end, so that two tasks on one source train far from what either of them holds out.
+    """
+    pool.reverse()
+    taken = _fitting(pool, split, queries)
+    missing = queries - sum(len(group.queries) for group in taken)
+    taken += _cut(pool, split, missing)
+    pool.reverse()
+    return taken
+
+
+def _fitting(pool: list[Group], split: str, queries: int) -> list[Group]:
+    taken: list[Group] = []
+    for group in _allowed(pool, split):
+        if len(group.queries) <= queries:
+            taken.append(group)
+            queries -= len(group.queries)
+    _remove(pool, taken)
+    return taken
+
+
+def _cut(pool: list[Group], split: str, queries: int) -> list[Group]:
+    allowed = _allowed(pool, split) if queries else []
+    if not allowed:
+        return []
+    smallest = min(allowed, key=lambda group: len(group.queries))
+    _remove(pool, [smallest])
+    return [Group(smallest.queries[:queries], smallest.documents, smallest.pinned)]
+
+
+def _allowed(pool: list[Group], split: str) -> list[Group]:
+    return [group for group in pool if group.queries and group.pinned in (None, split)]
+
+
+def _remove(pool: list[Group], taken: list[Group]) -> None:
+    gone = {id(group) for group in taken}
+    pool[:] = [group for group in pool if id(group) not in gone]

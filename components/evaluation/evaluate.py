@@ -1,0 +1,168 @@
+"""Stage `evaluate`: base student, trained student and teacher on the same tasks, through mteb.
+
+results/<model>/<revision>/<task>.json   mteb's own layout
+scores.parquet                           model, task, category, metric, score
+examples.parquet                         model, task, example_id, score, replicate: for paired statistics
+worst_queries.parquet                    retrieval tasks: the worst queries and what was retrieved
+cost.json                                tokens by model and task
+table.json                               what `make run` prints at its end
+report.html                              the whole, to look at
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from components.config import EvaluateParams
+from components.contracts import QUERIES, read_table
+from components.errors import UserError
+from components.evaluation.adapter import FoundryModel
+from components.evaluation.benchmark import Benchmark, load_benchmark
+from components.evaluation.planner import Lengths, make_plan
+from components.evaluation.table import summary_table
+from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
+from components.model.prompt import Shot
+from components.progress import bar
+from components.stage import StageContext
+
+MODELS = ("base", "trained", "teacher")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where the files of one evaluated model are, and under which name and revision."""
+
+    name: str
+    revision: str
+    folder: Path
+    cost: dict[str, dict[str, int]]
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Evaluate, write the tables and the report; returns scores by model and task, and the gain of training."""
+    from components.evaluation.report import write_report
+
+    params, store = context.config.evaluate, context.cache / "vectors"
+    benchmark = load_benchmark(params, context.outputs / "prepare" / "benchmark")
+    finished = []
+    for name in MODELS:
+        recipe = _recipe(name, context)
+        model = _model(name, recipe, benchmark, context)
+        folder = context.work / name / model.revision
+        cost = evaluate_model(name, model, recipe, benchmark, folder, params, store)
+        finished.append(Finished(name, model.revision, folder, cost))
+        asked = sum(task["plain"] for task in cost.values())
+        context.log(
+            {f"{name}.tokens_plain": float(asked), f"{name}.tokens_embedded": float(model.encoder.tokens)}, None
+        )
+    _collect(finished, context.out)
+    table = summary_table(context.out, context.config.seed)
+    (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    write_report(context.out, training=_training_tasks(context.outputs), seed=context.config.seed)
+    return _metrics(table)
+
+
+def evaluate_model(
+    name: str,
+    model: FoundryModel,
+    recipe: Recipe,
+    benchmark: Benchmark,
+    folder: Path,
+    params: EvaluateParams,
+    store: Path,
+) -> dict[str, dict[str, int]]:
+    """Embed the plan and score its tasks into `folder`; returns the token counts of each task.
+
+    A task is scored as soon as its texts and those of the tasks before it are embedded: by `scoring_processes` while
+    the next ones are embedded, or by this process in between.
+    """
+    plan = make_plan(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
+    scorer = Scorer.of(name, model, store)
+    with bar(f"{name}: embed and score", plan.texts, "text") as shown, scoring_pool(params.scoring_processes) as score:
+        for task in embedded(plan, model, recipe, params, shown.update):
+            score(scorer, model, task, folder)
+    return {task.name: task.cost for task in plan.tasks}
+
+
+def _training_tasks(outputs: Path) -> list[str]:
+    """Names of the tasks that have training queries, for the in-domain share."""
+    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
+    return queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
+
+
+def _model(name: str, recipe: Recipe, benchmark: Benchmark, context: StageContext) -> FoundryModel:
+    """The model `name` with its prompts: shots only for the trained student, which learned to read them."""
+    shots = read_shots(context.outputs / "select_shots" / "shots.yaml") if name == "trained" else {}
+    prompts = {task: replace(prompt, shots=shots.get(task, ())) for task, prompt in benchmark.prompts.items()}
+    return FoundryModel(name, recipe.load(), prompts, context.config.prompt.model_dump(mode="json"))
+
+
+def _recipe(name: str, context: StageContext) -> Recipe:
+    config, models, store = context.config, context.outputs / "fetch" / "models", context.cache / "vectors"
+    if name == "teacher":
+        return Recipe(models / config.evaluate.teacher, store, config.encoder)
+    adapter = context.outputs / "train" / "adapter" if name == "trained" else None
+    return Recipe(models / "student", store, config.encoder, config.prompt, adapter)
+
+
+def read_shots(path: Path) -> dict[str, tuple[Shot, ...]]:
+    """Shots by task, as many as were chosen. Raises UserError when the file is missing or malformed."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run the select_shots stage (dvc repro select_shots)")
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return {
+            task: tuple(Shot(shot["query"], shot["response"]) for shot in entry["examples"][: entry["number"]])
+            for task, entry in entries.items()
+        }
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise UserError(f"{path}: malformed entry ({problem!r}); run the select_shots stage again") from None
+
+
+def _collect(finished: list[Finished], out: Path) -> None:
+    """Bring the models' files together; rows in the order of models, then task names."""
+    tables: dict[str, list[pl.DataFrame]] = {"scores": [], "examples": [], "worst_queries": []}
+    cost: dict[str, Any] = {}
+    for model in finished:
+        results = out / "results" / f"embedding-foundry__{model.name}" / model.revision
+        results.mkdir(parents=True)
+        for folder in sorted(model.folder.iterdir()):
+            task = folder.name
+            shutil.copyfile(folder / f"{task}.json", results / f"{task}.json")
+            summary = json.loads((folder / f"{task}.summary.json").read_text(encoding="utf-8"))
+            cost.setdefault(model.name, {})[task] = model.cost[task]
+            for table, frame in _frames(model.name, task, folder, summary):
+                tables[table].append(frame)
+    for table, frames in tables.items():
+        if frames:
+            pl.concat(frames).write_parquet(out / f"{table}.parquet", compression="zstd", statistics=False)
+    (out / "cost.json").write_text(json.dumps(cost, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _frames(model: str, task: str, folder: Path, summary: dict[str, Any]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """(table, its rows) of one model's task."""
+    named = [pl.lit(model).alias("model"), pl.lit(task).alias("task")]
+    score = {key: [summary[key]] for key in ("category", "metric", "score")}
+    yield "scores", pl.DataFrame(score).select(*named, pl.all())
+    for table, part in (("examples", "examples"), ("worst_queries", "worst")):
+        path = folder / f"{task}.{part}.parquet"
+        if path.is_file():
+            rows = pl.read_parquet(path)
+            yield table, rows.select(*named, *rows.columns)
+
+
+def _metrics(table: dict[str, Any]) -> dict[str, float]:
+    metrics = {}
+    for row in table["rows"]:
+        for model, cell in row["models"].items():
+            metrics[f"{model}.{row['task']}.{row['metric']}"] = cell["score"]
+    for model, cell in table["mean"].items():
+        metrics[f"{model}.mean"] = cell["score"]
+    gain = table["gain"]
+    return {**metrics, "gain.mean": gain["score"], "gain.low": gain["low"], "gain.high": gain["high"]}

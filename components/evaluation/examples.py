@@ -1,0 +1,151 @@
+"""Scores of single examples, so that two models can be compared on the same examples (paired bootstrap).
+
+For every task the mean of its example scores is the task's main score:
+
+    retrieval, reranking    the main metric of each query
+    classification          a test row's correctness, averaged over mteb's ten classifiers
+    clustering              jackknife values by document (components.evaluation.document_values); where mteb's draws
+                            cannot be replayed, the v-measure of each k-means run (replicate = its number)
+    summarization           correlation of each text's summaries with the human ratings
+    sts, pair               jackknife values (components.evaluation.influence): correlation and average precision
+                            are no means over pairs
+
+Predictions come from mteb itself (`prediction_folder`), metrics of single queries from the same pytrec_eval.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskPairClassification,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+)
+from mteb.abstasks.abstask import AbsTask
+from mteb.abstasks.text.summarization import AbsTaskSummarization
+from scipy.stats import spearmanr
+
+from components.evaluation.document_values import document_values
+from components.evaluation.influence import average_precision_values, spearman_values
+from components.evaluation.mindsmall import IndexedMindSmall
+
+SCHEMA = {"example_id": pl.String, "score": pl.Float64, "replicate": pl.Int64}
+WORST_SCHEMA = {
+    "query_id": pl.String,
+    "query": pl.String,
+    "score": pl.Float64,
+    "rank": pl.Int64,
+    "doc_id": pl.String,
+    "document": pl.String,
+    "similarity": pl.Float64,
+    "relevant": pl.Boolean,
+}
+
+
+def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], split: str, subset: str) -> pl.DataFrame:
+    """Columns example_id, score, replicate of one evaluated task, in the data set's order.
+
+    Args:
+        task: the evaluated object, its data still loaded.
+        predictions: mteb's `prediction_folder`.
+        scores: the task's scores as mteb returned them.
+    """
+    if isinstance(task, IndexedMindSmall):
+        return _frame(list(task.impression_scores), list(task.impression_scores.values()))
+    found = _predictions(task, predictions, split, subset)
+    loaded: Any = task.dataset
+    data = loaded[subset][split] if subset in loaded else loaded[split]
+    if isinstance(task, AbsTaskClustering):
+        documents = document_values(task, data[task.label_column_name], found, scores["v_measures"])
+        return _clustering_runs(scores) if documents is None else _frame(*documents)
+    if isinstance(task, AbsTaskRetrieval):
+        values = query_scores(task, found, data["relevant_docs"])
+        return _frame(list(values), list(values.values()))
+    if isinstance(task, AbsTaskClassification):
+        right = np.array(found) == np.array(data[task.label_column_name])[None, :]  # [experiments, rows]
+        return _frame(None, right.mean(axis=0))
+    if isinstance(task, AbsTaskSTS):
+        return _frame(None, spearman_values(np.array(found["cosine_scores"]), np.array(data["score"])))
+    if isinstance(task, AbsTaskPairClassification):
+        labels = np.array(data[0]["labels"] if len(data) == 1 else data[task.label_column_name])
+        return _frame(None, average_precision_values(_best_similarity(found, scores), labels))
+    if isinstance(task, AbsTaskSummarization):
+        pairs = zip(found["human_scores"], found["cosine_scores"], strict=True)
+        return _frame(None, np.array([float(spearmanr(human, model).statistic) for human, model in pairs]))
+    raise TypeError(f"{task.metadata.name}: no example scores for {type(task).__mro__[1].__name__}")
+
+
+def query_scores(task: AbsTaskRetrieval, results: dict[str, dict[str, float]], relevant: Any) -> dict[str, float]:
+    """The task's main metric for every query (ndcg_at_10, map_at_1000, ...)."""
+    import pytrec_eval
+
+    measure, _, cut = task.metadata.main_score.rpartition("_at_")
+    name = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P"}[measure.split("_")[-1]]
+    judge = pytrec_eval.RelevanceEvaluator(relevant, {f"{name}.{cut}"})
+    kept = results
+    if task.ignore_identical_ids:
+        kept = {query: {d: s for d, s in found.items() if d != query} for query, found in results.items()}
+    return {query: float(values[f"{name}_{cut}"]) for query, values in judge.evaluate(kept).items()}
+
+
+def worst_queries(
+    task: AbsTaskRetrieval, predictions: Path, split: str, subset: str, count: int, depth: int
+) -> pl.DataFrame:
+    """The `count` queries with the lowest score, each with its `depth` best documents, then its relevant ones."""
+    results = _predictions(task, predictions, split, subset)
+    data = task.dataset[subset][split]
+    values = query_scores(task, results, data["relevant_docs"])
+    chosen = sorted(values, key=lambda query: (values[query], query))[:count]
+    text_of = dict(zip(data["queries"]["id"], data["queries"]["text"], strict=True))
+    row_of = {name: row for row, name in enumerate(data["corpus"]["id"])}
+    rows = []
+    for query in chosen:
+        found, relevant = results[query], data["relevant_docs"][query]
+        ranked = sorted(found, key=lambda name: (-found[name], name))
+        shown = [*ranked[:depth], *(name for name in relevant if name not in ranked[:depth])]
+        place = {name: rank for rank, name in enumerate(ranked, start=1)}
+        for name in shown:
+            document = data["corpus"][row_of[name]]["text"]
+            good = relevant.get(name, 0) > 0
+            rows.append((query, text_of[query], values[query], place.get(name), name, document, found.get(name), good))
+    return pl.DataFrame(rows, schema=WORST_SCHEMA, orient="row")
+
+
+def _clustering_runs(scores: dict[str, Any]) -> pl.DataFrame:
+    levels = scores["v_measures"]
+    names = [f"{level}/{run}" for level in levels for run in range(len(levels[level]))]
+    values = [value for level in levels for value in levels[level]]
+    runs = [run for level in levels for run in range(len(levels[level]))]
+    return pl.DataFrame({"example_id": names, "score": values, "replicate": runs}, schema=SCHEMA)
+
+
+def _predictions(task: AbsTask, folder: Path, split: str, subset: str) -> Any:
+    path = folder / task.prediction_file_name
+    return json.loads(path.read_text(encoding="utf-8"))[subset][split]
+
+
+def _best_similarity(found: dict[str, Any], scores: dict[str, Any]) -> np.ndarray:
+    """The similarity that gave max_ap: the main score takes the best of five."""
+    options = {
+        "cosine_ap": ("cosine_scores", 1),
+        "dot_ap": ("dot_scores", 1),
+        "similarity_ap": ("similarity_scores", 1),
+        "euclidean_ap": ("euclidean_distances", -1),
+        "manhattan_ap": ("manhattan_distances", -1),
+    }
+    best = max(options, key=lambda name: (scores[name], name == "cosine_ap"))
+    column, sign = options[best]
+    return sign * np.array(found[column])
+
+
+def _frame(ids: list[str] | None, values: Any) -> pl.DataFrame:
+    names = ids if ids is not None else [str(i) for i in range(len(values))]
+    return pl.DataFrame(
+        {"example_id": names, "score": np.asarray(values, dtype=np.float64), "replicate": [0] * len(names)},
+        schema=SCHEMA,
+    )

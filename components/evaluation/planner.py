@@ -1,0 +1,214 @@
+"""What an evaluation must embed, known before anything is embedded.
+
+mteb's tasks ask for vectors one after another, with every duplicate. Reading the data first gives the whole job: each
+distinct text once per way it is prompted, whichever tasks want it. Tasks go by falling work; a task's part of the job
+is what no task before it has brought, cut into shards of texts of like length. Batches are full, several devices
+finish together, a task can be scored while the next ones are embedded, and a killed run loses at most the shards in
+flight (each one is a single `put` into the vector store).
+
+    plan = make_plan(makers, prompts, lengths)        # reads data sets, embeds nothing
+    for task in plan.tasks:
+        for shard in task.shards(4096): embed(encoder, shard)
+
+A plan is a promise, not a contract: a text that scoring asks for and the plan lacks is embedded then and there.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskPairClassification,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+)
+from mteb.abstasks.abstask import AbsTask
+from mteb.abstasks.text.summarization import AbsTaskSummarization
+from mteb.types import PromptType
+
+from components.evaluation.adapter import TaskPrompt, TextEncoder
+from components.evaluation.mindsmall import Impressions
+from components.evaluation.search import Corpus, query_texts
+from components.model.prompt import Shot
+from components.progress import progress
+
+Counted = dict[str, int]  # text -> how often mteb would embed it
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to prompt a text: as a plain document, or behind an instruction and shots."""
+
+    document: bool
+    instruction: str = ""
+    shots: tuple[Shot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Texts that are embedded in one call and stored in one piece."""
+
+    way: Way
+    texts: list[str]
+
+
+@dataclass
+class TaskPlan:
+    """One task's part: `texts` by way, without those that a task before it brings; `cost` is of the task alone."""
+
+    name: str
+    make: Callable[[], AbsTask]
+    texts: dict[Way, list[str]]
+    cost: dict[str, int]
+
+    def shards(self, size: int) -> list[Shard]:
+        """At most `size` texts each, longest texts first."""
+        shards = []
+        for way, texts in self.texts.items():
+            ordered = sorted(texts, key=lambda text: (-len(text), text))
+            shards += [Shard(way, ordered[start : start + size]) for start in range(0, len(ordered), size)]
+        return shards
+
+
+@dataclass
+class Plan:
+    """All tasks, those with most to embed first."""
+
+    tasks: list[TaskPlan]
+
+    @property
+    def texts(self) -> int:
+        """Distinct texts to embed."""
+        return sum(len(texts) for task in self.tasks for texts in task.texts.values())
+
+
+def make_plan(
+    makers: Mapping[str, Callable[[], AbsTask]], prompts: Mapping[str, TaskPrompt], lengths: "Lengths"
+) -> Plan:
+    """Read every task's data, count its tokens and gather what it will embed. `makers` are by task name."""
+    found: list[TaskPlan] = []
+    for name, make in progress(list(makers.items()), "read tasks", unit="task"):
+        task = make()
+        task.load_data()
+        texts = task_texts(task, prompts[name])
+        cost: dict[str, int] = {}
+        for way, counted in texts.items():
+            for what, tokens in lengths.cost(way, counted).items():
+                cost[what] = cost.get(what, 0) + tokens
+        found.append(TaskPlan(name, make, {way: list(counted) for way, counted in texts.items()}, cost))
+        task.unload_data()
+    found.sort(key=lambda one: (-one.cost.get("shared_prefix", 0), one.name))
+    seen: dict[Way, set[str]] = {}
+    for one in found:
+        for way, own in one.texts.items():
+            known = seen.setdefault(way, set())
+            one.texts[way] = [text for text in own if text not in known]
+            known.update(own)
+    return Plan(found)
+
+
+def task_texts(task: AbsTask, prompt: TaskPrompt) -> dict[Way, Counted]:
+    """The texts a loaded task will embed, by way; empty for a task class this module does not know."""
+    found: dict[Way, Counted] = {}
+    for side, texts in _asked(task):
+        document = side == PromptType.document
+        if document and not prompt.symmetric:
+            way = Way(document=True)
+        else:
+            way = Way(False, prompt.instruction, () if document else prompt.shots)
+        counted = found.setdefault(way, {})
+        for text in texts:
+            counted[text] = counted.get(text, 0) + 1
+    return found
+
+
+def _asked(task: AbsTask) -> Iterator[tuple[PromptType | None, Sequence[str]]]:
+    """(side, texts) of every call of `encode` that mteb's classes make."""
+    for split in task.eval_splits:
+        for subset in task.hf_subsets:
+            loaded: Any = task.dataset
+            yield from _asked_of(task, loaded.get(subset, loaded), split)
+
+
+def _asked_of(task: AbsTask, parts: Any, split: str) -> Iterator[tuple[PromptType | None, Sequence[str]]]:
+    rows = parts[split]
+    if isinstance(rows, Impressions):
+        yield PromptType.document, rows.corpus.texts.texts
+        yield PromptType.query, rows.queries.texts
+    elif isinstance(task, AbsTaskRetrieval):
+        corpus = Corpus.of(rows["corpus"])
+        yield PromptType.document, [corpus.texts.texts[i] for i in corpus.texts.place]
+        asked = zip(rows["queries"]["id"], query_texts(rows["queries"]), strict=True)
+        yield PromptType.query, [text for name, text in asked if rows["relevant_docs"].get(name)]
+    elif isinstance(task, AbsTaskClassification):
+        column = str(task.input_column_name)
+        train = parts[task.train_split]
+        yield None, [train[column][i] for i in _fitted_on(task, train)]
+        yield None, list(rows[column])
+    elif isinstance(task, AbsTaskClustering):
+        yield None, [rows[str(task.input_column_name)][i] for i in _clustered(task, len(rows))]
+    elif isinstance(task, AbsTaskSTS):
+        yield task.input1_prompt_type, list(rows[str(task.column_names[0])])
+        yield task.input2_prompt_type, list(rows[str(task.column_names[1])])
+    elif isinstance(task, AbsTaskPairClassification):
+        pairs = rows[0] if len(rows) == 1 else rows  # older data sets hold all pairs in one row of lists
+        yield task.input1_prompt_type, list(pairs[str(task.input1_column_name)])
+        yield task.input2_prompt_type, list(pairs[str(task.input2_column_name)])
+    elif isinstance(task, AbsTaskSummarization):
+        for column in (task.human_summaries_column_name, task.machine_summaries_column_name):
+            yield None, [text for row in rows[column] for text in row]
+
+
+def _fitted_on(task: AbsTaskClassification, train: Any) -> list[int]:
+    """Rows of the train split that any of mteb's undersamplings takes."""
+    order: list[int] | None = None
+    chosen: set[int] = set()
+    for experiment in range(task.n_experiments):
+        _, order, picked = task._undersample_data(train, experiment, order)
+        chosen.update(picked)
+    return sorted(chosen)
+
+
+def _clustered(task: AbsTaskClustering, size: int) -> Sequence[int]:
+    """Rows that mteb samples, drawn from a copy of the task's own generator."""
+    if task.max_fraction_of_documents_to_embed is not None:
+        wanted = int(task.max_fraction_of_documents_to_embed * size)
+    elif task.max_document_to_embed is not None:
+        wanted = task.max_document_to_embed
+    else:
+        return range(size)
+    return copy.deepcopy(task.rng_state).sample(range(size), k=min(size, wanted))
+
+
+def embed(encoder: TextEncoder, shard: Shard, label: str | None = None) -> None:
+    """Bring a shard's vectors into the encoder's store."""
+    if shard.way.document:
+        encoder.encode_documents(shard.texts, label=label)
+    else:
+        encoder.encode_queries(shard.texts, shard.way.instruction, shard.way.shots, label=label)
+
+
+class Lengths:
+    """Token counts with one `components.model.prompt.Prompt` (or `ForeignPrompt`): what a text costs in each way."""
+
+    def __init__(self, prompt: Any) -> None:
+        self.prompt = prompt
+
+    def cost(self, way: Way, texts: Counted) -> dict[str, int]:
+        """Tokens of one task's texts in one way.
+
+        plain: every text with its own prefix, duplicates too. distinct: each distinct text with its own prefix.
+        shared: each distinct text, and the prefix once.
+        """
+        prefix = [] if way.document else self.prompt.prefix_ids(way.instruction, way.shots)
+        tokenise = self.prompt.document_ids if way.document else self.prompt.query_ids
+        own = [len(ids) for ids in tokenise(list(texts))]
+        times = list(texts.values())
+        return {
+            "plain": sum((len(prefix) + n) * k for n, k in zip(own, times, strict=True)),
+            "distinct": sum(own) + len(prefix) * len(own),
+            "shared_prefix": sum(own) + len(prefix),
+        }

@@ -1,0 +1,78 @@
+"""One model on one task through `mteb.evaluate`, and the files that leaves.
+
+    <folder>/<task>.json               mteb's own result, its time and date set to constants: same run, same bytes
+    <folder>/<task>.examples.parquet   scores of single examples
+    <folder>/<task>.worst.parquet      retrieval only: the worst queries and what they found
+    <folder>/<task>.summary.json       category, metric, score
+
+A task's files appear together (a folder is renamed into place), so a killed run resumes at the next task.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mteb
+import polars as pl
+from mteb.abstasks import AbsTaskRetrieval
+from mteb.abstasks.abstask import AbsTask
+
+from components.evaluation.adapter import FoundryModel
+from components.evaluation.examples import example_scores, worst_queries
+from components.evaluation.mindsmall import IndexedMindSmall
+
+MakeTask = Callable[[], AbsTask]
+WORST_QUERIES, WORST_DEPTH = 10, 3
+
+
+def evaluate_task(model: FoundryModel, make: MakeTask, folder: Path) -> None:
+    """Run one task and put its files under `folder`/<task>; nothing is done when they are there already.
+
+    `make` gives a fresh task object: mteb's clustering tasks draw from a generator that every evaluation advances, so
+    a reused object scores a second model on other documents.
+    """
+    task = make()
+    name = task.metadata.name
+    if (folder / name).is_dir():
+        return
+    scratch = folder / f"{name}.part"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    predictions = scratch / "predictions"
+    task.load_data()
+    found = mteb.evaluate(
+        model,
+        task,
+        cache=None,
+        co2_tracker=False,
+        prediction_folder=predictions,
+        encode_kwargs={"batch_size": 512, "show_progress_bar": False},  # size of mteb's data loader, not of our encoder
+        show_progress_bar=False,
+    )
+    result = found.task_results[0].model_copy(update={"evaluation_time": 0.0, "date": None, "evaluation_phases": None})
+    result.to_disk(scratch / f"{name}.json")
+    _write_examples(task, predictions, result, scratch)
+    shutil.rmtree(predictions, ignore_errors=True)
+    summary = {
+        "category": task.metadata.type,
+        "metric": task.metadata.main_score,
+        "score": result.get_score(),
+    }
+    (scratch / f"{name}.summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    scratch.replace(folder / name)
+
+
+def _write_examples(task: AbsTask, predictions: Path, result: Any, folder: Path) -> None:
+    name = task.metadata.name
+    frames = []
+    for split, entries in result.scores.items():
+        for scores in entries:
+            frames.append(example_scores(task, predictions, scores, split, scores["hf_subset"]))
+    pl.concat(frames).write_parquet(folder / f"{name}.examples.parquet")
+    if isinstance(task, AbsTaskRetrieval) and not isinstance(task, IndexedMindSmall):
+        first = next(iter(result.scores))
+        subset = result.scores[first][0]["hf_subset"]
+        worst = worst_queries(task, predictions, first, subset, WORST_QUERIES, WORST_DEPTH)
+        worst.write_parquet(folder / f"{name}.worst.parquet")

@@ -1,0 +1,98 @@
+"""The short table at the end of `make run`: base, trained and teacher per task, with 95 % bootstrap intervals.
+
+`python -m components.evaluation.table` prints outputs/evaluate/table.json, which the evaluate stage wrote.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.errors import UserError
+
+REPORT = Path("outputs") / "evaluate"
+RESAMPLES = 10_000
+
+
+def summary_table(folder: Path, seed: int) -> dict[str, Any]:
+    """Scores, intervals and the gain of `trained` over `base`, from an evaluation's Parquet tables.
+
+    Returns:
+        {"rows": [{task, category, metric, models: {name: {score, low, high}}}], "mean": {name: {...}}, "gain": {...}}
+    """
+    import polars as pl
+
+    from components.evaluation.bootstrap import interval, paired_bootstrap
+    from components.evaluation.paired import differences, read_evaluation
+
+    scores = pl.read_parquet(folder / "scores.parquet")
+    names = scores["model"].unique(maintain_order=True).to_list()
+    models = {name: read_evaluation(folder, name) for name in names}
+    samples = {name: paired_bootstrap(model.values, RESAMPLES, seed) for name, model in models.items()}
+
+    def cell(score: float, replicates: Any) -> dict[str, float]:
+        low, high = interval(replicates)
+        return {"score": round(score, 6), "low": round(low, 6), "high": round(min(high, 1.0), 6)}
+
+    rows = []
+    for task, category, metric in scores.select("task", "category", "metric").unique(maintain_order=True).iter_rows():
+        cells = {
+            name: cell(model.scores[task], samples[name].replicates[samples[name].tasks.index(task)])
+            for name, model in models.items()
+        }
+        rows.append({"task": task, "category": category, "metric": metric, "models": cells})
+    rows.sort(key=lambda row: (str(row["category"]), str(row["task"])))
+    mean = {name: cell(model.mean_task, samples[name].mean) for name, model in models.items()}
+    table: dict[str, Any] = {"rows": rows, "mean": mean}
+    if {"base", "trained"} <= set(names):
+        gain = paired_bootstrap(differences(models["trained"], models["base"]), RESAMPLES, seed)
+        table["gain"] = cell(float(np.mean(gain.observed)), gain.mean)
+    return table
+
+
+def print_table(table: dict[str, Any], folder: Path) -> None:
+    """Print the table and where to look next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(table["mean"])
+    shown = Table(title="Held-out tasks, score x 100 [95 % interval over examples]")
+    shown.add_column("task", no_wrap=True)
+    shown.add_column("metric", no_wrap=True)
+    for name in names:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in table["rows"]:
+        cells = [_cell(row["models"][name]) for name in names]
+        shown.add_row(row["task"], row["metric"], *cells)
+    shown.add_section()
+    shown.add_row("mean", "", *(_cell(table["mean"][name]) for name in names))
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(shown)
+    if "gain" in table:
+        console.print(f"trained - base, mean over tasks: {_cell(table['gain'])}", highlight=False)
+    console.print(f"report:     {folder / 'report.html'}", highlight=False)
+    console.print("MLflow UI:  make ui, then http://127.0.0.1:5000", highlight=False)
+
+
+def _cell(value: dict[str, float]) -> str:
+    low, high = 100 * value["low"], 100 * value["high"]
+    return f"{100 * value['score']:.1f} [{low:.1f}, {high:.1f}]".replace("[", "\\[")
+
+
+def main(folder: Path = REPORT) -> int:
+    """Print the finished evaluation in `folder`; exit status 1 when there is none."""
+    path = folder / "table.json"
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: missing; run the evaluate stage (make run)")
+        print_table(json.loads(path.read_text(encoding="utf-8")), folder)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

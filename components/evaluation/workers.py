@@ -1,0 +1,203 @@
+"""Who embeds the shards of a plan: this process, processes on this machine (one a device), or Dask workers.
+
+Every worker loads the model once and puts what it embeds into the vector store, one `put` a shard, so nothing has to
+travel back: the store is the result. A shard is the same texts whoever takes it. Dask workers need the same paths
+(cache and models), as they have on a shared file system.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.config import EncoderParams, EvaluateParams, PromptParams
+from components.errors import UserError
+from components.evaluation.adapter import FoundryModel, TaskPrompt, TextEncoder
+from components.evaluation.planner import Plan, Shard, TaskPlan, embed
+from components.evaluation.runner import evaluate_task
+from components.model.encoder import Encoder, vector_key
+from components.model.foreign import ForeignEncoder
+from components.model.prompt import Shot
+from components.model.vector_store import VectorStore
+from components.process import die_with_parent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to load an encoder, in plain values that travel to another process; `prompt` is None for a foreign model."""
+
+    model: Path
+    store: Path
+    encoder: EncoderParams
+    prompt: PromptParams | None = None
+    adapter: Path | None = None
+
+    def load(self) -> TextEncoder:
+        """The encoder itself. Raises UserError when a folder holds no model."""
+        if self.prompt is None:
+            return ForeignEncoder.load(self.model, self.encoder, self.store)
+        return Encoder.load(self.model, self.prompt, self.encoder, self.adapter, self.store)
+
+
+@cache
+def _loaded(recipe: Recipe) -> TextEncoder:
+    return recipe.load()
+
+
+def embed_shard(recipe: Recipe, shard: Shard) -> None:
+    """Embed one shard into the store, in whichever process this is called."""
+    embed(_loaded(recipe), shard)
+
+
+def embedded(
+    plan: Plan, model: FoundryModel, recipe: Recipe, params: EvaluateParams, update: Callable[[int], Any]
+) -> Iterator[TaskPlan]:
+    """Embed the plan, and yield each task when its texts and those of all tasks before it are in the store.
+
+    Args:
+        update: called with the number of texts of every shard that is done.
+
+    Raises:
+        UserError: the Dask scheduler can't be reached.
+    """
+    if not params.workers and params.address is None:
+        for task in plan.tasks:
+            for shard in task.shards(params.shard):
+                embed(model.encoder, shard)
+                update(len(shard.texts))
+            yield task
+        return
+    with _executor(params) as submit:
+        running = [
+            (task, [(submit(embed_shard, recipe, shard), len(shard.texts)) for shard in task.shards(params.shard)])
+            for task in plan.tasks
+        ]
+        for task, shards in running:
+            for future, texts in shards:
+                future.result()
+                update(texts)
+            yield task
+
+
+@contextmanager
+def _executor(params: EvaluateParams) -> Iterator[Callable[..., Any]]:
+    """`submit` of Dask's client or of a pool of processes; both give futures with `result()`."""
+    if params.address is not None:
+        from distributed import Client
+
+        try:
+            client = Client(params.address, timeout=params.connect_seconds)
+        except OSError:
+            raise UserError(
+                f"params.yaml: evaluate.address: no Dask scheduler at {params.address}; start one or correct it"
+            ) from None
+        with client:  # a worker that dies loses its shard only: Dask runs it again elsewhere
+            yield lambda *call: client.submit(*call, pure=False)
+        return
+    context = multiprocessing.get_context("spawn")
+    devices = context.Queue()
+    for number in range(params.workers):
+        devices.put(number)
+    with ProcessPoolExecutor(
+        params.workers, mp_context=context, initializer=_settle, initargs=(devices, params.workers)
+    ) as pool:
+        yield pool.submit
+
+
+def _settle(devices: Any, workers: int) -> None:
+    """Take one GPU (in turn) or a share of the cores, and never outlive the parent."""
+    import torch
+
+    die_with_parent()
+    number = devices.get()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    else:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers))
+
+
+class MissingVectorError(Exception):
+    """A task asked for a text that the plan did not have."""
+
+
+class StoredEncoder:
+    """An encoder without a model: it only reads vectors that are in the store. For scoring in another process."""
+
+    def __init__(self, prompt: Any, store: VectorStore, identity: str, dimension: int) -> None:
+        self.prompt, self.store, self.identity, self.dimension = prompt, store, identity, dimension
+        self.tokens = self.tokens_asked = 0
+
+    def encode_queries(
+        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
+    ) -> np.ndarray:
+        """float32 [n, dim]. Raises MissingVectorError when the store lacks a text."""
+        return self._read(self.prompt.prefix_ids(instruction, shots), self.prompt.query_ids, texts)
+
+    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray:
+        """float32 [n, dim]. Raises MissingVectorError when the store lacks a text."""
+        return self._read([], self.prompt.document_ids, texts)
+
+    def _read(self, prefix: list[int], tokenise: Any, texts: Sequence[str]) -> np.ndarray:
+        unique = list(dict.fromkeys(texts))
+        found, vectors = self.store.get([vector_key(prefix, ids) for ids in tokenise(unique)])
+        if not found.all():
+            raise MissingVectorError(f"{int((~found).sum())} of {len(unique)} texts")
+        place = {text: i for i, text in enumerate(unique)}
+        rows: np.ndarray = vectors[[place[text] for text in texts]]
+        return rows
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model as another process needs it: everything but the weights. Called there with one task."""
+
+    name: str
+    prompt: Any
+    store: Path
+    identity: str
+    dimension: int
+    prompts: dict[str, TaskPrompt]
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, model: FoundryModel, store: Path) -> "Scorer":
+        encoder: Any = model.encoder
+        return cls(name, encoder.prompt, store, encoder.identity, encoder.dimension, model.prompts, model.settings)
+
+    def __call__(self, make: Callable[[], Any], folder: Path) -> bool:
+        """Score one task from stored vectors; False when the plan lacked some of them."""
+        encoder = StoredEncoder(self.prompt, VectorStore(self.store, self.identity), self.identity, self.dimension)
+        try:
+            evaluate_task(FoundryModel(self.name, encoder, self.prompts, self.settings), make, folder)
+        except MissingVectorError:
+            return False
+        return True
+
+
+@contextmanager
+def scoring_pool(processes: int) -> Iterator[Callable[[Scorer, FoundryModel, TaskPlan, Path], None]]:
+    """A function that scores a task: at once when `processes` is 0, else in one of that many processes.
+
+    On leaving, all tasks are scored; what a process could not score for want of a vector is scored here.
+    """
+    if not processes:
+        yield lambda scorer, model, task, folder: evaluate_task(model, task.make, folder)
+        return
+    running: list[tuple[Any, FoundryModel, TaskPlan, Path]] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=die_with_parent) as pool:
+
+        def submit(scorer: Scorer, model: FoundryModel, task: TaskPlan, folder: Path) -> None:
+            running.append((pool.submit(scorer, task.make, folder), model, task, folder))
+
+        yield submit
+        for future, model, task, folder in running:
+            if not future.result():
+                evaluate_task(model, task.make, folder)

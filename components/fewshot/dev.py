@@ -1,0 +1,104 @@
+"""How good a prompt is on a task's dev data: nDCG@10 of each dev query.
+
+Tasks whose dev queries carry labels (classification, clustering) rank the other dev texts, and those with the same
+label are relevant: what their evaluation looks at is the geometry of prompted texts. All other tasks rank the dev
+documents. Documents get no shots, so they are encoded once whatever is tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from components.contracts import Task
+from components.data.inputs import Inputs
+from components.data.splits import rank
+from components.model.prompt import Shot
+
+DEPTH = 10
+
+
+class Encodes(Protocol):
+    """The two calls of `components.model.encoder.Encoder`."""
+
+    def encode_queries(
+        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
+    ) -> np.ndarray: ...
+
+    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray: ...
+
+
+@dataclass
+class DevSet:
+    """One task's dev data: `relevant[i, j]` says whether text j answers query i (diagonal False without documents)."""
+
+    task: Task
+    queries: list[str]
+    documents: list[str] | None  # None: the queries rank each other
+    relevant: np.ndarray  # bool [queries, documents or queries]
+    _vectors: np.ndarray | None = None
+
+    def scores(self, encoder: Encodes, shots: Sequence[Shot]) -> np.ndarray:
+        """nDCG@10 of every dev query: float64 [n]."""
+        asked = encoder.encode_queries(self.queries, self.task.instruction, shots)
+        if self.documents is None:
+            similarity = asked @ asked.T
+            np.fill_diagonal(similarity, -np.inf)
+        else:
+            similarity = asked @ self._document_vectors(encoder).T
+        return ndcg(similarity, self.relevant)
+
+    def _document_vectors(self, encoder: Encodes) -> np.ndarray:
+        if self._vectors is None:
+            documents = self.documents or []
+            if self.task.symmetric:
+                self._vectors = encoder.encode_queries(documents, self.task.instruction)
+            else:
+                self._vectors = encoder.encode_documents(documents)
+        return self._vectors
+
+
+def ndcg(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """nDCG@10 per row, binary gains (Järvelin & Kekäläinen 2002).
+
+    >>> ndcg(np.array([[0.9, 0.5, 0.1]]), np.array([[True, False, False]])).tolist()
+    [1.0]
+    """
+    depth = min(DEPTH, similarity.shape[1])
+    ranked = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
+    gains = np.take_along_axis(relevant, ranked, axis=1)
+    discounts = 1 / np.log2(np.arange(2, depth + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant.sum(axis=1), depth)]
+    return (gains * discounts).sum(axis=1) / ideal
+
+
+def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
+    """The task's dev data, at most `limit` queries; None when there is none that can be scored."""
+    found = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
+    rows = sorted(found.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[:limit]
+    if not rows:
+        return None
+    labels = [row["label"] for row in rows]
+    if all(label is not None for label in labels):
+        same = np.array(labels)[:, None] == np.array(labels)[None, :]
+        np.fill_diagonal(same, False)
+        return _scorable(DevSet(task, [row["text"] for row in rows], None, same))
+    documents = inputs.corpus.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
+    place = {name: i for i, name in enumerate(documents["doc_id"])}
+    row_of = {row["query_id"]: i for i, row in enumerate(rows)}
+    relevant = np.zeros((len(rows), len(place)), dtype=bool)
+    for query, document in inputs.qrels.select("query_id", "doc_id").iter_rows():
+        if query in row_of and document in place:
+            relevant[row_of[query], place[document]] = True
+    return _scorable(DevSet(task, [row["text"] for row in rows], documents["text"].to_list(), relevant))
+
+
+def _scorable(dev: DevSet) -> DevSet | None:
+    """Without the queries that nothing is relevant to; texts they rank stay when they are documents."""
+    keep = np.flatnonzero(dev.relevant.any(axis=1))
+    if len(keep) < 2:
+        return None
+    relevant = dev.relevant[keep] if dev.documents is not None else dev.relevant[np.ix_(keep, keep)]
+    return DevSet(dev.task, [dev.queries[i] for i in keep], dev.documents, relevant)

@@ -1,0 +1,86 @@
+"""What may become a shot: training pairs of a task whose texts occur in no dev and no test data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from components.data.inputs import Inputs
+from components.data.splits import normal, rank
+
+SHINGLE = 3  # words in a shingle
+NEAR = 0.6  # share of the shorter text's shingles from which on two texts count as the same
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A training query, its positive, and what is known of the pair."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    response: str
+    label: str | None
+
+
+def task_pool(inputs: Inputs, task: str, size: int, seed: int) -> list[Candidate]:
+    """`size` training pairs of a task (one per query), in an order that only their ids and the seed decide."""
+    queries = inputs.queries.filter((pl.col("task") == task) & (pl.col("split") == "train"))
+    first = inputs.qrels.sort("query_id", "relevance", "doc_id", descending=[False, True, False])
+    first = first.unique("query_id", keep="first", maintain_order=True)
+    pairs = (
+        queries.join(first, on="query_id")
+        .join(inputs.corpus.select("doc_id", response="text"), on="doc_id")
+        .select("query_id", "doc_id", "text", "response", "label")
+    )
+    found = [Candidate(*row) for row in pairs.iter_rows()]
+    return sorted(found, key=lambda one: rank(seed, f"shots-{task}", one.query_id))[:size]
+
+
+class Guard:
+    """Knows every held-out text, and says which texts repeat one.
+
+    Two texts are the same when they are equal after normalisation, or when the shorter one (from 2 * SHINGLE words on)
+    shares at least NEAR of its word shingles with the longer: a quote, a cut or a lightly edited copy.
+    """
+
+    def __init__(self, held_out: Iterable[str]) -> None:
+        self._texts: set[str] = set()
+        self._shingles: list[frozenset[str]] = []
+        self._index: dict[str, list[int]] = {}
+        for text in held_out:
+            plain = normal(text)
+            if plain in self._texts:
+                continue
+            self._texts.add(plain)
+            pieces = _shingles(plain)
+            for piece in pieces:
+                self._index.setdefault(piece, []).append(len(self._shingles))
+            self._shingles.append(pieces)
+
+    def repeats(self, text: str) -> bool:
+        """Whether `text` is, or nearly is, a held-out text."""
+        plain = normal(text)
+        if plain in self._texts:
+            return True
+        pieces = _shingles(plain)
+        common: dict[int, int] = {}
+        for piece in pieces:
+            for other in self._index.get(piece, ()):
+                common[other] = common.get(other, 0) + 1
+        return any(shared >= NEAR * min(len(pieces), len(self._shingles[o])) for o, shared in common.items())
+
+    def clean(self, candidates: Sequence[Candidate], answers: frozenset[str]) -> list[Candidate]:
+        """Candidates none of whose texts repeats a held-out one; responses in `answers` (label names) are allowed."""
+        return [
+            one
+            for one in candidates
+            if not self.repeats(one.query) and (one.response in answers or not self.repeats(one.response))
+        ]
+
+
+def _shingles(plain: str) -> frozenset[str]:
+    words = plain.split()
+    if len(words) < 2 * SHINGLE:
+        return frozenset()
+    return frozenset(" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1))

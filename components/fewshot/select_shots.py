@@ -1,0 +1,191 @@
+"""Stage `select_shots`: which few-shot examples each trained task gets, and how many, 0 included.
+
+Published results show that shots can lower a score, so the number is measured: every strategy at every number of
+shots is scored on dev data with the trained model, and the fewest shots within one standard error of the best win.
+
+    shots.yaml      per task: number, strategy, the examples, the dev score at each number of shots
+    curve.csv       task, strategy, shots, score, standard_error, prefix_tokens: every prompt that was tried
+    curve.svg       the same as a picture
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from components.config import SelectShotsParams
+from components.contracts import TRIPLETS, Task, read_table, read_tasks
+from components.data.benchmark import held_out_texts
+from components.data.inputs import Inputs, read_inputs
+from components.errors import UserError
+from components.fewshot.choice import Tried, choose, curve
+from components.fewshot.curve import curve_svg
+from components.fewshot.dev import DevSet, dev_set
+from components.fewshot.pool import Candidate, Guard, task_pool
+from components.fewshot.strategies import STRATEGIES, Evidence
+from components.model.encoder import Encoder
+from components.model.foreign import ForeignEncoder
+from components.model.prompt import Prompt, Shot
+from components.progress import progress
+from components.stage import StageContext
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was found for one task."""
+
+    chosen: Tried
+    shots: list[Shot]
+    tried: list[Tried]
+    prefix_tokens: dict[tuple[str, int], int]
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Choose shots for every task with training and dev queries; returns dev scores with and without them."""
+    config = context.config
+    params, models = config.select_shots, context.outputs / "fetch" / "models"
+    prepared = context.outputs / "prepare"
+    inputs, tasks = read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
+    guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
+    store, adapter = context.cache / "vectors", context.outputs / "train" / "adapter"
+    encoder = Encoder.load(models / "student", config.prompt, config.encoder, adapter, store)
+    teacher = ForeignEncoder.load(models / params.teacher, config.encoder, store)
+    scores = _teacher_scores(context)
+    found: dict[str, Selection] = {}
+    for step, name in enumerate(progress(inputs.tasks, "select shots", unit="task")):
+        dev = dev_set(inputs, tasks[name], params.dev_queries, config.seed)
+        if dev is None:
+            continue
+        pool = _clean_pool(inputs, tasks[name], guard, params, config.seed)
+        evidence = _evidence(pool, teacher, scores, "hard" in params.strategies)
+        found[name] = select(dev, evidence, encoder, params)
+        context.log({f"{name}.number": float(found[name].chosen.shots), f"{name}.dev": found[name].chosen.mean}, step)
+    _write(found, tasks, context)
+    return _metrics(found)
+
+
+def select(dev: DevSet, evidence: Evidence, encoder: Encoder, params: SelectShotsParams) -> Selection:
+    """Score every strategy at 0..max_shots shots and choose."""
+    tried = [Tried("none", 0, dev.scores(encoder, ()))]
+    shots_of: dict[tuple[str, int], list[Shot]] = {("none", 0): []}
+    for strategy in params.strategies:
+        order = STRATEGIES[strategy](evidence)
+        examples = fitting(order, evidence.candidates, encoder.prompt, dev.task.instruction, params.max_shots)
+        for number in range(1, len(examples) + 1):
+            shots_of[strategy, number] = examples[:number]
+            tried.append(Tried(strategy, number, dev.scores(encoder, examples[:number])))
+    chosen = choose(tried)
+    lengths = {key: len(encoder.prompt.prefix_ids(dev.task.instruction, shots)) for key, shots in shots_of.items()}
+    return Selection(chosen, shots_of[chosen.strategy, chosen.shots], tried, lengths)
+
+
+def fitting(
+    order: Sequence[int], candidates: Sequence[Candidate], prompt: Prompt, instruction: str, most: int
+) -> list[Shot]:
+    """The first `most` candidates, in order, whose prefix stays within `prompt.prefix_tokens`; one of each text."""
+    shots: list[Shot] = []
+    seen: set[str] = set()
+    for i in order:
+        if len(shots) == most:
+            break
+        one = candidates[i]
+        shot = Shot(prompt.clip(one.query), prompt.clip(one.response))
+        if one.query in seen or not _fits(prompt, instruction, [*shots, shot]):
+            continue
+        shots.append(shot)
+        seen.add(one.query)
+    return shots
+
+
+def _fits(prompt: Prompt, instruction: str, shots: list[Shot]) -> bool:
+    try:
+        prompt.prefix_ids(instruction, shots)
+    except UserError:
+        return False
+    return True
+
+
+def _clean_pool(inputs: Inputs, task: Task, guard: Guard, params: SelectShotsParams, seed: int) -> list[Candidate]:
+    """The task's candidates that repeat no dev or test text; label names may stand in both."""
+    labels = frozenset(inputs.corpus.filter(pl.col("label") == pl.col("text"))["text"].to_list())
+    return guard.clean(task_pool(inputs, task.name, params.pool, seed), labels)
+
+
+def _test_texts(benchmark: Path) -> list[str]:
+    texts: list[str] = []
+    for path in sorted(benchmark.glob("*.parquet")):
+        task, _, table = path.stem.rpartition(".")
+        texts += held_out_texts(task, {table: pl.read_parquet(path)}).values()
+    return texts
+
+
+def _dev_texts(inputs: Inputs) -> list[str]:
+    queries = inputs.queries.filter(pl.col("split") == "dev")["text"].to_list()
+    return [*queries, *inputs.corpus.filter(pl.col("split") == "dev")["text"].to_list()]
+
+
+def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
+    """(query, positive) -> the teacher's raw score, as far as it scored them."""
+    if "reranker_best" not in context.config.select_shots.strategies:
+        return {}
+    triplets = read_table(context.outputs / "mine" / "triplets.parquet", TRIPLETS)
+    rows = triplets.select("query_id", "positive_id", "positive_score").iter_rows()
+    return {(query, document): score for query, document, score in rows}
+
+
+def _evidence(
+    pool: list[Candidate], teacher: ForeignEncoder, scores: dict[tuple[str, str], float], with_responses: bool
+) -> Evidence:
+    queries = teacher.encode_queries([one.query for one in pool], "")
+    responses = teacher.encode_documents([one.response for one in pool if with_responses])
+    known = np.array([scores.get((one.query_id, one.doc_id), np.nan) for one in pool])
+    return Evidence(pool, queries, responses, known)
+
+
+def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:
+    entries: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for name, selection in found.items():
+        entries[name] = {
+            "number": selection.chosen.shots,
+            "strategy": selection.chosen.strategy,
+            "instruction": tasks[name].instruction,
+            "examples": [{"query": shot.query, "response": shot.response} for shot in selection.shots],
+            "dev_scores": dict(curve(selection.tried, _shown_strategy(selection))),
+        }
+        rows += [
+            {
+                "task": name,
+                "strategy": one.strategy,
+                "shots": one.shots,
+                "score": round(one.mean, 6),
+                "standard_error": round(one.standard_error, 6),
+                "prefix_tokens": selection.prefix_tokens[one.strategy, one.shots],
+            }
+            for one in selection.tried
+        ]
+    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
+    (context.out / "shots.yaml").write_text(text, encoding="utf-8")
+    pl.DataFrame(rows).write_csv(context.out / "curve.csv")
+    chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
+    (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")
+
+
+def _shown_strategy(selection: Selection) -> str:
+    """The strategy whose curve is shown: the chosen one, or the best one when no shots were chosen."""
+    if selection.chosen.shots:
+        return selection.chosen.strategy
+    return max(selection.tried[1:], key=lambda one: one.mean, default=selection.chosen).strategy
+
+
+def _metrics(found: dict[str, Selection]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for name, selection in found.items():
+        metrics[f"{name}.number"] = float(selection.chosen.shots)
+        metrics[f"{name}.dev_ndcg_at_10"] = round(selection.chosen.mean, 6)
+        metrics[f"{name}.dev_ndcg_at_10_without"] = round(selection.tried[0].mean, 6)
+    return metrics

@@ -1,0 +1,32 @@
+"""How a stage uses the machine it runs on: threads, and the memory it keeps."""
+
+import ctypes
+import ctypes.util
+import os
+import platform
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+def limit_threads(threads: int) -> None:
+    """Use `threads` CPU threads (0 = every core) in every library imported after this call.
+
+    Waiting threads sleep: on a machine shared with other work, spinning costs more than it saves.
+    """
+    count = str(threads or os.cpu_count() or 1)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ[variable] = count
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def keep_freed_memory() -> None:
+    """Let malloc reuse large freed blocks instead of returning each to the kernel (glibc only; elsewhere nothing).
+
+    Training on a CPU frees and asks for the same megabyte tensors thousands of times; measured on 4 layers of SmolLM2,
+    rows of 1,024 tokens: 633 -> 841 tokens/s.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,55 @@
+"""How large a margin a task needs: the largest that keeps the estimated share of false negatives under a bound.
+
+The estimate for a margin is the mean calibrated relevance of the negatives that it would hand to training (the
+hardest `negatives` of each dev query that pass all rules). Relevance takes unlabelled positives for irrelevant, so the
+true rate is somewhat higher; it grows with the margin all the same, and is comparable between tasks of one teacher.
+"""
+
+import numpy as np
+import polars as pl
+
+from components.config import MineParams
+from components.mining.rules import apply_rules
+
+GRID = [round(0.5 + 0.01 * step, 2) for step in range(51)]  # margins tried: 0.50 ... 1.00
+CURVE = {"task": pl.String, "margin": pl.Float64, "false_negative_rate": pl.Float64, "negatives_per_query": pl.Float64}
+
+
+def margin_curves(dev: pl.DataFrame, params: MineParams) -> pl.DataFrame:
+    """task, margin, false_negative_rate (estimated, null without negatives), negatives_per_query, over GRID.
+
+    Args:
+        dev: the columns of `apply_rules`, and query_id, task, relevance; dev queries only.
+    """
+    rows = []
+    for (task,), own in dev.group_by("task", maintain_order=True):
+        queries = own["query_id"].n_unique()
+        for margin in GRID:
+            used = hardest(apply_rules(own.with_columns(margin=pl.lit(margin)), params), params.negatives)
+            rate = float(np.mean(used["relevance"].to_numpy())) if len(used) else None
+            rows.append((str(task), margin, rate, len(used) / queries))
+    return pl.DataFrame(rows, schema=CURVE, orient="row")
+
+
+def fitted_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]:
+    """Margin by task: fitted when mine.false_negative_rate is set, else mine.margin.
+
+    When even the smallest margin of the grid is over the bound, that smallest is taken.
+    """
+    margins = {}
+    for (task,), curve in curves.group_by("task", maintain_order=True):
+        margins[str(task)] = params.margin
+        if params.false_negative_rate is not None:
+            safe = curve.filter(pl.col("false_negative_rate").fill_null(0.0) <= params.false_negative_rate)
+            margins[str(task)] = max(safe["margin"], default=GRID[0])
+    return margins
+
+
+def hardest(judged: pl.DataFrame, negatives: int) -> pl.DataFrame:
+    """The `negatives` highest-scored rows of each query that no rule refused, hardest first; ties by doc_id."""
+    return (
+        judged.filter(pl.col("reason").is_null())
+        .sort(["query_id", "score", "doc_id"], descending=[False, True, False])
+        .group_by("query_id", maintain_order=True)
+        .head(negatives)
+    )

@@ -1,0 +1,77 @@
+"""Copies of a positive among the candidates: the same words, or nearly.
+
+Equal but for case, punctuation and spaces; or the sets of word trigrams overlap by at least a threshold (Jaccard); or
+the texts are made of the same long words, in whatever order and with whatever small words between them, which breaks
+nearly every trigram. MinHash (Broder 1997, through datasketch) estimates the overlap of every pair from 64 numbers a
+text; near pairs are then measured, so a listed overlap is exact.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from datasketch import MinHash
+
+from components.data.decontaminate import bare, shingles
+
+SAME_WORDS = 0.75  # least Jaccard overlap of the sets of long words
+_LONG = 4  # letters
+_FEWEST = 8  # long words in each text: fewer are shared by chance
+_PERMUTATIONS = 64
+_SLACK = 0.2  # the estimate's standard error is at most 0.063: three of them
+_SEED = 1
+_CHUNK = 1 << 18  # pairs compared at once
+
+
+def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: float) -> pl.DataFrame:
+    """The pairs of texts that are copies of each other.
+
+    Args:
+        pairs: left, right: ids of texts; each pair once.
+        texts: text by id.
+        threshold: least Jaccard overlap of word trigrams; SAME_WORDS is that of long words.
+
+    Returns: left, right, overlap (of trigrams where they reach the threshold, else of long words; 1 for equal words),
+        sorted.
+    """
+    ids = sorted({*pairs["left"], *pairs["right"]})
+    place = {identity: i for i, identity in enumerate(ids)}
+    words = [bare(texts[identity]) for identity in ids]
+    left = np.array([place[identity] for identity in pairs["left"]], dtype=np.int64)
+    right = np.array([place[identity] for identity in pairs["right"]], dtype=np.int64)
+    found: dict[tuple[str, str], float] = {}
+    for sets, least in (([shingles(text) for text in words], threshold), ([_long(text) for text in words], SAME_WORDS)):
+        sketches = np.stack([_sketch(one) for one in sets]) if ids else np.empty((0, _PERMUTATIONS), np.uint64)
+        for i in _likely(sketches, left, right, least):
+            a, b = int(left[i]), int(right[i])
+            overlap = 1.0 if words[a] == words[b] else _jaccard(sets[a], sets[b])
+            if overlap >= least:
+                found.setdefault((ids[a], ids[b]), overlap)
+    rows = [(*pair, overlap) for pair, overlap in found.items()]
+    schema = {"left": pl.String, "right": pl.String, "overlap": pl.Float64}
+    return pl.DataFrame(sorted(rows), schema=schema, orient="row")
+
+
+def _likely(sketches: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
+    """Positions of the pairs whose estimated overlap comes near the threshold (equal texts have equal sketches)."""
+    found = []
+    for start in range(0, len(left), _CHUNK):
+        a, b = sketches[left[start : start + _CHUNK]], sketches[right[start : start + _CHUNK]]
+        found.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+
+def _long(text: str) -> set[str]:
+    found = {word for word in text.split() if len(word) >= _LONG}
+    return found if len(found) >= _FEWEST else set()
+
+
+def _sketch(found: set[str]) -> np.ndarray:
+    sketch = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
+    if found:
+        sketch.update_batch([one.encode() for one in sorted(found)])
+    return np.asarray(sketch.hashvalues, dtype=np.uint64)
+
+
+def _jaccard(left: set[str], right: set[str]) -> float:
+    return len(left & right) / len(left | right) if left and right else 0.0

@@ -1,0 +1,152 @@
+"""The mine stage: hard negatives for every training and dev query, and the evidence for every one refused.
+
+A candidate is kept when the teacher scores it below the margin of the query's weakest positive and no other rule
+(components/mining/rules.py) refuses it. The scores handed on are raw teacher scores (`reranker_score`), the logits for
+distillation: the trainer divides them by its own teacher temperature.
+"""
+
+import json
+
+import polars as pl
+
+from components.config import MineParams
+from components.contracts import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
+from components.data.decontaminate import bare
+from components.data.inputs import Inputs, read_inputs
+from components.errors import UserError
+from components.mining.adaptive import fitted_margins, hardest, margin_curves
+from components.mining.duplicates import near_duplicates
+from components.mining.report import write_report
+from components.mining.rules import apply_rules
+from components.mining.suspicious import suspicious_positives
+from components.stage import StageContext
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Write triplets, rejections and suspicious (Parquet), margins.json and report.html."""
+    inputs = read_inputs(context.outputs / "prepare")
+    file = context.outputs / "score" / "teacher_scores.parquet"
+    scores = read_table(file, TEACHER_SCORES)
+    params = context.config.mine
+    positives = positive_scores(scores, inputs, str(file))
+    facts = gather_facts(scores, positives, inputs, params)
+    curves = margin_curves(facts.filter(pl.col("split") == "dev"), params)
+    margins = fitted_margins(curves, params)
+    judged = apply_rules(with_margins(facts, margins, params), params)
+    rejected = judged.filter(pl.col("reason").is_not_null())
+    triplets = build_triplets(judged, positives, params.negatives)
+    suspicious = suspicious_positives(judged, positives, params.suspicious)
+    evidence = rejected.select("query_id", "doc_id", "reason", "score", "threshold")
+    write_table(evidence, context.out / "rejections.parquet", REJECTIONS)
+    write_table(triplets, context.out / "triplets.parquet", TRIPLETS)
+    suspicious.write_parquet(context.out / "suspicious.parquet", compression="zstd", statistics=False)
+    (context.out / "margins.json").write_text(json.dumps(margins, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_report(
+        context.out / "report.html", inputs, judged, positives, suspicious, curves, params, context.config.seed
+    )
+    return _metrics(triplets, judged, suspicious, curves, margins)
+
+
+def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
+    """query_id, doc_id, score of every positive. Raises UserError when the teacher did not score one."""
+    found = inputs.qrels.select("query_id", "doc_id").join(
+        scores.select("query_id", "doc_id", score="reranker_score"), on=["query_id", "doc_id"], how="left"
+    )
+    lost = found.filter(pl.col("score").is_null())
+    if len(lost):
+        query, document = lost.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
+        raise UserError(f"{file}: no score for positive {document!r} of query {query!r}; run the score stage again")
+    return found.sort("query_id", "doc_id")
+
+
+def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
+    """What the rules look at, for every candidate but the positives; sorted by query_id, doc_id.
+
+    Columns: query_id, doc_id, task, split, score, relevance, rank, weakest, same_label, same_as_query, duplicate.
+    """
+    queries = inputs.queries.select("query_id", "task", "split", query_label="label", query_text="text")
+    documents = inputs.corpus.select("doc_id", document_label="label", document_text="text")
+    weakest = positives.group_by("query_id").agg(weakest=pl.col("score").min())
+    ranked = scores.filter(pl.col("fused_score").is_not_null()).with_columns(
+        rank=pl.col("fused_score").rank("ordinal", descending=True).over("query_id").cast(pl.Int64)
+    )
+    facts = (
+        ranked.select("query_id", "doc_id", "relevance", "rank", score="reranker_score")
+        .join(positives, on=["query_id", "doc_id"], how="anti")
+        .join(weakest, on="query_id")
+        .join(queries, on="query_id")
+        .join(documents, on="doc_id")
+        .join(_copies(ranked, positives, inputs, params), on=["query_id", "doc_id"], how="left")
+        .sort("query_id", "doc_id")
+    )
+    words = {text: bare(text) for text in {*facts["query_text"], *facts["document_text"]}}
+    own = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
+    return facts.with_columns(
+        same_label=(pl.col("query_label") == pl.col("document_label")).fill_null(False),
+        same_as_query=pl.Series(own, dtype=pl.Boolean),
+    ).drop("query_label", "document_label", "query_text", "document_text")
+
+
+def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
+    """query_id, doc_id, duplicate: candidates that copy a positive of their query, with the overlap."""
+    beside = ranked.select("query_id", right="doc_id").join(positives.select("query_id", left="doc_id"), on="query_id")
+    beside = beside.filter(pl.col("left") != pl.col("right"))
+    used = inputs.corpus.join(
+        pl.concat([beside.select(doc_id="left"), beside.select(doc_id="right")]).unique(), on="doc_id", how="semi"
+    )
+    texts = dict(used.select("doc_id", "text").iter_rows())
+    pairs = beside.select("left", "right").unique().sort("left", "right")
+    found = near_duplicates(pairs, texts, params.near_duplicate)
+    return (
+        beside.join(found, on=["left", "right"])
+        .group_by("query_id", doc_id="right")
+        .agg(duplicate=pl.col("overlap").max())
+    )
+
+
+def with_margins(facts: pl.DataFrame, margins: dict[str, float], params: MineParams) -> pl.DataFrame:
+    """Add `margin`: the task's own, or mine.margin for a task without dev queries."""
+    return facts.with_columns(
+        margin=pl.col("task").replace_strict(margins, default=params.margin, return_dtype=pl.Float64)
+    )
+
+
+def build_triplets(judged: pl.DataFrame, positives: pl.DataFrame, negatives: int) -> pl.DataFrame:
+    """One row per positive with the query's `negatives` hardest kept candidates, hardest first."""
+    chosen = (
+        hardest(judged, negatives)
+        .group_by("query_id", maintain_order=True)
+        .agg(negative_ids="doc_id", negative_scores="score")
+    )
+    empty = {"negative_ids": pl.lit([], pl.List(pl.String)), "negative_scores": pl.lit([], pl.List(pl.Float64))}
+    return (
+        positives.select("query_id", positive_id="doc_id", positive_score="score")
+        .join(chosen, on="query_id", how="left")
+        .with_columns(pl.col(name).fill_null(default) for name, default in empty.items())
+        .sort("query_id", "positive_id")
+    )
+
+
+def _metrics(
+    triplets: pl.DataFrame,
+    judged: pl.DataFrame,
+    suspicious: pl.DataFrame,
+    curves: pl.DataFrame,
+    margins: dict[str, float],
+) -> dict[str, float]:
+    counts = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
+    found = triplets["negative_ids"].list.len()
+    return {
+        "triplets": float(len(triplets)),
+        "negatives_per_positive": float(found.sum()) / max(1, len(triplets)),
+        "positives_without_negatives": float((found == 0).sum()),
+        "kept_share": judged["reason"].null_count() / max(1, len(judged)),
+        "suspicious_positives": float(len(suspicious)),
+        **{f"rejected/{reason}": float(count) for reason, count in counts.rows()},
+        **{f"margin/{task}": margin for task, margin in sorted(margins.items())},
+        **{
+            f"estimated_false_negative_rate/{task}": rate
+            for task, margin, rate in curves.select("task", "margin", "false_negative_rate").sort("task").iter_rows()
+            if margin == margins[task] and rate is not None
+        },
+    }

@@ -1,0 +1,86 @@
+"""The decoder and its LoRA adapter: loading, wrapping, and the pooled forward over a packed row."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from components.config import EncoderParams, PromptParams
+from components.errors import UserError
+from components.model.attention import PACKED
+from components.model.locate import locate_model
+from components.model.packing import Row
+from components.model.prompt import add_special_tokens
+from components.model.tokenizer_mistral import load_fast, needs_conversion
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def device_of(params: EncoderParams) -> torch.device:
+    """The device the parameters ask for; `auto` is CUDA when there is one."""
+    if params.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("params.yaml: encoder.device: cuda, but torch sees no GPU; set auto or cpu")
+    return torch.device(params.device)
+
+
+def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
+    """The student's fast tokenizer, with the prompt's special tokens when the template uses them.
+
+    Raises:
+        UserError: no model folder at `model`.
+    """
+    folder = locate_model(model)
+    if needs_conversion(folder):
+        tokenizer = load_fast(folder / "tokenizer.model")
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if prompt.template == "special":
+        add_special_tokens(tokenizer)
+    return tokenizer
+
+
+def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: Any) -> Any:
+    """The decoder without LM head, frozen, its embedding matrix grown to the tokenizer's size.
+
+    New rows get the mean of the old ones (and no noise), so they start as an average token on every machine.
+    `how` goes to `from_pretrained` (quantization, device map).
+    """
+    folder = locate_model(model)
+    config = AutoConfig.from_pretrained(folder)
+    backbone = AutoModel.from_pretrained(
+        folder, config=config, dtype=DTYPES[encoder.precision], attn_implementation=PACKED, **how
+    )
+    grow_embeddings(backbone, len(tokenizer))
+    backbone.config.use_cache = False
+    backbone.requires_grad_(False)
+    return backbone
+
+
+def grow_embeddings(backbone: Any, size: int) -> None:
+    """Give the embedding matrix at least `size` rows; new rows are the mean of the old."""
+    old = backbone.get_input_embeddings().weight
+    if old.shape[0] >= size:
+        return
+    rows = old.shape[0]
+    mean = old.detach().float().mean(0).to(old.dtype)
+    backbone.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        backbone.get_input_embeddings().weight[rows:] = mean
+
+
+def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
+    """L2-normalised fp32 vectors [N, dim] of the row's N sequences."""
+    hidden = backbone(input_ids=row.ids, position_ids=row.positions, row=row, use_cache=False).last_hidden_state[0]
+    if pooling == "last":
+        vectors = hidden.index_select(0, row.last).float()
+    else:
+        body = hidden[row.prefix_length :].float()
+        owner = row.segments[row.prefix_length :] - 1
+        sums = torch.zeros(len(row.lengths), body.shape[1], device=body.device).index_add(0, owner, body)
+        vectors = sums / torch.tensor(row.lengths, device=body.device)[:, None]
+    return functional.normalize(vectors, dim=-1)

@@ -1,0 +1,162 @@
+"""Prefix-shared packing: many sequences in one row, their common prefix once, no padding.
+
+    row    [prefix][s1][s2]...[sN]        ids, restarted positions: s_i continues from the prefix
+    s_i    attends to the whole prefix and, causally, to itself
+
+With causal attention and last-token pooling this is exact: no token of the prefix sees a sequence. A padded batch of N
+queries costs N * (prefix + longest); a row costs prefix + the sum of the lengths. Documents are a row without prefix.
+
+Attention takes the structure in one of three forms, chosen by the device and never by the caller:
+- CPU: `Layout` gathers each sequence's queries and keys into small padded blocks for SDPA, so cost is linear in the
+  number of sequences (a dense mask over the row is quadratic in the row).
+- CUDA: FlexAttention skips the empty blocks of the same mask.
+- `dense_mask` writes the mask out; the tests hold both against it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+PREFIX = 0  # segment number of prefix tokens; sequences are 1, 2, ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sequences of like length, padded at their ends to the longest: index [n, L] into the row's tokens."""
+
+    index: torch.Tensor  # int64 [n, L]; padding repeats the sequence's last token
+    lengths: torch.Tensor  # int64 [n]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One packed row. `lengths` holds the sequences' lengths; tokens = prefix_length + sum(lengths)."""
+
+    ids: torch.Tensor  # int64 [1, T]
+    positions: torch.Tensor  # int64 [1, T]
+    segments: torch.Tensor  # int64 [T]
+    prefix_length: int
+    lengths: tuple[int, ...]
+    causal: bool = True
+
+    @property
+    def starts(self) -> list[int]:
+        """Index of each sequence's first token."""
+        starts, at = [], self.prefix_length
+        for length in self.lengths:
+            starts.append(at)
+            at += length
+        return starts
+
+    @property
+    def last(self) -> torch.Tensor:
+        """int64 [N]: index of each sequence's last token."""
+        return torch.tensor([s + n - 1 for s, n in zip(self.starts, self.lengths, strict=True)], device=self.ids.device)
+
+    @property
+    def tokens(self) -> int:
+        return self.ids.shape[1]
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The sequences in blocks that waste at most a fifth of their cells on padding."""
+        order = sorted(range(len(self.lengths)), key=lambda i: self.lengths[i])
+        blocks, group = [], list[int]()
+        for i in [*order, None]:
+            if group and (i is None or _waste([self.lengths[j] for j in [*group, i]]) > 0.2):
+                blocks.append(self._block(group))
+                group = []
+            if i is not None:
+                group.append(i)
+        return blocks
+
+    def _block(self, members: list[int]) -> Block:
+        starts = self.starts
+        lengths = torch.tensor([self.lengths[i] for i in members])
+        offsets = torch.arange(int(lengths.max()))[None, :]  # [1, L]
+        offsets = torch.minimum(offsets, (lengths - 1)[:, None])  # [n, L]
+        index = torch.tensor([starts[i] for i in members])[:, None] + offsets
+        return Block(index.to(self.ids.device), lengths.to(self.ids.device))
+
+    @cached_property
+    def unblock(self) -> torch.Tensor:
+        """int64 [T - prefix]: where each token of the row stands in the blocks' cells laid end to end."""
+        where = torch.empty(self.tokens, dtype=torch.int64, device=self.ids.device)
+        offset = 0
+        for block in self.blocks:
+            n, width = block.index.shape
+            real = torch.arange(width, device=self.ids.device)[None, :] < block.lengths[:, None]
+            cells = torch.arange(n * width, device=self.ids.device).view(n, width) + offset
+            where[block.index[real]] = cells[real]
+            offset += n * width
+        return where[self.prefix_length :]
+
+    def dense_mask(self) -> torch.Tensor:
+        """bool [1, 1, T, T]: True where a query token may look at a key token. The reference for both attentions."""
+        same = self.segments[:, None] == self.segments[None, :]
+        seen = same | (self.segments[None, :] == PREFIX)
+        if self.causal:
+            seen = seen & torch.ones_like(seen).tril()
+        return seen[None, None]
+
+    def to(self, device: torch.device) -> "Row":
+        """The same row on another device."""
+        return Row(
+            self.ids.to(device),
+            self.positions.to(device),
+            self.segments.to(device),
+            self.prefix_length,
+            self.lengths,
+            self.causal,
+        )
+
+
+def pack(prefix: Sequence[int], sequences: Sequence[Sequence[int]], causal: bool = True) -> Row:
+    """One row from a common prefix (may be empty) and non-empty sequences of token ids.
+
+    Raises:
+        ValueError: no sequence, an empty one, or a shared prefix without causal attention (it would not be exact).
+    """
+    if not sequences or not all(len(sequence) for sequence in sequences):
+        raise ValueError("pack: needs at least one sequence, and none empty")
+    if prefix and not causal:
+        raise ValueError("pack: a shared prefix is exact only under causal attention")
+    ids, positions, segments = list(prefix), list(range(len(prefix))), [PREFIX] * len(prefix)
+    for number, sequence in enumerate(sequences, start=1):
+        ids += sequence
+        positions += range(len(prefix), len(prefix) + len(sequence))
+        segments += [number] * len(sequence)
+    return Row(
+        torch.tensor([ids]),
+        torch.tensor([positions]),
+        torch.tensor(segments),
+        len(prefix),
+        tuple(len(sequence) for sequence in sequences),
+        causal,
+    )
+
+
+def plan_rows(lengths: Sequence[int], prefix_length: int, token_budget: int) -> list[list[int]]:
+    """Indices of sequences for each row: longest first, rows filled to `token_budget` tokens (prefix once a row).
+
+    A sequence longer than the budget gets a row of its own; nothing is dropped.
+
+    >>> plan_rows([3, 9, 4], prefix_length=2, token_budget=9)
+    [[1], [2, 0]]
+    """
+    rows: list[list[int]] = []
+    room = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if not rows or lengths[i] > room:
+            rows.append([])
+            room = token_budget - prefix_length
+        rows[-1].append(i)
+        room -= lengths[i]
+    return rows
+
+
+def _waste(lengths: list[int | None] | list[int]) -> float:
+    real = [length for length in lengths if length is not None]
+    return 1 - sum(real) / (max(real) * len(real))

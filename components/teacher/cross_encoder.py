@@ -1,0 +1,81 @@
+"""A cross-encoder teacher: any sequence-classification reranker, through sentence_transformers.CrossEncoder.
+
+Pairs of all queries together are de-duplicated and sorted by length, and a batch is as many pairs of one padded length
+as the token budget allows. A batch always has the same shape, so a pair's score does not depend on its neighbours.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.errors import UserError
+from components.model.locate import locate_model
+from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
+
+
+class CrossEncoderTeacher:
+    """Raw logits of (query, document) pairs; bf16 where the device multiplies in it, else fp32.
+
+    On a CPU a batch has at most CPU_TOKENS, whatever the budget.
+    """
+
+    def __init__(self, model: Any, max_tokens: int, token_budget: int) -> None:
+        self.model, self.max_tokens = model, max_tokens
+        self.token_budget = min(token_budget, CPU_TOKENS) if model.device.type == "cpu" else token_budget
+        self._lock = Lock()
+
+    @classmethod
+    def load(
+        cls, models: Path, name: str, max_tokens: int, token_budget: int, dtype: torch.dtype | None = None
+    ) -> "CrossEncoderTeacher":
+        """The model `name` of outputs/fetch/models; in the device's own precision when `dtype` is None.
+
+        Raises UserError when it is absent or gives several logits.
+        """
+        from sentence_transformers import CrossEncoder
+
+        folder = locate_model(models / name)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = CrossEncoder(
+            str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype or _precision(device)}
+        )
+        if model.num_labels != 1:
+            raise UserError(f"{folder}: score.model: gives {model.num_labels} logits a pair; a reranker gives 1")
+        return cls(model.eval(), max_tokens, token_budget)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """float32 [n]: one raw logit per pair."""
+        with self._lock:
+            encoded = self.model.tokenizer(
+                [query for query, _ in pairs],
+                [document for _, document in pairs],
+                truncation="longest_first",
+                max_length=self.max_tokens,
+            )
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for members, length in token_batches([len(ids) for ids in encoded["input_ids"]], self.token_budget):
+            scores[members] = self._forward(encoded, members, length)
+        return scores
+
+    def _forward(self, encoded: Any, members: list[int], length: int) -> np.ndarray:
+        rows = batch_rows(length, self.token_budget)
+        features = {}
+        for name, values in encoded.items():
+            fill = self.model.tokenizer.pad_token_id if name == "input_ids" else 0
+            padded = torch.full((rows, length), fill, dtype=torch.long)  # [rows, length]
+            for row, i in enumerate(members):
+                padded[row, : len(values[i])] = torch.tensor(values[i])
+            features[name] = padded.to(self.model.device)
+        features["attention_mask"][len(members) :, 0] = 1  # the rows that only fill the batch
+        with torch.inference_mode():
+            logits = self.model.model(**features).logits[:, 0]
+        return np.asarray(logits.float().cpu().numpy()[: len(members)])
+
+
+def _precision(device: str) -> torch.dtype:
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,152 @@
+"""Shards of work on this machine's threads, or on a Dask cluster: one parameter, the same bytes.
+
+A shard is a module-level function and plain arguments. It leaves its result in a file that it renames into place when
+it is whole, so a killed run continues with the shards that are not there, and one that ran twice wrote the same bytes
+twice. Inside a shard all arithmetic runs on one thread, which makes its rounding independent of the worker's cores.
+
+On Dask the shards are Prefect tasks (prefect-dask), so they show up one by one beside the pipeline. The workers must
+see the same files as the stage (the checkout, outputs/ and .cache/ on a shared disk) and, when they are on other
+machines, the Prefect server of PREFECT_API_URL. A worker that dies gives its shard back to the scheduler; a shard that
+fails is tried `retries` times.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.config import EngineParams
+from components.errors import UserError
+from components.progress import bar
+
+_SERVER_START = 300  # seconds; Prefect's own 20 are too few on a busy machine
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Within: numpy's and torch's products use one thread each."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Threads whose own products use one thread each: OpenMP keeps that number per thread."""
+    import torch
+
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def worker_count(threads: int) -> int:
+    """`threads`, or every core this process may use when it is 0."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def run_shards(
+    function: Callable[..., None], shards: Sequence[tuple[Any, ...]], what: str, engine: EngineParams, threads: int
+) -> None:
+    """Call `function(*shard)` for every shard, under a progress bar with an ETA.
+
+    Args:
+        function: importable by name from every worker; writes its result to a file.
+        threads: shards at a time when the engine is local.
+
+    Raises:
+        UserError: the Dask scheduler can't be reached.
+    """
+    if not shards:
+        return
+    if engine.kind == "dask":
+        _run_on_dask(function, shards, what, engine)
+        return
+    with bar(what, len(shards), "shard") as shown, single_threaded(), workers(threads) as pool:
+        running = [pool.submit(function, *shard) for shard in shards]
+        try:
+            for done in as_completed(running):
+                done.result()
+                shown.update(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _run_on_dask(
+    function: Callable[..., None], shards: Sequence[tuple[Any, ...]], what: str, engine: EngineParams
+) -> None:
+    try:
+        from prefect import flow, task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.futures import as_completed as finished
+        from prefect_dask import DaskTaskRunner
+    except ImportError:
+        raise UserError("engine.kind: dask needs prefect-dask; pip install 'embedding-foundry[dask]'") from None
+    _check_scheduler(str(engine.address))
+    shard_task = task(name=what, retries=engine.retries, cache_policy=NO_CACHE, persist_result=False)(_one_shard)
+    runner: Any = DaskTaskRunner(address=engine.address)
+
+    @flow(name=what, task_runner=runner)
+    def spread() -> None:
+        with bar(what, len(shards), "shard") as shown:
+            running = [shard_task.submit(function, shard) for shard in shards]
+            for done in finished(running):
+                done.result()
+                shown.update(1)
+
+    with prefect_server():
+        spread()
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """The configured Prefect server, or one of our own on the loopback address that flow and workers share."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    server = SubprocessASGIServer()
+    with temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}):
+        server.start(timeout=_SERVER_START)
+    try:
+        with temporary_settings({PREFECT_API_URL: server.api_url}):
+            yield
+    finally:
+        server.stop()
+
+
+def _one_shard(function: Callable[..., None], shard: tuple[Any, ...]) -> None:
+    with single_threaded():
+        function(*shard)
+
+
+def _check_scheduler(address: str) -> None:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as problem:
+        raise UserError(
+            f"engine.address: no Dask scheduler at {address} ({type(problem).__name__}); start one"
+        ) from None
+    workers = len(client.scheduler_info()["workers"])
+    client.close()
+    if not workers:
+        raise UserError(f"engine.address: the Dask scheduler at {address} has no worker; start at least one")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A partial file to write; it becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    yield partial
+    partial.replace(path)

@@ -1,0 +1,88 @@
+"""An LLM as a yes/no reranker, in the way of Qwen3-Reranker (arXiv 2506.05176).
+
+The model reads instruction, query and document and is asked whether the document answers; the raw score is the logit of
+"yes" minus the logit of "no" for the next token, whose sigmoid is the model's probability of yes between the two.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.errors import UserError
+from components.model.locate import locate_model
+from components.teacher.batches import batch_rows, token_batches
+
+PREFIX = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+)
+SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+
+
+class LlmTeacher:
+    """Raw scores of (query, document) pairs by a causal language model; bf16 where the device has it."""
+
+    def __init__(self, model: Any, tokenizer: Any, instruction: str, max_tokens: int, token_budget: int) -> None:
+        self.model, self.tokenizer, self.instruction = model, tokenizer, instruction
+        self.max_tokens, self.token_budget = max_tokens, token_budget
+        self.yes, self.no = _one_token(tokenizer, "yes"), _one_token(tokenizer, "no")
+        self._lock = Lock()
+
+    @classmethod
+    def load(cls, models: Path, name: str, instruction: str, max_tokens: int, token_budget: int) -> "LlmTeacher":
+        """The model `name` of outputs/fetch/models. Raises UserError when it is not there."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = locate_model(models / name)
+        cuda = torch.cuda.is_available()
+        dtype = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float32
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return cls(model.to("cuda" if cuda else "cpu").eval(), tokenizer, instruction, max_tokens, token_budget)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """float32 [n]: logit of yes minus logit of no. The document is cut so that a pair fits `max_tokens`."""
+        with self._lock:
+            sequences = [self._ids(query, document) for query, document in pairs]
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for members, length in token_batches([len(ids) for ids in sequences], self.token_budget):
+            scores[members] = self._forward([sequences[i] for i in members], length)
+        return scores
+
+    def _ids(self, query: str, document: str) -> list[int]:
+        def encode(text: str) -> list[int]:
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        head = encode(f"{PREFIX}<Instruct>: {self.instruction}\n<Query>: {query}\n<Document>: ")
+        tail = encode(SUFFIX)
+        room = max(0, self.max_tokens - len(head) - len(tail))
+        return head + encode(document)[:room] + tail
+
+    def _forward(self, sequences: list[list[int]], length: int) -> np.ndarray:
+        rows = batch_rows(length, self.token_budget)
+        ids = torch.zeros((rows, length), dtype=torch.long)  # [rows, length], padded on the right
+        mask = torch.zeros((rows, length), dtype=torch.long)
+        mask[len(sequences) :, 0] = 1  # the rows that only fill the batch
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+            mask[row, : len(sequence)] = 1
+        last_token = mask.sum(dim=1) - 1  # [rows]
+        device = self.model.device
+        with torch.inference_mode():
+            hidden = self.model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+            last = hidden[torch.arange(rows), last_token]  # [rows, hidden]: the same shape for every batch
+            head = self.model.get_output_embeddings().weight[[self.yes, self.no]]
+            logits = (last @ head.T).float()
+        return np.asarray((logits[:, 0] - logits[:, 1]).cpu().numpy()[: len(sequences)])
+
+
+def _one_token(tokenizer: Any, word: str) -> int:
+    """The token of an answer; where a tokenizer has no single one, the word's first token."""
+    ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise UserError(f"score.model: the tokenizer has no token for {word!r}; choose another reranker")
+    return int(ids[0])

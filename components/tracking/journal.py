@@ -1,0 +1,111 @@
+"""What a run wants MLflow to know, written to disk first: a journal never waits for a server and survives kill -9.
+
+One folder per run under .cache/tracking: `events.jsonl` (appended), `files/` (small artifacts).
+components/tracking/upload.py follows the journals from a process of its own, so that a stage neither imports MLflow
+(8 s of CPU on two cores) nor stalls when the server is down. A journal is removed once MLflow has all of it.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+Value = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """How a run begins. parent: an MLflow run id, or `journal:ID` of a run that is itself still a journal."""
+
+    store: str
+    experiment: str
+    name: str
+    parent: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    inputs: list[dict[str, str]] = field(default_factory=list)
+
+
+class Journal:
+    """The writing side: one process appends (any thread of it), whole lines only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._one_writer = threading.Lock()
+
+    @classmethod
+    def open(cls, tracking: Path, start: RunStart) -> "Journal":
+        """Begin a journal below `tracking`; the folder appears complete with its first event or not at all."""
+        identity = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+        draft = tracking / f".{identity}"
+        (draft / "files").mkdir(parents=True)
+        event = {"kind": "start", "time": _now(), "owner": owner(os.getpid()), **asdict(start)}
+        (draft / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+        draft.rename(tracking / identity)
+        return cls(tracking / identity)
+
+    @property
+    def identity(self) -> str:
+        return self.folder.name
+
+    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+        """Metrics at a step, stamped with the time of this call."""
+        self._append({"kind": "metrics", "values": {k: float(v) for k, v in values.items()}, "step": step or 0})
+
+    def tags(self, values: dict[str, str]) -> None:
+        self._append({"kind": "tags", "values": values})
+
+    def artifact(self, file: Path, path: str) -> None:
+        """Keep a copy of `file`, to be uploaded as `path` of the run's artifacts."""
+        keep(file, self.folder / "files" / path)
+        self._append({"kind": "artifact", "path": path})
+
+    def model(self, request: Value) -> None:
+        """Register a model version from `files/`; see components/tracking/registry.py for the request's keys."""
+        self._append({"kind": "model", "request": request})
+
+    def end(self, status: str) -> None:
+        """FINISHED, FAILED or KILLED; nothing may follow."""
+        self._append({"kind": "end", "status": status})
+        self._events.close()
+
+    def _append(self, event: Value) -> None:
+        with self._one_writer:
+            self._events.write(json.dumps({"time": _now(), **event}) + "\n")
+            self._events.flush()
+
+
+def keep(file: Path, to: Path) -> None:
+    """Hard-link `file` (copy across file systems): no second copy of the weights, and deleting the original is safe."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file.resolve(), to)
+    except OSError:
+        shutil.copyfile(file, to)
+
+
+def owner(pid: int) -> Value:
+    """A process by pid and start time, so that a reused pid is not taken for it."""
+    return {"pid": pid, "started": psutil.Process(pid).create_time()}
+
+
+def alive(who: Value) -> bool:
+    """Whether the very process recorded by `owner` still runs (a zombie does not)."""
+    try:
+        process = psutil.Process(who["pid"])
+        same = abs(process.create_time() - who["started"]) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,88 @@
+"""The model registry: making a version, finding one, and moving an alias.
+
+A version carries what is needed to trust and repeat it: git.commit (a refs/runs commit that holds its dvc.lock),
+dvc.lock.sha256, and `md5:PATH` for every file and folder it came from.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import UserError
+from components.tracking.store import connect, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE = "candidate"
+PRODUCTION = "production"
+SERVING_REQUIREMENTS = ("mlflow", "sentence-transformers", "transformers", "torch", "peft")
+
+
+def register_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:
+    """Log the folder `files`/model as a pyfunc model of the run and register it; returns the version.
+
+    request: name, alias, journal (registering twice from one journal gives one version), tags, example (texts).
+    """
+    name, journal = request["name"], request["journal"]
+    again = client.search_model_versions(f"name = '{name}' and tags.journal = '{journal}'")
+    version = again[0].version if again else _new_version(client, run_id, files, request)
+    for key, value in request["tags"].items():
+        client.set_model_version_tag(name, version, key, value)
+    client.set_registered_model_alias(name, request["alias"], version)
+    client.set_tag(run_id, "model.version", f"{name}/{version}")
+    return str(version)
+
+
+def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, DataType
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string)]),
+        outputs=Schema([ColSpec(Array(DataType.double))]),
+        params=ParamSchema(
+            [ParamSpec("side", DataType.string, "document"), ParamSpec("task", DataType.string, "")],
+        ),
+    )
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("embedder.py")),
+            artifacts={"model": str(files / "model")},
+            signature=signature,
+            input_example=request["example"],
+            pip_requirements=_pinned(SERVING_REQUIREMENTS),
+        )
+    made = mlflow.register_model(info.model_uri, request["name"], tags={"journal": request["journal"]})
+    return str(made.version)
+
+
+def _pinned(names: tuple[str, ...]) -> list[str]:
+    """`name==version` as installed here; a local build's suffix (+cpu) is dropped, it is no registry's version."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
+
+
+def find_version(client: "MlflowClient", name: str, which: str) -> Any:
+    """A version by number or alias.
+
+    Raises:
+        UserError: there is no such model, version or alias.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if which.isdigit():
+            return client.get_model_version(name, which)
+        return client.get_model_version_by_alias(name, which)
+    except MlflowException:
+        known = ", ".join(str(v.version) for v in client.search_model_versions(f"name = '{name}'")) or "none"
+        raise UserError(f"model {name!r} has no version or alias {which!r}; versions: {known}") from None
+
+
+def registry_client(root: Path) -> "MlflowClient":
+    """A client of the checkout's registry."""
+    return connect(tracking_uri(root))

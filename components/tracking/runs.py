@@ -1,0 +1,155 @@
+"""One MLflow run per executed stage: parameters, inputs, live metrics, figures, small outputs.
+
+The run is written to a journal (components/tracking/journal.py) and uploaded by a process beside the stage, so a slow
+or dead MLflow costs the stage nothing. With MLFLOW_RUN_ID set the run is nested below that run.
+"""
+
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from components.config import Config
+from components.tracking import upload
+from components.tracking.journal import Journal, RunStart
+from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
+from components.tracking.versions import code_version, declared, dvc_md5, stage_inputs
+
+SMALL = 5_000_000  # bytes: larger outputs are DVC's, MLflow gets their md5
+SHOWN = {".json", ".html", ".yaml", ".md", ".png", ".svg"}
+LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "mlflow", "dvc", "prefect")
+SAMPLE_SECONDS = 10.0
+
+
+class StageRun:
+    """The live run of a stage; calling it logs metrics."""
+
+    def __init__(self, journal: Journal, stage: str, root: Path) -> None:
+        self.journal = journal
+        self._stage = stage
+        self._root = root
+
+    def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.journal.metrics(metrics, step)
+
+    def finish(self, metrics: dict[str, float], out: Path) -> None:
+        """Log the final metrics, the small outputs (up to 5 MB each) and the md5 DVC will give to the whole."""
+        self(metrics)
+        for file in sorted(out.rglob("*")):
+            if file.is_file() and file.suffix in SHOWN and file.stat().st_size < SMALL:
+                self.journal.artifact(file, file.relative_to(out).as_posix())
+        self.journal.tags({"dvc.out.md5": dvc_md5(out), "dvc.out.path": f"outputs/{self._stage}"})
+        if self._stage == "register":
+            from components.tracking.register import submit
+
+            submit(self.journal, self._root, out)
+
+
+@contextmanager
+def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
+    """Open the stage's run; it ends FINISHED, FAILED when the stage raises, KILLED when its process dies."""
+    parent = os.environ.get("FOUNDRY_PIPELINE_JOURNAL") or os.environ.get("MLFLOW_RUN_ID", "")
+    start = RunStart(
+        store=tracking_uri(root),
+        experiment=EXPERIMENT,
+        name=name,
+        parent=parent,
+        tags={"dvc.stage": name, **code_version(root), **system_tags()},
+        params=declared_params(config, declared(root, name, "params")),
+        inputs=stage_inputs(root, name),
+    )
+    journal = Journal.open(tracking_folder(root), start)
+    upload.follow(root)
+    sampler, status = _Sampler(journal), "FAILED"
+    try:
+        yield StageRun(journal, name, root)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        sampler.stop()
+        journal.end(status)
+        if status != "KILLED":  # who interrupts does not want to wait; the uploading process goes on by itself
+            upload.settle(journal.folder)
+
+
+def declared_params(config: Config, sections: list[str]) -> dict[str, str]:
+    """The sections a stage declares in dvc.yaml, flattened: `train.lora.rank` -> `16`."""
+    values = flatten(config.model_dump(mode="json", by_alias=True))
+    return {k: v for k, v in values.items() if any(k == s or k.startswith(f"{s}.") for s in sections)}
+
+
+def flatten(values: Any, path: str = "") -> dict[str, str]:
+    """Nested parameters as dotted names.
+
+    >>> flatten({"train": {"lora": {"rank": 16}, "steps": 3}})
+    {'train.lora.rank': '16', 'train.steps': '3'}
+    """
+    if not isinstance(values, dict) or (not values and path):
+        return {path: str(values)}
+    parts: dict[str, str] = {}
+    for key, value in values.items():
+        parts |= flatten(value, f"{path}.{key}" if path else str(key))
+    return parts
+
+
+def system_tags() -> dict[str, str]:
+    """The machine and the libraries a stage ran on."""
+    memory = psutil.virtual_memory().total / 2**30
+    libraries = " ".join(f"{name}={version(name)}" for name in LIBRARIES)
+    return {
+        "system.host": platform.node(),
+        "system.platform": f"{platform.system()} {platform.machine()} Python {platform.python_version()}",
+        "system.cpus": str(os.cpu_count()),
+        "system.memory_gib": f"{memory:.0f}",
+        "system.gpus": " ".join(gpu_names()) or "none",
+        "system.libraries": libraries,
+    }
+
+
+def gpu_names() -> list[str]:
+    """NVIDIA cards as the kernel driver lists them; asking torch would load it into every stage."""
+    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return [card.read_text().splitlines()[0].partition(":")[2].strip().replace(" ", "-") for card in cards]
+
+
+class _Sampler:
+    """CPU and memory of the stage every ten seconds, GPU memory when the stage has loaded torch."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        process, step = psutil.Process(), 0
+        process.cpu_percent()
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            step += 1
+            self._journal.metrics({**_usage(process), **_gpu_usage()}, step)
+
+
+def _usage(process: psutil.Process) -> dict[str, float]:
+    memory = process.memory_info().rss / 2**30
+    return {"system/cpu_percent": process.cpu_percent(), "system/memory_gib": memory}
+
+
+def _gpu_usage() -> dict[str, float]:
+    import sys
+
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
+        return {}
+    return {"system/gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30}

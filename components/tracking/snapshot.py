@@ -1,0 +1,90 @@
+"""A git commit of exactly what ran, without touching the user's branch, index or files.
+
+A run's dvc.lock is newer than HEAD, and the code may have been edited since: `snapshot` writes both into a commit
+under refs/runs/<id>, built with an index of its own. `git worktree add DIR refs/runs/<id>` brings it back, `dvc get
+. PATH --rev <commit>` its data, and `git push origin 'refs/runs/*'` shares it.
+"""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from components.errors import UserError
+
+VERSIONED = ("dvc.yaml", "dvc.lock", "params.yaml", "components")
+
+
+def snapshot(root: Path, identity: str, message: str) -> str:
+    """Commit the checkout's tracked files, dvc.lock and components as refs/runs/`identity`; returns the commit.
+
+    Empty when `root` is not in a git repository, or the repository has no commit yet.
+    """
+    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
+    if not head:
+        return ""
+    with tempfile.TemporaryDirectory() as scratch:
+        own_index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        git(root, "read-tree", "HEAD", env=own_index)
+        git(root, "add", "--update", env=own_index)
+        new = git(root, "ls-files", "--others", "--exclude-standard", "--", *VERSIONED).splitlines()
+        lock = ["dvc.lock"] if (root / "dvc.lock").exists() else []  # even where the user keeps it out of git
+        git(root, "update-index", "--add", "--", *new, *lock, env=own_index)
+        tree = git(root, "write-tree", env=own_index)
+    commit = git(root, "commit-tree", tree, "-p", head, "-m", message, env=_author(root))
+    git(root, "update-ref", run_ref(identity), commit)
+    return commit
+
+
+def run_ref(identity: str) -> str:
+    return f"refs/runs/{identity}"
+
+
+def resolve(root: Path, run: str) -> str:
+    """The commit of a run id or of any git revision.
+
+    Raises:
+        UserError: neither names a commit of this repository.
+    """
+    for name in (run_ref(run), run):
+        commit = git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False)
+        if commit:
+            return commit
+    raise UserError(f"{run}: neither a run under refs/runs/ nor a git revision; list them: git for-each-ref refs/runs")
+
+
+def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> str:
+    """One git command in `root`; its output, stripped. With check=False a failure gives the empty string.
+
+    Raises:
+        UserError: git failed (check=True), with its own words.
+    """
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **(env or {})},
+        )
+    except FileNotFoundError:
+        if check:
+            raise UserError("git is not installed, or not on PATH") from None
+        return ""
+    if done.returncode and check:
+        raise UserError(f"git {arguments[0]}: {' '.join(done.stderr.split())}")
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _author(root: Path) -> dict[str, str]:
+    """The user's own identity; a name of ours where git has none, as on a worker."""
+    if git(root, "config", "user.email", check=False):
+        return {}
+    name, address = "Embedding Foundry", "foundry@localhost"
+    return {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": address,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": address,
+    }

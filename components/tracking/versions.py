@@ -1,0 +1,109 @@
+"""Which bytes a stage reads and writes, in DVC's terms: the md5s of dvc.lock, and of an output before DVC sees it."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def stage_entry(root: Path, stage: str) -> dict[str, Any]:
+    """The stage as dvc.yaml declares it; empty when there is none."""
+    entry: dict[str, Any] = _read(root / "dvc.yaml").get("stages", {}).get(stage, {})
+    return entry
+
+
+def declared(root: Path, stage: str, what: str) -> list[str]:
+    """The names under a stage's deps, outs or params, whether or not they carry options."""
+    names: list[str] = []
+    for item in stage_entry(root, stage).get(what, []):
+        if isinstance(item, str):
+            names.append(item)
+        elif what == "params":
+            names += [key for keys in item.values() for key in keys or []]
+        else:
+            names += list(item)
+    return names
+
+
+def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
+    """dvc.lock's stages; empty before the first run."""
+    stages: dict[str, dict[str, Any]] = _read(root / "dvc.lock").get("stages", {})
+    return stages
+
+
+def locked_outputs(root: Path) -> dict[str, dict[str, str]]:
+    """Every output dvc.lock knows: path -> {md5, stage}."""
+    return {
+        out["path"]: {"md5": str(out["md5"]), "stage": stage}
+        for stage, entry in locked_stages(root).items()
+        for out in entry.get("outs", [])
+    }
+
+
+def stage_inputs(root: Path, stage: str) -> list[dict[str, str]]:
+    """What `stage` reads of other stages: name, path, md5 and the stage that made it, as dvc.lock has them."""
+    known = locked_outputs(root)
+    paths = [d for d in declared(root, stage, "deps") if d in known]
+    return [{"name": known[p]["stage"], "path": p, "md5": known[p]["md5"], "stage": known[p]["stage"]} for p in paths]
+
+
+def ancestry(root: Path, stage: str) -> dict[str, str]:
+    """path -> md5 of everything `stage` came from, all the way up: other stages' outputs, and their code and files.
+
+    The stage's own code is left out: dvc.lock learns of it only after the stage has ended. Its git commit names it.
+    """
+    stages, made_by = locked_stages(root), locked_outputs(root)
+    found: dict[str, str] = {}
+    waiting = [path for path in declared(root, stage, "deps") if path in made_by]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path not in made_by:
+            continue
+        found[path] = made_by[path]["md5"]
+        for dependency in stages[made_by[path]["stage"]].get("deps", []):
+            waiting.append(dependency["path"])
+            if dependency["path"] not in made_by:
+                found[dependency["path"]] = str(dependency["md5"])
+    return dict(sorted(found.items()))
+
+
+def dvc_md5(path: Path) -> str:
+    """The md5 DVC will write to dvc.lock for this output: of the file, or of the folder's sorted listing (`.dir`)."""
+    if path.is_file():
+        return _file_md5(path)
+    entries = [
+        {"md5": _file_md5(file), "relpath": file.relative_to(path).as_posix()}
+        for file in path.rglob("*")
+        if file.is_file()
+    ]
+    entries.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def code_version(root: Path) -> dict[str, str]:
+    """git.commit and git.dirty of the checkout; empty outside git."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return {"git.commit": commit, "git.dirty": "true" if changed else "false"}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _file_md5(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}

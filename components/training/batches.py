@@ -1,0 +1,149 @@
+"""Which queries, documents, shots and targets make each step: a pure function of (seed, step).
+
+One task a batch (in-batch negatives of another task are too easy, and its instruction would not be shared). Because a
+batch depends on nothing but seed and step, a resumed run sees exactly the data of an uninterrupted one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from components.config import TrainParams
+from components.contracts import Task
+from components.model.prompt import Shot
+from components.training.examples import Example, TrainingData
+from components.training.losses import Targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries."""
+
+    step: int
+    task: Task
+    examples: list[Example]
+    query_texts: list[str]
+    document_ids: list[str]
+    document_texts: list[str]
+    shots: list[list[Shot]]
+    targets: Targets
+    grades: torch.Tensor  # float32 [B], relevance of each query's positive
+
+
+def random(seed: int, *key: int) -> np.random.Generator:
+    """A generator for one purpose: same seed and key, same numbers, whatever was drawn elsewhere."""
+    return np.random.Generator(np.random.PCG64([seed, *key]))
+
+
+_SCHEDULE, _ORDER, _NEGATIVES, _SHOTS = range(4)  # purposes, the first part of a key
+
+
+class Batches:
+    """All batches of a run; `batches[step]` makes one.
+
+    Tasks are drawn by weight * size^alpha within the phase a step falls in; a task's examples are walked in a new
+    random order each epoch.
+    """
+
+    def __init__(self, data: TrainingData, params: TrainParams, seed: int) -> None:
+        self.data, self.params, self.seed = data, params, seed
+        self._names = sorted(data.examples)
+        self._plan = self._schedule()
+
+    def __len__(self) -> int:
+        return self.params.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        name, turn = self._plan[step]
+        examples = self._draw(name, turn)
+        negatives = [self._negatives(step, i, example) for i, example in enumerate(examples)]
+        positives = [example.positive_id for example in examples]
+        ids = list(dict.fromkeys([*positives, *(doc_id for own in negatives for doc_id, _ in own)]))
+        query_texts = [self.data.query_text[example.query_id] for example in examples]
+        document_texts = [self.data.document_text[doc_id] for doc_id in ids]
+        return Batch(
+            step=step,
+            task=self.data.tasks[name],
+            examples=examples,
+            query_texts=query_texts,
+            document_ids=ids,
+            document_texts=document_texts,
+            shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
+            targets=self._targets(examples, negatives, ids),
+            grades=torch.tensor([self.data.grades.get((e.query_id, e.positive_id), 1.0) for e in examples]),
+        )
+
+    def _schedule(self) -> list[tuple[str, int]]:
+        """(task, how often it was drawn before) for every step."""
+        draw = random(self.seed, _SCHEDULE)
+        turns = dict.fromkeys(self._names, 0)
+        plan = []
+        for step in range(self.params.steps):
+            names = self._in_phase(step / self.params.steps)
+            sizes = np.array([len(self.data.examples[name]) for name in names], dtype=float)
+            weights = np.array([self.data.tasks[name].weight for name in names]) * sizes**self.params.alpha
+            name = names[int(draw.choice(len(names), p=weights / weights.sum()))]
+            plan.append((name, turns[name]))
+            turns[name] += 1
+        return plan
+
+    def _in_phase(self, done: float) -> list[str]:
+        end = 0.0
+        for phase in self.params.phases:
+            end += phase.fraction
+            if done < end - 1e-9:
+                return [name for name in self._names if self.data.tasks[name].kind in phase.kinds] or self._names
+        return self._names
+
+    def _draw(self, name: str, turn: int) -> list[Example]:
+        pool = self.data.examples[name]
+        size = min(self.params.batch_queries, len(pool))
+        per_epoch = len(pool) // size
+        epoch, place = divmod(turn, per_epoch)
+        order = random(self.seed, _ORDER, self._names.index(name), epoch).permutation(len(pool))
+        return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
+
+    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[str, float]]:
+        """`train.negatives` of the mined ones, uniformly, anew each time; all of them when there are fewer."""
+        mined = list(zip(example.negative_ids, example.negative_scores, strict=True))
+        if len(mined) <= self.params.negatives:
+            return mined
+        chosen = random(self.seed, _NEGATIVES, step, i).choice(len(mined), self.params.negatives, replace=False)
+        return [mined[int(j)] for j in np.sort(chosen)]
+
+    def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
+        """A few-shot set for each run of `share` queries, never holding a text that stands in the batch."""
+        pool, most = self.data.examples[name], self.params.shots.max
+        sets = []
+        for chunk in range(-(-queries // self.params.shots.share)):
+            draw = random(self.seed, _SHOTS, step, chunk)
+            wanted = int(draw.integers(0, most + 1))
+            shots: list[Shot] = []
+            for i in draw.permutation(len(pool))[: 4 * (wanted + len(in_batch))] if wanted else []:
+                query = self.data.query_text[pool[int(i)].query_id]
+                response = self.data.document_text[pool[int(i)].positive_id]
+                if len(shots) < wanted and query not in in_batch and response not in in_batch:
+                    shots.append(Shot(query, response))
+            sets.append(shots)
+        return sets
+
+    def _targets(
+        self, examples: list[Example], negatives: Sequence[Sequence[tuple[str, float]]], ids: list[str]
+    ) -> Targets:
+        place = {doc_id: j for j, doc_id in enumerate(ids)}
+        width = 1 + max((len(own) for own in negatives), default=0)
+        group = torch.full((len(examples), width), -1, dtype=torch.int64)
+        teacher = torch.zeros(len(examples), width)
+        relevant = torch.zeros(len(examples), len(ids), dtype=torch.bool)
+        for i, (example, own) in enumerate(zip(examples, negatives, strict=True)):
+            for g, (doc_id, score) in enumerate([(example.positive_id, example.positive_score), *own]):
+                group[i, g], teacher[i, g] = place[doc_id], score
+            for doc_id in self.data.relevant.get(example.query_id, ()):
+                if doc_id in place:
+                    relevant[i, place[doc_id]] = True
+            label = self.data.query_label.get(example.query_id)
+            if label is not None:
+                relevant[i] |= torch.tensor([self.data.document_label[doc_id] == label for doc_id in ids])
+        return Targets(group[:, 0].clone(), group, teacher, relevant)

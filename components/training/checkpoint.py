@@ -1,0 +1,87 @@
+"""Checkpoints that a kill can't break: safetensors in a folder that gets its name when it is whole.
+
+A checkpoint holds what a step changes (trainable weights, optimizer state) and the step's number. Data order, shots and
+dropout are functions of (seed, step), so nothing else is needed to go on bit for bit.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from components.errors import UserError
+from components.hashing import file_hash
+
+_NAME = re.compile(r"step-(\d{8})$")
+_KEPT = 2
+
+
+def save_checkpoint(
+    folder: Path, step: int, named: dict[str, torch.nn.Parameter], optimizer: Any, state: dict[str, Any]
+) -> Path:
+    """Write `folder/step-NNNNNNNN`, then drop all but the newest two.
+
+    Args:
+        named: trainable parameters by name.
+        optimizer: an AdamW over exactly these parameters, in this order.
+        state: JSON-able extras (curve, best dev score, the parameters' fingerprint).
+    """
+    final = folder / f"step-{step:08d}"
+    partial = folder / f"{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tensors = {f"weight.{name}": parameter.detach().cpu().contiguous() for name, parameter in named.items()}
+    for (name, _), moments in zip(named.items(), optimizer.state_dict()["state"].values(), strict=False):
+        tensors |= {f"optimizer.{key}.{name}": value.cpu().contiguous() for key, value in moments.items()}
+    save_file(tensors, partial / "tensors.safetensors")
+    about = {**state, "step": step, "sha256": file_hash(partial / "tensors.safetensors")}
+    (partial / "state.json").write_text(json.dumps(about), encoding="utf-8")
+    partial.replace(final)
+    for old in checkpoints(folder)[:-_KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first; folders still being written when a run was killed do not count."""
+    return sorted(path for path in folder.glob("step-*") if _NAME.search(path.name)) if folder.is_dir() else []
+
+
+def load_checkpoint(path: Path, named: dict[str, torch.nn.Parameter], optimizer: Any) -> dict[str, Any]:
+    """Put weights and optimizer state back; returns the state that was saved.
+
+    Raises:
+        UserError: a file is missing or damaged, or the checkpoint is of other trainable parameters.
+    """
+    file = path / "tensors.safetensors"
+    try:
+        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if file_hash(file) != state["sha256"]:
+            raise UserError(f"{path}: damaged checkpoint (tensors.safetensors has another sha256); delete the folder")
+        with safe_open(file, framework="pt") as handle:
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, SafetensorError) as problem:
+        raise UserError(f"{path}: not a whole checkpoint ({problem}); delete the folder") from None
+    saved = {key.removeprefix("weight.") for key in tensors if key.startswith("weight.")}
+    if saved != set(named):
+        other = sorted(saved ^ set(named))[0]
+        raise UserError(f"{path}: checkpoint of another model or adapter (differs in {other}); delete the folder")
+    _restore(tensors, named, optimizer)
+    return state
+
+
+def _restore(tensors: dict[str, torch.Tensor], named: dict[str, torch.nn.Parameter], optimizer: Any) -> None:
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    with torch.no_grad():
+        for i, (name, parameter) in enumerate(named.items()):
+            parameter.copy_(tensors[f"weight.{name}"])
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                if f"optimizer.{key}.{name}" in tensors:
+                    states.setdefault(i, {})[key] = tensors[f"optimizer.{key}.{name}"]
+    whole = optimizer.state_dict()
+    optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})

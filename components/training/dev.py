@@ -1,0 +1,54 @@
+"""nDCG@10 on a fixed sample of dev queries, while training: which checkpoint is best, and when to stop."""
+
+import numpy as np
+import torch
+
+from components.config import DevParams
+from components.model.encoder import Encoder
+from components.training.batches import random
+from components.training.examples import TrainingData
+
+_DEV = 9
+
+
+class DevCheck:
+    """Retrieval over a sample of each task's dev corpus, the dev queries' positives among them."""
+
+    def __init__(self, data: TrainingData, params: DevParams, seed: int) -> None:
+        self.data = data
+        names = sorted(name for name in data.dev_queries if data.tasks[name].kind in ("retrieval", "reranking"))
+        draw = random(seed, _DEV)
+        self.queries: dict[str, list[str]] = {}
+        self.documents: dict[str, list[str]] = {}
+        for name in names:
+            pool = data.dev_queries[name]
+            most = max(1, params.queries // len(names))
+            chosen = [pool[int(i)] for i in np.sort(draw.permutation(len(pool))[:most])]
+            needed = sorted({doc_id for query in chosen for doc_id in data.relevant.get(query, ())})
+            others = [doc_id for doc_id in data.dev_documents.get(name, []) if doc_id not in set(needed)]
+            extra = max(0, params.documents // len(names) - len(needed))
+            self.queries[name] = chosen
+            self.documents[name] = needed + [others[int(i)] for i in np.sort(draw.permutation(len(others))[:extra])]
+
+    def score(self, encoder: Encoder) -> float:
+        """Mean nDCG@10 over tasks, zero-shot prompts; 0 when no task has dev queries."""
+        with torch.random.fork_rng():
+            scores = [self._task(encoder, name) for name in self.queries]
+        return float(np.mean(scores)) if scores else 0.0
+
+    def _task(self, encoder: Encoder, name: str) -> float:
+        task, data = self.data.tasks[name], self.data
+        texts = [data.document_text[doc_id] for doc_id in self.documents[name]]
+        queries = encoder.encode_queries([data.query_text[q] for q in self.queries[name]], task.instruction)
+        documents = (
+            encoder.encode_queries(texts, task.instruction) if task.symmetric else encoder.encode_documents(texts)
+        )
+        ranked = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :10]
+        return float(np.mean([self._ndcg(name, q, row) for q, row in zip(self.queries[name], ranked, strict=True)]))
+
+    def _ndcg(self, name: str, query_id: str, ranked: np.ndarray) -> float:
+        relevant = self.data.relevant.get(query_id, set())
+        gains = np.array([self.documents[name][int(j)] in relevant for j in ranked], dtype=float)
+        discounts = 1 / np.log2(np.arange(2, len(gains) + 2))
+        ideal = discounts[: min(len(relevant), len(gains))].sum()
+        return float((gains * discounts).sum() / ideal) if ideal else 0.0

@@ -1,0 +1,71 @@
+"""What a training run tells about itself while it runs: speed, useful work, memory, and what the loss is made of."""
+
+import resource
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+from components.training.losses import Targets
+
+
+@dataclass
+class Meter:
+    """Speeds over the last steps. FLOPs of a token: 4 x non-embedding parameters (the base is frozen, so no weight
+    gradients), plus attention is left out; recomputation does not count."""
+
+    parameters: int
+    peak_flops: float
+    device: torch.device
+    started: float = field(default_factory=time.monotonic)
+
+    def measure(self, seconds: float, tokens: int, padded_tokens: int) -> dict[str, float]:
+        """Rates of one step.
+
+        Args:
+            tokens: tokens put through the model.
+            padded_tokens: tokens of the same batch as a padded trainer counts them (each query with its own prefix):
+                "useful" tokens, since a peer must process them to learn the same.
+        """
+        rate = tokens / seconds
+        return {
+            "speed/tokens_per_second": rate,
+            "speed/useful_tokens_per_second": padded_tokens / seconds,
+            "speed/mfu": 4 * self.parameters * rate / self.peak_flops,
+            "memory/peak_gib": peak_memory(self.device) / 2**30,
+        }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the GPU's peak allocation, or the process's peak resident set."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a plain matrix product on this device now: what MFU is measured against."""
+    size = 8192 if device.type == "cuda" else 768
+    a = torch.ones(size, size, dtype=dtype, device=device)
+    best = 0.0
+    for _ in range(5):
+        begin = _now(device)
+        a @ a
+        best = max(best, 2 * size**3 / (_now(device) - begin))
+    return best
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, float]:
+    """Of cosines [B, M]: how often the positive wins, and by how much it beats the best negative (over temperature)."""
+    own = scores.gather(1, targets.positive[:, None])[:, 0]
+    others = scores.masked_fill(targets.relevant, -1).scatter(1, targets.positive[:, None], -1.0).max(-1).values
+    return {
+        "train/accuracy": float((own > others).float().mean()),
+        "train/margin": float(((own - others) / temperature).mean()),
+    }

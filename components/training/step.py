@@ -1,0 +1,126 @@
+"""One training step: rows -> vectors -> loss -> gradients of the adapter.
+
+Direct: every row's graph is kept until the loss is known. GradCache (Gao 2021, arXiv 2101.06983): a first pass without
+graphs gives the vectors, the loss gives their gradients, a second pass runs each row again and applies them, so memory
+is that of one row whatever the batch. Each row's random numbers are seeded by (seed, step, row), so the second pass
+replays the first, and neither depends on how many processes share the work.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from components.config import EncoderParams, TrainParams
+from components.model.backbone import pooled
+from components.model.packing import Row, pack, plan_rows
+from components.model.prompt import Prompt
+from components.training.batches import Batch
+from components.training.world import World
+
+
+@dataclass(frozen=True)
+class PlacedRow:
+    """A packed row and where its vectors go: indices into the batch's vectors (queries first, then documents)."""
+
+    row: Row
+    places: list[int]
+
+
+def rows_of(batch: Batch, prompt: Prompt, train: TrainParams, encoder: EncoderParams) -> list[PlacedRow]:
+    """The batch as packed rows: each few-shot set's queries behind their prefix, then the documents.
+
+    Symmetric tasks treat documents as queries without shots. Without prefix sharing (bidirectional attention or mean
+    pooling) every query carries its own prefix.
+    """
+    causal = encoder.attention == "causal"
+    prefix_shared = causal and encoder.pooling == "last"
+    share = train.shots.share
+    placed: list[PlacedRow] = []
+
+    def add(prefix: list[int], sequences: list[list[int]], first: int) -> None:
+        if not prefix_shared:
+            sequences, prefix = [prefix + ids for ids in sequences], []
+        for members in plan_rows([len(ids) for ids in sequences], len(prefix), train.row_tokens):
+            row = pack(prefix, [sequences[i] for i in members], causal)
+            placed.append(PlacedRow(row, [first + i for i in members]))
+
+    for chunk, shots in enumerate(batch.shots):
+        texts = batch.query_texts[chunk * share : (chunk + 1) * share]
+        prefix = fitting_prefix(prompt, batch.task.instruction, shots)
+        add(prefix, prompt.query_ids(texts), chunk * share)
+    if batch.task.symmetric:
+        prefix, sequences = prompt.prefix_ids(batch.task.instruction), prompt.query_ids(batch.document_texts)
+    else:
+        prefix, sequences = [], prompt.document_ids(batch.document_texts)
+    add(prefix, sequences, len(batch.query_texts))
+    return placed
+
+
+def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> list[int]:
+    """The prefix with as many of `shots`, from the first, as `prompt.prefix_tokens` allows."""
+    for number in range(len(shots), 0, -1):
+        text = prompt.prefix_text(instruction, shots[:number])
+        if len(prompt.tokenizer(text, add_special_tokens=False)["input_ids"]) < prompt.params.prefix_tokens:
+            return prompt.prefix_ids(instruction, shots[:number])
+    return prompt.prefix_ids(instruction)
+
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Step:
+    """Runs rows through the model and leaves the loss's gradients in its trainable parameters."""
+
+    def __init__(self, model: Any, pooling: str, seed: int, gradcache: bool, world: World) -> None:
+        self.model, self.pooling, self.seed, self.gradcache, self.world = model, pooling, seed, gradcache, world
+        self.device = next(model.parameters()).device
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+
+    def run(self, step: int, rows: list[PlacedRow], queries: int, loss: Loss) -> float:
+        """Gradients of `loss(query vectors, document vectors)`, summed over all processes.
+
+        Args:
+            rows: the whole batch's rows, the same in every process.
+            queries: how many of the batch's vectors are queries (they come first).
+
+        Returns:
+            the loss; NaN or inf is returned as it is, with no gradient.
+        """
+        owned = self.world.owns([placed.row.tokens for placed in rows])
+        mine = [(i, placed) for i, (placed, own) in enumerate(zip(rows, owned, strict=True)) if own]
+        total = sum(len(placed.places) for placed in rows)
+        parts: list[torch.Tensor] = []
+        with torch.set_grad_enabled(not self.gradcache):
+            for i, placed in mine:
+                parts.append(self._encode(step, i, placed))
+        vectors = self._complete(parts, mine, total)
+        value = loss(vectors[:queries], vectors[queries:])
+        if not torch.isfinite(value):
+            return float(value.detach())
+        value.backward()
+        assert vectors.grad is not None
+        if self.gradcache:
+            for i, placed in mine:
+                self._encode(step, i, placed).backward(vectors.grad[placed.places])
+        else:
+            torch.autograd.backward(parts, [vectors.grad[placed.places] for _, placed in mine])
+        for parameter in self.trainable:  # a process without a row still takes part in the sum
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.world.sum_([p.grad for p in self.trainable if p.grad is not None])
+        return float(value.detach())
+
+    def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
+        torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
+        return pooled(self.model, placed.row.to(self.device), self.pooling)
+
+    def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
+        """All vectors [total, dim] as a leaf with a gradient of its own."""
+        dimension = int(self.model.config.hidden_size)
+        vectors = torch.zeros(total, dimension, device=self.device)
+        for part, (_, placed) in zip(parts, mine, strict=True):
+            vectors[placed.places] = part.detach()
+        self.world.sum_([vectors])
+        return vectors.requires_grad_()

@@ -1,0 +1,132 @@
+"""The train stage: LoRA on the student, then the adapter and an export that sentence-transformers loads as it is.
+
+Writes adapter/ (peft safetensors), export/ (merged model) and curve.parquet. With torchrun, every process runs this
+function and the first one writes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from components.config import Config
+from components.errors import UserError
+from components.stage import StageContext
+from components.training.examples import load_training_data
+from components.training.soft_labels import SoftLabels
+from components.training.world import join_world
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Train; returns final loss, accuracy and dev score."""
+    from components.model.backbone import load_tokenizer
+    from components.model.export import export_model
+    from components.model.prompt import Prompt
+    from components.training.trainer import Trainer
+
+    config = context.config
+    data = load_training_data(context.outputs)
+    student = context.outputs / "fetch" / "models" / "student"
+    tokenizer = load_tokenizer(student, config.prompt)
+    model = adapted(student, tokenizer, config)
+    prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, join_world(), soft_labels)
+    curve = trainer.fit()
+    if trainer.world.first:
+        save_adapter(model, context.out / "adapter")
+        export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
+        pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
+    return _summary(curve)
+
+
+def _soft_labels(context: StageContext) -> SoftLabels | None:
+    params = context.config.train.distillation.in_batch
+    return SoftLabels.load(context.outputs, params.teacher) if params and params.weight else None
+
+
+_CURVE = {
+    "step": pl.Int64,
+    "task": pl.String,
+    "loss": pl.Float64,
+    "accuracy": pl.Float64,
+    "margin": pl.Float64,
+    "dev_ndcg_at_10": pl.Float64,
+}
+
+
+def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
+    """The student with a fresh, seeded LoRA adapter on its device; only the adapter (and the rows of the prompt's
+    special tokens) can be trained.
+
+    Raises:
+        UserError: 4-bit quantization is asked for and bitsandbytes is not installed.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from components.model.backbone import PROJECTIONS, device_of, load_backbone
+    from components.model.prompt import SPECIAL_TOKENS
+
+    params = config.train
+    backbone = load_backbone(student, tokenizer, config.encoder, **_quantized(config))
+    special = config.prompt.template == "special"
+    torch.manual_seed(config.seed)
+    model: Any = get_peft_model(
+        backbone,
+        LoraConfig(
+            r=params.lora.rank,
+            lora_alpha=params.lora.alpha,
+            lora_dropout=params.lora.dropout,
+            target_modules=list(PROJECTIONS),
+            trainable_token_indices={"embed_tokens": tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))}
+            if special
+            else None,
+        ),
+    )
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # bf16 Adam would round small updates away
+    if params.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.to(device_of(config.encoder))
+
+
+def _quantized(config: Config) -> dict[str, Any]:
+    if config.train.quantization == "none":
+        return {}
+    import importlib.util
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "params.yaml: train.quantization: 4bit needs bitsandbytes; pip install 'embedding-foundry[qlora]'"
+        )
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": four_bit}
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapter as peft does, without anything that names this machine."""
+    for adapter in model.peft_config.values():
+        adapter.base_model_name_or_path = "student"
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def _summary(curve: list[dict[str, Any]]) -> dict[str, float]:
+    tail = curve[-min(20, len(curve)) :]
+    summary = {
+        "train.final_loss": sum(row["loss"] for row in tail) / len(tail),
+        "train.final_accuracy": sum(row["accuracy"] for row in tail) / len(tail),
+        "train.steps": float(len(curve)),
+    }
+    dev = [row["dev_ndcg_at_10"] for row in curve if row["dev_ndcg_at_10"] is not None]
+    return summary | ({"train.dev_ndcg_at_10": dev[-1]} if dev else {})

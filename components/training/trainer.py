@@ -1,0 +1,223 @@
+"""The training loop: batches -> step -> optimizer, with checkpoints, dev checks, a curve, and a clean stop.
+
+Same data, parameters and seed: the same adapter bit for bit on CPU, also when the run was killed and went on from its
+last checkpoint.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.config import Config, TrainParams
+from components.errors import UserError
+from components.model.encoder import Encoder
+from components.model.prompt import Prompt
+from components.progress import bar
+from components.training import losses
+from components.training.batches import Batch, Batches
+from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from components.training.dev import DevCheck
+from components.training.examples import TrainingData
+from components.training.meter import Meter, contrast, matmul_rate
+from components.training.soft_labels import SoftLabels
+from components.training.step import PlacedRow, Step, rows_of
+from components.training.world import World
+
+Log = Callable[[dict[str, float], int | None], None]
+
+
+class Trainer:
+    """Trains the adapter of `model` (a peft model whose base is frozen)."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompt: Prompt,
+        data: TrainingData,
+        config: Config,
+        work: Path,
+        log: Log,
+        world: World,
+        soft_labels: SoftLabels | None = None,
+    ) -> None:
+        self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
+        self.work, self.log, self.world = work / "checkpoints", log, world
+        self.soft_labels = soft_labels
+        self.batches = Batches(data, config.train, config.seed)
+        self.step = Step(model, config.encoder.pooling, config.seed, config.train.gradcache, world)
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.named.values(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay, foreach=False
+        )
+        self.dev = DevCheck(data, config.train.dev, config.seed) if config.train.dev.every else None
+        parameters = sum(p.numel() for n, p in model.named_parameters() if "embed_tokens" not in n)
+        device = self.step.device
+        self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
+        self.curve: list[dict[str, Any]] = []
+
+    def fit(self) -> list[dict[str, Any]]:
+        """Train to the end or to an early stop; returns the curve: one row a step, no times in it.
+
+        Raises:
+            UserError: the loss is NaN or inf (names the batch; the last good checkpoint stays), or the newest
+                checkpoint is damaged.
+        """
+        start = self._resume()
+        with bar("train", self.params.steps, "step") as shown:
+            shown.update(start)
+            for step in range(start, self.params.steps):
+                row = self._one(step)
+                self.curve.append(row)
+                shown.set_postfix({"task": row["task"], "loss": f"{row['loss']:.3f}", "acc": f"{row['accuracy']:.2f}"})
+                shown.update(1)
+                last = step + 1 == self.params.steps
+                if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
+                    row["dev_ndcg_at_10"] = self._check_dev(step)
+                if (step + 1) % self.params.checkpoint_every == 0 and not last:
+                    self._save(step + 1)
+                if self._out_of_patience():
+                    break
+        return self.curve
+
+    def _one(self, step: int) -> dict[str, Any]:
+        begin = time.perf_counter()
+        batch = self.batches[step]
+        self.model.train()
+        rows = rows_of(batch, self.prompt, self.params, self.config.encoder)
+        numbers: dict[str, float] = {}
+        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
+        if not math.isfinite(loss):
+            ids = ", ".join(example.query_id for example in batch.examples[:3])
+            raise UserError(
+                f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} (queries {ids}, ...); "
+                "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
+            )
+        norm = self._update(step)
+        numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
+        if self.world.first:
+            speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows))
+            self.log({**numbers, **speeds}, step)
+        return {
+            "step": step,
+            "task": batch.task.name,
+            "loss": loss,
+            "accuracy": numbers["train/accuracy"],
+            "margin": numbers["train/margin"],
+            "dev_ndcg_at_10": None,
+        }
+
+    def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The batch's loss as a function of query and document vectors; leaves its parts in `numbers`."""
+
+        def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+            targets = losses.Targets(*(x.to(queries.device) for x in vars(batch.targets).values()))
+            teacher = self._teacher(batch)
+            total = queries.new_zeros(())
+            widths = [*self.params.matryoshka, queries.shape[1]]
+            for width in widths:
+                scores = _cosines(queries[:, :width], documents[:, :width], width < queries.shape[1])
+                total = total + _objective(scores, targets, batch, self.params) / len(widths)
+                total = total + self._in_batch(scores, teacher) / len(widths)
+            numbers.update(contrast(scores.detach(), targets, self.params.temperature))
+            return total
+
+        return loss
+
+    def _teacher(self, batch: Batch) -> torch.Tensor | None:
+        """The dense teacher's cosines [B, M]; None without `train.distillation.in_batch`."""
+        if self.soft_labels is None:
+            return None
+        query_ids = [example.query_id for example in batch.examples]
+        return self.soft_labels.cosines(query_ids, batch.document_ids).to(self.step.device)
+
+    def _in_batch(self, scores: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
+        params = self.params.distillation.in_batch
+        if teacher is None or params is None:
+            return scores.new_zeros(())
+        return params.weight * losses.in_batch_kl(scores, teacher, self.params.temperature, params.temperature)
+
+    def _update(self, step: int) -> float:
+        norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(norm)
+
+    def _rate(self, step: int) -> float:
+        params = self.params
+        if step < params.warmup_steps:
+            return params.learning_rate * (step + 1) / params.warmup_steps
+        done = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
+        shapes = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        return params.learning_rate * shapes[params.schedule]
+
+    def _check_dev(self, step: int) -> float:
+        self.model.eval()
+        assert self.dev is not None
+        score = self.dev.score(Encoder(self.model, self.prompt, self.config.encoder, identity=""))
+        if self.world.first:
+            self.log({"dev/ndcg_at_10": score}, step)
+        return score
+
+    def _out_of_patience(self) -> bool:
+        scores = [row["dev_ndcg_at_10"] for row in self.curve if row["dev_ndcg_at_10"] is not None]
+        patience = self.params.dev.patience
+        return bool(patience) and len(scores) - 1 - _first_best(scores) >= patience if scores else False
+
+    def _save(self, step: int) -> None:
+        if self.world.first:
+            save_checkpoint(self.work, step, self.named, self.optimizer, {"curve": self.curve, "config": self._mark()})
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint; returns the step to go on with."""
+        found = checkpoints(self.work)
+        if not found:
+            return 0
+        state = load_checkpoint(found[-1], self.named, self.optimizer)
+        if state["config"] != self._mark():
+            raise UserError(f"{found[-1]}: checkpoint of other parameters; delete the folder or restore params.yaml")
+        self.curve = state["curve"]
+        return int(state["step"])
+
+    def _mark(self) -> str:
+        """The parameters a checkpoint belongs to."""
+        sections = self.config.model_dump(mode="json", include={"seed", "prompt", "encoder", "train"})
+        return json.dumps(sections, sort_keys=True)
+
+
+def _objective(scores: torch.Tensor, targets: losses.Targets, batch: Batch, params: TrainParams) -> torch.Tensor:
+    """Graded pairs (sts with more than one grade): CoSENT. Everything else: InfoNCE + weighted teacher terms."""
+    if batch.task.kind == "sts" and len(set(batch.grades.tolist())) > 1:
+        own = scores.gather(1, targets.positive[:, None])[:, 0]
+        return losses.cosent(own, batch.grades.to(own.device), params.temperature)
+    total = losses.info_nce(scores, targets, params.temperature, params.false_negative_margin)
+    teacher = params.distillation
+    if teacher.weight:
+        kl = losses.distillation_kl(scores, targets, params.temperature, teacher.teacher_temperature)
+        total = total + teacher.weight * kl
+    if teacher.margin_mse_weight:
+        total = total + teacher.margin_mse_weight * losses.margin_mse(scores, targets)
+    return total
+
+
+def _cosines(queries: torch.Tensor, documents: torch.Tensor, shortened: bool) -> torch.Tensor:
+    if shortened:
+        queries, documents = (torch.nn.functional.normalize(x, dim=-1) for x in (queries, documents))
+    return queries @ documents.T
+
+
+def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
+    """(tokens put through the model, tokens a padded trainer counts: every sequence with its own prefix)."""
+    packed = sum(placed.row.tokens for placed in rows)
+    prefixes = sum(placed.row.prefix_length * (len(placed.places) - 1) for placed in rows)
+    return packed, packed + prefixes
+
+
+def _first_best(scores: list[float]) -> int:
+    return scores.index(max(scores))

@@ -1,0 +1,32 @@
+"""Prefect flows. Importing this package sets the defaults Prefect, DVC and MLflow read at their own import."""
+
+import logging
+import os
+from pathlib import Path
+
+from components.errors import UserError
+from components.tracking.store import SAFE_DEFAULTS
+
+DEFAULTS = {
+    **SAFE_DEFAULTS,
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own default is pickle
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too little on two busy cores
+    "PREFECT_HOME": str(Path.cwd() / ".cache" / "prefect"),  # its database belongs to the checkout
+}
+
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Logging filter: what the user can put right is told in its own line; Prefect logs every error's traceback."""
+    if record.exc_info and isinstance(record.exc_info[1], UserError):
+        record.exc_info = None
+    return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_logger).addFilter(without_traceback)

@@ -1,0 +1,323 @@
+"""Find what crashes leave behind, repair it, and say what was done.
+
+    python -m flows.doctor              repair
+    python -m flows.doctor --look       only say what is wrong
+
+Looked for: stages whose flow is dead, DVC locks nobody holds, worktrees of dead runs, MLflow runs RUNNING without a
+process, runs not uploaded, promotion locks of the dead, Prefect runs and GPU slots held by nobody.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from prefect import flow, get_run_logger
+
+from components.tracking import upload
+from components.tracking.promotion import lock_name
+from components.tracking.registry import registry_client
+from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
+from flows.isolation import abandoned, remove
+from flows.pipeline import GPU_LIMIT
+
+LOCK_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong, and how to put it right; `repair` may be called once."""
+
+    what: str
+    cure: str
+    repair: Callable[[], object]
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Everything wrong in the checkout `root`, in the order it should be repaired."""
+    yield from orphans(root)
+    yield from dvc_locks(root)
+    yield from worktrees(root)
+    yield from waiting_journals(root)
+    if not answers(tracking_uri(root)):
+        yield Finding(
+            f"MLflow at {shown(tracking_uri(root))} does not answer", "start it, then run this again", _nothing
+        )
+    else:
+        yield from mlflow_runs(root)
+        yield from promotion_locks(root)
+    yield from prefect_runs(root)
+
+
+def _nothing() -> None:
+    """No repair is ours to make."""
+
+
+# ---------------------------------------------------------------- processes
+
+
+def orphans(root: Path) -> Iterator[Finding]:
+    """Processes of a pipeline whose flow is dead: they would go on writing to the outputs."""
+    for process in psutil.process_iter():
+        pipeline = _pipeline_of(process, root)
+        if pipeline and not _journal_lives(tracking_folder(root), pipeline):
+            title = " ".join(process.cmdline())[:100]
+            yield Finding(f"process {process.pid} ({title}) belongs to a dead flow", "ended it", _Killer(process))
+
+
+def _pipeline_of(process: psutil.Process, root: Path) -> str:
+    """The journal id of the pipeline that a process of this checkout works for; empty for any other process."""
+    try:
+        if not Path(process.cwd()).is_relative_to(root) or process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        if "components.tracking.upload" in process.cmdline():
+            return ""  # ends by itself
+        return process.environ().get("FOUNDRY_PIPELINE_JOURNAL", "").removeprefix("journal:")
+    except (psutil.Error, OSError):
+        return ""
+
+
+def _journal_lives(tracking: Path, identity: str) -> bool:
+    folder = tracking / identity
+    return folder.exists() and upload.owner_lives(folder)
+
+
+class _Killer:
+    """SIGTERM, ten seconds, SIGKILL."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+
+    def __call__(self) -> None:
+        try:
+            self.process.terminate()
+            self.process.wait(10)
+        except psutil.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        except psutil.NoSuchProcess:
+            pass
+
+
+# ---------------------------------------------------------------- DVC and git
+
+
+def dvc_locks(root: Path) -> Iterator[Finding]:
+    """An empty or broken rwlock (every dvc command fails on it), and entries of processes that are gone."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    if not path.exists():
+        return
+    try:
+        locks = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        if not _dvc_runs(root):
+            yield Finding(f"{path} is not valid JSON ({path.stat().st_size} bytes)", "removed it", path.unlink)
+        return
+    dead = sorted({entry["pid"] for entry in _holders(locks) if not _is_dvc(entry["pid"])})
+    if dead:
+        pids = ", ".join(str(pid) for pid in dead)
+        yield Finding(f"{path} names processes that are gone ({pids})", "removed their entries", _Unlocker(path, dead))
+
+
+def _holders(locks: dict[str, Any]) -> list[dict[str, Any]]:
+    writers = list(locks.get("write", {}).values())
+    return writers + [reader for readers in locks.get("read", {}).values() for reader in readers]
+
+
+class _Unlocker:
+    """Takes the entries of dead processes out of DVC's rwlock."""
+
+    def __init__(self, path: Path, dead: list[int]) -> None:
+        self.path, self.dead = path, dead
+
+    def __call__(self) -> None:
+        locks = json.loads(self.path.read_text(encoding="utf-8"))
+        locks["write"] = {k: v for k, v in locks.get("write", {}).items() if v["pid"] not in self.dead}
+        readers = {k: [r for r in v if r["pid"] not in self.dead] for k, v in locks.get("read", {}).items()}
+        locks["read"] = {k: v for k, v in readers.items() if v}
+        draft = self.path.with_suffix(".new")
+        draft.write_text(json.dumps(locks), encoding="utf-8")
+        draft.replace(self.path)
+
+
+def _is_dvc(pid: int) -> bool:
+    """A living dvc; a pid given to another program since is not."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in part for part in process.cmdline()[:3])
+    except psutil.Error:
+        return False
+
+
+def _dvc_runs(root: Path) -> bool:
+    for process in psutil.process_iter():
+        try:
+            if _is_dvc(process.pid) and Path(process.cwd()) == root:
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+def worktrees(root: Path) -> Iterator[Finding]:
+    """Worktrees of isolated runs whose process is gone."""
+    for place in abandoned(root):
+        yield Finding(f"{place} is left of a dead run", "removed it", partial(remove, root, place))
+
+
+# ---------------------------------------------------------------- MLflow
+
+
+def waiting_journals(root: Path) -> Iterator[Finding]:
+    """Runs that ended and are not in MLflow yet."""
+    tracking = tracking_folder(root)
+    waiting = [folder for folder in upload.journals(tracking) if not upload.owner_lives(folder)]
+    if waiting:
+        yield Finding(
+            f"{len(waiting)} runs wait to be uploaded", "tried to upload them", partial(upload.upload_all, root)
+        )
+
+
+def mlflow_runs(root: Path) -> Iterator[Finding]:
+    """Runs of this machine that are RUNNING in MLflow and have no process and no journal."""
+    client, tracking = registry_client(root), tracking_folder(root)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return
+    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
+        journal, host = run.data.tags.get("journal", ""), run.data.tags.get("system.host", platform.node())
+        if host == platform.node() and journal and not (tracking / journal).exists():
+            yield Finding(
+                f"MLflow run {run.info.run_name} ({run.info.run_id}) is RUNNING without a process",
+                "marked it KILLED",
+                partial(_end_run, client, run),
+            )
+
+
+def _end_run(client: Any, run: Any) -> None:
+    if client.get_run(run.info.run_id).info.status == "RUNNING":  # it may have ended since it was listed
+        client.set_tag(run.info.run_id, "ended.because", "swept: its process is gone")
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def promotion_locks(root: Path) -> Iterator[Finding]:
+    """Promotion locks older than ten minutes: a swap takes seconds."""
+    client = registry_client(root)
+    for model in client.search_registered_models(max_results=1000):
+        if not model.name.endswith(lock_name("")):
+            continue
+        minutes = (time.time() * 1000 - model.creation_timestamp) / 60000
+        if minutes > LOCK_MINUTES:
+            yield Finding(
+                f"promotion lock {model.name} ({model.description}) is {minutes:.0f} minutes old",
+                "removed it",
+                partial(client.delete_registered_model, model.name),
+            )
+
+
+# ---------------------------------------------------------------- Prefect
+
+
+def prefect_runs(root: Path) -> Iterator[Finding]:
+    """Flow runs and GPU slots that no process holds. Without a server (PREFECT_API_URL) there are none."""
+    from prefect.settings import PREFECT_API_URL
+
+    address = PREFECT_API_URL.value()
+    if not address:
+        return
+    if not answers(address):
+        yield Finding(f"Prefect at {shown(address)} does not answer", "start it, then run this again", _nothing)
+        return
+    yield from _dead_flow_runs(root)
+    yield from _taken_slots()
+
+
+def _dead_flow_runs(root: Path) -> Iterator[Finding]:
+    """Flow runs RUNNING in Prefect whose own MLflow run was closed because its process died."""
+    client = registry_client(root)
+    experiment = client.get_experiment_by_name(EXPERIMENT) if answers(tracking_uri(root)) else None
+    if experiment is None:
+        return
+    for run in _running_flow_runs():
+        killed = f"tags.`prefect.flow_run_id` = '{run.id}' and attributes.status = 'KILLED'"
+        if client.search_runs([experiment.experiment_id], killed, max_results=1):
+            what = f"Prefect flow run {run.name} ({run.id}) is RUNNING without a process"
+            yield Finding(what, "marked it Crashed", partial(_crash_flow_run, run.id))
+
+
+def _taken_slots() -> Iterator[Finding]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            limit = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+        except ObjectNotFound:
+            return
+        if limit.active_slots and not _running_flow_runs():
+            what = f"{limit.active_slots} slot of concurrency limit {GPU_LIMIT} is taken and no flow runs"
+            free = GlobalConcurrencyLimitUpdate(active_slots=0)
+            yield Finding(what, "freed it", partial(client.update_global_concurrency_limit, GPU_LIMIT, free))
+
+
+def _running_flow_runs() -> list[Any]:
+    """Flow runs that may hold something; this sweep is one of them and does not count."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.runtime import flow_run
+
+    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING]))
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states))
+    return [run for run in found if str(run.id) != str(flow_run.id)]
+
+
+def _crash_flow_run(identity: Any) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(identity, Crashed(message="swept: its process is gone"), force=True)
+
+
+# ---------------------------------------------------------------- command line
+
+
+def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
+    """Examine and (unless `look`) repair; returns how much was wrong."""
+    found = 0
+    for finding in examine(root):
+        found += 1
+        if look or finding.repair is _nothing:
+            say(f"{finding.what}: {'would be repaired' if finding.repair is not _nothing else finding.cure}")
+            continue
+        finding.repair()
+        say(f"{finding.what}: {finding.cure}")
+    if not found:
+        say("nothing wrong")
+    return found
+
+
+@flow(name="sweep")
+def sweep(root: str = ".") -> int:
+    """The doctor as a scheduled flow; returns how much was wrong."""
+    return repair_all(Path(root).resolve(), look=False, say=get_run_logger().info)
+
+
+def main(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
+    """Repair what crashes left behind in the current folder."""
+    found = repair_all(Path.cwd(), look, print)
+    sys.exit(3 if look and found else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

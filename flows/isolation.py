@@ -1,0 +1,155 @@
+"""A run of its own: a git worktree with the shared DVC cache, so that scheduled runs and the user's files never meet.
+
+The worktree lies below .cache/runs; its stages see the same caches (vectors, downloads) and the same MLflow store as
+the checkout, and leave what they made in the shared DVC cache and a commit under refs/runs.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.config import load_config
+from components.errors import UserError
+from components.tracking.journal import alive, owner
+from components.tracking.snapshot import git, run_ref
+from flows.dag import read_dag, run_dvc, stale_stages
+
+PRIVATE = {"work", "runs", "prefect"}  # of .cache: two runs must not share these
+LATEST = "latest"
+
+
+@contextmanager
+def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
+    """A worktree of `revision` with its outputs checked out; gone afterwards, whatever happened.
+
+    Raises:
+        UserError: `root` is no git and DVC repository, or has no such revision.
+    """
+    place = root / ".cache" / "runs" / identity
+    place.parent.mkdir(parents=True, exist_ok=True)
+    note = owner_note(place)
+    note.write_text(json.dumps(owner(os.getpid())), encoding="utf-8")
+    try:
+        git(root, "worktree", "add", "--detach", str(place), revision)
+        share_dvc(root, place)
+        _share_cache(root / ".cache", place / ".cache")
+        yield place
+    finally:
+        _give_back_cache(root / ".cache", place / ".cache")
+        remove(root, place)
+
+
+def owner_note(place: Path) -> Path:
+    """Who works in a worktree: a file beside it."""
+    return place.with_name(f"{place.name}.owner")
+
+
+def abandoned(root: Path) -> list[Path]:
+    """Worktrees whose process is gone."""
+    folder = root / ".cache" / "runs"
+    notes = sorted(folder.glob("*.owner")) if folder.exists() else []
+    return [note.with_suffix("") for note in notes if not alive(json.loads(note.read_text(encoding="utf-8")))]
+
+
+def remove(root: Path, place: Path) -> None:
+    """Take a worktree down, a half-made one too."""
+    git(root, "worktree", "remove", "--force", "--force", str(place), check=False)
+    shutil.rmtree(place, ignore_errors=True)
+    git(root, "worktree", "prune", check=False)
+    owner_note(place).unlink(missing_ok=True)
+
+
+def begin_from_newest(root: Path, place: Path, pull: bool = False) -> None:
+    """Put outputs in place that leave least to do: by the revision's own dvc.lock, or by the last successful run's.
+
+    The last run's dvc.lock is on no branch; without it an unchanged nightly run would look new every night.
+    """
+    lock, ref = place / "dvc.lock", run_ref(LATEST)
+    own = lock.read_bytes() if lock.exists() else b""
+    stale = _stale_with(place, own, pull)
+    if not stale or not git(root, "rev-parse", "--verify", "--quiet", ref, check=False):
+        return
+    if _stale_with(place, git(place, "show", f"{ref}:dvc.lock").encode() + b"\n", pull) >= stale:
+        _stale_with(place, own, pull)
+
+
+def _stale_with(place: Path, lock: bytes, pull: bool) -> int:
+    """How many stages would run with this dvc.lock (empty: none); it and its outputs are in place afterwards."""
+    (place / "dvc.lock").unlink(missing_ok=True)
+    if lock:
+        (place / "dvc.lock").write_bytes(lock)
+    checkout_outputs(place, pull)
+    return len(stale_stages(place, read_dag(place)))
+
+
+def fetch_runs(root: Path) -> None:
+    """Get the commits of earlier runs from the git remote; a repository without one has only its own."""
+    git(root, "fetch", "--quiet", "origin", "+refs/runs/*:refs/runs/*", check=False)
+
+
+def push_runs(root: Path) -> None:
+    """Push data, cached results and the commits of runs to the DVC and git remotes.
+
+    Raises:
+        UserError: there is no remote, or it refused.
+    """
+    run_dvc(root, "push", "--run-cache")
+    git(root, "push", "--quiet", "origin", "+refs/runs/*:refs/runs/*")
+
+
+def change_parameters(place: Path, recipe: str, changes: Mapping[str, Any]) -> None:
+    """Write a recipe, then single values (`train.steps`: 50), into the params.yaml of a worktree.
+
+    Raises:
+        UserError: no such recipe, or the result is not a valid parameter file (the key is named).
+    """
+    from dvc.utils.serialize import modify_yaml
+
+    path = place / "params.yaml"
+    if recipe:
+        source = place / "recipes" / f"{recipe}.yaml"
+        if not source.exists():
+            known = ", ".join(sorted(file.stem for file in source.parent.glob("*.yaml")))
+            raise UserError(f"recipe {recipe!r}: no such file in recipes/; there are: {known}")
+        shutil.copyfile(source, path)
+    with modify_yaml(str(path)) as values:
+        for dotted, value in changes.items():
+            *parents, last = dotted.split(".")
+            section = values
+            for key in parents:
+                section = section.setdefault(key, {})
+            section[last] = value
+    load_config(path)
+
+
+def share_dvc(root: Path, place: Path) -> None:
+    local = root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copyfile(local, place / ".dvc" / "config.local")
+    cache = run_dvc(root, "cache", "dir")
+    run_dvc(place, "cache", "dir", "--local", str((root / cache).resolve()))
+
+
+def checkout_outputs(place: Path, pull: bool = False) -> None:
+    """Put what dvc.lock names in place, as far as the cache (pull: or the remote) has it."""
+    run_dvc(place, "pull" if pull else "checkout", "--quiet", "--force", "--allow-missing")
+
+
+def _share_cache(shared: Path, own: Path) -> None:
+    own.mkdir()
+    (shared / "tracking").mkdir(parents=True, exist_ok=True)
+    for entry in shared.iterdir():
+        if entry.name not in PRIVATE:
+            (own / entry.name).symlink_to(entry.resolve())
+
+
+def _give_back_cache(shared: Path, own: Path) -> None:
+    """Caches that the run was the first to fill."""
+    for entry in own.iterdir() if own.exists() else []:
+        target = shared / entry.name
+        if not entry.is_symlink() and entry.name not in PRIVATE and not target.exists():
+            entry.rename(target)

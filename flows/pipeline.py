@@ -1,0 +1,264 @@
+"""The pipeline as a Prefect flow, built from dvc.yaml's graph: one task per stage, DVC decides what runs.
+
+    python -m flows.pipeline                      every stage of this checkout; no server needed
+    python -m flows.pipeline train                one stage and what it needs
+    python -m flows.pipeline --isolated --set train.steps=50      in a worktree, with other parameters
+
+A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (DVC had it) or Failed (with the stage's own
+words). Stages that do not need each other run side by side. When nothing changed, nothing runs and MLflow sees nothing.
+"""
+
+import os
+import re
+import sys
+import time
+import uuid
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Completed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+
+from components.errors import UserError
+from components.tracking.journal import Journal
+from components.tracking.store import beside_others
+from flows import isolation
+from flows.dag import DVC, Stage, read_dag, select, stale_stages
+from flows.fallback import a_prefect_server
+from flows.processes import StoppedError, allow_running, run_streamed, stop_running
+from flows.record import close_record, open_record, stage_environment
+from flows.summary import summarise
+
+GPU_LIMIT = "gpu"
+TRANSIENT = re.compile(
+    r"Unable to acquire lock|ConnectionError|ConnectTimeout|ReadTimeout|Connection reset|Temporary failure in name"
+    r"|RemoteDisconnected|50[234] Server Error|database is locked|No space left on device|CUDA error: unspecified"
+    r"|exited with (?:75|137|-9)\b"
+)
+
+
+class StageFailedError(UserError, RuntimeError):
+    """Stages failed, told in their own words; trying again would not help."""
+
+
+class TransientFailureError(UserError, RuntimeError):
+    """A stage failed for a reason that may have passed: network, lock, disk, memory."""
+
+
+def is_transient(task: Any, task_run: Any, state: "State[Any]") -> bool:
+    """Prefect's retry condition: whether the failure is worth another try."""
+    return isinstance(state.result(raise_on_failure=False), TransientFailureError)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=10),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=is_transient,
+    task_run_name="{stage.name}",
+)
+def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: bool) -> Any:
+    """Reproduce one stage with DVC and say how it went: a Completed state, named Cached when nothing ran.
+
+    pull: fetch what is missing here (inputs, cached results) from the DVC remote.
+    """
+    if not stale:
+        return Completed(name="Cached", message="unchanged since the last run", data="unchanged")
+    log, lines = get_run_logger(), list[str]()
+
+    def note(line: str) -> None:
+        lines.append(line)
+        log.info(line)
+
+    begin = time.monotonic()
+    with _gpu_slot(stage):
+        try:
+            command = [*DVC, "repro", "--single-item", *(["--pull"] if pull else []), stage.name]
+            status = run_streamed(command, root, {**os.environ, **env}, note, stage.timeout_hours * 3600)
+        except TimeoutError as problem:
+            raise StageFailedError(
+                f"{stage.name}: {problem} of {stage.timeout_hours} h; see meta in dvc.yaml"
+            ) from None
+    if status:
+        raise _failure(stage.name, lines, status)
+    how = outcome(lines)
+    if how == "executed":
+        return Completed(message=f"ran in {time.monotonic() - begin:.0f} s", data=how)
+    return Completed(name="Cached", message=how, data=how)
+
+
+def outcome(lines: list[str]) -> str:
+    """What DVC did, from what it printed.
+
+    >>> outcome(["Running stage 'train':", "> python -m components.stage train"])
+    'executed'
+    >>> outcome(["Stage 'train' is cached - skipping run, checking out outputs"])
+    'restored from the run cache'
+    >>> outcome(["Stage 'train' didn't change, skipping"])
+    'unchanged'
+    """
+    text = "\n".join(lines)
+    if "Running stage" in text:
+        return "executed"
+    return "restored from the run cache" if "is cached - skipping run" in text else "unchanged"
+
+
+def _failure(name: str, lines: list[str], status: int) -> Exception:
+    """The failure in the stage's own words: its one-line error, or the last line before DVC's.
+
+    A negative status is a signal to dvc itself: killed from outside, as by a machine short of memory.
+    """
+    tail = "\n".join(lines[-40:])
+    own = [line for line in lines if line.startswith(f"error: {name}:")]
+    others = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating lock file"))]
+    said = (own or others or ["no output"])[-1]
+    passing = status < 0 or (not own and TRANSIENT.search(tail))
+    kind = TransientFailureError if passing else StageFailedError
+    return kind(said if own else f"{name}: {said}")
+
+
+def _gpu_slot(stage: Stage) -> AbstractContextManager[Any]:
+    """The one GPU, when the server has a global concurrency limit named `gpu`; a short lease frees it after a crash."""
+    if not (stage.gpu and _limit_exists(GPU_LIMIT)):
+        return nullcontext()
+    from prefect.concurrency.sync import concurrency
+
+    return concurrency(GPU_LIMIT, occupy=1, strict=True, lease_duration=60)
+
+
+def _limit_exists(name: str) -> bool:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            return False
+    return True
+
+
+_runner: Any = ThreadPoolTaskRunner(max_workers=8)
+
+
+@flow(name="pipeline", task_runner=_runner, retries=0)
+def pipeline(
+    root: str = ".",
+    targets: list[str] | None = None,
+    isolated: bool = False,
+    revision: str = "HEAD",
+    recipe: str = "",
+    parameters: dict[str, Any] | None = None,
+    share: bool = False,
+) -> dict[str, str]:
+    """Bring `targets` (every stage when empty) up to date; returns per stage what happened.
+
+    Args:
+        isolated: in a git worktree of `revision`, not in the user's files; needed for `recipe` and `parameters`.
+        recipe: a file of recipes/ to run instead of params.yaml.
+        parameters: single values on top, by dotted key: {"train.steps": 50}.
+        share: pull from and push to the DVC and git remotes, for a worker that keeps no disk of its own.
+
+    Raises:
+        UserError: a wrong target, revision, recipe or parameter.
+        StageFailedError: stages failed; each is named with its own words.
+    """
+    place = Path(root).resolve()
+    allow_running()
+    if not isolated:
+        if recipe or parameters or revision != "HEAD":
+            raise UserError("recipe, parameters and revision need isolated: true; your params.yaml stays as it is")
+        return _reproduce(place, targets or [], share)
+    if share:
+        isolation.fetch_runs(place)
+    with isolation.isolated(place, revision, f"pipeline-{uuid.uuid4().hex[:8]}") as own:
+        isolation.change_parameters(own, recipe, parameters or {})
+        isolation.begin_from_newest(place, own, pull=share)
+        latest = "" if recipe or parameters or targets else isolation.LATEST
+        return _reproduce(own, targets or [], share, latest)
+
+
+def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
+    dag = select(read_dag(root), targets)
+    stale = stale_stages(root, dag)
+    record = open_record(root, sorted(stale)) if stale else None
+    status, link = "FAILED", ""
+    try:
+        results = _run_all(dag, root, stale, record, share)
+        status = "FINISHED"
+    except BaseException as problem:
+        stop_running()
+        if not isinstance(problem, Exception):
+            status = "KILLED"
+        raise
+    finally:
+        if record is not None:
+            link = close_record(record, root, status, latest)
+            get_run_logger().info(f"MLflow: {link or 'not there yet'}; again: make reproduce RUN={record.identity}")
+            if link:
+                get_run_logger().info(f"beside the others: {beside_others(link)}")
+    if share and stale:
+        isolation.push_runs(root)
+    summarise(root, results, link)
+    return results
+
+
+def _run_all(dag: dict[str, Stage], root: Path, stale: set[str], record: Journal | None, pull: bool) -> dict[str, str]:
+    env = stage_environment(record)
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for stage in dag.values():
+        needs = [futures[name] for name in stage.needs if name in futures]
+        inputs: dict[str, Any] = {"stage": stage, "stale": stage.name in stale}
+        futures[stage.name] = run_stage.submit(**inputs, root=root, env=env, pull=pull, wait_for=needs)
+    for future in futures.values():
+        future.wait()
+    states = {name: future.state for name, future in futures.items()}
+    failed = {name: state for name, state in states.items() if not state.is_completed()}
+    if failed:
+        raise StageFailedError("; ".join(_said(name, state) for name, state in failed.items()))
+    return {name: str(state.result()) for name, state in states.items()}
+
+
+def _said(name: str, state: "State[Any]") -> str:
+    if state.name == "NotReady":
+        return f"{name}: not run, a stage it needs failed"
+    return str(state.message or "").removeprefix("Task run encountered an exception ") or f"{name}: {state.name}"
+
+
+def main(
+    targets: Annotated[list[str] | None, typer.Argument(help="stages to bring up to date; all of them")] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="in a worktree of HEAD, beside your files")] = False,
+    recipe: Annotated[str, typer.Option(help="a file of recipes/, without .yaml (with --isolated)")] = "",
+    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, repeatable (with --isolated)")] = None,
+) -> None:
+    """Run the pipeline of the current folder as a Prefect flow."""
+    try:
+        parameters = dict(_parsed(item) for item in change or [])
+        with a_prefect_server():
+            results = pipeline(targets=targets or [], isolated=isolated, recipe=recipe, parameters=parameters)
+    except (UserError, RuntimeError, StoppedError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    for name, how in results.items():
+        print(f"{name:20} {how}")
+
+
+def _parsed(item: str) -> tuple[str, Any]:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise UserError(f"--set {item}: must be KEY=VALUE, such as train.steps=50")
+    return key, yaml.safe_load(value)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,107 @@
+"""A child process that is streamed, limited in time, and never left behind: not by an error, a cancel, or kill -9."""
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from components.process import die_with_parent
+
+GRACE_SECONDS = 10.0
+
+_stop_all = threading.Event()
+
+
+class StoppedError(RuntimeError):
+    """The process was ended because the flow is ending."""
+
+
+def run_streamed(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None], seconds: float
+) -> int:
+    """Run `command` in a process group of its own; returns its exit status once nothing of the group is left.
+
+    Args:
+        on_line: gets each line of stdout and stderr (a progress bar's redraws count as lines).
+        seconds: the time it may take.
+
+    Raises:
+        TimeoutError: it took longer; the group is gone.
+        StoppedError: `stop_running` was called.
+    """
+    process = subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        _pump(process, on_line, time.monotonic() + seconds)
+    finally:
+        _end_group(process)
+    return process.returncode
+
+
+def stop_running() -> None:
+    """End every process started here, now, and the ones still to be started in this flow run."""
+    _stop_all.set()
+
+
+def allow_running() -> None:
+    """Begin a flow run."""
+    _stop_all.clear()
+
+
+def _pump(process: "subprocess.Popen[bytes]", on_line: Callable[[str], None], deadline: float) -> None:
+    assert process.stdout is not None
+    rest, open_ = b"", True
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if _stop_all.is_set():
+                raise StoppedError("stopped with the flow")
+            if time.monotonic() > deadline:
+                raise TimeoutError("took longer than its time limit")
+            if open_ and selector.select(timeout=0.5):
+                data = os.read(process.stdout.fileno(), 65536)
+                open_ = bool(data)
+                rest = _lines(rest + data, on_line)
+            elif _ended(process):  # with the pipe closed, or held open by a grandchild nobody waits for
+                break
+            elif not open_:
+                time.sleep(0.02)
+    _lines(rest + b"\n", on_line)
+
+
+def _lines(data: bytes, on_line: Callable[[str], None]) -> bytes:
+    *whole, rest = data.replace(b"\r", b"\n").split(b"\n")
+    for line in whole:
+        if line.strip():
+            on_line(line.decode("utf-8", "replace").rstrip())
+    return rest
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Without reaping it: its group id stays ours until `_end_group` has signalled the rest of the group."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    if not _ended(process):
+        # DVC ignores SIGINT while its command runs, unless the command gets one too: the whole group does.
+        os.killpg(process.pid, signal.SIGINT)
+    while not _ended(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

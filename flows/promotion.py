@@ -1,0 +1,204 @@
+"""From candidate to production: gate, approval by a person if asked, swap, smoke test, audit. And back.
+
+    python -m flows.promotion promote [VERSION] --because TEXT [--ask]     candidate when no version is named
+    python -m flows.promotion rollback --because TEXT
+    python -m flows.promotion status
+
+`--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself is safe without
+Prefect: components/tracking/promotion.py.
+"""
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import flow, get_run_logger, pause_flow_run, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.input import RunInput
+from pydantic import Field
+
+from components.errors import UserError
+from components.tracking import promotion as registry_promotion
+from components.tracking.load import DEFAULT_NAME
+from components.tracking.promotion import GateResult, RefusedError
+from components.tracking.registry import CANDIDATE, find_version, registry_client
+from components.tracking.store import tracking_uri, version_link
+from flows.fallback import a_prefect_server
+from flows.links import run_page
+
+APPROVAL_SECONDS = 24 * 3600
+
+
+class Approval(RunInput):
+    """The form a person fills in; the audit record names who answered and why, so neither may be empty."""
+
+    approve: bool = False
+    by: str = Field(min_length=1)
+    because: str = Field(min_length=1)
+
+
+@task(cache_policy=NO_CACHE)
+def gate(root: str, name: str, version: str) -> GateResult:
+    """The statistical verdict on the version."""
+    result = registry_promotion.gate(registry_client(Path(root)), name, version)
+    create_markdown_artifact(gate_page(result), key="gate", description=f"{name} version {result.version}")
+    return result
+
+
+@task(cache_policy=NO_CACHE)
+def swap(root: str, result: GateResult, who: str, why: str, force: bool) -> dict[str, Any]:
+    """Move the alias, under the lock."""
+    return registry_promotion.promote(registry_client(Path(root)), result, who, why, force)
+
+
+@task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
+def smoke_test(root: str, name: str) -> float:
+    """Load what is now in production and compare its vectors with the stored ones."""
+    return registry_promotion.smoke_test(registry_client(Path(root)), name)
+
+
+@task(cache_policy=NO_CACHE)
+def undo(root: str, name: str, who: str, why: str) -> dict[str, Any]:
+    """Give production back to the version before."""
+    return registry_promotion.rollback(registry_client(Path(root)), name, who, why)
+
+
+@task(cache_policy=NO_CACHE)
+def audit(root: str, record: dict[str, Any]) -> str:
+    """Write down who did what and why."""
+    place = Path(root)
+    return registry_promotion.write_audit(registry_client(place), place, tracking_uri(place), record)
+
+
+@flow(name="promotion")
+def promotion(
+    because: str,
+    version: str | int = CANDIDATE,
+    name: str = DEFAULT_NAME,
+    ask: bool = False,
+    who: str = "",
+    force: bool = False,
+    root: str = ".",
+) -> dict[str, Any]:
+    """Promote a version; returns the audit record.
+
+    Raises:
+        RefusedError: the gate, the person asked, or the smoke test said no, or production moved in the meantime.
+    """
+    log, place, who = get_run_logger(), str(Path(root).resolve()), who or getpass.getuser()
+    result = gate(place, name, str(version))
+    log.info(f"gate: {'promote' if result.promote else 'hold'}: {'; '.join(result.reasons)}")
+    if ask:
+        answer = _ask(result)
+        who, because = answer.by, answer.because
+    record: dict[str, Any] = swap(place, result, who, because, force)
+    try:
+        record["smoke_test"] = {"largest_difference": smoke_test(place, name)}
+    except RefusedError as problem:
+        if result.against != "base":
+            audit(place, undo(place, name, who, f"smoke test: {problem}"))
+        else:
+            registry_client(Path(place)).delete_registered_model_alias(name, registry_promotion.PRODUCTION)
+        raise
+    record["git_tag"] = audit(place, record)
+    log.info(f"{name} version {result.version} is in production: {_link(place, name, result.version)}")
+    return record
+
+
+@flow(name="rollback")
+def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = ".") -> dict[str, Any]:
+    """Give production back to the version the present one replaced; returns the audit record."""
+    place, who = str(Path(root).resolve()), who or getpass.getuser()
+    record: dict[str, Any] = undo(place, name, who, because)
+    record["smoke_test"] = {"largest_difference": smoke_test(place, name)}
+    record["git_tag"] = audit(place, record)
+    return record
+
+
+def _ask(result: GateResult) -> Approval:
+    form = Approval.with_initial_data(description=gate_page(result), approve=False)
+    get_run_logger().info(f"waiting for approval: {run_page()}")
+    answer: Approval = pause_flow_run(wait_for_input=form, timeout=APPROVAL_SECONDS)
+    if not answer.approve:
+        raise RefusedError(f"{result.name} version {result.version}: refused by {answer.by}: {answer.because}")
+    return answer
+
+
+def gate_page(result: GateResult) -> str:
+    """The verdict as Markdown, for the form and the run's page."""
+    reasons = "\n".join(f"- {reason}" for reason in result.reasons)
+    return (
+        f"## {result.name} version {result.version} against {result.against}: "
+        f"**{'promote' if result.promote else 'hold'}**\n\n"
+        f"Mean over tasks: {100 * result.difference:+.2f} points "
+        f"(95 % interval {100 * result.lower:+.2f} to {100 * result.upper:+.2f})\n\n{reasons}\n"
+    )
+
+
+def _link(root: str, name: str, version: str) -> str:
+    return version_link(tracking_uri(Path(root)), name, version)
+
+
+# ---------------------------------------------------------------- command line
+
+cli = typer.Typer(add_completion=False, help="Move a model version to production, or back.")
+Because = Annotated[str, typer.Option("--because", help="why; goes into the audit record")]
+Name = Annotated[str, typer.Option("--name", help="registered model")]
+
+
+@cli.command("promote")
+def promote_command(
+    because: Because,
+    version: Annotated[str, typer.Argument(help="version number or alias")] = CANDIDATE,
+    name: Name = DEFAULT_NAME,
+    ask: Annotated[bool, typer.Option("--ask", help="wait for approval in Prefect's UI")] = False,
+    force: Annotated[bool, typer.Option("--force", help="override a hold; recorded as forced")] = False,
+) -> None:
+    """Gate a version and make it production."""
+    with a_prefect_server() as visible:
+        if ask and not visible:
+            raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
+        record = promotion(because=because, version=version, name=name, ask=ask, force=force)
+    print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
+    print(_link(".", name, record["version"]))
+
+
+@cli.command("rollback")
+def rollback_command(because: Because, name: Name = DEFAULT_NAME) -> None:
+    """Give production back to the version before."""
+    with a_prefect_server():
+        record = rollback(because=because, name=name)
+    print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
+    print(_link(".", name, record["version"]))
+
+
+@cli.command("status")
+def status_command(name: Name = DEFAULT_NAME) -> None:
+    """Which versions are candidate and production."""
+    client = registry_client(Path.cwd())
+    for alias in (registry_promotion.PRODUCTION, CANDIDATE):
+        try:
+            version = find_version(client, name, alias)
+        except UserError:
+            print(f"{alias}: none")
+            continue
+        print(f"{alias}: version {version.version}  {_link('.', name, version.version)}")
+        for key in ("gate.verdict", "promoted.by", "promoted.because", "promoted.at", "promoted.replaces"):
+            if key in version.tags:
+                print(f"  {key}: {version.tags[key]}")
+
+
+def main() -> None:
+    """The command line, with one-line errors."""
+    try:
+        cli()
+    except UserError as problem:
+        print(f"error: promotion: {problem}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The pipeline's own MLflow run: parent of its stages' runs, and the commit that repeats them."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.config import load_config
+from components.tracking import upload
+from components.tracking.journal import Journal, RunStart
+from components.tracking.runs import flatten
+from components.tracking.snapshot import git, run_ref, snapshot
+from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
+from components.tracking.versions import code_version
+from flows.summary import metrics_of
+
+
+def open_record(root: Path, stale: list[str], name: str = "pipeline", tags: Mapping[str, str] | None = None) -> Journal:
+    """Begin the pipeline's run, with every parameter; call it only when something is going to run."""
+    from prefect.runtime import flow_run
+
+    about = {"foundry.kind": name, "dvc.stale": " ".join(stale), **code_version(root), **(tags or {})}
+    if flow_run.id:
+        about["prefect.flow_run_id"] = str(flow_run.id)
+    params = flatten(load_config(root / "params.yaml").model_dump(mode="json", by_alias=True))
+    start = RunStart(tracking_uri(root), EXPERIMENT, name, tags=about, params=params)
+    record = Journal.open(tracking_folder(root), start)
+    upload.follow(root)
+    return record
+
+
+def stage_environment(record: Journal | None) -> dict[str, str]:
+    """What a stage's process gets: this very Python first on PATH, and the run its own run belongs below."""
+    import os
+
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return path | ({"FOUNDRY_PIPELINE_JOURNAL": f"journal:{record.identity}"} if record else {})
+
+
+def close_record(record: Journal, root: Path, status: str, latest: str = "") -> str:
+    """Commit what ran (with its dvc.lock) under refs/runs, name that commit in the run, and end it.
+
+    A run that went well gets the metrics of every stage, cached ones too: MLflow then compares pipelines in one chart.
+
+    latest: a second name for the commit of a run that went well. Returns the run's page in MLflow, if it is there.
+    """
+    commit = snapshot(root, record.identity, f"run {record.identity}: {status}")
+    if commit:
+        record.tags({"git.commit": commit, "git.run": record.identity})
+        if latest and status == "FINISHED":
+            git(root, "update-ref", run_ref(latest), commit)
+    if status == "FINISHED":
+        record.metrics(stage_metrics(root))
+    record.end(status)
+    if status != "KILLED":
+        upload.settle(record.folder)
+    return upload.uploaded_link(record.folder.parent, record.identity)
+
+
+def stage_metrics(root: Path) -> dict[str, float]:
+    """`STAGE/METRIC` of every stage that has an output; MLflow groups its charts by what stands before the slash."""
+    folders = sorted(file.parent for file in (root / "outputs").glob("*/metrics.json"))
+    return {f"{folder.name}/{name}": value for folder in folders for name, value in metrics_of(folder).items()}

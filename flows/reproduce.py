@@ -1,0 +1,134 @@
+"""Run exactly what made a model, or any run, again, and compare every output byte for byte.
+
+    python -m flows.reproduce 7                         a model version (number or alias; MODEL/7 for another model)
+    python -m flows.reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
+    python -m flows.reproduce 7 --restore DIR           no run: the code, parameters and data as they were
+
+Code, parameters and expected hashes come from the run's commit; nothing is taken from DVC's caches, and nothing new
+is registered.
+"""
+
+import os
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.errors import UserError
+from components.tracking.load import DEFAULT_NAME
+from components.tracking.registry import find_version, registry_client
+from components.tracking.snapshot import git, resolve, run_ref
+from components.tracking.versions import locked_outputs
+from flows.dag import DVC, read_dag
+from flows.isolation import checkout_outputs, isolated, share_dvc
+from flows.processes import run_streamed
+from flows.record import close_record, open_record, stage_environment
+
+DAY_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output: the md5 dvc.lock had, and the one the rerun gave (empty: it was not made)."""
+
+    path: str
+    before: str
+    again: str
+
+    @property
+    def verdict(self) -> str:
+        return "identical" if self.before == self.again else "DIFFERENT" if self.again else "not made"
+
+
+def find_commit(root: Path, run: str) -> str:
+    """The commit of a run id, model version or git revision.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
+        return resolve(root, run)
+    name, _, which = run.rpartition("/")
+    try:
+        version = find_version(registry_client(root), name or DEFAULT_NAME, which)
+    except UserError as no_version:
+        try:
+            return resolve(root, run)
+        except UserError:
+            raise UserError(
+                f"{run}: neither a run under refs/runs, a git revision nor a version: {no_version}"
+            ) from None
+    commit = str(version.tags.get("git.commit", ""))
+    if not commit:
+        raise UserError(
+            f"{version.name} version {version.version} has no git.commit tag: it was not made in a git checkout"
+        )
+    return resolve(root, commit)
+
+
+def reproduce(root: Path, run: str) -> list[Comparison]:
+    """Rerun everything in a worktree of the run's commit; returns each output's comparison.
+
+    Raises:
+        UserError: no such run, or a stage failed.
+    """
+    commit, identity = find_commit(root, run), f"reproduce-{uuid.uuid4().hex[:8]}"
+    with isolated(root, commit, identity) as place:
+        before = locked_outputs(place)
+        wanted = [name for name, stage in read_dag(place).items() if not stage.publishes]
+        record = open_record(place, wanted, name="reproduce", tags={"reproduces": run, "reproduces.commit": commit})
+        status = "FAILED"
+        try:
+            command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]
+            environment = {**os.environ, **stage_environment(record)}
+            if run_streamed(command, place, environment, print, DAY_SECONDS):
+                raise UserError(f"{run}: a stage failed; its words are above")
+            again = locked_outputs(place)
+            status = "FINISHED"
+        finally:
+            close_record(record, place, status)
+    made = {path: out for path, out in before.items() if out["stage"] in wanted}
+    return [Comparison(path, out["md5"], again.get(path, {}).get("md5", "")) for path, out in made.items()]
+
+
+def restore(root: Path, run: str, to: Path) -> None:
+    """Put the run's code, parameters and data into a new worktree at `to`.
+
+    Raises:
+        UserError: no such run, or `to` exists.
+    """
+    if to.exists():
+        raise UserError(f"{to}: exists already; name a folder that does not")
+    git(root, "worktree", "add", "--detach", str(to), find_commit(root, run))
+    share_dvc(root, to)
+    checkout_outputs(to)
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="model version, run id, or git revision")],
+    restore_to: Annotated[
+        Path | None, typer.Option("--restore", help="bring it back here instead of rerunning")
+    ] = None,
+) -> None:
+    """Run it again and compare, or bring it back."""
+    root = Path.cwd()
+    try:
+        if restore_to:
+            restore(root, run, restore_to)
+            print(f"{run} is in {restore_to}; take it down with: git worktree remove --force {restore_to}")
+            return
+        compared = reproduce(root, run)
+    except UserError as problem:
+        print(f"error: reproduce: {problem}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    for item in compared:
+        print(f"{item.path:28} {item.before}  {item.verdict}")
+    if any(item.verdict != "identical" for item in compared):
+        raise typer.Exit(3)
+
+
+if __name__ == "__main__":
+    typer.run(main)

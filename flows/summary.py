@@ -1,0 +1,29 @@
+"""What a pipeline run leaves on its Prefect page: a table of metrics, the way to the report and to MLflow."""
+
+import json
+from pathlib import Path
+
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from components.tracking.store import experiments_link, home, tracking_uri
+
+
+def summarise(root: Path, results: dict[str, str], link: str) -> None:
+    """Create the artifacts of the present flow run; `link`: its own run in MLflow, empty when nothing ran."""
+    rows = [
+        {"stage": stage, "outcome": how, "metric": name, "value": value}
+        for stage, how in results.items()
+        for name, value in metrics_of(root / "outputs" / stage).items()
+    ]
+    create_table_artifact(rows, key="metrics", description="Metrics of every stage as they stand now")
+    uri = tracking_uri(root)
+    create_link_artifact(link or experiments_link(uri), key="mlflow", link_text="Runs in MLflow")
+    report = root / "outputs" / "evaluate" / "report.html"
+    if report.exists() and home(root) == root.resolve():  # a worktree is gone in a moment, MLflow keeps its report
+        create_link_artifact(report.resolve().as_uri(), key="report", link_text="Evaluation report")
+
+
+def metrics_of(folder: Path) -> dict[str, float]:
+    """metrics.json of a stage's folder; empty when it has none."""
+    file = folder / "metrics.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

@@ -1,0 +1,76 @@
+"""fetch: sources in our columns, models in their folders, and a data card that says where each came from."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.config import FetchParams, ModelParams, SourceParams
+from components.data import fetch
+from components.errors import UserError
+from components.stage import StageContext
+from tests.data.conftest import MakeContext, local, write_jsonl
+
+
+def run(context: StageContext, **sections: Any) -> dict[str, Any]:
+    params = FetchParams.model_validate({"sources": {}, "models": {}, **sections})
+    config = context.config.model_copy(update={"fetch": params})
+    context.out.mkdir(exist_ok=True)
+    fetch.run(replace(context, config=config))
+    return json.loads((context.out / "data_card.json").read_text())
+
+
+def test_source_and_card(tmp_path: Path, make_context: MakeContext) -> None:
+    file = write_jsonl(tmp_path / "in.jsonl", [{"q": "a", "d": "b"}, {"q": "a", "d": "b"}, {"q": " ", "d": "c"}])
+    source = local(file, fields={"query": "q", "document": "d"}, drop_empty=True, drop_duplicates=True)
+    card = run(make_context({}, {}), sources={"mine": source})
+    assert pl.read_parquet(tmp_path / "out" / "sources" / "mine.parquet").to_dicts() == [
+        {"query": "a", "document": "b"}
+    ]
+    entry = card["sources"]["mine"]
+    assert (entry["origin"], entry["licence"], entry["rows_read"], entry["rows_kept"]) == ("local", "CC0", 3, 1)
+    assert (entry["rows_dropped_empty"], entry["rows_dropped_duplicate"]) == (1, 1)
+    assert len(entry["sha256"]) == 64
+
+
+def test_a_broken_source_is_named(tmp_path: Path, make_context: MakeContext) -> None:
+    file = write_jsonl(tmp_path / "in.jsonl", [{"query": "a", "document": ""}])
+    with pytest.raises(UserError, match=r"^fetch\.sources\.mine: .*in\.jsonl: row 1: field document: empty"):
+        run(make_context({}, {}), sources={"mine": local(file)})
+    with pytest.raises(UserError, match=r"^fetch\.sources\.mine\.origin\.path: .*none\.jsonl: no such file or folder"):
+        run(make_context({}, {}), sources={"mine": local(tmp_path / "none.jsonl")})
+
+
+def test_a_local_model_is_copied(tmp_path: Path, make_context: MakeContext) -> None:
+    (tmp_path / "model" / "1_Pooling").mkdir(parents=True)
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text("{}")
+    origin = {"kind": "local", "path": str(tmp_path / "model"), "licence": "MIT"}
+    card = run(make_context({}, {}), models={"student": {"origin": origin}})
+    assert (tmp_path / "out" / "models" / "student" / "1_Pooling" / "config.json").is_file()
+    assert card["models"]["student"]["licence"] == "MIT"
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(UserError, match=r"fetch\.models\.student\.origin\.path: no config\.json in it"):
+        fetch.fetch_model(
+            ModelParams.model_validate({"origin": origin}), "fetch.models.student.origin", tmp_path / "x", tmp_path
+        )
+
+
+def test_a_hub_model_stays_in_the_hubs_cache(
+    tmp_path: Path, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *arguments, **options: str(tmp_path))
+    origin = {"kind": "hub", "repo": "some/model", "revision": "abc", "licence": "MIT"}
+    card = run(make_context({}, {}), models={"student": {"origin": origin}})
+    pointer = json.loads((tmp_path / "out" / "models" / "student" / "hub.json").read_text())
+    assert pointer == {"repo": "some/model", "revision": "abc"}
+    assert card["models"]["student"]["version"] == "some/model@abc"
+
+
+def test_every_source_states_its_licence() -> None:
+    for licence in ({}, {"licence": ""}):
+        with pytest.raises(ValueError, match="licence"):
+            SourceParams.model_validate({"origin": {"kind": "local", "path": "x", **licence}, "format": "jsonl"})

@@ -1,0 +1,310 @@
+"""Formats: each reader gives our columns; a bad row is named by file, row and field; nothing is lost in silence."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.config import LocalOrigin, SourceParams
+from components.data.formats import Counts, read_source
+from components.data.origins import collect
+from components.errors import UserError
+
+
+def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:
+    origin = {"kind": "local", "path": str(path), "licence": "MIT"}
+    params = SourceParams.model_validate({"origin": origin, "format": format, **more})
+    return read_source(collect(LocalOrigin.model_validate(origin), "k", path), params)
+
+
+def rows(path: Path, format: str, **more: Any) -> list[dict[str, Any]]:
+    return read(path, format, **more)[0].to_dicts()
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+PAIRS = {"query": "question", "document": "passage"}
+
+
+def test_jsonl_with_named_fields(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl", '{"question": " q ", "passage": "p", "other": 1}\n\n{"question": "r", "passage": "s"}'
+    )
+    assert rows(file, "jsonl", fields=PAIRS) == [{"query": "q", "document": "p"}, {"query": "r", "document": "s"}]
+
+
+def test_our_own_names_need_no_fields(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", '{"query": "q", "document": "p", "noise": [1]}\n')
+    assert rows(file, "jsonl") == [{"query": "q", "document": "p"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"question": "q", "passage": "p"}\n{"question": ', r"a\.jsonl: row 2: not valid JSON"),
+        ('["q", "p"]\n', r"a\.jsonl: row 1: not a JSON object"),
+        ('{"question": "q"}\n', r"a\.jsonl: row 1: field passage: missing; the row has question"),
+        ('{"question": "q", "passage": "p"}\n{"question": "q", "passage": " "}\n', r"row 2: field passage: empty; "),
+        ('{"question": "q", "passage": null}\n', "row 1: field passage: empty; "),
+        ('{"question": "q", "passage": ["p"]}\n', "row 1: field passage: holds a list, expected text"),
+        ("\n", "no rows; check the source's path and format"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(write(tmp_path / "a.jsonl", text), "jsonl", fields=PAIRS)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_column_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"row 1: field x: none is one of ours .*; set `fields`"):
+        read(write(tmp_path / "a.jsonl", '{"x": 1}\n'), "jsonl")
+
+
+def test_a_field_that_is_not_ours(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^fields\.passage: not a column of ours; expected one of query, document"):
+        read(write(tmp_path / "a.jsonl", '{"x": 1}\n'), "jsonl", fields={"passage": "x"})
+
+
+def test_dropped_rows_are_counted(tmp_path: Path) -> None:
+    lines = [{"query": "a", "document": "b"}, {"query": "a", "document": "b"}, {"query": "", "document": "b"}]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    frame, counts = read(file, "jsonl", drop_empty=True, drop_duplicates=True)
+    assert frame.to_dicts() == lines[:1]
+    assert (counts.read, counts.dropped) == (3, {"empty": 1, "duplicate": 1, "value": 0})
+    assert len(rows(write(tmp_path / "b.jsonl", json.dumps(lines[0]) + "\n" + json.dumps(lines[0])), "jsonl")) == 2
+
+
+def test_values_are_translated_and_unknown_ones_refused(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl", '{"text1": "a", "text2": "b", "score": true}\n{"text1": "a", "text2": "c", "score": "no"}'
+    )
+    known = {"score": {"True": "1", "no": "0"}}
+    assert [row["score"] for row in rows(file, "jsonl", values=known)] == [1.0, 0.0]
+    with pytest.raises(UserError, match=r"row 2: field score: unexpected value 'no'; `values` knows True"):
+        read(file, "jsonl", values={"score": {"True": "1"}})
+    frame, counts = read(file, "jsonl", values={"score": {"True": "1", "no": None}})
+    assert (len(frame), counts.dropped["value"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("value", "message"), [('"high"', "not a number: 'high'"), ("NaN", "not a finite number")])
+def test_a_score_is_a_finite_number(tmp_path: Path, value: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"row 1: field score: {message}"):
+        read(write(tmp_path / "a.jsonl", f'{{"text1": "a", "text2": "b", "score": {value}}}'), "jsonl")
+
+
+def test_a_split_is_train_dev_or_test(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", '{"text": "a", "label": "b", "split": "validation"}')
+    with pytest.raises(UserError, match="row 1: field split: 'validation' is not a split; expected train, dev, test"):
+        read(file, "jsonl")
+    assert rows(file, "jsonl", values={"split": {"validation": "dev"}})[0]["split"] == "dev"
+
+
+def test_csv_follows_rfc_4180(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", 'text,label\n"one, ""two""\nthree",x\n')
+    assert rows(file, "csv") == [{"text": 'one, "two"\nthree', "label": "x"}]
+
+
+def test_tsv_takes_quotes_as_they_are_and_skips_rows(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.tab", 'Category\tText\nd\tstring\nclass\t\nx\tsay "hi\n')
+    assert rows(file, "tsv", skip_rows=2, fields={"label": "Category", "text": "Text"}) == [
+        {"text": 'say "hi', "label": "x"}
+    ]
+
+
+def test_a_row_with_too_few_cells(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.tsv: row 2: 1 cells, the header has 2; correct or remove the row"):
+        read(write(tmp_path / "a.tsv", "text\tlabel\na\tb\nc\n"), "tsv")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pl.DataFrame({"query": ["a", "b"], "document": ["c", None]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: row 2: field document: empty"):
+        read(tmp_path / "a.parquet", "parquet")
+    assert rows(tmp_path / "a.parquet", "parquet", drop_empty=True) == [{"query": "a", "document": "c"}]
+    write(tmp_path / "b.parquet", "not parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: not a readable Parquet file"):
+        read(tmp_path / "b.parquet", "parquet")
+
+
+def test_text_lines(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.txt", "NUM:count How many ?\nLOC:city Where ?\n")
+    pattern = r"(?P<coarse>\w+):(?P<fine>\w+) (?P<question>.+)"
+    fields = {"text": "question", "label": "coarse"}
+    assert rows(file, "text_lines", pattern=pattern, fields=fields) == [
+        {"text": "How many ?", "label": "NUM"},
+        {"text": "Where ?", "label": "LOC"},
+    ]
+    write(file, "NUM:count How many ?\nno label\n")
+    with pytest.raises(UserError, match=r"a\.txt: row 2: does not match `pattern`"):
+        read(file, "text_lines", pattern=pattern, fields=fields)
+    with pytest.raises(UserError, match=r"^pattern: a text_lines source needs"):
+        read(file, "text_lines", fields=fields)
+
+
+def test_text_folders_and_a_list_of_encodings(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "sports" / "1.txt", "Goal\n\nin Köln", "utf-8")
+    write(tmp_path / "in" / "tech" / "1.txt", "£5 app", "latin-1")
+    with pytest.raises(UserError, match=r"tech/1\.txt: not utf-8 text; set the source's `encoding`"):
+        read(tmp_path / "in", "text_folders")
+    assert rows(tmp_path / "in", "text_folders", encoding=["utf-8", "latin-1"]) == [
+        {"text": "Goal in Köln", "label": "sports"},
+        {"text": "£5 app", "label": "tech"},
+    ]
+
+
+def test_documents_and_ratings_gives_the_upper_triangle(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "docs", "one\ntwo\nthree\n")
+    write(tmp_path / "in" / "sim", "1\t0.3\t0.2\n0\t1\t0.9\n0\t0\t1\n")
+    fields = {"documents": "docs", "ratings": "sim"}
+    assert rows(tmp_path / "in", "documents_and_ratings", fields=fields) == [
+        {"text1": "one", "text2": "two", "score": 0.3},
+        {"text1": "one", "text2": "three", "score": 0.2},
+        {"text1": "two", "text2": "three", "score": 0.9},
+    ]
+    write(tmp_path / "in" / "sim", "1\t0.3\n")
+    with pytest.raises(UserError, match=r"sim: row 1: 2 ratings for 3 documents; the matrix is square"):
+        read(tmp_path / "in", "documents_and_ratings", fields=fields)
+    with pytest.raises(UserError, match=r"fields\.ratings: None is not a file of the source \(docs, sim\)"):
+        read(tmp_path / "in", "documents_and_ratings", fields={"documents": "docs"})
+
+
+CORPUS = '{"doc_id": "d1", "text": "one"}\n{"doc_id": "d2", "text": "two"}\n{"doc_id": "d3", "text": "three"}\n'
+QUERIES = '{"query_id": "q1", "text": "first?", "split": "train"}\n'
+
+
+def collection(folder: Path, qrels: str, corpus: str = CORPUS, queries: str = QUERIES) -> Path:
+    for name, text in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
+        write(folder / f"{name}.jsonl", text)
+    return folder
+
+
+def test_collection_joins_and_keeps_documents_without_a_query(tmp_path: Path) -> None:
+    folder = collection(tmp_path / "in", '{"query_id": "q1", "doc_id": "d2", "relevance": 2}\n')
+    found = rows(folder, "collection")
+    assert [(row["query_id"], row["doc_id"], row["score"]) for row in found] == [
+        ("q1", "d2", 2.0),
+        (None, "d1", None),
+        (None, "d3", None),
+    ]
+    assert (found[0]["query"], found[0]["document"], found[0]["split"]) == ("first?", "two", "train")
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "message"),
+    [
+        ("qrels", '{"query_id": "q1", "doc_id": "d9"}\n', r"qrels\.jsonl: row 1: field doc_id: unknown id 'd9'; "),
+        ("qrels", '{"query_id": "q9", "doc_id": "d1"}\n', r"qrels\.jsonl: row 1: field query_id: unknown id 'q9'; "),
+        ("corpus", CORPUS + CORPUS, r"corpus\.jsonl: row 4: field doc_id: duplicate id 'd1'; ids must be unique"),
+        ("queries", QUERIES + QUERIES, r"queries\.jsonl: row 2: field query_id: duplicate id 'q1'"),
+        ("corpus", '{"doc_id": "d1", "text": ""}\n', r"corpus\.jsonl: row 1: field text: empty"),
+        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing or not text"),
+    ],
+)
+def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, text: str, message: str) -> None:
+    parts = {"qrels": '{"query_id": "q1", "doc_id": "d1"}\n', part: text}
+    with pytest.raises(UserError, match=message):
+        read(collection(tmp_path / "in", **parts), "collection")
+
+
+def test_a_collection_without_a_part(tmp_path: Path) -> None:
+    folder = collection(tmp_path / "in", "")
+    (folder / "queries.jsonl").unlink()
+    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; a collection needs"):
+        read(folder, "collection")
+
+
+FLAG = {"query": "q", "pos": ["p1", "p2"], "neg": ["n1", "n2", "n3"], "pos_scores": [1, 1], "type": "normal"}
+
+
+def test_positives_and_negatives(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", json.dumps({**FLAG, "category": "c"}))
+    found = rows(file, "jsonl", shape="positives_and_negatives", negatives=2, fields={"label": "category"})
+    assert [(row["document"], row["score"], row["label"]) for row in found] == [
+        ("p1", 1.0, "c"),
+        ("p2", 1.0, "c"),
+        ("n1", 0.0, "c"),
+        ("n2", 0.0, "c"),
+    ]
+    frame, counts = read(file, "jsonl", shape="positives_and_negatives")
+    assert (len(frame), counts.read, "label" in frame.columns) == (5, 5, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pos": []}, "row 1: field pos: empty; a query needs a positive"),
+        ({"pos": "p"}, "row 1: field pos: expected a list of texts"),
+        ({"neg": [1]}, "row 1: field neg: expected a list of texts"),
+        ({"neg": [" "]}, "row 1: field document: empty"),
+        ({"query": ""}, "row 1: field query: empty"),
+    ],
+)
+def test_positives_and_negatives_that_are_malformed(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path / "a.jsonl", json.dumps({**FLAG, **change})), "jsonl", shape="positives_and_negatives")
+
+
+def test_a_schema_that_changed(tmp_path: Path) -> None:
+    changed = {"query": "q", "positive": ["p"], "neg": []}
+    with pytest.raises(
+        UserError, match="row 1: field pos: missing; the row has query, positive, neg: correct `fields`"
+    ):
+        read(write(tmp_path / "a.jsonl", json.dumps(changed)), "jsonl", shape="positives_and_negatives")
+
+
+def test_lists(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl", '{"sentences": ["a", "b"], "labels": [1, 2]}\n{"sentences": ["c"], "labels": [1]}'
+    )
+    fields = {"text": "sentences", "label": "labels"}
+    assert [tuple(row.values()) for row in rows(file, "jsonl", shape="lists", fields=fields)] == [
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "1"),
+    ]
+    write(file, '{"sentences": ["a", "b"], "labels": [1]}')
+    with pytest.raises(UserError, match=r"row 1: field sentences: lists differ in length: "):
+        read(file, "jsonl", shape="lists", fields=fields)
+    write(file, '{"sentences": "a", "labels": [1]}')
+    with pytest.raises(UserError, match=r"row 1: field sentences: holds a str, expected a list"):
+        read(file, "jsonl", shape="lists", fields=fields)
+
+
+def test_max_rows_and_gzip(tmp_path: Path) -> None:
+    lines = "".join(f'{{"text": "t{n}", "label": "x"}}\n' for n in range(5))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    assert [row["text"] for row in rows(tmp_path / "a.jsonl.gz", "jsonl", max_rows=3)] == ["t0", "t1", "t2"]
+
+
+def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> None:
+    for config, split, text in (("en", "train", "one"), ("en", "test", "two"), ("fr", "train", "trois")):
+        (tmp_path / config).mkdir(exist_ok=True)
+        pl.DataFrame({"text": [text], "label": [0]}).write_parquet(
+            tmp_path / config / f"{split}-00000-of-00001.parquet"
+        )
+    cards = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train-*\n"
+        f"  - split: test\n    path: {name}/test-*\n"
+        for name in ("en", "fr")
+    )
+    write(tmp_path / "README.md", f"---\nconfigs:\n{cards}---\n")
+    assert rows(tmp_path, "hub", config="en", split="test") == [{"text": "two", "label": "0"}]
+    assert rows(tmp_path, "hub", config="fr") == [{"text": "trois", "label": "0"}]
+    for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
+        with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
+            read(tmp_path, "hub", **wrong)
+
+
+def test_settings_of_another_format_are_refused() -> None:
+    origin = {"kind": "local", "path": "x", "licence": "MIT"}
+    for setting in ({"pattern": "x"}, {"skip_rows": 1}, {"split": "train"}, {"negatives": 1}):
+        with pytest.raises(ValueError, match=f"{next(iter(setting))} has no effect here, it belongs to"):
+            SourceParams.model_validate({"origin": origin, "format": "jsonl", **setting})

@@ -1,0 +1,116 @@
+"""All 41 real task classes of MTEB(eng, v2) on stand-in data: our path scores what plain mteb scores, to 1e-6."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import mteb
+import numpy as np
+import pytest
+from mteb.abstasks import AbsTaskClustering
+from mteb.abstasks.abstask import AbsTask
+from mteb.models.abs_encoder import AbsEncoder
+
+from components.config import EvaluateParams
+from components.errors import UserError
+from components.evaluation.adapter import FoundryModel
+from components.evaluation.benchmark import english_scope, load_benchmark, mteb_task, mteb_task_names, name_sides
+from components.evaluation.planner import Way, task_texts
+from components.evaluation.runner import evaluate_task
+from components.evaluation.standins import write_standins
+from components.model.prompt import Shot
+from tests.evaluation.fakes import HashEncoder
+
+NAMES = mteb_task_names("MTEB(eng, v2)")
+DRAWN = 256  # documents of a k-means run; 16,384 would take minutes
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Stand-ins of all data sets; what `datasets` caches of them goes to a folder of its own."""
+    folder = tmp_path_factory.mktemp("mirror")
+    before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, folder / "cache"
+    yield write_standins(folder / "data")
+    datasets.config.HF_DATASETS_CACHE = before
+
+
+def foundry(mirror: Path) -> FoundryModel:
+    benchmark = load_benchmark(EvaluateParams(benchmark="MTEB(eng, v2)", mirror=str(mirror)), mirror)
+    assert len(benchmark.prompts) == 41
+    shot = (Shot("an example", "its answer"),)
+    prompts = {name: type(p)(p.instruction, p.symmetric, shot) for name, p in benchmark.prompts.items()}
+    return FoundryModel("m", HashEncoder(), prompts, {})
+
+
+class PlainModel(AbsEncoder):
+    """The same encoder and prompts for mteb's own search, de-duplicating nothing."""
+
+    def __init__(self, foundry: FoundryModel) -> None:
+        self.foundry, self.mteb_model_meta = foundry, foundry.mteb_model_meta
+
+    def encode(self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, **kwargs: Any) -> np.ndarray:
+        return self.foundry.encode(
+            inputs, task_metadata=task_metadata, hf_split="", hf_subset="", prompt_type=prompt_type
+        )
+
+
+def small(task: AbsTask) -> AbsTask:
+    if isinstance(task, AbsTaskClustering):
+        task.max_documents_per_cluster = DRAWN
+    return task
+
+
+def plain_task(name: str, mirror: Path) -> AbsTask:
+    """mteb's own class and data loader."""
+    task = mteb.get_task(name, **english_scope(name))
+    where = {**task.metadata.dataset, "path": str(mirror / task.metadata.dataset["path"])}
+    task.metadata = task.metadata.model_copy(update={"dataset": where})
+    return small(name_sides(task))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_score_and_plan(name: str, mirror: Path, tmp_path: Path) -> None:
+    model, plain = foundry(mirror), foundry(mirror)
+    make = partial(mteb_task, name, mirror)
+    evaluate_task(model, lambda: small(make()), tmp_path)
+    ours = mteb.results.TaskResult.from_disk(tmp_path / name / f"{name}.json").get_score()
+    options: dict[str, Any] = {"cache": None, "co2_tracker": False, "show_progress_bar": False}
+    found = mteb.evaluate(PlainModel(plain), plain_task(name, mirror), **options)  # type: ignore[arg-type]  # no __init__
+    assert ours == pytest.approx(found.task_results[0].get_score(), abs=1e-6)
+    assert 0 < ours < 1
+    task = make()
+    task.load_data()
+    assert set(asked(plain)) == {
+        (way, text) for way, texts in task_texts(task, model.prompts[name]).items() for text in texts
+    }
+
+
+def asked(model: FoundryModel) -> Iterator[tuple[Way, str]]:
+    """Every text the model was asked to embed, and how."""
+    assert isinstance(model.encoder, HashEncoder)
+    for side, texts, instruction, shots in model.encoder.calls:
+        way = Way(document=True) if side == "document" else Way(False, instruction, shots)
+        yield from ((way, text) for text in texts)
+
+
+def test_every_task_has_its_own_instruction(mirror: Path) -> None:
+    prompts = foundry(mirror).prompts
+    assert set(prompts) == set(NAMES)
+    assert all(len(prompt.instruction) > 20 for prompt in prompts.values())
+
+
+@pytest.mark.parametrize("name", ["AskUbuntuDupQuestions", "MindSmallReranking"])
+def test_reranking_without_its_candidates_is_refused(name: str, tmp_path: Path) -> None:
+    write_standins(tmp_path, [name])
+    readme = next(tmp_path.rglob("README.md"))
+    text = readme.read_text()
+    readme.write_text(text[: text.index("- config_name: top_ranked")] + "---\n")
+    with pytest.raises(UserError, match=r"top_ranked|candidate"):
+        evaluate_task(foundry(tmp_path), partial(mteb_task, name, tmp_path), tmp_path / "out")
+
+
+def test_a_data_set_missing_from_the_mirror_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mteb/arguana: missing"):
+        mteb_task("ArguAna", tmp_path)

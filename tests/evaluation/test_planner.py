@@ -1,0 +1,180 @@
+"""The plan: every text once, work first, the same result wherever it is embedded, and little lost to a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.config import EncoderParams, EvaluateParams, PromptParams
+from components.errors import UserError
+from components.evaluation.adapter import FoundryModel, TaskPrompt
+from components.evaluation.planner import Lengths, Plan, Shard, Way, make_plan
+from components.evaluation.starter_benchmark import starter_task
+from components.evaluation.workers import (
+    MissingVectorError,
+    Recipe,
+    Scorer,
+    StoredEncoder,
+    embed_shard,
+    embedded,
+    scoring_pool,
+)
+from components.model.prompt import Shot
+from components.model.vector_store import VectorStore
+from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
+
+PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
+PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_benchmark(tmp_path_factory.mktemp("planner") / "benchmark", size=12)
+
+
+def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> Plan:
+    makers = {name: partial(starter_task, folder, name) for name in names}
+    return make_plan(makers, PROMPTS, lengths or Lengths(WordPrompt()))
+
+
+def recipe(tiny_student: Path, store: Path) -> Recipe:
+    return Recipe(tiny_student, store, EncoderParams(device="cpu"), PARAMS)
+
+
+def test_a_text_that_two_tasks_want_is_embedded_for_the_first_only(folder: Path) -> None:
+    plan = plan_of(folder, ["find", "rerank"])  # the same corpus
+    documents = [task.texts[Way(document=True)] for task in plan.tasks]
+    assert sorted(map(len, documents)) == [0, 12]
+    assert documents[1] == []
+
+
+def test_tasks_come_by_falling_work_and_texts_by_falling_length(folder: Path) -> None:
+    plan = plan_of(folder, list(KINDS))
+    work = [task.cost["shared_prefix"] for task in plan.tasks]
+    assert work == sorted(work, reverse=True)
+    for task in plan.tasks:
+        for way in task.texts:
+            lengths = [len(text) for shard in task.shards(5) if shard.way == way for text in shard.texts]
+            assert lengths == sorted(lengths, reverse=True)
+        assert all(len(shard.texts) <= 5 for shard in task.shards(5))
+
+
+def test_costs_are_counted_by_hand() -> None:
+    prompt = WordPrompt()
+    cost = Lengths(prompt).cost(Way(False, "one two", ()), {"a b": 3, "c": 1})
+    assert cost == {"plain": 3 * 4 + 3, "distinct": 4 + 3, "shared_prefix": 2 + 2 + 1}
+    assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
+
+
+@pytest.fixture(params=["here", "two processes", "dask"])
+def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """The three engines; Dask's workers are threads of this process, behind a real scheduler."""
+    if request.param == "dask":
+        from distributed import LocalCluster
+
+        with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+            yield {"address": cluster.scheduler_address}
+    else:
+        yield {"workers": 2} if request.param == "two processes" else {}
+
+
+def test_vectors_are_the_same_wherever_they_are_embedded(
+    folder: Path, tiny_student: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    plan = plan_of(folder, ["find", "alike"])
+    expected = recipe(tiny_student, tmp_path / "reference").load()
+    own = recipe(tiny_student, tmp_path / "store")
+    model = FoundryModel("m", own.load(), PROMPTS, {})
+    params = EvaluateParams(shard=5, **settings)
+    done: list[int] = []
+    names = [task.name for task in embedded(plan, model, own, params, done.append)]
+    assert names == [task.name for task in plan.tasks]
+    assert sum(done) == plan.texts
+    stored = StoredEncoder(expected.prompt, VectorStore(tmp_path / "store", expected.identity), "", 32)
+    for task in plan.tasks:
+        for way, texts in task.texts.items():
+            left, right = (
+                one.encode_documents(texts) if way.document else one.encode_queries(texts, way.instruction, way.shots)
+                for one in (stored, expected)
+            )
+            np.testing.assert_allclose(left, right, atol=1e-6)
+
+
+def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
+    own = recipe(tiny_student, tmp_path / "store")
+    model = FoundryModel("m", own.load(), PROMPTS, {})
+    plan = plan_of(folder, ["find", "alike", "sort"], Lengths(model.encoder.prompt))
+    scorer = Scorer.of("m", model, tmp_path / "store")
+    for processes in (0, 1):
+        with scoring_pool(processes) as score:
+            for task in embedded(plan, model, own, EvaluateParams(), lambda texts: None):
+                score(scorer, model, task, tmp_path / str(processes))
+    for task in plan.tasks:
+        left, right = (tmp_path / place / task.name / f"{task.name}.json" for place in ("0", "1"))
+        assert left.read_bytes() == right.read_bytes()
+
+
+def test_a_vector_missing_from_the_store_is_never_made_up(tmp_path: Path) -> None:
+    stored = StoredEncoder(WordPrompt(), VectorStore(tmp_path, "x"), "x", 4)
+    with pytest.raises(MissingVectorError, match="1 of 1"):
+        stored.encode_documents(["never embedded"])
+
+
+def test_an_unreachable_scheduler_is_one_line(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
+    own = recipe(tiny_student, tmp_path)
+    model = FoundryModel("m", own.load(), PROMPTS, {})
+    params = EvaluateParams(address="tcp://127.0.0.1:9", connect_seconds=1)
+    with pytest.raises(UserError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
+        list(embedded(plan_of(folder, ["find"]), model, own, params, lambda texts: None))
+
+
+@pytest.mark.parametrize("after", [2, 4])
+def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: Path, after: int) -> None:
+    texts = [f"text number {i} of the corpus" for i in range(60)]
+    shards = [Shard(Way(document=True), texts[start : start + 10]) for start in range(0, 60, 10)]
+    script = textwrap.dedent(
+        f"""
+        from pathlib import Path
+        from components.config import EncoderParams, PromptParams
+        from components.evaluation.planner import Shard, Way
+        from components.evaluation.workers import Recipe, embed_shard
+        own = Recipe(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}), EncoderParams(device="cpu"),
+                     PromptParams(template="plain", query_tokens=64, document_tokens=64))
+        texts = [f"text number {{i}} of the corpus" for i in range(60)]
+        for number, start in enumerate(range(0, 60, 10)):
+            if number == {after}:
+                print("ready", flush=True)
+                import time; time.sleep(60)
+            embed_shard(own, Shard(Way(document=True), texts[start : start + 10]))
+        """
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "ready"
+    time.sleep(0.05)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    encoder = recipe(tiny_student, tmp_path).load()
+    for shard in shards:
+        encoder.encode_documents(shard.texts)
+    per_shard = [sum(len(ids) for ids in encoder.prompt.document_ids(shard.texts)) for shard in shards]
+    assert encoder.tokens == sum(per_shard[after:])
+
+
+def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:
+    own = recipe(tiny_student, tmp_path)
+    shard = Shard(Way(document=True), ["one", "two"])
+    embed_shard(own, shard)
+    again = own.load()
+    again.encode_documents(shard.texts)
+    assert again.tokens == 0

@@ -1,0 +1,137 @@
+"""The stage on a tiny random student: what it writes, its bytes, its length budget, and the guard."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from components.config import Config, load_config
+from components.contracts import CORPUS, QRELS, QUERIES, Task, write_table, write_tasks
+from components.fewshot import select_shots
+from components.fewshot.pool import Candidate
+from components.fewshot.select_shots import fitting
+from components.hashing import content_hash
+from components.model.encoder import Encoder
+from components.model.prompt import Prompt
+from components.stage import StageContext
+from tests.evaluation.fakes import TOPICS, HashEncoder, sentence
+
+LEAKED = "the rose near the soil of some old water bloom over every quiet root"
+
+
+def write_prepared(folder: Path) -> None:
+    """A document task and a label task, eight training and six dev queries each; one training text is a test text."""
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    topics = [list(TOPICS)[i % 3] for i in range(14)]
+    rows: dict[str, list[Any]] = {name: [] for name in ("query_id", "text", "task", "split", "label")}
+    corpus: dict[str, list[Any]] = {name: [] for name in ("doc_id", "text", "task", "label", "split")}
+    qrels: dict[str, list[Any]] = {"query_id": [], "doc_id": [], "relevance": []}
+
+    def add(table: dict[str, list[Any]], *values: Any) -> None:
+        for column, value in zip(table.values(), values, strict=True):
+            column.append(value)
+
+    for i, topic in enumerate(topics):
+        split = "train" if i < 8 else "dev"
+        add(rows, f"find-q{i}", LEAKED if i == 0 else sentence(random, topic), "find", split, None)
+        add(corpus, f"find-d{i}", sentence(random, topic), "find", None, None if i < 8 else "dev")
+        add(qrels, f"find-q{i}", f"find-d{i}", 1.0)
+        add(rows, f"sort-q{i}", sentence(random, topic), "sort", split, topic)
+        add(qrels, f"sort-q{i}", f"sort-label-{topic}", 1.0)
+    for topic in TOPICS:
+        add(corpus, f"sort-label-{topic}", topic, "sort", topic, None)
+    types = {"label": pl.String, "split": pl.String}
+    write_table(pl.DataFrame(rows, schema_overrides=types), folder / "queries.parquet", QUERIES)
+    write_table(pl.DataFrame(corpus, schema_overrides=types), folder / "corpus.parquet", CORPUS)
+    write_table(pl.DataFrame(qrels), folder / "qrels.parquet", QRELS)
+    tasks = [
+        Task("find", "retrieval", "Find it", False, 1.0, "made up", "fakes"),
+        Task("sort", "classification", "Sort it", False, 1.0, "made up", "fakes"),
+    ]
+    write_tasks(tasks, folder / "tasks.yaml")
+    (folder / "benchmark").mkdir()
+    test = pl.DataFrame({"text": [f"{LEAKED} and more of it"], "label": ["garden"]})
+    test.write_parquet(folder / "benchmark" / "sort.test.parquet")
+
+
+def config_of(strategies: list[str]) -> Config:
+    config = load_config(Path("params.yaml"))
+    params = config.select_shots.model_copy(update={"strategies": strategies, "max_shots": 2})
+    prompt = config.prompt.model_copy(update={"template": "plain", "prefix_tokens": 400, "example_tokens": 80})
+    return config.model_copy(update={"select_shots": params, "prompt": prompt})
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """outputs/prepare, and models that need no download and no adapter."""
+    write_prepared(tmp_path / "outputs" / "prepare")
+    load = Encoder.load
+    monkeypatch.setattr(
+        select_shots.Encoder, "load", lambda _, prompt, encoder, *rest: load(tiny_student, prompt, encoder)
+    )
+    monkeypatch.setattr(select_shots.ForeignEncoder, "load", lambda *rest: HashEncoder())
+    return tmp_path / "outputs"
+
+
+def unlogged(metrics: dict[str, float], step: int | None = None) -> None:
+    """Nobody listens."""
+
+
+def run(outputs: Path, name: str, strategies: list[str]) -> tuple[dict[str, float], Path]:
+    folders = {part: outputs.parent / name / part for part in ("out", "work", "cache")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    context = StageContext(config=config_of(strategies), outputs=outputs, log=unlogged, **folders)
+    return select_shots.run(context), folders["out"]
+
+
+def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
+    metrics, first = run(outputs, "first", ["random", "diverse", "class_balanced"])
+    again, second = run(outputs, "second", ["random", "diverse", "class_balanced"])
+    assert metrics == again
+    assert content_hash(first) == content_hash(second)
+    shots = yaml.safe_load((first / "shots.yaml").read_text())
+    assert set(shots) == {"find", "sort"}
+    for name, entry in shots.items():
+        assert entry["number"] == len(entry["examples"]) == metrics[f"{name}.number"]
+        assert list(entry["dev_scores"]) == [0, 1, 2]
+    curve = pl.read_csv(first / "curve.csv")
+    assert curve.filter(task="find")["strategy"].unique().sort().to_list() == ["diverse", "none", "random"]
+    assert curve.filter(task="sort", strategy="class_balanced").height == 2
+    assert (curve["prefix_tokens"] <= 400).all()
+    assert (first / "curve.svg").read_text().startswith("<svg")
+
+
+def test_a_text_of_the_test_data_is_no_candidate(outputs: Path) -> None:
+    prepared = outputs / "prepare"
+    inputs = select_shots.read_inputs(prepared)
+    guard = select_shots.Guard(select_shots._test_texts(prepared / "benchmark"))
+    tasks = select_shots.read_tasks(prepared / "tasks.yaml")
+    params = config_of(["random"]).select_shots
+    pool = select_shots._clean_pool(inputs, tasks["find"], guard, params, 0)
+    assert len(pool) == 7
+    assert LEAKED not in {one.query for one in pool}
+
+
+def test_a_long_example_is_passed_over_for_the_next_that_fits(tiny_student: Path) -> None:
+    params = config_of([]).prompt.model_copy(update={"prefix_tokens": 90, "example_tokens": 100})
+    from components.model.backbone import load_tokenizer
+
+    prompt = Prompt(load_tokenizer(tiny_student, params), params)
+    pool = [Candidate("a", "1", "x" * 80, "y", None), Candidate("b", "2", "short", "fits", None)]
+    shots = fitting([0, 1], pool, prompt, "Find", 2)
+    assert [shot.query for shot in shots] == ["short"]
+    assert len(prompt.prefix_ids("Find", shots)) <= 90
+
+
+def test_the_same_query_is_not_shown_twice(tiny_student: Path) -> None:
+    params = config_of([]).prompt
+    from components.model.backbone import load_tokenizer
+
+    prompt = Prompt(load_tokenizer(tiny_student, params), params)
+    pool = [Candidate("a", "1", "same", "one", None), Candidate("b", "2", "same", "two", None)]
+    assert len(fitting([0, 1], pool, prompt, "Find", 2)) == 1

@@ -1,0 +1,64 @@
+"""Isolated runs do not touch the user's files, share what was computed, and can be run again."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from flows import isolation
+from flows.dag import read_dag, run_dvc, stale_stages
+from flows.pipeline import pipeline
+from flows.reproduce import reproduce, restore
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_isolated_run_reproduction_and_no_change_the_next_night(toy: Path) -> None:
+    (toy / "input.txt").write_text("an edit that is not committed\n")
+    assert set(pipeline(root=str(toy), isolated=True).values()) == {"executed"}
+    assert not (toy / "outputs").exists()
+    assert not (toy / "dvc.lock").exists()
+    assert "runs/" not in git(toy, "worktree", "list"), "the worktree is gone"
+
+    assert set(pipeline(root=str(toy), isolated=True).values()) == {"unchanged"}, "the next night"
+
+    run = git(toy, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/runs").splitlines()[0]
+    again = {item.path: item.verdict for item in reproduce(toy, run)}
+    assert again == dict.fromkeys(("outputs/source", "outputs/left", "outputs/right"), "identical")  # join publishes
+
+    restore(toy, run, toy.parent / "back")
+    assert "hello" in (toy.parent / "back/outputs/join/out.txt").read_text()
+    with pytest.raises(UserError, match="exists already"):
+        restore(toy, run, toy.parent / "back")
+
+
+def test_parameters_are_validated_and_recipes_named(toy: Path) -> None:
+    with pytest.raises(UserError, match=r"train.stepz: remove it or correct its name"):
+        isolation.change_parameters(toy, "", {"train.stepz": 1})
+    with pytest.raises(UserError, match=r"there are: .*starter"):
+        isolation.change_parameters(toy, "nonsense", {})
+
+
+def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
+    for name in ("vectors", "work"):
+        (toy / ".cache" / name).mkdir()
+    with isolation.isolated(toy, "HEAD", "one") as place:
+        assert (place / ".cache/vectors").resolve() == (toy / ".cache/vectors").resolve()
+        assert not (place / ".cache/work").exists()
+        (place / ".cache" / "fresh").mkdir()
+        assert run_dvc(place, "cache", "dir") == str(toy / ".dvc" / "cache")
+        assert isolation.abandoned(toy) == []
+        assert stale_stages(place, read_dag(place))
+    assert (toy / ".cache/fresh").is_dir()
+    assert not place.exists()
+    with (
+        pytest.raises(UserError, match="git worktree"),
+        isolation.isolated(toy, "no-such-revision", "two"),
+    ):
+        pass
+    assert not list((toy / ".cache/runs").iterdir())

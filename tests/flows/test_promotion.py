@@ -1,0 +1,75 @@
+"""The promotion flow on a real server: gate, a person's answer in a form, swap, smoke test, audit, and back."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.tracking import promotion as registry_promotion
+from components.tracking.promotion import RefusedError, current
+from components.tracking.store import connect, tracking_uri
+from flows.promotion import promotion, rollback
+from tests.tracking.stores import NAME, add_version
+
+
+@pytest.fixture
+def registry(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy with three versions, each better; the models themselves are tested in tests/tracking."""
+    for seed, quality in enumerate((0.5, 0.6, 0.7)):
+        add_version(tracking_uri(toy), tmp_path, quality, seed)
+    monkeypatch.setattr(registry_promotion, "smoke_test", lambda client, name: 0.0)
+    return toy
+
+
+def production(root: Path) -> str:
+    return str(current(connect(tracking_uri(root)), NAME).version)
+
+
+def answering(form: dict[str, Any]) -> Callable[[], None]:
+    """Fill in the form of the flow run that pauses next, as a person does in the UI."""
+
+    def answer() -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+        from prefect.client.schemas.objects import StateType
+        from prefect.flow_runs import resume_flow_run
+
+        paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+        with get_client(sync_client=True) as client:
+            for _ in range(600):
+                found = client.read_flow_runs(flow_run_filter=paused)
+                if found:
+                    resume_flow_run(found[0].id, run_input=form)
+                    return
+                time.sleep(0.5)
+
+    return answer
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = promotion(because="first", version="1", root=str(registry))
+    assert (record["replaces"], record["smoke_test"]) == ("base", {"largest_difference": 0.0})
+
+    answer = answering({"approve": True, "by": "ann", "because": "I looked"})
+    person = threading.Thread(target=copy_context().run, args=(answer,))  # Prefect's settings live in the context
+    person.start()
+    record = promotion(because="from the pipeline", version="2", ask=True, root=str(registry))
+    person.join()
+    assert (record["who"], record["why"], record["version"]) == ("ann", "I looked", "2")
+
+    def broken(client: Any, name: str) -> float:
+        raise RefusedError("vectors differ")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_promotion, "smoke_test", broken)
+        with pytest.raises(RefusedError, match="vectors differ"):
+            promotion(because="looks good", version="3", root=str(registry))
+    assert production(registry) == "2", "a failed smoke test takes the swap back"
+
+    rollback(because="slow", root=str(registry))
+    assert production(registry) == "1"

@@ -1,0 +1,74 @@
+"""Deployments on a real server: prefect.yaml goes up as it is, and a cron schedule fires on time."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.daemon import Server
+from flows.pipeline import pipeline
+from flows.setup import AUTOMATION, POOL, make_gpu_slot, make_heartbeat_automation, make_pool, set_up
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_cron_deployment_fires_on_time(toy: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    make_pool("toy")
+    source: Any = pipeline.from_source(source=str(REPOSITORY), entrypoint="flows/pipeline.py:pipeline")
+    deployment = source.deploy(
+        name="every minute",
+        work_pool_name="toy",
+        cron="* * * * *",
+        parameters={"root": str(toy), "targets": ["source"]},
+        print_next_steps=False,
+    )
+    env = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_PREFETCH_SECONDS": "2"}
+    worker = Server("worker", ["prefect", "worker", "start", "--pool", "toy"], env, toy / ".cache" / "worker.log")
+    try:
+        with get_client(sync_client=True) as client:
+            run = first_ended(client, deployment, 240)
+            pending = next(s for s in client.read_flow_run_states(run.id) if s.type.value == "PENDING")
+    finally:
+        worker.stop()
+    assert run.state.name == "Completed", (toy / ".cache" / "worker.log").read_text()[-2000:]
+    assert timedelta(seconds=-3) < pending.timestamp - run.expected_start_time < timedelta(seconds=20)
+    assert (toy / "outputs/source/out.txt").exists()
+
+
+def first_ended(client: Any, deployment: Any, seconds: float) -> Any:
+    """The first flow run of a deployment that ended."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    only = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for run in client.read_flow_runs(deployment_filter=only):
+            if run.state is not None and run.state.is_final():
+                return run
+        time.sleep(1)
+    raise AssertionError("no scheduled run ended in time")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.client.orchestration import get_client
+
+    monkeypatch.chdir(REPOSITORY)
+    set_up()
+    again = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
+    assert all(line.endswith(": there") for line in again), again
+    with get_client(sync_client=True) as client:
+        found = {deployment.name: deployment for deployment in client.read_deployments()}
+        assert len(client.read_automations_by_name(AUTOMATION)) == 1
+    assert set(found) >= {"nightly", "weekly", "on-demand", "promote", "rollback", "evaluate", "sweep"}
+    crons = {name: [s.schedule.cron for s in found[name].schedules] for name in ("nightly", "weekly", "sweep")}
+    assert crons == {"nightly": ["0 2 * * *"], "weekly": ["0 3 * * 0"], "sweep": ["*/15 * * * *"]}
+    assert found["nightly"].parameters == {"isolated": True}
+    assert found["nightly"].concurrency_limit is None
+    assert found["nightly"].global_concurrency_limit.limit == 1

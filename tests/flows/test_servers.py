@@ -1,0 +1,56 @@
+"""`make ui`: both pages answer, a deployment is there, and Ctrl-C leaves no process."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from flows.daemon import free_port
+from tests.flows.conftest import REPOSITORY
+from tests.flows.test_processes import gone, wait_for
+
+
+def test_both_pages_answer_and_ctrl_c_stops_everything(toy: Path) -> None:
+    for name in ("components", "flows"):
+        (toy / name).symlink_to(REPOSITORY / name)
+    shutil.copyfile(REPOSITORY / "prefect.yaml", toy / "prefect.yaml")
+    ports = free_port(), free_port()
+    command = [sys.executable, "-m", "flows.servers", f"--mlflow-port={ports[0]}", f"--prefect-port={ports[1]}"]
+    log = toy / "said.log"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with log.open("w") as said:
+        # A shell's `&` (CI) leaves SIGINT ignored for whatever runs below it; on a terminal it is not.
+        servers = subprocess.Popen(
+            command,
+            cwd=toy,
+            env=inherited,
+            stdout=said,
+            stderr=said,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    try:
+        wait_for(lambda: "Ctrl-C" in log.read_text() or servers.poll() is not None, 300)
+        assert "export MLFLOW_TRACKING_URI=" in log.read_text(), log.read_text()
+        assert [title(port) for port in ports] == ["MLflow", "Prefect Server"]
+        children = [child.pid for child in psutil.Process(servers.pid).children(recursive=True)]
+        assert len(children) >= 3, "MLflow, Prefect and a worker"
+        servers.send_signal(signal.SIGINT)
+        assert servers.wait(60) == 0
+        wait_for(lambda: all(gone(child) for child in children))
+    finally:
+        servers.kill()
+        servers.wait()
+
+
+def title(port: int) -> str:
+    """What the page on a port calls itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+        found = re.search(r"<title>(.*?)</title>", answer.read().decode())
+    assert found is not None
+    return found[1]

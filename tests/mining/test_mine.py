@@ -1,0 +1,146 @@
+"""The mine stage: what is kept, what is refused and why, and what the page shows."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from components.config import MineParams
+from components.contracts import CORPUS, QRELS, QUERIES, REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
+from components.errors import UserError
+from components.mining import mine
+
+LONG = "the quick brown fox jumps over the lazy dog near the old stone bridge at dawn"
+CORPUS_ROWS = [
+    ("right", LONG, "facts", None),
+    ("right-2", "a second answer about the fox and its bridge", "facts", None),
+    ("copy", LONG.upper() + "!", "facts", None),
+    ("close", "a fox leaps over some dog", "facts", None),
+    ("hard", "dogs sleep near bridges", "facts", None),
+    ("easy", "stock prices fell on monday", "facts", None),
+    ("own", "Where does the fox jump?", "facts", None),
+    ("label-a", "animals", "kinds", "a"),
+    ("label-a2", "beasts", "kinds", "a"),
+    ("label-b", "finance", "kinds", "b"),
+]
+QUERY_ROWS = [
+    ("q1", "where does the fox jump", "facts", "train", None),
+    ("q2", "fox at dawn", "facts", "dev", None),
+    ("k1", "cats purr", "kinds", "train", "a"),
+]
+QREL_ROWS = [("q1", "right", 1.0), ("q1", "right-2", 1.0), ("q2", "right", 1.0), ("k1", "label-a", 1.0)]
+SCORES = {
+    "q1": {"right": 0.9, "right-2": 0.8, "copy": 0.89, "close": 0.77, "hard": 0.6, "easy": 0.1, "own": 0.7},
+    "q2": {"right": 0.2, "hard": 0.5, "easy": 0.3, "close": 0.1},
+    "k1": {"label-a": 0.4, "label-a2": 0.3, "label-b": 0.2},
+}
+
+
+def write_inputs(outputs: Path) -> None:
+    prepared = outputs / "prepare"
+    corpus = pl.DataFrame(CORPUS_ROWS, schema=["doc_id", "text", "task", "label"], orient="row")
+    write_table(corpus.with_columns(split=pl.lit(None, pl.String)), prepared / "corpus.parquet", CORPUS)
+    queries = pl.DataFrame(QUERY_ROWS, schema=list(QUERIES.columns), orient="row")
+    write_table(queries, prepared / "queries.parquet", QUERIES)
+    write_table(pl.DataFrame(QREL_ROWS, schema=list(QRELS.columns), orient="row"), prepared / "qrels.parquet", QRELS)
+    rows = [(query, doc, score) for query, found in SCORES.items() for doc, score in found.items()]
+    scores = pl.DataFrame(rows, schema=["query_id", "doc_id", "reranker_score"], orient="row").with_columns(
+        fused_score=pl.col("reranker_score"), relevance=pl.col("reranker_score")
+    )
+    missing = {name: pl.lit(None) for name in TEACHER_SCORES.columns if name not in scores.columns}
+    write_table(scores.with_columns(**missing), outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
+
+
+def run(folder: Path, name: str = "mine", **params: object) -> tuple[Path, dict[str, float]]:
+    outputs = folder / "outputs"
+    if not outputs.is_dir():
+        write_inputs(outputs)
+    out = outputs / name
+    out.mkdir()
+    config = SimpleNamespace(seed=7, mine=MineParams.model_validate(params))
+    context = SimpleNamespace(outputs=outputs, out=out, config=config)
+    return out, mine.run(context)  # type: ignore[arg-type]  # a context with the few fields that mine reads
+
+
+def test_kept_and_refused(tmp_path: Path) -> None:
+    out, metrics = run(tmp_path)
+    triplets = read_table(out / "triplets.parquet", TRIPLETS)
+    first = triplets.row(by_predicate=(pl.col("query_id") == "q1") & (pl.col("positive_id") == "right"), named=True)
+    assert (first["query_id"], first["positive_score"]) == ("q1", 0.9)
+    assert first["negative_ids"] == ["hard", "easy"]  # hardest first; never a positive
+    assert first["negative_scores"] == [0.6, 0.1]
+    refused = read_table(out / "rejections.parquet", REJECTIONS)
+    found = {(q, d): (reason, limit) for q, d, reason, _, limit in refused.iter_rows()}
+    assert found[("q1", "copy")][0] == "duplicate_of_positive"
+    assert found[("q1", "own")][0] == "same_as_query"
+    assert found[("q1", "close")] == ("false_negative", pytest.approx(0.95 * 0.8))  # the weakest positive counts
+    assert found[("k1", "label-a2")][0] == "same_label"
+    assert metrics["rejected/same_label"] == 1
+    assert not set(zip(refused["query_id"], refused["doc_id"], strict=True)) & {(q, d) for q, d, _ in QREL_ROWS}
+
+
+def test_every_candidate_is_kept_or_refused_once(tmp_path: Path) -> None:
+    out, _ = run(tmp_path, negatives=100)
+    kept = read_table(out / "triplets.parquet", TRIPLETS).unique("query_id").select("query_id", "negative_ids")
+    kept_pairs = [(q, d) for q, ids in kept.iter_rows() for d in ids]
+    refused = read_table(out / "rejections.parquet", REJECTIONS).select("query_id", "doc_id").rows()
+    positives = {(query, doc) for query, doc, _ in QREL_ROWS}
+    everything = {(query, doc) for query, found in SCORES.items() for doc in found} - positives
+    assert sorted(kept_pairs + refused) == sorted(everything)
+
+
+def test_the_number_of_negatives_is_kept(tmp_path: Path) -> None:
+    out, _ = run(tmp_path, negatives=1)
+    assert read_table(out / "triplets.parquet", TRIPLETS)["negative_ids"].list.len().max() == 1
+
+
+def test_doubtful_positives_are_reported(tmp_path: Path) -> None:
+    out, metrics = run(tmp_path)
+    found = pl.read_parquet(out / "suspicious.parquet")
+    assert found.select("query_id", "doc_id", "score").rows() == [("q2", "right", 0.2)]
+    assert found["share_above"].item() == pytest.approx(2 / 3)
+    assert metrics["suspicious_positives"] == 1
+
+
+def test_a_query_without_negatives_keeps_its_positives(tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, max_score=-1.0)
+    triplets = read_table(out / "triplets.parquet", TRIPLETS)
+    assert len(triplets) == 4
+    assert triplets["negative_ids"].list.len().sum() == 0
+    assert metrics["positives_without_negatives"] == 4
+
+
+def test_the_fitted_margin_is_used_and_written(tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, false_negative_rate=0.0)
+    assert json.loads((out / "margins.json").read_text(encoding="utf-8")) == {"facts": 0.5}
+    assert metrics["margin/facts"] == 0.5
+    refused = read_table(out / "rejections.parquet", REJECTIONS)
+    limits = refused.filter((pl.col("query_id") == "q1") & (pl.col("reason") == "false_negative"))["threshold"]
+    assert limits.to_list() == pytest.approx([0.4] * len(limits))
+
+
+def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
+    first, second = run(tmp_path, "a")[0], run(tmp_path, "b")[0]
+    names = sorted(file.name for file in first.iterdir())
+    assert names == ["margins.json", "rejections.parquet", "report.html", "suspicious.parquet", "triplets.parquet"]
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_the_page_shows_texts_scores_and_reasons_and_loads_nothing(tmp_path: Path) -> None:
+    out, _ = run(tmp_path)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for text in ("dogs sleep near bridges", "0.600", "duplicate_of_positive", "limit 0.760", "margin 0.95"):
+        assert text in page
+    for loader in ("<script", "http://", "https://", "@import"):
+        assert loader not in page
+
+
+def test_an_unscored_positive_is_named(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "outputs")
+    file = tmp_path / "outputs" / "score" / "teacher_scores.parquet"
+    pl.read_parquet(file).filter(pl.col("doc_id") != "label-a").write_parquet(file)
+    with pytest.raises(UserError, match="no score for positive 'label-a' of query 'k1'"):
+        run(tmp_path)

@@ -1,0 +1,101 @@
+"""Packed rows give the vectors and gradients of a padded batch; nothing is dropped when rows are planned."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.config import EncoderParams
+from components.model.attention import blocked_attention, flex_attention_over
+from components.model.backbone import load_backbone, pooled
+from components.model.packing import pack, plan_rows
+
+PREFIX = [1, 40, 41, 42, 43, 44, 45]
+SEQUENCES = [[50, 51, 2], [60, 2], [70, 71, 72, 73, 74, 75, 76, 2], [80, 81, 82, 2]]
+
+
+def backbone(student: Path, trainable: bool = False):
+    tokenizer = range(300)
+    model = load_backbone(student, tokenizer, EncoderParams(device="cpu"))
+    return model.requires_grad_(trainable)
+
+
+def padded_reference(model, prefix, sequences, pooling="last", causal=True):
+    """What a padded trainer does: every sequence with its own prefix, right padding, a dense mask, one forward."""
+    whole = [prefix + sequence for sequence in sequences]
+    width = max(map(len, whole))
+    ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in whole])
+    real = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in whole]).bool()
+    mask = real[:, None, None, :].expand(-1, 1, width, -1)
+    if causal:
+        mask = mask & torch.ones(width, width).tril().bool()
+    model.config._attn_implementation = "sdpa"
+    hidden = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    model.config._attn_implementation = "packed"
+    if pooling == "last":
+        vectors = torch.stack([hidden[i, len(ids) - 1] for i, ids in enumerate(whole)])
+    else:
+        vectors = (hidden * real[:, :, None]).sum(1) / real.sum(1)[:, None]
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+@pytest.mark.parametrize("prefix", [PREFIX, []])
+def test_vectors_equal_the_padded_batch(tiny_student, prefix):
+    model = backbone(tiny_student)
+    packed = pooled(model, pack(prefix, SEQUENCES), "last")
+    assert torch.allclose(packed, padded_reference(model, prefix, SEQUENCES), atol=1e-6)
+
+
+def test_gradients_equal_the_padded_batch(tiny_student):
+    weights = torch.randn(len(SEQUENCES), 32)
+    gradients = []
+    for forward in (
+        lambda m: pooled(m, pack(PREFIX, SEQUENCES), "last"),
+        lambda m: padded_reference(m, PREFIX, SEQUENCES),
+    ):
+        model = backbone(tiny_student, trainable=True)
+        (forward(model) * weights).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert (gradients[0] - gradients[1]).norm() / gradients[1].norm() < 1e-5
+
+
+def test_bidirectional_mean_pooling_equals_the_padded_batch(tiny_student):
+    model = backbone(tiny_student)
+    row = pack([], [PREFIX + sequence for sequence in SEQUENCES], causal=False)
+    expected = padded_reference(model, PREFIX, SEQUENCES, "mean", causal=False)
+    assert torch.allclose(pooled(model, row, "mean"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("prefix", "causal"), [(PREFIX, True), ([], True), ([], False)])
+def test_both_attentions_equal_the_dense_mask(prefix, causal):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    row = pack(prefix, SEQUENCES, causal)
+    query, key, value = torch.randn(1, 4, row.tokens, 16), *torch.randn(2, 1, 2, row.tokens, 16)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
+    ).transpose(1, 2)
+    assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
+    assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
+
+
+def test_a_shared_prefix_needs_causal_attention():
+    with pytest.raises(ValueError, match="causal"):
+        pack(PREFIX, SEQUENCES, causal=False)
+
+
+def test_positions_restart_behind_the_prefix():
+    row = pack([1, 5], [[6, 7, 2], [8, 2]])
+    assert row.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
+    assert row.last.tolist() == [4, 6]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(0, 20), st.integers(21, 64))
+@settings(deadline=None)
+def test_plan_rows_keeps_every_sequence_within_the_budget(lengths, prefix_length, budget):
+    rows = plan_rows(lengths, prefix_length, budget)
+    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
+    for row in rows:
+        assert len(row) == 1 or prefix_length + sum(lengths[i] for i in row) <= budget

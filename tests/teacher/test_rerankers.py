@@ -1,0 +1,78 @@
+"""Cross-encoder and LLM rerankers: the library's own scores, independent of batches."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components.errors import UserError
+from components.teacher.batches import batch_rows, token_batches
+from components.teacher.cross_encoder import CrossEncoderTeacher
+from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
+from tests.conftest import make_tiny_student
+from tests.teacher.conftest import make_reranker
+
+PAIRS = [(f"query {i}", "a document about rivers " * (1 + i % 5)) for i in range(20)]
+
+
+def test_cross_encoder_gives_the_librarys_logits(models: Path) -> None:
+    teacher = CrossEncoderTeacher.load(models, "reranker", max_tokens=128, token_budget=512, dtype=torch.float32)
+    expected = teacher.model.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
+    fast = CrossEncoderTeacher.load(models, "reranker", max_tokens=128, token_budget=512)
+    np.testing.assert_allclose(fast.score(PAIRS), expected, atol=1e-2)  # bf16 has 8 bits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("token_budget", [200, 400, 512])
+def test_a_pairs_score_does_not_depend_on_its_neighbours(models: Path, token_budget: int, dtype: torch.dtype) -> None:
+    teacher = CrossEncoderTeacher.load(models, "reranker", 128, token_budget, dtype)
+    check_independence(teacher)
+
+
+def check_independence(teacher: CrossEncoderTeacher | LlmTeacher) -> None:
+    """Alone, in any order and in any subset, a pair's score has the same bits."""
+    together = teacher.score(PAIRS)
+    assert teacher.score(PAIRS[7:8]).tobytes() == together[7:8].tobytes()
+    random = np.random.default_rng(0)
+    for size in (20, 17, 9, 3):
+        chosen = random.permutation(len(PAIRS))[:size]
+        assert teacher.score([PAIRS[i] for i in chosen]).tobytes() == together[chosen].tobytes()
+
+
+def test_a_classifier_of_several_classes_is_refused(tmp_path: Path) -> None:
+    make_reranker(tmp_path / "three", labels=3)
+    with pytest.raises(UserError, match="gives 3 logits"):
+        CrossEncoderTeacher.load(tmp_path, "three", max_tokens=64, token_budget=512)
+
+
+def test_llm_score_is_yes_minus_no_at_the_last_token(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, MistralForCausalLM
+
+    folder = make_tiny_student(tmp_path / "bare")
+    torch.manual_seed(0)
+    config = AutoModelForCausalLM.from_pretrained(folder).config
+    model = MistralForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    teacher = LlmTeacher.load(tmp_path, "bare", "find it", max_tokens=600, token_budget=2048)
+    query, document = "where is it", "it is here"
+    text = f"{PREFIX}<Instruct>: find it\n<Query>: {query}\n<Document>: {document}{SUFFIX}"
+    ids = torch.tensor([teacher.tokenizer(text, add_special_tokens=False)["input_ids"]])
+    with torch.inference_mode():
+        logits = model(ids).logits[0, -1]
+    got = teacher.score([(query, document), ("other", "x" * 5000)])
+    assert got[0] == pytest.approx(float(logits[teacher.yes] - logits[teacher.no]), abs=1e-5)
+    assert np.isfinite(got).all()
+    assert len(teacher._ids("other", "x" * 5000)) == 600
+    check_independence(teacher)
+
+
+def test_batches_cover_every_pair_within_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 500).tolist()
+    seen = []
+    for members, padded in token_batches(lengths, budget=1024):
+        assert len(members) <= batch_rows(padded, 1024) <= 1024 // padded
+        assert all(0 <= padded - lengths[i] < 8 for i in members)
+        seen += members
+    assert sorted(seen) == list(range(500))

@@ -1,0 +1,233 @@
+"""The retrieve and score stages on tiny models: contents, bad input, and the same bytes however they ran."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.config import EngineParams
+from components.contracts import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
+from components.errors import UserError
+from components.teacher import rescoring, retrieve, score
+from components.teacher.cross_encoder import CrossEncoderTeacher
+from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
+
+
+def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **scoring: object) -> FakeContext:
+    """Retrieve, then score; returns the context of score."""
+    engine = engine or EngineParams()
+    retrieve.run(make_context(folder, models, retrieve=retrieve_params(engine=engine)))  # type: ignore[arg-type]
+    context = make_context(
+        folder, models, "score", retrieve=retrieve_params(), score=score_params(engine=engine, **scoring)
+    )
+    score.run(context)  # type: ignore[arg-type]  # a context with the few sections that score reads
+    return context
+
+
+def test_candidates_stay_in_their_task_and_out_of_test(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    metrics = retrieve.run(context)  # type: ignore[arg-type]
+    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    kinds = table.filter(pl.col("query_id").str.starts_with("k-"))
+    assert kinds["doc_id"].str.starts_with("l-").all()
+    assert table.filter(pl.col("query_id").str.ends_with("-3")).is_empty()  # the test queries
+    best = table.sort("bm25_rank", nulls_last=True).filter(pl.col("query_id") == "q-river-1").row(0, named=True)
+    assert best["doc_id"] == "d-river-1"
+    assert metrics["recall_bm25"] > 0.8
+    assert 0 < metrics["candidates_per_query"] <= 10
+
+
+def test_held_out_documents_reach_dev_queries_only(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    file = context.outputs / "prepare" / "corpus.parquet"
+    held = pl.when(pl.col("doc_id").str.ends_with("-0")).then(pl.lit("dev")).otherwise(pl.col("split"))
+    write_table(pl.read_parquet(file).with_columns(split=held), file, CORPUS)
+    retrieve.run(context)  # type: ignore[arg-type]
+    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    meets_held = table.filter(pl.col("doc_id").str.ends_with("-0"))["query_id"].unique()
+    assert meets_held.str.ends_with("-0").all()
+    assert len(meets_held)
+
+
+def test_a_rerun_is_byte_identical_and_embeds_nothing(tmp_path: Path, models: Path) -> None:
+    files = []
+    for turn in ("a", "b"):
+        context = make_context(tmp_path, models, turn)
+        retrieve.run(context)  # type: ignore[arg-type]
+        files.append((context.out / "candidates.parquet").read_bytes())
+    assert files[0] == files[1]
+    segments = len(list((tmp_path / "cache").rglob("keys.npy")))
+    retrieve.run(make_context(tmp_path, models, "c", retrieve=retrieve_params(depth=3)))  # type: ignore[arg-type]
+    assert len(list((tmp_path / "cache").rglob("keys.npy"))) == segments
+
+
+def test_two_teachers_are_fused(tmp_path: Path, models: Path) -> None:
+    for fusion in ("rrf", "z_score"):
+        params = retrieve_params(dense={"dense": {}, "other": {"weight": 2.0}}, fusion=fusion, bm25=None)
+        context = make_context(tmp_path, models, fusion, retrieve=params)
+        retrieve.run(context)  # type: ignore[arg-type]
+        table = read_table(context.out / "candidates.parquet", CANDIDATES)
+        assert table["bm25_rank"].null_count() == len(table)
+        assert table["dense_rank"].null_count() > 0  # found by the second teacher alone
+
+
+def test_k_larger_than_the_corpus_takes_it_all(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1000))
+    retrieve.run(context)  # type: ignore[arg-type]
+    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    assert (table.filter(pl.col("query_id") == "k-river").height, table["query_id"].n_unique()) == (6, 24)
+
+
+@pytest.mark.parametrize("index", [{"kind": "ivf", "lists": 2, "probes": 2}, {"kind": "hnsw"}])
+def test_an_index_reports_its_recall(tmp_path: Path, models: Path, index: dict[str, object]) -> None:
+    metrics = retrieve.run(make_context(tmp_path, models, retrieve=retrieve_params(index=index)))  # type: ignore[arg-type]
+    assert metrics["index_recall/dense/facts, train"] > 0.9
+
+
+def test_every_candidate_and_positive_is_scored(tmp_path: Path, models: Path) -> None:
+    context = run_both(tmp_path, models)
+    table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    candidates = read_table(tmp_path / "outputs" / "retrieve" / "candidates.parquet", CANDIDATES)
+    qrels = pl.read_parquet(tmp_path / "outputs" / "prepare" / "qrels.parquet")
+    asked = qrels.filter(~pl.col("query_id").str.ends_with("-3"))
+    for part in (candidates, asked):
+        assert part.join(table, on=["query_id", "doc_id"], how="anti").is_empty()
+    assert table["relevance"].is_between(0, 1).all()
+    order = table.sort("reranker_score")["relevance"].to_numpy()
+    assert (np.diff(order) >= 0).all()
+    assert "Reliability" in (context.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:
+    both = {}
+    for weight in (0.0, 0.5, 1.0):
+        context = run_both(tmp_path / str(weight), models, dense_weight=weight)
+        both[weight] = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    mean = (both[0.0]["reranker_score"] + both[1.0]["reranker_score"]) / 2
+    np.testing.assert_allclose(both[0.5]["reranker_score"].to_numpy(), mean.to_numpy(), atol=1e-6)
+    found = both[1.0].drop_nulls("dense_score")
+    np.testing.assert_allclose(found["reranker_score"].to_numpy(), found["dense_score"].to_numpy(), atol=1e-6)
+
+
+def test_cross_encoder_scores_are_the_models(tmp_path: Path, models: Path) -> None:
+    context = run_both(tmp_path, models, reranker="cross_encoder", model="reranker", max_tokens=128)
+    table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    texts = dict(pl.read_parquet(tmp_path / "outputs/prepare/corpus.parquet").select("doc_id", "text").iter_rows())
+    asked = dict(pl.read_parquet(tmp_path / "outputs/prepare/queries.parquet").select("query_id", "text").iter_rows())
+    pairs = [(asked[query], texts[doc]) for query, doc in table.select("query_id", "doc_id").iter_rows()]
+    expected = CrossEncoderTeacher.load(models, "reranker", 128, 2048).score(pairs)
+    np.testing.assert_array_equal(table["reranker_score"].to_numpy(), expected.astype(np.float64))
+
+
+CROSS_ENCODER = {"reranker": "cross_encoder", "model": "reranker", "max_tokens": 128}
+
+
+def written(folder: Path, models: Path, engine: EngineParams, **scoring: object) -> tuple[bytes, bytes]:
+    scores = run_both(folder, models, engine, **scoring).out / "teacher_scores.parquet"
+    return (folder / "outputs" / "retrieve" / "candidates.parquet").read_bytes(), scores.read_bytes()
+
+
+@pytest.mark.parametrize("scoring", [{}, CROSS_ENCODER])
+def test_the_number_of_shards_changes_no_byte(
+    tmp_path: Path, models: Path, scoring: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = written(tmp_path / "whole", models, EngineParams(), **scoring)
+    monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 16)
+    assert written(tmp_path / "cut", models, EngineParams(shard=3), **scoring) == whole
+
+
+def test_two_dask_workers_change_no_byte(tmp_path: Path, models: Path, dask: EngineParams) -> None:
+    whole = written(tmp_path / "whole", models, EngineParams())
+    assert written(tmp_path / "dask", models, dask.model_copy(update={"shard": 24})) == whole
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from components.teacher import rescoring, score
+from tests.teacher.conftest import make_context, retrieve_params, score_params
+
+rescoring.PAIRS_A_SHARD = 8
+plain = rescoring.score_pairs_shard
+def slow(*shard):
+    plain(*shard)
+    time.sleep(0.5)
+rescoring.score_pairs_shard = slow
+folder, models = map(Path, sys.argv[1:])
+params = score_params(reranker="cross_encoder", model="reranker", max_tokens=128)
+score.run(make_context(folder, models, "score", retrieve=retrieve_params(), score=params))
+"""
+
+
+def test_a_killed_stage_continues_with_the_shards_that_are_missing(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
+    retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    shards = tmp_path / "work" / "scores"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(models)]) as running:
+        deadline = time.monotonic() + 300
+        while len(list(shards.glob("*.npy"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGKILL)
+    finished = {file: file.stat().st_mtime_ns for file in shards.glob("*.npy")}
+    assert len(finished) >= 3
+    monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 8)
+    context = make_context(tmp_path, models, "score", score=score_params(**CROSS_ENCODER))
+    score.run(context)  # type: ignore[arg-type]
+    assert len(list(shards.glob("*.npy"))) > len(finished)
+    assert all(file.stat().st_mtime_ns == when for file, when in finished.items())  # not computed again
+    assert (context.out / "teacher_scores.parquet").read_bytes() == whole.read_bytes()
+
+
+def test_not_a_number_from_a_teacher_names_the_pair(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CrossEncoderTeacher, "score", lambda self, pairs: np.full(len(pairs), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"reranker: the score of query '.*' and document '.*' is not finite"):
+        run_both(tmp_path, models, reranker="cross_encoder", model="reranker")
+
+
+def test_maxsim_needs_a_dense_teacher(tmp_path: Path, models: Path) -> None:
+    with pytest.raises(UserError, match=r"score\.model: maxsim needs one of retrieve\.dense, not 'reranker'"):
+        run_both(tmp_path, models, model="reranker")
+
+
+def edit(folder: Path, name: str, keep: pl.Expr) -> None:
+    file = folder / "outputs" / "prepare" / f"{name}.parquet"
+    pl.read_parquet(file).filter(keep).write_parquet(file)
+
+
+def test_an_empty_corpus_is_named(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    edit(tmp_path, "corpus", pl.col("task") != "kinds")
+    with pytest.raises(UserError, match=r"corpus\.parquet: field task: no document of 'kinds'"):
+        retrieve.run(context)  # type: ignore[arg-type]
+
+
+def test_a_query_without_a_positive_is_named(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    edit(tmp_path, "qrels", pl.col("query_id") != "q-bread-1")
+    with pytest.raises(UserError, match="query 'q-bread-1' has no positive"):
+        retrieve.run(context)  # type: ignore[arg-type]
+
+
+def test_a_positive_that_is_missing_from_the_corpus_is_named(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    edit(tmp_path, "corpus", pl.col("doc_id") != "d-bread-1")
+    with pytest.raises(UserError, match="positive 'd-bread-1' of query 'q-bread-1' is missing from the corpus"):
+        retrieve.run(context)  # type: ignore[arg-type]
+
+
+def test_a_positive_of_another_task_is_no_positive(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models)
+    file = tmp_path / "outputs" / "prepare" / "qrels.parquet"
+    swapped = pl.when(pl.col("query_id") == "q-bread-1").then(pl.lit("l-bread")).otherwise(pl.col("doc_id"))
+    write_table(pl.read_parquet(file).with_columns(doc_id=swapped), file, QRELS)
+    with pytest.raises(UserError, match="'l-bread'"):
+        retrieve.run(context)  # type: ignore[arg-type]

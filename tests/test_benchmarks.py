@@ -1,0 +1,27 @@
+"""The benchmark scripts whose --quick form takes seconds: they run, and write the keys their claims are read from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.samples import ROOT
+
+KEYS = {
+    "packing": {"speedup", "max_embedding_diff", "gradient_relative_diff"},
+    "gradcache_memory": {"growth_16_to_64"},
+    "mistral_7b_gpu": {"mfu", "vs_padded"},
+    "borda": {"ranks_differing"},
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick", "--json", str(out)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert set(json.loads(out.read_text())) >= KEYS[name]

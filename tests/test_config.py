@@ -1,0 +1,67 @@
+"""Parameters: every recipe is valid; a wrong or unknown key is named by its path, in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.config import load_config, parse_config
+from components.errors import UserError
+from tests.samples import ROOT, small_parameters
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path):
+    load_config(path)
+
+
+def test_both_sizes_of_the_recipe_are_there():
+    names = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert {"starter", "mistral-7b"} <= names
+
+
+def test_params_yaml_is_the_starter_recipe():
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "recipes" / "starter.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.learning_rat", 0.1, "train.learning_rat: remove it or correct its name"),
+        ("train.temperature", 0, "train.temperature: Input should be greater than 0"),
+        ("train.steps", "many", "train.steps: Input should be a valid integer"),
+        ("encoder.attention", "bidirectional", "encoder: bidirectional attention goes with mean pooling"),
+        ("train.phases", [{"kinds": ["sts"], "fraction": 0.5}], "train.phases must add up to 1"),
+        ("fetch.sources.boolq.origin.sha256", "abc", "fetch.sources.boolq.origin.wheel.sha256"),
+    ],
+)
+def test_a_wrong_key_is_named_by_its_path(key, value, message):
+    with pytest.raises(UserError) as caught:
+        parse_config(small_parameters(**{key: value}), "params.yaml")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("params.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="no such parameter file"):
+        load_config(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_every_stage_of_the_dag_has_its_parameters_module_and_folder():
+    from components.stage import STAGES
+
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert list(stages) == list(STAGES)
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for name, stage in stages.items():
+        assert stage["cmd"] == f"python -m components.stage {name}"
+        assert stage["outs"] == [f"outputs/{name}"]
+        assert name in parameters
+        assert name in stage["params"]
+        module = Path(*STAGES[name].split(".")).with_suffix(".py")
+        assert (ROOT / module).is_file()
+        assert any(module.is_relative_to(dependency) for dependency in stage["deps"]), f"{name}: {module} is no dep"

@@ -1,0 +1,143 @@
+"""The nine stages by `dvc repro` on a small slice of own data: they end, they are cached, and the bytes repeat.
+
+Data and models are made here (kind: local), so the test needs no network and its models are random: it proves the
+pipeline, not its quality.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.hashing import content_hash
+from components.stage import STAGES
+from tests.conftest import make_tiny_student
+from tests.samples import ROOT, small_parameters
+from tests.teacher.conftest import make_dense_teacher
+
+WORDS = """amber birch cedar delta ember fjord grove heath inlet jetty kiosk ledge mango north ocean pearl""".split()  # noqa: SIM905 - a list of words reads best as words
+
+
+def write_sources(folder: Path) -> None:
+    """Pairs of a question and a passage; texts of two labels; graded pairs."""
+    pairs = [
+        {"query": f"what is {w}{v}", "document": f"{w}{v} means {v} and {w}, seen at {WORDS[i - 1]} in {v}{i}"}
+        for i, w in enumerate(WORDS)
+        for v in ("red", "blue", "wet", "dry")
+    ]
+    labelled = [
+        {"text": f"{w} {number} {'sails' if number % 2 else 'wheels'}", "label": "boat" if number % 2 else "car"}
+        for w in WORDS
+        for number in range(4)
+    ]
+    graded = [
+        {"text1": f"{w} one", "text2": f"{w} {'one' if i % 2 else 'two'} {i}", "score": i % 2 + i / 99}
+        for i, w in enumerate(WORDS)
+    ]
+    for name, rows in (("pairs", pairs), ("labelled", labelled), ("graded", graded)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def parameters(folder: Path) -> dict[str, Any]:
+    def local(name: str) -> dict[str, str]:
+        return {"kind": "local", "path": str(folder / name), "licence": "made by the test"}
+
+    raw = small_parameters(**{"train.steps": 3, "train.checkpoint_every": 2})
+    raw["fetch"] = {
+        "models": {name: {"origin": local(name)} for name in ("dense_teacher", "student")},
+        "sources": {
+            name: {"origin": local(f"{name}.jsonl"), "format": "jsonl"} for name in ("pairs", "labelled", "graded")
+        },
+    }
+    raw["prepare"] = {
+        "tasks": {
+            "faq": {
+                "source": "pairs",
+                "kind": "retrieval",
+                "instruction": "Find it.",
+                "train": 32,
+                "dev": 8,
+                "test": 12,
+            },
+            "kinds": {
+                "source": "labelled",
+                "kind": "classification",
+                "instruction": "Tell the kind.",
+                "positives": "label",
+                "train": 20,
+                "dev": 8,
+                "test": 12,
+                "fit": 16,
+            },
+            "alike": {
+                "source": "graded",
+                "kind": "sts",
+                "instruction": "Find similar texts.",
+                "symmetric": True,
+                "test": 16,
+            },
+        }
+    }
+    return raw
+
+
+def run_pipeline(checkout: Path, shared: Path) -> subprocess.Popen[str]:
+    checkout.mkdir()
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copyfile(ROOT / name, checkout / name)
+    (checkout / "params.yaml").write_text(yaml.safe_dump(parameters(shared), sort_keys=False), encoding="utf-8")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(checkout)}
+    env.pop("MLFLOW_TRACKING_URI", None)
+    git = ["git", "-C", str(checkout), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in ([*git, "init", "-q"], [*git, "add", "."], [*git, "commit", "-q", "-m", "start"]):
+        subprocess.run(command, check=True, env=env)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True, env=env, cwd=checkout)
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=checkout,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two fresh checkouts, run side by side to the end."""
+    shared = tmp_path_factory.mktemp("shared")
+    write_sources(shared)
+    make_tiny_student(shared / "student")
+    make_dense_teacher(shared / "dense_teacher")
+    places = (shared / "one", shared / "two")
+    for process in [run_pipeline(place, shared) for place in places]:
+        told, _ = process.communicate(timeout=900)
+        assert process.returncode == 0, told[-3000:]
+    return places
+
+
+@pytest.mark.timeout(1000)
+def test_two_runs_with_one_seed_give_the_same_bytes_in_every_stage(two_runs):
+    for stage in STAGES:
+        one, two = (place / "outputs" / stage for place in two_runs)
+        assert content_hash(one) == content_hash(two), stage
+
+
+def test_an_unchanged_pipeline_runs_nothing(two_runs):
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], cwd=two_runs[0], capture_output=True, text=True, check=True
+    )
+    assert json.loads(status.stdout) == {}
+
+
+def test_every_stage_is_told_in_the_lock(two_runs):
+    lock = yaml.safe_load((two_runs[0] / "dvc.lock").read_text(encoding="utf-8"))
+    assert set(lock["stages"]) == set(STAGES)

@@ -1,0 +1,128 @@
+"""Journals: nothing is lost when MLflow is away or a process dies, and nothing is sent twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.tracking import upload
+from components.tracking.journal import Journal, RunStart
+from components.tracking.store import EXPERIMENT, connect, tracking_folder
+
+AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
+
+
+def begin(root: Path, store: str, name: str = "train", parent: str = "") -> Journal:
+    start = RunStart(store, EXPERIMENT, name, parent, {"dvc.stage": name}, {"train.steps": "3"})
+    return Journal.open(tracking_folder(root), start)
+
+
+def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{store}"
+    parent, child = begin(tmp_path, uri, "pipeline"), begin(tmp_path, uri, parent="")
+    nested = begin(tmp_path, uri, "mine", f"journal:{parent.identity}")
+    child.metrics({"loss": 0.5, "odd name!": 1.0}, 7)
+    (tmp_path / "report.json").write_text("{}")
+    child.artifact(tmp_path / "report.json", "tables/report.json")
+    child.tags({"dvc.out.md5": "abc.dir"})
+    for journal in (child, nested, parent):
+        journal.end("FINISHED")
+    assert upload.upload_all(tmp_path) == 0
+    assert upload.journals(tracking_folder(tmp_path)) == []
+
+    client = connect(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs["train"].data.metrics == {"loss": 0.5, "odd name_": 1.0}
+    assert client.get_metric_history(runs["train"].info.run_id, "loss")[0].step == 7
+    assert client.list_artifacts(runs["train"].info.run_id, "tables")[0].path == "tables/report.json"
+    assert runs["mine"].data.tags["mlflow.parentRunId"] == runs["pipeline"].info.run_id
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
+def test_a_kill_between_sending_and_noting_makes_no_second_run(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{store}"
+    journal = begin(tmp_path, uri)
+    journal.metrics({"loss": 0.5}, 1)
+    journal.end("FINISHED")
+    with monkeypatch.context() as patch:
+        patch.setattr(upload, "_note", lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            upload.upload_all(tmp_path)
+    assert upload.upload_all(tmp_path) == 0
+    client = connect(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1
+    assert len(client.get_metric_history(runs[0].info.run_id, "loss")) == 1
+
+
+def test_unreachable_keeps_it_says_so_once_and_uploads_later(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = begin(tmp_path, AWAY)
+    journal.metrics({"loss": 0.5}, 1)
+    journal.end("FINISHED")
+    assert upload.upload_all(tmp_path) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+    upload.Uploader(tracking_folder(tmp_path)).round()
+    for _ in range(3):
+        assert not upload.settle(journal.folder, patience=0)
+    said = capsys.readouterr().err
+    assert said.count("does not answer") == 1
+    assert "python -m components.tracking.upload" in said
+    assert "secret" not in said
+
+    events = journal.folder / "events.jsonl"
+    events.write_text(events.read_text().replace(AWAY, f"sqlite:///{store}"))
+    assert upload.upload_all(tmp_path) == 0
+    assert not journal.folder.exists()
+
+
+def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{store}"
+    code = (
+        "import sys, time; from pathlib import Path; from tests.tracking.test_upload import begin;"
+        "journal = begin(Path(sys.argv[1]), sys.argv[2]); journal.metrics({'loss': 0.25}, 1);"
+        "journal._events.write('{half a li'); journal._events.flush(); print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), uri], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert upload.upload_all(tmp_path) == 0
+    client = connect(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    run = client.search_runs([experiment.experiment_id])[0]
+    assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 0.25})
+
+
+def test_following_process_starts_once_uploads_and_goes(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{store}"
+    journal = begin(tmp_path, uri)
+    upload.follow(tmp_path)
+    journal.end("FINISHED")
+    assert upload.settle(journal.folder, patience=300)
+    assert "/#/experiments/" in upload.uploaded_link(tracking_folder(tmp_path), journal.identity)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
+    upload.follow(tmp_path)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with upload._only_one(tracking_folder(tmp_path)) as free:
+            if free:
+                return
+        time.sleep(0.5)
+    pytest.fail("the uploading process did not end by itself")

@@ -1,0 +1,70 @@
+"""Our md5 of an output is DVC's; ancestry goes all the way up; a snapshot holds what ran and touches nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import UserError
+from components.tracking.snapshot import resolve, snapshot
+from components.tracking.versions import ancestry, code_version, dvc_md5, locked_outputs, stage_inputs
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DVC repository whose two stages have run."""
+    root = tmp_path_factory.mktemp("versions")
+    folder = "mkdir -p outputs/a/deep && cp in.txt outputs/a/deep/x.txt && cp in.txt 'outputs/a/ü b.txt'"
+    stages = {
+        "a": {"cmd": folder, "deps": ["in.txt"], "outs": ["outputs/a"]},
+        "b": {"cmd": "cp in.txt b.bin", "deps": ["outputs/a"], "outs": [{"b.bin": {"persist": True}}]},
+        "c": {"cmd": "true", "deps": ["b.bin", "code.py"]},
+    }
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (root / "in.txt").write_text("text\n")
+    (root / "code.py").write_text("pass\n")
+    for command in (
+        ["git", "init", "-q", "-b", "main"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        ["git", "config", "user.name", "t"],
+        ["git", "config", "user.email", "t@t"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-qm", "start"],
+        [sys.executable, "-m", "dvc", "repro", "-q", "a", "b"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
+    return root
+
+
+def test_md5_is_dvc_s_own(repository: Path) -> None:
+    known = locked_outputs(repository)
+    assert dvc_md5(repository / "outputs/a") == known["outputs/a"]["md5"]
+    assert dvc_md5(repository / "b.bin") == known["b.bin"]["md5"]
+
+
+def test_ancestry_reaches_the_first_file(repository: Path) -> None:
+    assert set(ancestry(repository, "c")) == {"b.bin", "outputs/a", "in.txt"}
+    assert [item["path"] for item in stage_inputs(repository, "c")] == ["b.bin"]
+
+
+def test_snapshot_holds_lock_and_edits_and_leaves_the_user_s_index_alone(repository: Path) -> None:
+    def run(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=repository, capture_output=True, text=True, check=True).stdout
+
+    (repository / "code.py").write_text("edited = True\n")
+    before = run("status", "--porcelain", "--branch")
+    commit = snapshot(repository, "one", "why")
+    assert run("status", "--porcelain", "--branch") == before
+    assert run("show", f"{commit}:code.py") == "edited = True\n"
+    assert run("show", f"{commit}:dvc.lock") == (repository / "dvc.lock").read_text()
+    assert resolve(repository, "one") == commit
+    assert code_version(repository)["git.dirty"] == "true"
+    with pytest.raises(UserError, match="git for-each-ref refs/runs"):
+        resolve(repository, "two")
+
+
+def test_outside_git_there_is_no_snapshot(tmp_path: Path) -> None:
+    assert snapshot(tmp_path, "one", "why") == ""
+    assert code_version(tmp_path) == {}

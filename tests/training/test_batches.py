@@ -1,0 +1,81 @@
+"""Batches: a function of (seed, step); one task each; no leak through the shots."""
+
+import collections
+
+import pytest
+
+from components.config import parse_config
+from components.training.batches import Batches
+from tests.samples import small_parameters
+
+
+def batches(data, seed=0, **changes) -> Batches:
+    return Batches(data, parse_config(small_parameters(**{"train.steps": 60, **changes}), "test").train, seed)
+
+
+def test_a_step_is_the_same_whenever_it_is_asked_for(data):
+    first, again = batches(data), batches(data)
+    again[7]
+    for step in (3, 0):
+        one, other = first[step], again[step]
+        assert (one.task, one.examples, one.document_ids, one.shots) == (
+            other.task,
+            other.examples,
+            other.document_ids,
+            other.shots,
+        )
+    assert any(batches(data, seed=1)[s].examples != first[s].examples for s in range(5))
+
+
+def test_an_epoch_shows_every_example_once(data):
+    made = batches(data, **{"train.batch_queries": 5})
+    words = [made[s] for s in range(60) if made[s].task.name == "words"]
+    seen = [example.query_id for batch in words[:4] for example in batch.examples]  # 20 train queries
+    assert len(seen) == len(set(seen)) == 20
+
+
+def test_shots_never_hold_a_text_of_the_batch(data):
+    made = batches(data, **{"train.shots": {"max": 4, "share": 2}})
+    numbers = collections.Counter()
+    for step in range(60):
+        batch = made[step]
+        texts = {*batch.query_texts, *batch.document_texts}
+        for shots in batch.shots:
+            numbers[len(shots)] += 1
+            assert not texts & {text for shot in shots for text in (shot.query, shot.response)}
+    assert set(numbers) == {0, 1, 2, 3, 4}
+
+
+def test_documents_of_the_same_label_are_relevant(data):
+    batch = next(b for b in (batches(data)[s] for s in range(60)) if b.task.name == "animals")
+    for i, example in enumerate(batch.examples):
+        for j, doc_id in enumerate(batch.document_ids):
+            same = data.query_label[example.query_id] == data.document_label[doc_id]
+            assert bool(batch.targets.relevant[i, j]) == same
+
+
+def test_targets_point_at_the_documents_they_name(data):
+    batch = batches(data)[0]
+    for i, example in enumerate(batch.examples):
+        assert batch.document_ids[batch.targets.positive[i]] == example.positive_id
+        for j in batch.targets.group[i, 1:]:
+            assert j < 0 or batch.document_ids[j] in example.negative_ids
+
+
+def test_alpha_weighs_tasks_by_size(data):
+    def share(**changes) -> float:
+        made = batches(data, **{"train.steps": 400, **changes})
+        return sum(name == "animals" for name, _ in made._plan) / 400
+
+    assert share(**{"train.alpha": 0.0}) == pytest.approx(0.5, abs=0.08)
+    data.tasks["animals"].__dict__["weight"] = 3.0
+    try:
+        assert share(**{"train.alpha": 0.0}) == pytest.approx(0.75, abs=0.08)
+    finally:
+        data.tasks["animals"].__dict__["weight"] = 1.0
+
+
+def test_phases_keep_their_order(data):
+    phases = [{"kinds": ["classification"], "fraction": 0.25}, {"kinds": ["retrieval"], "fraction": 0.75}]
+    names = [name for name, _ in batches(data, **{"train.phases": phases})._plan]
+    assert names == ["animals"] * 15 + ["words"] * 45

@@ -1,0 +1,30 @@
+"""Triplets that do not fit their tables are refused, by file and row."""
+
+import polars as pl
+import pytest
+
+from components.contracts import TRIPLETS, write_table
+from components.errors import UserError
+from components.training.examples import load_training_data
+from tests.samples import write_training_tables
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positive_id": pl.lit("nowhere")}, "row 0: unknown document 'nowhere'"),
+        ({"query_id": pl.lit("nobody") + pl.col("query_id")}, "row 0: field query_id: unknown query"),
+        ({"negative_scores": pl.col("negative_scores").list.head(1)}, "row 0: negative_ids and negative_scores differ"),
+    ],
+)
+def test_a_broken_triplet_is_named(tmp_path, change, message):
+    outputs = write_training_tables(tmp_path)
+    path = outputs / "mine" / "triplets.parquet"
+    write_table(pl.read_parquet(path).with_columns(**change), path, TRIPLETS)
+    with pytest.raises(UserError, match=message):
+        load_training_data(outputs)
+
+
+def test_only_train_queries_are_examples(data):
+    assert {e.query_id for e in data.examples["words"]}.isdisjoint(data.dev_queries["words"])
+    assert len(data.dev_queries["words"]) == 4

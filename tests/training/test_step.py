@@ -1,0 +1,79 @@
+"""GradCache and several processes give the loss and gradients of one pass in one process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.training.step import rows_of
+from tests.samples import ROOT
+
+TWO_STEPS = {
+    "train.temperature": 0.02,
+    "train.row_tokens": 96,
+    "train.shots": {"max": 2, "share": 2},
+    "train.lora": {"rank": 4, "alpha": 8, "dropout": 0.3},
+}
+
+
+def gradients(trainer) -> tuple[float, torch.Tensor]:
+    batch = trainer.batches[1]
+    rows = rows_of(batch, trainer.prompt, trainer.params, trainer.config.encoder)
+    assert len(rows) > 3
+    trainer.model.train()
+    with torch.no_grad():  # LoRA's B starts at zero: move off it, so that A has a gradient too
+        torch.manual_seed(5)
+        for parameter in trainer.named.values():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    loss = trainer.step.run(1, rows, len(batch.query_texts), trainer._loss(batch, {}))
+    return loss, torch.cat([p.grad.flatten() for p in trainer.named.values()])
+
+
+def test_gradcache_equals_one_pass_at_the_real_temperature(make_trainer):
+    loss, direct = gradients(make_trainer(**TWO_STEPS))
+    cached_loss, cached = gradients(make_trainer(**TWO_STEPS, **{"train.gradcache": True}))
+    assert cached_loss == pytest.approx(loss, rel=1e-6)
+    assert (cached - direct).norm() / direct.norm() < 1e-5
+
+
+def test_the_temperature_reaches_gradcache(make_trainer):
+    sharp, _ = gradients(make_trainer(**TWO_STEPS, **{"train.gradcache": True}))
+    flat, _ = gradients(make_trainer(**{**TWO_STEPS, "train.temperature": 1.0}, **{"train.gradcache": True}))
+    assert abs(sharp - flat) > 0.01
+
+
+def test_gradient_checkpointing_changes_nothing(make_trainer):
+    _, plain = gradients(make_trainer(**TWO_STEPS))
+    _, recomputed = gradients(make_trainer(**TWO_STEPS, **{"train.gradient_checkpointing": True}))
+    assert (recomputed - plain).norm() / plain.norm() < 1e-5
+
+
+@pytest.mark.parametrize("encoder", [{"pooling": "mean"}, {"pooling": "mean", "attention": "bidirectional"}])
+def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encoder):
+    trainer = make_trainer(**TWO_STEPS, **{f"encoder.{key}": value for key, value in encoder.items()})
+    batch = trainer.batches[1]
+    rows = rows_of(batch, trainer.prompt, trainer.params, trainer.config.encoder)
+    assert all(placed.row.prefix_length == 0 for placed in rows)
+    loss, found = gradients(trainer)
+    assert loss > 0
+    assert found.norm() > 0
+
+
+def test_two_processes_equal_one(training_tables, tiny_student, tmp_path):
+    script = Path(__file__).parent / "two_processes.py"
+    arguments = [str(script), str(training_tables), str(tiny_student)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *arguments, str(tmp_path / "one.pt")], check=True, env=env, timeout=300)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([sys.executable, *launch, *arguments, str(tmp_path / "two.pt")], check=True, env=env, timeout=300)
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
+    assert one["processes"] == 1
+    assert two["processes"] == 2
+    torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-6)
+    for name, weight in one[
+        "weights"
+    ].items():  # by norm: Adam turns the rounding of a gradient near 0 into a full step
+        assert (two["weights"][name] - weight).norm() <= 1e-3 * weight.norm(), name

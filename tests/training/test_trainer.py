@@ -1,0 +1,113 @@
+"""The loop: it learns, goes on bit for bit after a kill, and stops for a reason it names."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.errors import UserError
+from components.training.checkpoint import checkpoints
+from tests.samples import ROOT
+
+
+def weights(trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.named.values()])
+
+
+def test_it_learns(make_trainer):
+    contrastive = {"train.temperature": 0.1, "train.distillation": {"weight": 0.0}}
+    trainer = make_trainer(**{"train.steps": 60, "train.learning_rate": 0.002, **contrastive})
+    curve = trainer.fit()
+    assert sum(row["loss"] for row in curve[-8:]) < 0.5 * sum(row["loss"] for row in curve[:8])
+
+
+def test_only_adapter_and_special_tokens_are_trained(make_trainer):
+    trainer = make_trainer()
+    assert all("lora_" in name or "token_adapter" in name for name in trainer.named)
+    projections = {name.split(".lora_A")[0].split(".")[-1] for name in trainer.named if "lora_A" in name}
+    assert projections == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    before = weights(trainer).clone()
+    trainer.fit()
+    assert not torch.equal(weights(trainer), before)
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 5])
+def test_kill_minus_nine_changes_no_bit(make_trainer, training_tables, tiny_student, tmp_path, killed_at):
+    shots = {"train.shots": {"max": 2, "share": 2}, "train.lora": {"rank": 4, "alpha": 8, "dropout": 0.2}}
+    whole = make_trainer(work=tmp_path / "whole", **shots)
+    expected = whole.fit()
+    work = tmp_path / "killed"
+    script = Path(__file__).parent / "killed_run.py"
+    command = [sys.executable, str(script), str(training_tables), str(tiny_student), str(work), str(killed_at)]
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
+    assert run.returncode == -signal.SIGKILL
+    assert [path.name for path in checkpoints(work / "checkpoints")][-1:] == (
+        [f"step-{killed_at // 2 * 2:08d}"] if killed_at >= 2 else []
+    )
+    resumed = make_trainer(work=work, **shots)
+    assert resumed.fit() == expected
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_path):
+    trainer = make_trainer(work=tmp_path)
+    real = trainer._loss
+
+    def broken(batch, numbers):
+        inner = real(batch, numbers)
+        return lambda q, d: inner(q, d) * (float("nan") if batch.step == 3 else 1)
+
+    trainer._loss = broken
+    name = trainer.batches[3].task.name
+    with pytest.raises(UserError, match=f"step 3: the loss is nan on a batch of task {name}"):
+        trainer.fit()
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
+
+
+def test_a_checkpoint_of_other_parameters_is_refused(make_trainer, tmp_path):
+    make_trainer(work=tmp_path).fit()
+    with pytest.raises(UserError, match="other parameters"):
+        make_trainer(work=tmp_path, **{"train.learning_rate": 0.5}).fit()
+
+
+def test_early_stop_counts_checks_without_a_better_score(make_trainer):
+    trainer = make_trainer(
+        **{"train.steps": 20, "train.dev": {"every": 1, "queries": 4, "documents": 8, "patience": 2}}
+    )
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.9])
+    trainer._check_dev = lambda step: next(scores)
+    assert len(trainer.fit()) == 4
+
+
+def test_dev_checks_are_retrieval_over_dev_queries(make_trainer):
+    dev = {"every": 3, "queries": 4, "documents": 12}
+    seen: list[tuple[int, float]] = []
+    trainer = make_trainer(
+        log=lambda metrics, step: seen.extend((step, v) for k, v in metrics.items() if k == "dev/ndcg_at_10"),
+        **{"train.dev": dev},
+    )
+    trainer.fit()
+    assert [step for step, _ in seen] == [2, 5]
+    assert all(0 < score <= 1 for _, score in seen)
+
+
+def test_live_metrics_tell_speed_and_memory(make_trainer):
+    seen: dict[str, float] = {}
+    started = time.monotonic()
+    make_trainer(log=lambda metrics, step: seen.update(metrics), **{"train.steps": 2}).fit()
+    assert seen["speed/tokens_per_second"] * (time.monotonic() - started) > 0
+    assert seen["speed/useful_tokens_per_second"] > seen["speed/tokens_per_second"]
+    assert 0 < seen["speed/mfu"] < 1.5
+    assert seen["memory/peak_gib"] > 0.05
+    assert {"train/loss", "train/accuracy", "train/margin", "train/gradient_norm", "train/learning_rate"} <= set(seen)
+
+
+def test_matryoshka_trains_the_leading_dimensions(make_trainer, tmp_path):
+    plain = make_trainer(work=tmp_path / "plain").fit()
+    nested = make_trainer(work=tmp_path / "nested", **{"train.matryoshka": [8, 16]}).fit()
+    assert plain[0]["loss"] != nested[0]["loss"]
