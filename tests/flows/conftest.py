@@ -104,9 +104,12 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server with a database of its own; every flow of this session talks to it."""
+    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.servers import prefect_server as start
+
+    EventsWorker.drain_all()  # one a process, bound to the first server it meets: another test's Dask flow had its own
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
@@ -119,4 +122,5 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with temporary_settings({PREFECT_API_URL: address}):
                 yield address
         finally:
+            EventsWorker.drain_all()
             server.stop()
