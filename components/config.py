@@ -402,6 +402,9 @@ class TrainParams(Params):
     distillation: DistillationParams = DistillationParams()
     matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
     lora: LoraParams = LoraParams()
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
+    )
     quantization: Literal["none", "4bit"] = "none"
     shots: ShotDrawParams = ShotDrawParams()
     alpha: Fraction = Field(default=0.5, description="tasks are drawn by weight * size^alpha")

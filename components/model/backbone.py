@@ -28,6 +28,16 @@ def device_of(params: EncoderParams) -> torch.device:
     return torch.device(params.device)
 
 
+def training_precision(wanted: str, device: torch.device) -> str:
+    """`auto` is bf16 where the processor multiplies it in hardware (a GPU, AVX512-BF16, AMX), else fp32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    can = torch.cpu.get_capabilities()
+    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+
+
 def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
     """The student's fast tokenizer, with the prompt's special tokens when the template uses them.
 

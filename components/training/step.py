@@ -77,6 +77,7 @@ class Step:
         self.model, self.pooling, self.seed, self.gradcache, self.world = model, pooling, seed, gradcache, world
         self.device = next(model.parameters()).device
         self.trainable = [p for p in model.parameters() if p.requires_grad]
+        self.half = any(p.dtype == torch.bfloat16 for p in model.parameters())  # then the adapter multiplies in it too
 
     def run(self, step: int, rows: list[PlacedRow], queries: int, loss: Loss) -> float:
         """Gradients of `loss(query vectors, document vectors)`, summed over all processes.
@@ -114,7 +115,8 @@ class Step:
 
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
-        return pooled(self.model, placed.row.to(self.device), self.pooling)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return pooled(self.model, placed.row.to(self.device), self.pooling)
 
     def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
         """All vectors [total, dim] as a leaf with a gradient of its own."""

@@ -64,11 +64,14 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from components.model.backbone import PROJECTIONS, device_of, load_backbone
+    from components.model.backbone import PROJECTIONS, device_of, load_backbone, training_precision
     from components.model.prompt import SPECIAL_TOKENS
 
     params = config.train
-    backbone = load_backbone(student, tokenizer, config.encoder, **_quantized(config))
+    device = device_of(config.encoder)
+    precision = training_precision(params.precision, device)
+    encoder = config.encoder.model_copy(update={"precision": precision})
+    backbone = load_backbone(student, tokenizer, encoder, **_quantized(config))
     special = config.prompt.template == "special"
     torch.manual_seed(config.seed)
     model: Any = get_peft_model(
@@ -89,7 +92,7 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
     if params.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device_of(config.encoder))
+    return model.to(device)
 
 
 def _quantized(config: Config) -> dict[str, Any]:

@@ -81,6 +81,19 @@ def test_both_attentions_equal_the_dense_mask(prefix, causal):
     assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("prefix", "causal"), [(PREFIX, True), ([], True), ([], False)])
+def test_attention_written_out_for_bf16_equals_fp32_and_has_its_gradients(prefix, causal):
+    row = pack(prefix, SEQUENCES, causal)
+    exact = [torch.randn(1, heads, row.tokens, 16).bfloat16().float().requires_grad_() for heads in (4, 2, 2)]
+    half = [x.detach().bfloat16().requires_grad_() for x in exact]
+    weights = torch.randn(1, row.tokens, 4, 16)
+    for inputs in (exact, half):
+        (blocked_attention(row, *inputs, 0.25).float() * weights).sum().backward()
+    assert torch.allclose(blocked_attention(row, *half, 0.25).float(), blocked_attention(row, *exact, 0.25), atol=0.03)
+    for one, other in zip(half, exact, strict=True):
+        assert (one.grad.float() - other.grad).norm() / other.grad.norm() < 0.02
+
+
 def test_a_shared_prefix_needs_causal_attention():
     with pytest.raises(ValueError, match="causal"):
         pack(PREFIX, SEQUENCES, causal=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.model.backbone import training_precision
 from components.training.step import rows_of
 from tests.samples import ROOT
 
@@ -49,6 +50,23 @@ def test_gradient_checkpointing_changes_nothing(make_trainer):
     _, plain = gradients(make_trainer(**TWO_STEPS))
     _, recomputed = gradients(make_trainer(**TWO_STEPS, **{"train.gradient_checkpointing": True}))
     assert (recomputed - plain).norm() / plain.norm() < 1e-5
+
+
+def test_a_base_in_bf16_gives_nearly_the_gradients_of_fp32_to_an_adapter_in_fp32(make_trainer):
+    loss, exact = gradients(make_trainer(**TWO_STEPS))
+    half_loss, half = gradients(trainer := make_trainer(**TWO_STEPS, **{"train.precision": "bf16"}))
+    assert {p.dtype for p in trainer.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    assert {p.dtype for p in trainer.named.values()} == {torch.float32}
+    assert half_loss == pytest.approx(loss, rel=0.05)
+    assert torch.cosine_similarity(half, exact, dim=0) > 0.95
+
+
+def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for has, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        assert training_precision("auto", cpu) == expected
+        assert training_precision("fp32", cpu) == "fp32"
 
 
 @pytest.mark.parametrize("encoder", [{"pooling": "mean"}, {"pooling": "mean", "attention": "bidirectional"}])
