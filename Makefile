@@ -1,4 +1,5 @@
 # make run    the pipeline at hand (params.yaml), then the table; RECIPE=name takes recipes/name.yaml first
+# make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
 # make check  ruff and mypy
 # make ui     MLflow and Prefect servers on loopback
@@ -7,7 +8,7 @@
 # make help   this list
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check ui reproduce infra-check
+.PHONY: help run plan test check ui reproduce infra-check
 
 PYTHON ?= python3
 RUN_ENV := .venv/.run
@@ -21,8 +22,12 @@ help:
 
 run: $(RUN_ENV)
 	@$(if $(RECIPE),python -m components.recipe $(RECIPE))
+	@$(if $(filter-out starter,$(RECIPE)),python -m components.plan)
 	dvc repro
 	@python -m components.evaluation.table
+
+plan: $(RUN_ENV)
+	@python -m components.plan $(if $(RECIPE),--recipe $(RECIPE))
 
 test: $(TEST_ENV)
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile

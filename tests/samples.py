@@ -44,7 +44,9 @@ def write_training_tables(outputs: Path, pairs: int = 24) -> Path:
     prepare = outputs / "prepare"
     prepare.mkdir(parents=True, exist_ok=True)
     words = [f"{a}{b}" for a in ("red", "blue", "dark", "old") for b in ("fox", "sky", "sea", "oak", "ice", "sun")]
-    documents, queries, qrels, triplets = [], [], [], []
+    documents: list[tuple[Any, ...]] = []
+    queries: list[tuple[Any, ...]] = []
+    qrels, triplets = [], []
     for i in range(pairs):
         word = words[i % len(words)] + str(i)
         split = "dev" if i % 6 == 5 else "train"

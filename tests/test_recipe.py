@@ -2,8 +2,10 @@
 
 import pytest
 
+from components.config import load_config
 from components.errors import UserError
 from components.recipe import main, take_recipe
+from components.tracking.runs import flatten
 from tests.samples import ROOT
 
 
@@ -37,3 +39,30 @@ def test_an_unknown_or_broken_recipe_changes_nothing(checkout, monkeypatch, caps
     (checkout / "recipes" / "other.yaml").write_text("seed: x", encoding="utf-8")
     assert main(["other"]) == 1
     assert (checkout / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        (
+            "mistral-7b-qlora-24gb",
+            {
+                "encoder.token_budget",
+                "score.token_budget",
+                "train.quantization",
+                "train.batch_queries",
+                "train.row_tokens",
+                "train.steps",
+                "train.lora.rank",
+                "train.lora.alpha",
+                "register.name",
+            },
+        ),
+        ("mistral-7b-8gpu", {"evaluate.workers", "evaluate.scoring_processes", "train.row_tokens", "register.name"}),
+    ],
+)
+def test_siblings_differ_from_the_full_recipe_in_the_parameters_they_name_only(name, keys):
+    full, sibling = (
+        flatten(load_config(ROOT / "recipes" / f"{n}.yaml").model_dump(by_alias=True)) for n in ("mistral-7b", name)
+    )
+    assert {key for key in full.keys() | sibling.keys() if full.get(key) != sibling.get(key)} == keys

@@ -59,7 +59,11 @@ def blocked_attention(
     result = torch.cat(outputs).index_select(0, row.unblock)  # [T - prefix, H, D]
     if prefix:
         head = _attend(
-            query[:, :, :prefix], _repeat(key[:, :, :prefix], groups), _repeat(value[:, :, :prefix], groups), None, scaling
+            query[:, :, :prefix],
+            _repeat(key[:, :, :prefix], groups),
+            _repeat(value[:, :, :prefix], groups),
+            None,
+            scaling,
         )
         result = torch.cat([head[0].transpose(0, 1), result])
     return result[None]

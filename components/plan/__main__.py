@@ -1,0 +1,132 @@
+"""What a run will cost, told before it starts: `python -m components.plan [--recipe R] [--gpu H100]`.
+
+Prints a line a stage, then what does not fit. Exit status 1 when something does not: a GPU or a disk too small.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from components.config import Config, load_config
+from components.errors import UserError
+from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device, device_named, own_device
+from components.plan.page import scaled, scaling_page
+from components.plan.shapes import shape_of
+from components.plan.stages import Plan, make_plan, quantized_share
+from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
+
+TIGHT = 0.9  # of the memory; above it the plan warns
+
+
+def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
+    """The run's texts, and where their numbers come from."""
+    student = outputs / "fetch" / "models" / "student"
+    if (outputs / "prepare" / "corpus.parquet").is_file() and student.is_dir():
+        from components.model.backbone import load_tokenizer
+        from components.model.prompt import Prompt
+
+        prompt = Prompt(load_tokenizer(student, config.prompt), config.prompt)
+        return counted_texts(outputs, prompt), f"texts counted in {outputs / 'prepare'}"
+    return estimated_texts(config), "texts estimated from the recipe's row caps (run prepare to have them counted)"
+
+
+def findings(config: Config, plan: Plan, device: Device, outputs: Path, free: float) -> tuple[list[str], list[str]]:
+    """(what does not fit, what is tight), each with what to change.
+
+    Args:
+        free: bytes of free disk.
+    """
+    wrong, tight = [], []
+    for cost in plan.costs:
+        if not device.is_gpu or not cost.gpu:
+            continue
+        line = f"{cost.stage}: needs {cost.gpu / GIB:.1f} GiB, {device.name} has {device.memory / GIB:.1f}; "
+        if cost.gpu > device.memory:
+            wrong.append(line + _cure(config, cost.stage, outputs))
+        elif cost.gpu > TIGHT * device.memory:
+            tight.append(line + "it may not survive fragmentation")
+    if not device.is_gpu and plan.training.peak > device.memory:
+        need = f"train: needs {plan.training.peak / GIB:.1f} GiB of memory, there are {device.memory / GIB:.1f}; "
+        wrong.append(need + _cure(config, "train", outputs))
+    disk = sum(cost.disk for cost in plan.costs)
+    if disk > free:
+        wrong.append(
+            f"disk: outputs and caches need {disk / GIB:.0f} GiB, {free / GIB:.0f} are free; free some, or lower "
+            "retrieve.depth, prepare.tasks.<task>.train or fetch.sources.<source>.max_rows"
+        )
+    return wrong, tight
+
+
+def _cure(config: Config, stage: str, outputs: Path) -> str:
+    if stage != "train":
+        return "lower encoder.token_budget (score.token_budget for score), or take a larger GPU"
+    train = config.train
+    if not train.gradient_checkpointing:
+        return "set train.gradient_checkpointing: true"
+    if not train.gradcache:
+        return "set train.gradcache: true"
+    if train.quantization == "none":
+        saved = quantized_share(shape_of("student", config.fetch.models["student"], outputs)) / GIB
+        return f"set train.quantization: 4bit, which saves {saved:.1f} GiB, or take a larger GPU"
+    return "lower train.row_tokens or train.lora.rank, or take a larger GPU"
+
+
+def table(plan: Plan, device: Device, devices: int, efficiency: float) -> str:
+    """The plan as Markdown."""
+    memory = "GPU GiB" if device.is_gpu else "model GiB"
+    lines = [
+        f"| stage | texts | Mtokens | PFLOP | hours | {memory} | host GiB | disk GiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    hours = disk = 0.0
+    for cost in plan.costs:
+        own = cost.hours(device, devices, efficiency)
+        hours, disk = hours + own, disk + cost.disk
+        lines.append(
+            f"| {cost.stage} | {cost.texts:,.0f} | {cost.tokens / 1e6:,.1f} | {cost.flops / 1e15:,.3g} | {own:.2f} "
+            f"| {cost.gpu / GIB:.1f} | {cost.host / GIB:.1f} | {cost.disk / GIB:.2f} |"
+        )
+    return "\n".join([*lines, f"| all | | | | {hours:.2f} | | | {disk / GIB:.2f} |"])
+
+
+def main(arguments: list[str], root: Path) -> int:
+    """Command line; returns the exit status: 1 when the run does not fit or the parameters are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m components.plan", description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", help="of recipes/; params.yaml when left out")
+    parser.add_argument("--gpu", help="a card by name, or cpu; this machine's own when left out, H100 without one")
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--documents", type=int, help="plan for a corpus of this size, queries in proportion")
+    parser.add_argument("--page", action="store_true", help="the tables of docs/scaling.md instead")
+    parser.add_argument(
+        "--efficiency", type=float, help=f"share of the peak that is reached ({EFFICIENCY}; cpu {CPU_EFFICIENCY})"
+    )
+    given = parser.parse_args(arguments)
+    path = root / "recipes" / f"{given.recipe}.yaml" if given.recipe else root / "params.yaml"
+    try:
+        config, device = load_config(path), device_named(given.gpu) if given.gpu else own_device()
+        tasks, source = texts_of(config, root / "outputs")
+        if given.page:
+            print(scaling_page(config, tasks, root / "outputs", device, given.efficiency or EFFICIENCY))
+            return 0
+        if given.documents:
+            tasks = scaled(tasks, given.documents)
+        plan = make_plan(config, tasks, root / "outputs", device, given.gpus)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    efficiency = given.efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
+    print(f"{path.name} on {given.gpus} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)")
+    print(f"{source}\n\n{table(plan, device, given.gpus, efficiency)}\n")
+    parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
+    print("training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
+    wrong, tight = findings(config, plan, device, root / "outputs", shutil.disk_usage(root).free)
+    for line in tight:
+        print(f"warning: {line}")
+    for line in wrong:
+        print(f"error: plan: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))

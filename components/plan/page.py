@@ -1,0 +1,53 @@
+"""The tables of docs/scaling.md: one recipe on more GPUs, and for larger corpora."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from components.config import Config
+from components.plan.devices import GIB, Device
+from components.plan.stages import make_plan
+from components.plan.tokens import TaskTexts
+
+NUMBERS = (1, 8, 64)
+CORPORA = (1_000_000, 10_000_000, 100_000_000)
+
+
+def scaled(tasks: list[TaskTexts], documents: int) -> list[TaskTexts]:
+    """The same tasks with `documents` documents in all, and queries in proportion."""
+    factor = documents / sum(task.documents for task in tasks)
+    return [
+        replace(
+            task,
+            documents=max(1, round(task.documents * factor)),
+            queries=max(1, round(task.queries * factor)),
+            dev=task.dev,
+        )
+        for task in tasks
+    ]
+
+
+def scaling_page(config: Config, tasks: list[TaskTexts], outputs: Path, device: Device, efficiency: float) -> str:
+    """Markdown: hours a stage on 1, 8 and 64 of the device; hours, host memory and disk for three sizes of corpus."""
+    plan = make_plan(config, tasks, outputs, device, 1)
+    lines = [
+        f"| stage | {' | '.join(f'{n} x {device.name}, hours' for n in NUMBERS)} |",
+        f"|---|{'---|' * len(NUMBERS)}",
+    ]
+    for cost in plan.costs:
+        if cost.flops:
+            cells = " | ".join(f"{cost.hours(device, n, efficiency):.2f}" for n in NUMBERS)
+            lines.append(f"| {cost.stage} | {cells} |")
+    sums = [sum(cost.hours(device, n, efficiency) for cost in plan.costs) for n in NUMBERS]
+    lines.append(f"| all | {' | '.join(f'{hours:.2f}' for hours in sums)} |")
+    lines += ["", "| documents | queries | retrieve, h | score, h | train, h | host GiB at most | disk GiB |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for size in CORPORA:
+        own = scaled(tasks, size)
+        costs = {cost.stage: cost for cost in make_plan(config, own, outputs, device, 8).costs}
+        hours = [costs[stage].hours(device, 8, efficiency) for stage in ("retrieve", "score", "train")]
+        host = max(cost.host for cost in costs.values()) / GIB
+        disk = sum(cost.disk for cost in costs.values()) / GIB
+        queries = sum(task.queries for task in own)
+        cells = " | ".join(f"{value:.2f}" for value in hours)
+        lines.append(f"| {size:,} | {queries:,} | {cells} | {host:,.0f} | {disk:,.0f} |")
+    return "\n".join(lines)

@@ -1,0 +1,191 @@
+"""What each stage of a run will cost: texts, tokens, FLOPs, hours, memory, disk. docs/scaling.md has the formulas."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from components.config import Config, HubOrigin
+from components.plan.devices import Device
+from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemory, training_memory
+from components.plan.shapes import Shape, shape_of
+from components.plan.tokens import TaskTexts, step_tokens, training_tokens
+
+MTEB_SIZES = Path(__file__).parents[1] / "evaluation" / "public" / "task_sizes.csv"
+CHARACTERS = 4.5  # of a token
+PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
+CANDIDATE_ROW = 64  # bytes a row of candidates.parquet or teacher_scores.parquet takes, compressed
+STARTER_TEXTS = 4_800  # texts of the starter benchmark, and their mean tokens
+STARTER_TOKENS = 45
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One stage. FLOPs of all devices together; memory of one process, bytes; disk for outputs and caches, bytes."""
+
+    stage: str
+    texts: float
+    tokens: float
+    flops: float
+    gpu: float
+    host: float
+    disk: float
+
+    def hours(self, device: Device, devices: int, efficiency: float) -> float:
+        """Hours of computing on `devices` of these at this share of the peak; reading and scoring not counted."""
+        return self.flops / (device.flops * efficiency * devices) / 3600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The costs of all nine stages, in order, and the training memory in its parts."""
+
+    costs: list[Cost]
+    training: TrainingMemory
+
+
+def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Device, devices: int) -> Plan:
+    """The cost of every stage for these texts. Raises UserError when a model's size is not known."""
+    shapes = {name: shape_of(name, params, outputs) for name, params in config.fetch.models.items()}
+    documents, queries = sum(task.documents for task in tasks), sum(task.queries + task.dev for task in tasks)
+    text = 4 * CHARACTERS * sum(t.documents * t.document_tokens + (t.queries + t.dev) * t.query_tokens for t in tasks)
+    training = _training(config, tasks, shapes["student"], device, devices)
+    costs = [
+        _fetch(config, shapes, text),
+        Cost("prepare", documents + queries, 0, 0, 0, PROCESS + 3 * text, text / 2),
+        _retrieve(config, tasks, shapes),
+        _score(config, tasks, shapes),
+        Cost("mine", queries, 0, 0, 0, PROCESS + queries * _pairs_each(config) * 100, queries * 400),
+        _train(config, tasks, shapes["student"], training),
+        _select_shots(config, tasks, shapes["student"]),
+        _evaluate(config, shapes),
+        Cost("register", 0, 0, 0, 0, PROCESS, shapes["student"].total * _width(config)),
+    ]
+    return Plan(costs, training)
+
+
+def _width(config: Config) -> float:
+    return BYTES[config.encoder.precision]
+
+
+def _encoding_memory(shape: Shape, config: Config, tokens: float) -> float:
+    """Weights, and the activations of one layer over one forward pass of `tokens` tokens."""
+    width = _width(config)
+    return shape.total * width + tokens * (6 * shape.hidden + 3 * shape.intermediate) * width + WORKSPACE
+
+
+def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
+    models = sum(
+        shape.total * (2 if isinstance(config.fetch.models[name].origin, HubOrigin) else 4)
+        for name, shape in shapes.items()
+    )
+    return Cost("fetch", 0, 0, 0, 0, PROCESS + text, models + text / 2)
+
+
+def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) -> Cost:
+    documents = sum(task.documents for task in tasks)
+    queries = sum(task.queries + task.dev for task in tasks)
+    tokens = flops = disk = gpu = 0.0
+    for name, teacher in config.retrieve.dense.items():
+        limit = teacher.max_tokens or 512
+        own = sum(
+            t.documents * min(t.document_tokens, limit) + (t.queries + t.dev) * min(t.query_tokens, limit)
+            for t in tasks
+        )
+        tokens += own
+        flops += 2 * shapes[name].linear * own
+        disk += 4 * shapes[name].hidden * (documents + queries) + (
+            2 * shapes[name].hidden * own * teacher.token_vectors
+        )
+        gpu = max(gpu, _encoding_memory(shapes[name], config, config.encoder.token_budget))
+    texts = len(config.retrieve.dense) * (documents + queries)
+    bm25 = 16 * sum(t.documents * t.document_tokens for t in tasks)  # one posting a distinct word of a document
+    disk += queries * _pairs_each(config) * CANDIDATE_ROW
+    return Cost("retrieve", texts, tokens, flops, gpu, PROCESS + bm25, disk)
+
+
+def _pairs_each(config: Config) -> float:
+    """Candidates a query ends up with: the union of the retrievers' lists, which share about a third."""
+    lists = len(config.retrieve.dense) + (config.retrieve.bm25 is not None)
+    return config.retrieve.depth * (1 + 0.67 * (lists - 1))
+
+
+def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) -> Cost:
+    each = _pairs_each(config) + 1
+    pairs = sum((task.queries + task.dev) * min(each, task.documents) for task in tasks)
+    disk = pairs * CANDIDATE_ROW
+    if config.score.reranker == "maxsim":
+        return Cost("score", pairs, 0, 0, 0, PROCESS, disk)
+    shape, limit = shapes[config.score.model], config.score.max_tokens
+    tokens = sum(
+        (t.queries + t.dev) * min(each, t.documents) * min(t.query_tokens + t.document_tokens, limit) for t in tasks
+    )
+    gpu = _encoding_memory(shape, config, config.score.token_budget)
+    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, PROCESS + pairs * 100, disk)
+
+
+def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: TrainingMemory) -> Cost:
+    """4 FLOPs a parameter and token (the base is frozen); GradCache and checkpointing add a forward pass (2) each."""
+    train = config.train
+    tokens = training_tokens(config, tasks)
+    each = 4 + 2 * train.gradcache + 2 * train.gradient_checkpointing
+    texts = train.steps * train.batch_queries * (2 + train.negatives)
+    adapter = 12 * shape.lora(train.lora.rank)
+    disk = 3 * adapter + shape.total * _width(config)
+    return Cost("train", texts, tokens, each * shape.linear * tokens, memory.peak, PROCESS + adapter, disk)
+
+
+def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
+    precision = config.train.precision
+    if precision == "auto":
+        precision = "bf16" if device.is_gpu else "fp32"
+    rows = max((batch_rows(config, task) for task in tasks), key=lambda rows: sum(row.tokens for row in rows))
+    mine = rows[: max(1, math.ceil(len(rows) / devices))]
+    return training_memory(shape, config, mine, precision, device.is_gpu)
+
+
+def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
+    """The rows of one batch of `task`, full ones, those with a prefix of the longest kind first."""
+    train, (_, documents) = config.train, step_tokens(config, task)
+    prefix = min(task.prefix_tokens + train.shots.max * task.shot_tokens, config.prompt.prefix_tokens)
+    room = max(train.row_tokens - prefix, task.query_tokens)
+    share = min(train.batch_queries, train.shots.share)
+    in_row = max(1, min(share, int(room // task.query_tokens)))
+    number = math.ceil(train.batch_queries / share) * math.ceil(share / in_row)
+    tokens = int(prefix + in_row * task.query_tokens)
+    rows = [RowSize(tokens, int(in_row * prefix))] * number
+    return rows + [RowSize(train.row_tokens)] * math.ceil(documents / train.row_tokens)
+
+
+def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape) -> Cost:
+    """Each strategy and number of shots embeds the dev queries anew; documents once."""
+    params = config.select_shots
+    tries = 1 + params.max_shots * len(params.strategies)
+    queries = sum(min(task.dev, params.dev_queries) for task in tasks)
+    tokens = sum(
+        tries * min(task.dev, params.dev_queries) * task.query_tokens
+        + (params.pool + 10 * task.dev) * task.document_tokens
+        for task in tasks
+    )
+    gpu = _encoding_memory(shape, config, config.encoder.token_budget)
+    return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, PROCESS, 0)
+
+
+def _evaluate(config: Config, shapes: dict[str, Shape]) -> Cost:
+    """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes."""
+    if config.evaluate.benchmark == "starter":
+        texts, tokens = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS)
+    else:
+        sizes = pl.read_csv(MTEB_SIZES)
+        texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["few_shot_shared_mtok"].sum())
+    student, teacher = shapes["student"], shapes[config.evaluate.teacher]
+    flops = 2 * tokens * (2 * student.linear + teacher.linear)
+    gpu = _encoding_memory(student, config, config.encoder.token_budget)
+    disk = 4 * texts * (2 * student.hidden + teacher.hidden)
+    return Cost("evaluate", 3 * texts, 3 * tokens, flops, gpu, PROCESS + 8 * texts * student.hidden, disk)
+
+
+def quantized_share(shape: Shape) -> float:
+    """Bytes a 4-bit base saves against bf16; told beside the plan when a GPU is too small."""
+    return shape.linear * (BYTES["bf16"] - NF4)

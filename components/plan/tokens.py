@@ -1,0 +1,139 @@
+"""How many texts and tokens a run will put through its models: counted where prepare has run, else estimated.
+
+Counted: up to SAMPLE texts of each task are tokenised with the student's own tokenizer and prompt; their mean times
+their number. Estimated: the recipe's row caps times ASSUMED lengths (means of the MTEB tasks of that kind, characters
+divided by 4.5), cut to the prompt's limits.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.config import Config, TaskParams
+
+SAMPLE = 400
+ASSUMED = {  # mean tokens of a query and of a document
+    "retrieval": (17, 150),
+    "reranking": (17, 110),
+    "classification": (60, 5),
+    "clustering": (110, 110),
+    "pair_classification": (25, 25),
+    "sts": (25, 25),
+    "summarization": (60, 60),
+}
+INSTRUCTION, TAIL, SHOT_MARKS = 22, 4, 8  # tokens of an instruction with its words, after a query, around a shot
+
+
+@dataclass(frozen=True)
+class TaskTexts:
+    """What the run knows of one task. Tokens are means, with bos, eos and the prompt's tail, and cut to the limits."""
+
+    name: str
+    queries: int  # train examples
+    dev: int
+    documents: int
+    query_tokens: float
+    document_tokens: float
+    prefix_tokens: float
+    shot_tokens: float
+    symmetric: bool
+    weight: float
+
+
+def estimated_texts(config: Config) -> list[TaskTexts]:
+    """From the recipe alone; tasks without training are left out."""
+    return [_estimated(name, task, config) for name, task in config.prepare.tasks.items() if task.train]
+
+
+def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
+    prompt, source = config.prompt, config.fetch.sources[task.source]
+    query, document = (float(mean) for mean in ASSUMED[task.kind])
+    if task.max_words:
+        query, document = min(query, 1.35 * task.max_words), min(document, 1.35 * task.max_words)
+    own = 1 + (source.negatives or 0) if source.shape == "positives_and_negatives" else 1
+    labels = task.positives == "label"
+    return TaskTexts(
+        name=name,
+        queries=task.train,
+        dev=task.dev,
+        documents=50 if labels else (task.train + task.dev) * own + task.dev_documents,
+        query_tokens=min(query, prompt.query_tokens) + TAIL,
+        document_tokens=min(document + 2, prompt.document_tokens),
+        prefix_tokens=INSTRUCTION,
+        shot_tokens=min(query, prompt.example_tokens) + min(document, prompt.example_tokens) + SHOT_MARKS + INSTRUCTION,
+        symmetric=task.symmetric,
+        weight=task.weight,
+    )
+
+
+def counted_texts(outputs: Path, prompt: Any) -> list[TaskTexts]:
+    """From the tables that prepare wrote.
+
+    Args:
+        prompt: the student's `components.model.prompt.Prompt`.
+    """
+    from components.contracts import CORPUS, QUERIES, read_table, read_tasks
+
+    corpus = read_table(outputs / "prepare" / "corpus.parquet", CORPUS)
+    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
+    found = []
+    for task in read_tasks(outputs / "prepare" / "tasks.yaml").values():
+        own = queries.filter(task=task.name)
+        train, documents = own.filter(split="train"), corpus.filter(task=task.name)
+        if not len(train) or not len(documents):
+            continue
+        texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
+        as_document = prompt.query_ids if task.symmetric else prompt.document_ids
+        cut = prompt.params.example_tokens
+        found.append(
+            TaskTexts(
+                name=task.name,
+                queries=len(train),
+                dev=len(own) - len(train),
+                documents=len(documents),
+                query_tokens=_mean(prompt.query_ids(texts)),
+                document_tokens=_mean(as_document(passages)),
+                prefix_tokens=len(prompt.prefix_ids(task.instruction)),
+                shot_tokens=_mean([ids[:cut] for ids in prompt.query_ids(texts)])
+                + _mean([ids[:cut] for ids in prompt.document_ids(passages)])
+                + len(prompt.prefix_ids(task.instruction)),
+                symmetric=task.symmetric,
+                weight=task.weight,
+            )
+        )
+    return found
+
+
+def _mean(sequences: list[list[int]]) -> float:
+    return sum(map(len, sequences)) / len(sequences)
+
+
+def training_tokens(config: Config, tasks: list[TaskTexts]) -> float:
+    """Tokens the model sees in the whole run, each shared prefix once a row (dev checks not counted)."""
+    weights = [task.weight * task.queries**config.train.alpha for task in tasks]
+    each = [sum(step_tokens(config, task)) for task in tasks]
+    return config.train.steps * sum(w * n for w, n in zip(weights, each, strict=True)) / sum(weights)
+
+
+def step_tokens(config: Config, task: TaskTexts) -> tuple[float, float]:
+    """(query tokens, document tokens) of one batch of this task; drawn documents are distinct ones only."""
+    train = config.train
+    batch = min(train.batch_queries, task.queries)
+    shared = config.encoder.attention == "causal" and config.encoder.pooling == "last"
+    chunks = math.ceil(batch / train.shots.share)
+    numbers = range(train.shots.max + 1)  # of shots, all equally likely
+    prefixes = [min(task.prefix_tokens + k * task.shot_tokens, config.prompt.prefix_tokens) for k in numbers]
+    each = [_packed(batch / chunks, task.query_tokens, prefix, train.row_tokens, shared) for prefix in prefixes]
+    queries = chunks * sum(each) / len(each)
+    drawn = batch * (1 + train.negatives)
+    distinct = task.documents * (1 - (1 - 1 / task.documents) ** drawn)
+    own_prefix = task.prefix_tokens if task.symmetric else 0.0
+    return queries, _packed(distinct, task.document_tokens, own_prefix, train.row_tokens, shared)
+
+
+def _packed(number: float, length: float, prefix: float, row_tokens: int, shared: bool) -> float:
+    if not shared:
+        return number * (length + prefix)
+    rows = math.ceil(number * length / max(row_tokens - prefix, length))
+    return number * length + rows * prefix

@@ -1,0 +1,139 @@
+"""The plan's table, what it refuses, and that it agrees with a run's batches and with the 7B's true shape."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.config import load_config, parse_config
+from components.errors import UserError
+from components.model.backbone import load_tokenizer
+from components.model.prompt import Prompt
+from components.plan.__main__ import findings, main
+from components.plan.devices import GIB, GPUS, device_named
+from components.plan.memory import RowSize, training_memory
+from components.plan.shapes import KNOWN, read_shape, shape_of
+from components.plan.stages import make_plan
+from components.plan.tokens import counted_texts, estimated_texts, training_tokens
+from components.stage import STAGES
+from components.training.batches import Batches
+from components.training.examples import load_training_data
+from components.training.step import rows_of
+from tests.samples import ROOT, small_parameters, write_training_tables
+
+MISTRAL = KNOWN["mistralai/Mistral-7B-v0.1"]
+
+
+def full(**changes):
+    config = load_config(ROOT / "recipes" / "mistral-7b.yaml")
+    return config.model_copy(update={"train": config.train.model_copy(update=changes)}) if changes else config
+
+
+def test_mistral_7b_on_the_meta_device_has_the_planned_shape():
+    from peft import LoraConfig, get_peft_model
+    from transformers import MistralConfig, MistralModel
+
+    from components.model.backbone import PROJECTIONS
+
+    with torch.device("meta"):
+        model = MistralModel(MistralConfig(vocab_size=32_003))
+        assert sum(p.numel() for p in model.parameters()) == 7_110_672_384
+        adapted = get_peft_model(model, LoraConfig(r=64, target_modules=list(PROJECTIONS)))
+    trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert MISTRAL.total + 3 * MISTRAL.hidden == 7_110_672_384
+    assert MISTRAL.lora(64) == trainable == 167_772_160
+    memory = training_memory(MISTRAL, full(), [RowSize(4096)], "bf16", gpu=True)
+    assert memory.base == pytest.approx(2 * 7_110_672_384, rel=1e-3)
+    assert memory.adapter == 16 * trainable
+
+
+def test_one_h100_holds_long_texts_and_24_gib_hold_the_4_bit_base():
+    """512-token texts behind a 1,536-token prefix, 128 queries with 8 passages each; issue 7's figures, by the plan."""
+    row = RowSize(1536 + 5 * 512, 5 * 1536)
+    long = full(batch_queries=128, negatives=7, row_tokens=row.tokens)
+    rows = [row] * 26 + [RowSize(4096)] * 128
+    assert training_memory(MISTRAL, long, rows, "bf16", gpu=True).peak < 80e9
+    small = load_config(ROOT / "recipes" / "mistral-7b-qlora-24gb.yaml")
+    rows = [RowSize(small.train.row_tokens, 2 * 1536)] * 64
+    assert training_memory(MISTRAL, small, rows, "bf16", gpu=True).peak < 24e9
+
+
+def test_every_recipe_has_a_plan_of_all_stages():
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        config = load_config(path)
+        plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H100"], 1)
+        assert [cost.stage for cost in plan.costs] == list(STAGES)
+        assert all(cost.flops > 0 for cost in plan.costs if cost.stage in {"retrieve", "train", "evaluate"})
+
+
+def test_more_devices_take_less_time_and_no_fewer_flops():
+    config = full()
+    plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H100"], 8)
+    one, eight = (sum(cost.hours(GPUS["H100"], n, 0.5) for cost in plan.costs) for n in (1, 8))
+    assert one == pytest.approx(8 * eight)
+
+
+def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path):
+    write_training_tables(tmp_path, pairs=60)
+    config = parse_config(small_parameters(**{"train.steps": 60, "train.shots": {"max": 2, "share": 4}}), "test")
+    prompt = Prompt(load_tokenizer(tiny_student, config.prompt), config.prompt)
+    batches = Batches(load_training_data(tmp_path), config.train, config.seed)
+    real = sum(p.row.tokens for i in range(60) for p in rows_of(batches[i], prompt, config.train, config.encoder))
+    assert training_tokens(config, counted_texts(tmp_path, prompt)) == pytest.approx(real, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"gradcache": False, "gradient_checkpointing": False}, "train.gradient_checkpointing: true"),
+        ({"gradcache": False}, "train.gradcache: true"),
+        ({}, "train.quantization: 4bit"),
+    ],
+)
+def test_a_gpu_too_small_is_told_with_what_to_change(changes, cure):
+    config, device = full(**changes), GPUS["L4" if not changes else "A100"]
+    if not changes:
+        device = type(device)("tiny", 16 * GIB, device.flops)
+    plan = make_plan(config, estimated_texts(config), Path("nowhere"), device, 1)
+    wrong, _ = findings(config, plan, device, Path("nowhere"), free=1e15)
+    assert any(line.startswith("train: needs") and cure in line for line in wrong)
+
+
+def test_a_disk_too_small_is_told():
+    config = full()
+    plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H200"], 1)
+    wrong, _ = findings(config, plan, GPUS["H200"], Path("nowhere"), free=1e9)
+    assert any("disk" in line and "retrieve.depth" in line for line in wrong)
+
+
+def test_the_command_prints_or_refuses_in_one_line(monkeypatch, capsys):
+    from collections import namedtuple
+
+    for free, status in ((10**15, 0), (10**6, 1)):
+        usage = namedtuple("usage", "free")(free)
+        monkeypatch.setattr("components.plan.__main__.shutil.disk_usage", lambda _, usage=usage: usage)
+        assert main(["--recipe", "mistral-7b"], ROOT) == status
+    told = capsys.readouterr()
+    assert "| train |" in told.out
+    assert told.err.startswith("error: plan: disk")
+    assert main(["--recipe", "nothing"], ROOT) == 1
+    assert main(["--gpu", "X1"], ROOT) == 1
+
+
+def test_unknown_devices_and_models_are_named(tmp_path):
+    with pytest.raises(UserError, match="--gpu X1: unknown"):
+        device_named("X1")
+    config = full()
+    stranger = config.fetch.models["student"].model_copy(
+        update={"origin": config.fetch.models["student"].origin.model_copy(update={"repo": "some/one"})}
+    )
+    with pytest.raises(UserError, match="some/one is not known yet; run dvc repro fetch"):
+        shape_of("student", stranger, tmp_path)
+    (tmp_path / "config.json").write_text('{"hidden_size": 3}')
+    with pytest.raises(UserError, match="no field 'num_attention_heads'"):
+        read_shape(tmp_path / "config.json")
+
+
+def test_the_page_of_docs_scaling_is_what_the_command_prints(capsys):
+    assert main(["--recipe", "mistral-7b", "--page"], ROOT) == 0
+    assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
