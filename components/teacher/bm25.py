@@ -11,7 +11,8 @@ from components.progress import progress
 from components.teacher.search import Hits
 from components.teacher.top_k import RunningTopK, best_first
 
-_CHUNK = 64
+_CHUNK = 64  # queries scored at once
+_SCORES = 1 << 24  # scores held at once by a thread: 64 MiB
 
 
 def bm25_search(
@@ -28,10 +29,12 @@ def bm25_search(
     index.index(tokens, show_progress=False)
     asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
 
-    def search(start: int) -> Hits:
-        return _top(index, asked[start : start + _CHUNK], k, len(corpus))
+    chunk = max(1, min(_CHUNK, _SCORES // len(corpus)))
 
-    starts = range(0, len(queries), _CHUNK)
+    def search(start: int) -> Hits:
+        return _top(index, asked[start : start + chunk], k, len(corpus))
+
+    starts = range(0, len(queries), chunk)
     with ThreadPoolExecutor(threads) as pool:
         parts = list(progress(pool.map(search, starts), label, total=len(starts), unit="chunk"))
     return Hits(np.concatenate([part.documents for part in parts]), np.concatenate([part.scores for part in parts]))
