@@ -245,9 +245,18 @@ class DenseTeacherParams(Params):
 
     query_prompt: str = Field(default="", description="put before every query")
     document_prompt: str = Field(default="", description="put before every document")
+    task_prompts: bool = Field(
+        default=False, description="an export of ours: take its own prompt of each task instead of the two above"
+    )
     max_tokens: Positive | None = Field(default=None, description="cut texts to this; the model's own limit when empty")
     token_vectors: bool = Field(default=False, description="keep token vectors too, for score.reranker: maxsim")
     weight: Annotated[float, Field(gt=0)] = Field(default=1.0, description="weight in the fusion")
+
+    @model_validator(mode="after")
+    def _one_source_of_prompts(self) -> "DenseTeacherParams":
+        if self.task_prompts and (self.query_prompt or self.document_prompt):
+            raise ValueError("task_prompts takes the model's own prompts; remove query_prompt and document_prompt")
+        return self
 
 
 class EngineParams(Params):
@@ -389,7 +398,11 @@ class DevParams(Params):
 class TrainParams(Params):
     steps: Positive
     batch_queries: Positive
-    negatives: Count = Field(description="hard negatives per query and step, drawn from the mined ones")
+    negatives: Count = Field(description="hard negatives per query and step, drawn anew from the mined ones")
+    negative_sampling: Literal["uniform", "teacher_score"] = Field(
+        default="uniform",
+        description="teacher_score: with probability softmax(score / distillation.teacher_temperature)",
+    )
     learning_rate: PositiveFloat
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_steps: Count = 0

@@ -106,11 +106,20 @@ class Batches:
         return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
 
     def _negatives(self, step: int, i: int, example: Example) -> list[tuple[str, float]]:
-        """`train.negatives` of the mined ones, uniformly, anew each time; all of them when there are fewer."""
+        """`train.negatives` of the mined ones, anew each time; all of them when there are fewer.
+
+        By teacher score: the largest score / T plus Gumbel noise, which draws without replacement from
+        softmax(score / T) (Kool et al., arXiv 1903.06059).
+        """
         mined = list(zip(example.negative_ids, example.negative_scores, strict=True))
         if len(mined) <= self.params.negatives:
             return mined
-        chosen = random(self.seed, _NEGATIVES, step, i).choice(len(mined), self.params.negatives, replace=False)
+        draw = random(self.seed, _NEGATIVES, step, i)
+        if self.params.negative_sampling == "teacher_score":
+            scores = np.array(example.negative_scores) / self.params.distillation.teacher_temperature
+            chosen = np.argsort(-(scores + draw.gumbel(size=len(scores))))[: self.params.negatives]
+        else:
+            chosen = draw.choice(len(mined), self.params.negatives, replace=False)
         return [mined[int(j)] for j in np.sort(chosen)]
 
     def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:

@@ -1,7 +1,9 @@
 """Batches: a function of (seed, step); one task each; no leak through the shots."""
 
 import collections
+import dataclasses
 
+import numpy as np
 import pytest
 
 from components.config import parse_config
@@ -79,3 +81,22 @@ def test_phases_keep_their_order(data):
     phases = [{"kinds": ["classification"], "fraction": 0.25}, {"kinds": ["retrieval"], "fraction": 0.75}]
     names = [name for name, _ in batches(data, **{"train.phases": phases})._plan]
     assert names == ["animals"] * 15 + ["words"] * 45
+
+
+def test_negatives_are_drawn_uniformly_or_by_teacher_score_and_anew_each_step(data):
+    scores = (0.0, 1.0, 2.0, 3.0)
+    base = next(iter(data.examples.values()))[0]
+    example = dataclasses.replace(base, negative_ids=("a", "b", "c", "d"), negative_scores=scores)
+
+    def shares(**changes) -> list[float]:
+        made = batches(data, **{"train.negatives": 1, **changes})
+        drawn = [made._negatives(step, 0, example)[0][0] for step in range(2000)]
+        assert drawn == [made._negatives(step, 0, example)[0][0] for step in range(2000)]
+        return [drawn.count(name) / 2000 for name in "abcd"]
+
+    assert shares() == pytest.approx([0.25] * 4, abs=0.04)
+    soft = np.exp(np.array(scores) / 2.0)
+    by_score = {"train.negative_sampling": "teacher_score", "train.distillation": {"teacher_temperature": 2.0}}
+    assert shares(**by_score) == pytest.approx((soft / soft.sum()).tolist(), abs=0.04)
+    two = batches(data, **by_score, **{"train.negatives": 2})._negatives(0, 0, example)
+    assert len({name for name, _ in two}) == 2
