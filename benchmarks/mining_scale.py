@@ -91,9 +91,9 @@ def dask_gain(outputs: Path, folder: Path, shards: int, pairs: int) -> dict[str,
     """Seconds of the same shards with one worker and with two."""
     from benchmarks.mining import make_cross_encoder
     from components.config import EngineParams, ScoreParams
-    from components.teacher.cluster import start_cluster
     from components.teacher.engine import prefect_server, run_shards
     from components.teacher.rescoring import score_pairs_shard
+    from infra.dask_cluster import start_cluster
 
     make_cross_encoder(outputs / "fetch" / "models", folder / "reranker")
     params = ScoreParams(reranker="cross_encoder", model="reranker", max_tokens=128)

@@ -49,7 +49,7 @@ def remine(name: str = DEFAULT_NAME, root: str = ".") -> dict[str, str]:
     folder = keep_production(place, name)
     get_run_logger().info(f"teacher: {folder}")
     origin = {"kind": "local", "path": folder.as_posix(), "licence": "own"}
-    parameters = {"fetch.models.production": {"origin": origin}, "retrieve.dense.production": {}}
+    parameters = {"fetch.models.production": {"origin": origin}, "retrieve.dense.production": {"task_prompts": True}}
     return pipeline(root=str(place), isolated=True, parameters=parameters)
 
 

@@ -1,4 +1,4 @@
-"""A Dask cluster on this machine: `python -m components.teacher.cluster [--workers 2] [--port 8786]`.
+"""A Dask cluster on this machine: `python -m infra.dask_cluster [--workers 2] [--port 8786]`.
 
 Each worker is a process with one thread on the loopback address. Ctrl-C, or a TERM signal, stops it. Point a stage at
 it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
@@ -28,7 +28,7 @@ def start_cluster(workers: int, port: int = 0) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Start a cluster, print its address and wait."""
-    parser = argparse.ArgumentParser(prog="python -m components.teacher.cluster", description="A local Dask cluster.")
+    parser = argparse.ArgumentParser(prog="python -m infra.dask_cluster", description="A local Dask cluster.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--port", type=int, default=8786, help="of the scheduler; 0 takes a free one")
     chosen = parser.parse_args(arguments)

@@ -9,17 +9,30 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from components.config import DenseTeacherParams, EngineParams
+from components.errors import UserError
 from components.hashing import content_hash
 from components.model.locate import locate_model
 from components.model.vector_store import TokenVectorStore, VectorStore
 from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
 from components.teacher.engine import run_shards
+
+_TOKENISED = 64  # texts tokenised together: they come padded to the longest
+
+
+class Side(NamedTuple):
+    """How texts are put to a dense teacher: what stands before them, and whose length limit of the model cuts them."""
+
+    prompt: str = ""
+    kind: Literal["query", "document"] | None = None  # None: the model's general limit
+
+
+PLAIN = Side()
 
 
 class DenseTeacher:
@@ -44,16 +57,16 @@ class DenseTeacher:
         model = SentenceTransformer(str(folder), device=device, local_files_only=True)
         most = int(model.max_seq_length or 512)
         limit = min(params.max_tokens or most, most)
-        identity = hashlib.sha256(f"{content_hash(folder)} {limit} fp32".encode()).hexdigest()
+        model.max_seq_length = limit
+        identity = hashlib.sha256(f"{content_hash(folder)} {limit} preprocess fp32".encode()).hexdigest()
         return cls(model.eval(), identity, limit)
 
-    def encode(self, texts: Sequence[str], tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    def encode(self, texts: Sequence[str], tokens: bool, side: Side = PLAIN) -> tuple[np.ndarray, list[np.ndarray]]:
         """(vectors: float32 [n, dim], L2-normalised; token vectors: float16 [tokens, dim] each, when asked for).
 
         Token vectors are L2-normalised and leave out the special tokens.
         """
-        with self._lock:
-            ids = self.model.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        ids = self._ids(texts, side)
         vectors = np.empty((len(texts), self.model.get_embedding_dimension()), dtype=np.float32)
         matrices: list[np.ndarray] = [np.empty((0, 0), dtype=np.float16)] * (len(texts) if tokens else 0)
         for members, length in token_batches([len(sequence) for sequence in ids], CPU_TOKENS):
@@ -62,6 +75,17 @@ class DenseTeacher:
             for row, i in enumerate(members if tokens else []):
                 matrices[i] = hidden[row, self._ordinary(ids[i])].astype(np.float16)
         return vectors, matrices
+
+    def _ids(self, texts: Sequence[str], side: Side) -> list[list[int]]:
+        """Token ids by the model's own rules: prompt, chat template if it has one, length limit."""
+        found: list[list[int]] = []
+        for start in range(0, len(texts), _TOKENISED):
+            part = list(texts[start : start + _TOKENISED])
+            with self._lock:
+                features = self.model.preprocess(part, prompt=side.prompt or None, task=side.kind)
+            rows = zip(features["input_ids"], features["attention_mask"].bool(), strict=True)
+            found += [ids[mask].tolist() for ids, mask in rows]
+        return found
 
     def _forward(self, sequences: list[list[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
         rows = batch_rows(length, CPU_TOKENS)
@@ -84,9 +108,10 @@ class DenseTeacher:
         return [i for i, token in enumerate(ids) if token not in special] or list(range(len(ids)))
 
 
-def text_key(prompt: str, text: str) -> str:
-    """The store's key of a text behind a prompt."""
-    return hashlib.sha256(f"{prompt}\0{text}".encode()).hexdigest()
+def text_key(side: Side, text: str) -> str:
+    """The store's key of a text put that way."""
+    kind = f"{side.kind}\0" if side.kind else ""
+    return hashlib.sha256(f"{kind}{side.prompt}\0{text}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)
@@ -95,10 +120,10 @@ def _teacher(models: Path, name: str, params: DenseTeacherParams) -> DenseTeache
 
 
 def embed_shard(
-    models: Path, name: str, params: DenseTeacherParams, cache: Path, prompt: str, texts: Sequence[str]
+    models: Path, name: str, params: DenseTeacherParams, cache: Path, side: Side, texts: Sequence[str]
 ) -> None:
     """Embed texts and put them in the store; a shard of `run_shards`."""
-    EmbeddedTexts(models, name, params, cache).embed(texts, prompt)
+    EmbeddedTexts(models, name, params, cache).embed(texts, side)
 
 
 class EmbeddedTexts:
@@ -106,39 +131,59 @@ class EmbeddedTexts:
 
     def __init__(self, models: Path, name: str, params: DenseTeacherParams, cache: Path) -> None:
         self._where = (models, name, params, cache)
+        self.params = params
         self.teacher = _teacher(models, name, params)
         self.keep_tokens = params.token_vectors
-        self.vectors = VectorStore(cache / "vectors", self.teacher.identity)
-        self.tokens = TokenVectorStore(cache / "vectors", self.teacher.identity)
+        self.store = cache / "vectors"
+        self.vectors = VectorStore(self.store, self.teacher.identity)
+        self.tokens = TokenVectorStore(self.store, self.teacher.identity)
 
-    def fill(self, texts: Sequence[str], prompt: str, what: str, shard: int, engine: EngineParams, threads: int) -> int:
+    def sides(self, task: str, symmetric: bool) -> tuple[Side, Side]:
+        """How the queries and the documents of a task are put to this teacher.
+
+        Raises:
+            UserError: `task_prompts` is set and the model has no prompt of this name.
+        """
+        if not self.params.task_prompts:
+            return Side(self.params.query_prompt), Side(self.params.document_prompt)
+        prompts = self.teacher.model.prompts
+        if task not in prompts:
+            models, name = self._where[:2]
+            raise UserError(
+                f"retrieve.dense.{name}.task_prompts: {models / name} has no prompt for task {task!r}, only for "
+                f"{', '.join(sorted(prompts))}; set task_prompts: false and write query_prompt"
+            )
+        query = Side(prompts[task], "query")
+        return query, query if symmetric else Side(prompts.get("document") or "", "document")
+
+    def fill(self, texts: Sequence[str], side: Side, what: str, shard: int, engine: EngineParams, threads: int) -> int:
         """Embed the texts that the store lacks, longest first, `shard` texts at a time; returns how many that were."""
         unique = list(dict.fromkeys(texts))
-        keys = [text_key(prompt, text) for text in unique]
+        keys = [text_key(side, text) for text in unique]
         known = self.vectors.has(keys)
         if self.keep_tokens:
             known &= self.tokens.has(keys)
         missing = sorted(np.flatnonzero(~known).tolist(), key=lambda i: (-len(unique[i]), i))
         shares = [[unique[i] for i in missing[start : start + shard]] for start in range(0, len(missing), shard)]
-        run_shards(embed_shard, [(*self._where, prompt, share) for share in shares], what, engine, threads)
+        run_shards(embed_shard, [(*self._where, side, share) for share in shares], what, engine, threads)
         return len(missing)
 
-    def embed(self, texts: Sequence[str], prompt: str) -> None:
+    def embed(self, texts: Sequence[str], side: Side) -> None:
         """Embed all of `texts` and store them."""
-        keys = [text_key(prompt, text) for text in texts]
-        vectors, matrices = self.teacher.encode([prompt + text for text in texts], self.keep_tokens)
+        keys = [text_key(side, text) for text in texts]
+        vectors, matrices = self.teacher.encode(texts, self.keep_tokens, side)
         if self.keep_tokens:
             self.tokens.put(keys, matrices)
         self.vectors.put(keys, vectors)
 
-    def blocks(self, texts: Sequence[str], prompt: str, size: int) -> Iterator[np.ndarray]:
+    def blocks(self, texts: Sequence[str], side: Side, size: int) -> Iterator[np.ndarray]:
         """float32 [<= size, dim] per block of texts, in order."""
         for start in range(0, len(texts), size):
-            yield self.all(texts[start : start + size], prompt)
+            yield self.all(texts[start : start + size], side)
 
-    def all(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def all(self, texts: Sequence[str], side: Side) -> np.ndarray:
         """float32 [n, dim], one row per text. Raises KeyError when a text is not stored."""
-        found, vectors = self.vectors.get([text_key(prompt, text) for text in texts])
+        found, vectors = self.vectors.get([text_key(side, text) for text in texts])
         if not found.all():
             raise KeyError(texts[int(found.argmin())])
         return vectors

@@ -11,6 +11,7 @@ fails is tried `retries` times.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -89,10 +90,11 @@ def _run_on_dask(
     except ImportError:
         raise UserError("engine.kind: dask needs prefect-dask; pip install 'embedding-foundry[dask]'") from None
     _check_scheduler(str(engine.address))
-    shard_task = task(name=what, retries=engine.retries, cache_policy=NO_CACHE, persist_result=False)(_one_shard)
+    name = re.sub(r"[/%&<>]", " ", what)  # Prefect refuses these; a task of the parameters may be called so
+    shard_task = task(name=name, retries=engine.retries, cache_policy=NO_CACHE, persist_result=False)(_one_shard)
     runner: Any = DaskTaskRunner(address=engine.address)
 
-    @flow(name=what, task_runner=runner)
+    @flow(name=name, task_runner=runner)
     def spread() -> None:
         with bar(what, len(shards), "shard") as shown:
             running = [shard_task.submit(function, shard) for shard in shards]

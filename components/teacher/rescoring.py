@@ -11,7 +11,7 @@ import polars as pl
 from components.config import DenseTeacherParams, ScoreParams
 from components.model.vector_store import TokenVectorStore
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import EmbeddedTexts, text_key
+from components.teacher.dense import EmbeddedTexts, Side, text_key
 from components.teacher.engine import run_shards, whole_file
 from components.teacher.llm_reranker import LlmTeacher
 from components.teacher.maxsim import maxsim
@@ -54,12 +54,12 @@ def rescore_maxsim(
     """float32 [pairs]: late interaction and cosine, fused; token vectors that the store lacks are computed first."""
     dense = dense.model_copy(update={"token_vectors": True})
     embedded = EmbeddedTexts(models, params.model, dense, cache)
-    for what, column, prompt in (
-        ("queries", "query_text", dense.query_prompt),
-        ("documents", "document_text", dense.document_prompt),
+    for what, column, side in (
+        ("queries", "query_text", Side(dense.query_prompt)),
+        ("documents", "document_text", Side(dense.document_prompt)),
     ):
         texts = pairs[column].unique(maintain_order=True).to_list()
-        embedded.fill(texts, prompt, f"score: {what}", params.engine.shard, params.engine, threads)
+        embedded.fill(texts, side, f"score: {what}", params.engine.shard, params.engine, threads)
     order = pairs.with_row_index("place").sort("document_text", "query_text")
     groups = order.group_by("document_text", maintain_order=True).agg("query_text").rows()
     shards, files = [], []
@@ -83,13 +83,14 @@ def score_maxsim_shard(
 ) -> None:
     """Fused scores of one shard, [(document, its queries)], float32 in that order, into the .npy file `out`."""
     embedded = EmbeddedTexts(models, params.model, dense, cache)
+    query_side, document_side = Side(dense.query_prompt), Side(dense.document_prompt)
     asked = list(dict.fromkeys(query for _, queries in groups for query in queries))
-    asked_keys = [text_key(dense.query_prompt, text) for text in asked]
+    asked_keys = [text_key(query_side, text) for text in asked]
     tokens = {text: m.astype(np.float32) for text, m in zip(asked, embedded.tokens.get(asked_keys), strict=True)}
-    pooled = dict(zip(asked, embedded.all(asked, dense.query_prompt), strict=True))
-    documents = embedded.all([document for document, _ in groups], dense.document_prompt)
+    pooled = dict(zip(asked, embedded.all(asked, query_side), strict=True))
+    documents = embedded.all([document for document, _ in groups], document_side)
     parts = []
-    matrices = _in_chunks(embedded.tokens, [text_key(dense.document_prompt, document) for document, _ in groups])
+    matrices = _in_chunks(embedded.tokens, [text_key(document_side, document) for document, _ in groups])
     for (_, queries), vector, matrix in zip(groups, documents, matrices, strict=True):
         late = maxsim([tokens[query] for query in queries], matrix.astype(np.float32))
         cosine = (np.stack([pooled[query] for query in queries]) * vector).sum(axis=1)

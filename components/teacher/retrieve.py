@@ -10,64 +10,81 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
 
-from components.config import DenseTeacherParams, RetrieveParams
-from components.contracts import CANDIDATES, write_table
+from components.config import RetrieveParams
+from components.contracts import CANDIDATES, read_tasks, write_table
 from components.data.inputs import Inputs, Pool, read_inputs
 from components.stage import StageContext
 from components.teacher.approximate import approximate_search
 from components.teacher.bm25 import bm25_search
-from components.teacher.dense import EmbeddedTexts
+from components.teacher.dense import EmbeddedTexts, Side
 from components.teacher.engine import worker_count
 from components.teacher.fusion import hits_table, reciprocal_rank, z_scores
-from components.teacher.search import DOCUMENT_BLOCK, exact_search
+from components.teacher.pool_search import search_pool
+from components.teacher.search import DOCUMENT_BLOCK
+
+Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 
 
 def run(context: StageContext) -> dict[str, float]:
     """Write candidates.parquet: the dense_* columns are those of the first dense teacher."""
     inputs = read_inputs(context.outputs / "prepare")
-    params, threads = context.config.retrieve, worker_count(context.config.threads)
-    teachers = {
-        name: EmbeddedTexts(context.outputs / "fetch" / "models", name, dense, context.cache)
-        for name, dense in params.dense.items()
-    }
-    _embed(inputs, teachers, params, threads)
+    params = context.config.retrieve
+    models = context.outputs / "fetch" / "models"
+    teachers = {name: EmbeddedTexts(models, name, dense, context.cache) for name, dense in params.dense.items()}
+    sides = {name: _sides(teacher, inputs, context.outputs / "prepare") for name, teacher in teachers.items()}
+    for name, teacher in teachers.items():
+        _embed(inputs, name, teacher, sides[name], params, worker_count(context.config.threads))
     for name in params.keep_vectors:
-        write_vectors(context.out / "vectors", name, teachers[name], params.dense[name], inputs)
+        write_vectors(context.out / "vectors", name, teachers[name], sides[name], inputs)
     recall: dict[str, float] = {}
-    tables = [_retrieve_pool(pool, teachers, params, threads, recall) for pool in inputs.pools()]
+    tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
     candidates = pl.concat(tables).sort("query_id", "doc_id")
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
     return {**_recall(candidates, inputs), **recall}
 
 
-def _embed(inputs: Inputs, teachers: dict[str, EmbeddedTexts], params: RetrieveParams, threads: int) -> None:
-    for name, teacher in teachers.items():
-        dense = params.dense[name]
-        for what, frame, prompt in (
-            ("documents", inputs.corpus, dense.document_prompt),
-            ("queries", inputs.queries, dense.query_prompt),
-        ):
-            label = f"retrieve: {name}: {what}"
-            teacher.fill(frame["text"].to_list(), prompt, label, params.engine.shard, params.engine, threads)
+def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
+    """(query side, document side) by task."""
+    tasks = read_tasks(prepared / "tasks.yaml") if teacher.params.task_prompts else {}
+    return {task: teacher.sides(task, task in tasks and tasks[task].symmetric) for task in inputs.tasks}
 
 
-def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, params: DenseTeacherParams, inputs: Inputs) -> None:
+def _embed(
+    inputs: Inputs, name: str, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int
+) -> None:
+    """Every text once, in one run of shards for each way it is put to the teacher."""
+    texts: dict[Side, list[str]] = {}
+    for task, pair in sides.items():
+        for side, frame in zip(pair, (inputs.queries, inputs.corpus), strict=True):
+            texts.setdefault(side, []).extend(frame.filter(pl.col("task") == task)["text"].to_list())
+    for number, (side, own) in enumerate(texts.items(), 1):
+        label = f"retrieve: {name}: texts, {number} of {len(texts)}"
+        teacher.fill(own, side, label, params.engine.shard, params.engine, threads)
+
+
+def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, sides: Sides, inputs: Inputs) -> None:
     """<folder>/<name>.safetensors: float16 `queries` and `documents` [n, dim], rows as in `read_inputs`."""
     folder.mkdir(exist_ok=True)
-    vectors = {
-        "queries": teacher.all(inputs.queries["text"].to_list(), params.query_prompt).astype(np.float16),
-        "documents": teacher.all(inputs.corpus["text"].to_list(), params.document_prompt).astype(np.float16),
-    }
+    vectors = {}
+    for place, (what, frame) in enumerate((("queries", inputs.queries), ("documents", inputs.corpus))):
+        rows = {
+            task: np.flatnonzero((frame["task"] == task).to_numpy())
+            for task in frame["task"].unique(maintain_order=True)
+        }
+        parts = [teacher.all(frame["text"].gather(own).to_list(), sides[task][place]) for task, own in rows.items()]
+        order = np.argsort(np.concatenate(list(rows.values())))
+        vectors[what] = np.concatenate(parts)[order].astype(np.float16)
     save_file(vectors, folder / f"{name}.safetensors")
 
 
 def _retrieve_pool(
     pool: Pool,
     teachers: dict[str, EmbeddedTexts],
-    params: RetrieveParams,
-    threads: int,
+    sides: dict[str, Sides],
+    context: StageContext,
     recall: dict[str, float],
 ) -> pl.DataFrame:
+    params, threads = context.config.retrieve, worker_count(context.config.threads)
     documents, asked = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
     rankings, weights = {}, {}
     if params.bm25 is not None:
@@ -75,16 +92,18 @@ def _retrieve_pool(
         rankings["bm25"] = hits_table(bm25_search(documents, asked, params.depth, params.bm25, threads, label))
         weights["bm25"] = params.bm25.weight
     for name, teacher in teachers.items():
-        dense = params.dense[name]
-        vectors = teacher.all(asked, dense.query_prompt)
-        blocks = partial(teacher.blocks, documents, dense.document_prompt, DOCUMENT_BLOCK)
+        query_side, document_side = sides[name][pool.queries["task"][0]]
         if params.index.kind == "exact":
-            hits = exact_search(vectors, blocks, params.depth, threads)
+            label = f"retrieve: {name}: {pool.name}"
+            texts, queries = (documents, document_side), (asked, query_side)
+            hits = search_pool(teacher, texts, queries, params.depth, context.work, label, params.engine, threads)
         else:
+            blocks = partial(teacher.blocks, documents, document_side, DOCUMENT_BLOCK)
+            vectors = teacher.all(asked, query_side)
             hits, share = approximate_search(vectors, blocks, len(documents), params.depth, params.index, threads)
             recall[f"index_recall/{name}/{pool.name}"] = share
         rankings[name] = hits_table(hits)
-        weights[name] = dense.weight
+        weights[name] = params.dense[name].weight
     fused = reciprocal_rank(rankings, weights, params.rrf_k) if params.fusion == "rrf" else z_scores(rankings, weights)
     return _candidates(fused, rankings, pool.queries, pool.corpus)
 

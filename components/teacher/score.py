@@ -67,6 +67,10 @@ def _raw_scores(pairs: pl.DataFrame, context: StageContext) -> np.ndarray:
         dense = config.retrieve.dense.get(params.model)
         if dense is None:
             raise UserError(f"params.yaml: score.model: maxsim needs one of retrieve.dense, not {params.model!r}")
+        if dense.task_prompts:
+            raise UserError(
+                f"params.yaml: score.model: maxsim needs a teacher without task_prompts, not {params.model!r}"
+            )
         scores = rescore_maxsim(unique, params, dense, models, context.cache, context.work, threads)
     else:
         scores = rescore_pairs(unique, params, models, context.work, threads)

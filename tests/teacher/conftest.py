@@ -114,8 +114,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
     """A two-worker Dask cluster and a Prefect server, both on the loopback address, with a home of their own."""
-    from components.teacher.cluster import start_cluster
     from components.teacher.engine import prefect_server
+    from infra.dask_cluster import start_cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))

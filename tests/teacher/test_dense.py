@@ -7,7 +7,7 @@ import pytest
 
 from components.config import DenseTeacherParams, EngineParams
 from components.errors import UserError
-from components.teacher.dense import DenseTeacher, EmbeddedTexts
+from components.teacher.dense import PLAIN, DenseTeacher, EmbeddedTexts, Side
 
 TEXTS = [f"text {i} " + "long " * (i % 17) for i in range(60)]
 
@@ -44,7 +44,7 @@ def embedded(models: Path, cache: Path, name: str = "dense", **params: object) -
 
 
 def fill(texts: EmbeddedTexts, rows: list[str], prompt: str = "", shard: int = 16) -> int:
-    return texts.fill(rows, prompt, "test", shard, EngineParams(), threads=2)
+    return texts.fill(rows, Side(prompt), "test", shard, EngineParams(), threads=2)
 
 
 def test_nothing_is_embedded_twice(models: Path, tmp_path: Path) -> None:
@@ -56,14 +56,14 @@ def test_nothing_is_embedded_twice(models: Path, tmp_path: Path) -> None:
 def test_changed_weights_embed_anew(models: Path, tmp_path: Path) -> None:
     fill(embedded(models, tmp_path), TEXTS)
     assert fill(embedded(models, tmp_path, "other"), TEXTS) == len(set(TEXTS))
-    a, b = (embedded(models, tmp_path, name).all(TEXTS, "") for name in ("dense", "other"))
+    a, b = (embedded(models, tmp_path, name).all(TEXTS, PLAIN) for name in ("dense", "other"))
     assert not np.allclose(a, b)
 
 
 def test_vectors_do_not_depend_on_the_shards(models: Path, tmp_path: Path) -> None:
     for shard in (1000, 7):
         fill(embedded(models, tmp_path / str(shard)), TEXTS, shard=shard)
-    a, b = (embedded(models, tmp_path / str(shard)).all(TEXTS, "") for shard in (1000, 7))
+    a, b = (embedded(models, tmp_path / str(shard)).all(TEXTS, PLAIN) for shard in (1000, 7))
     assert a.tobytes() == b.tobytes()
 
 

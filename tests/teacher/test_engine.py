@@ -80,8 +80,8 @@ def test_address_goes_with_dask_only() -> None:
         EngineParams(address="tcp://127.0.0.1:9")
 
 
-def test_the_command_starts_a_cluster_and_stops_on_a_signal() -> None:
-    command = [sys.executable, "-m", "components.teacher.cluster", "--workers", "1", "--port", "0"]
+def test_the_command_of_infra_starts_a_cluster_and_stops_on_a_signal() -> None:
+    command = [sys.executable, "-m", "infra.dask_cluster", "--workers", "1", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline().startswith("tcp://127.0.0.1:")

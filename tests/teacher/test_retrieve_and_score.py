@@ -1,10 +1,12 @@
 """The retrieve and score stages on tiny models: contents, bad input, and the same bytes however they ran."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +15,11 @@ import pytest
 from components.config import EngineParams
 from components.contracts import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
 from components.errors import UserError
-from components.teacher import rescoring, retrieve, score
+from components.teacher import pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
+from components.teacher.dense import DenseTeacher
+from components.teacher.engine import whole_file
+from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 
 
@@ -141,9 +146,58 @@ def test_the_number_of_shards_changes_no_byte(
     assert written(tmp_path / "cut", models, EngineParams(shard=3), **scoring) == whole
 
 
-def test_two_dask_workers_change_no_byte(tmp_path: Path, models: Path, dask: EngineParams) -> None:
+def test_two_dask_workers_change_no_byte(
+    tmp_path: Path, models: Path, dask: EngineParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = written(tmp_path / "whole", models, EngineParams())
+    monkeypatch.setattr(pool_search, "QUERIES_A_SHARD", 5)
     assert written(tmp_path / "dask", models, dask.model_copy(update={"shard": 24})) == whole
+
+
+def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
+    tmp_path: Path, models: Path, dask: EngineParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
+    retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 32)
+    monkeypatch.setattr(rescoring, "score_pairs_shard", score_or_die)
+    context = make_context(tmp_path, models, "score", score=score_params(engine=dask, **CROSS_ENCODER))
+    score.run(context)  # type: ignore[arg-type]
+    assert (tmp_path / "work" / "died").exists()
+    assert (context.out / "teacher_scores.parquet").read_bytes() == whole.read_bytes()
+
+
+def score_or_die(out: Path, *shard: Any) -> None:
+    """Kills its own worker with a shard half written, once."""
+    mark = out.parents[1] / "died"
+    if out.stem == "000000" and not mark.exists():
+        mark.touch()
+        with whole_file(out) as partial:
+            partial.write_bytes(b"half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+    plain_score_pairs_shard(out, *shard)
+
+
+def test_a_search_goes_on_with_the_shards_that_are_missing(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = written(tmp_path / "whole", models, EngineParams())
+    monkeypatch.setattr(pool_search, "QUERIES_A_SHARD", 5)
+    plain, calls = pool_search.search_shard, []
+
+    def break_at_the_third(*shard: Any, **threads: int) -> None:
+        calls.append(shard[0])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        plain(*shard, **threads)
+
+    monkeypatch.setattr(pool_search, "search_shard", break_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    context = make_context(tmp_path, models)
+    retrieve.run(context)  # type: ignore[arg-type]
+    assert calls[3] == calls[2]  # the first two are not searched again
+    assert (context.out / "candidates.parquet").read_bytes() == whole
 
 
 KILLED = """
@@ -191,6 +245,22 @@ def test_not_a_number_from_a_teacher_names_the_pair(
     monkeypatch.setattr(CrossEncoderTeacher, "score", lambda self, pairs: np.full(len(pairs), np.nan, np.float32))
     with pytest.raises(UserError, match=r"reranker: the score of query '.*' and document '.*' is not finite"):
         run_both(tmp_path, models, reranker="cross_encoder", model="reranker")
+
+
+def test_not_a_number_from_a_dense_teacher_stops_the_stage(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = DenseTeacher.encode
+
+    def broken(self: DenseTeacher, *given: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        vectors, matrices = plain(self, *given)
+        vectors[0, 0] = np.nan
+        return vectors, matrices
+
+    monkeypatch.setattr(DenseTeacher, "encode", broken)
+    with pytest.raises(UserError, match="a vector that is not finite; check its weights"):
+        retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    assert not list((tmp_path / "cache").rglob("vectors.npy"))  # nothing of the shard is kept
 
 
 def test_maxsim_needs_a_dense_teacher(tmp_path: Path, models: Path) -> None:

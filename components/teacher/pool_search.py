@@ -1,0 +1,82 @@
+"""Exact search of a pool in shards of queries: a killed run goes on, and a Dask cluster can share them.
+
+A shard reads the corpus from the vector store and leaves its hits in one file, as the 64-bit keys of
+components/teacher/top_k.py. On this machine the shards run one after the other with every thread on one pass over the
+corpus; on Dask a worker has a shard, and a pass, of its own. The answer is the same.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.config import EngineParams
+from components.model.vector_store import VectorStore
+from components.progress import progress
+from components.teacher.dense import EmbeddedTexts, Side, text_key
+from components.teacher.engine import run_shards, whole_file
+from components.teacher.search import DOCUMENT_BLOCK, Hits, exact_search
+from components.teacher.top_k import as_keys, from_keys
+
+QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill
+
+
+def search_pool(
+    teacher: EmbeddedTexts,
+    documents: tuple[Sequence[str], Side],
+    queries: tuple[Sequence[str], Side],
+    k: int,
+    work: Path,
+    label: str,
+    engine: EngineParams,
+    threads: int,
+) -> Hits:
+    """The k best documents of each query; see `exact_search`. All texts are in the teacher's store already.
+
+    Args:
+        documents, queries: texts, and how they are put to the teacher.
+        work: folder that survives a kill; `label` names the pool's own folder in it.
+    """
+    folder = work / "search" / hashlib.sha256(label.encode()).hexdigest()[:16]
+    for name, (texts, side) in (("documents", documents), ("queries", queries)):
+        with whole_file(folder / f"{name}.keys") as partial:
+            partial.write_text("\n".join(text_key(side, text) for text in texts), encoding="ascii")
+    starts = range(0, len(queries[0]), QUERIES_A_SHARD)
+    files = [folder / f"{start:09d}-{QUERIES_A_SHARD}-{k}.npy" for start in starts]
+    shards = [
+        (file, teacher.store, teacher.teacher.identity, start, QUERIES_A_SHARD, k)
+        for file, start in zip(files, starts, strict=True)
+        if not file.exists()
+    ]
+    if engine.kind == "dask":
+        run_shards(search_shard, shards, label, engine, threads)
+    else:
+        for shard in progress(shards, label, unit="shard"):
+            search_shard(*shard, threads=threads)
+    parts = [from_keys(np.load(file)) for file in files]
+    return Hits(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+
+
+def search_shard(out: Path, store: Path, identity: str, start: int, count: int, k: int, threads: int = 1) -> None:
+    """Search queries start ... start + count - 1; int64 keys [queries, k], best first, into the .npy file `out`."""
+    vectors = VectorStore(store, identity)
+    documents = (out.parent / "documents.keys").read_text(encoding="ascii").split()
+    asked = (out.parent / "queries.keys").read_text(encoding="ascii").split()[start : start + count]
+
+    def blocks() -> Iterator[np.ndarray]:
+        for first in range(0, len(documents), DOCUMENT_BLOCK):
+            yield stored(vectors, documents[first : first + DOCUMENT_BLOCK])
+
+    hits = exact_search(stored(vectors, asked), blocks, k, threads)
+    keys = np.where(hits.documents >= 0, as_keys(hits.scores, hits.documents), np.iinfo(np.int64).min)
+    with whole_file(out) as partial, partial.open("wb") as handle:
+        np.save(handle, keys, allow_pickle=False)
+
+
+def stored(vectors: VectorStore, keys: Sequence[str]) -> np.ndarray:
+    """float32 [n, dim]. Raises KeyError when one is not stored."""
+    found, rows = vectors.get(keys)
+    if not found.all():
+        raise KeyError(keys[int(found.argmin())])
+    return rows
