@@ -7,17 +7,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from components.config import MineParams
 from components.data.inputs import Inputs
 from components.mining.adaptive import hardest
-from components.mining.rules import REASONS
-from components.svg import Series, histogram, plot
+from components.mining.charts import charts
+from components.mining.rules import REASONS, relative_threshold
 
-_BINS = 40
 _TEXT = 420  # characters of a text shown
 _REFUSED = 5  # refused candidates shown per example and reason
+_COLOURS = dict(
+    zip(
+        ("kept", *REASONS),
+        ("var(--b)", "#8a6fc0", "#b39ddb", "#c98fb5", "#8d99a6", "var(--c)", "#e08a3c", "#d9b23c", "#b7bec8"),
+        strict=True,
+    )
+)
+_BORDER = 5  # candidates shown on each side of the margin
 
 
 def write_report(
@@ -41,7 +47,7 @@ def write_report(
     texts = dict(inputs.corpus.select("doc_id", "text").iter_rows())
     asked = dict(inputs.queries.select("query_id", "text").iter_rows())
     positives = positives.join(inputs.queries.select("query_id", "task"), on="query_id").sort("query_id", "doc_id")
-    tasks = []
+    tasks: list[dict[str, Any]] = []
     for task in inputs.tasks:
         own, right = judged.filter(pl.col("task") == task), positives.filter(pl.col("task") == task)
         curve = curves.filter(pl.col("task") == task)
@@ -50,15 +56,22 @@ def write_report(
             {
                 "name": task,
                 "margin": float(own["margin"][0]) if len(own) else params.margin,
+                "candidates": len(own),
                 "counts": _counts(own),
-                "plots": _plots(own, right, curve, params),
+                "without": _without_negatives(own, right),
+                "queries": right["query_id"].n_unique(),
+                "plots": charts(own, right, curve, params),
+                "border": _border(own, right, texts, asked),
                 "examples": list(_examples(own, right, texts, asked, params, seed)),
                 "suspicious": _doubtful(doubts, texts, asked),
                 "suspicious_count": len(doubts),
                 "positives": len(right),
             }
         )
-    page = pages.get_template("report.html.jinja").render(tasks=tasks, reasons=REASONS, params=params)
+    seen = {name for task in tasks for name, _, _ in task["counts"]}
+    page = pages.get_template("report.html.jinja").render(
+        tasks=tasks, reasons=REASONS, params=params, seen=seen, colours=_COLOURS
+    )
     file.write_text(page, encoding="utf-8")
 
 
@@ -68,61 +81,37 @@ def _counts(own: pl.DataFrame) -> list[tuple[str, int, float]]:
     return [(name, found[name], found[name] / len(own)) for name in ("kept", *REASONS) if name in found]
 
 
-def _plots(own: pl.DataFrame, right: pl.DataFrame, curve: pl.DataFrame, params: MineParams) -> list[Markup]:
-    if own.is_empty():
-        return []
-    kept, refused = own.filter(pl.col("reason").is_null()), own.filter(pl.col("reason").is_not_null())
-    scores = np.concatenate([own["score"].to_numpy(), right["score"].to_numpy()])
-    edges = np.linspace(*_span(scores), _BINS + 1)
-    spread = [
-        histogram("positives", right["score"].to_numpy(), edges, "--a"),
-        histogram("kept", kept["score"].to_numpy(), edges, "--b"),
-        histogram("refused", refused["score"].to_numpy(), edges, "--c"),
-    ]
-    drawn = [_histograms(spread, "Scores", "teacher score", [])]
-    near = np.linspace(0.0, 1.5, _BINS + 1)
-    ratio = 1 + (pl.col("score") - pl.col("weakest")) / pl.col("weakest").abs().clip(lower_bound=1e-9)
-    relative = [
-        histogram("kept", kept.select(ratio).to_series().to_numpy(), near, "--b"),
-        histogram("refused", refused.select(ratio).to_series().to_numpy(), near, "--c"),
-    ]
-    margin = float(own["margin"][0])
-    drawn.append(
-        _histograms(
-            relative,
-            "Scores against the positive",
-            "score as a share of the weakest positive",
-            [(margin, f"margin {margin:.2f}")],
-        )
-    )
-    if len(curve):
-        drawn.append(_curve(curve, margin, params))
-    return drawn
+def _without_negatives(own: pl.DataFrame, right: pl.DataFrame) -> int:
+    """Queries of which every candidate was refused (or that had none)."""
+    return right["query_id"].n_unique() - own.filter(pl.col("reason").is_null())["query_id"].n_unique()
 
 
-def _histograms(series: list[Series], title: str, x_label: str, marks: list[tuple[float, str]]) -> Markup:
-    top = max((max(one.y) for one in series), default=0.0) or 1.0
-    x_range = (float(series[0].x[0]), float(series[0].x[-1]))
-    return plot(series, title, x_label, "share", x_range, (0.0, top * 1.15), marks)
-
-
-def _curve(curve: pl.DataFrame, margin: float, params: MineParams) -> Markup:
-    """What other margins would have given, on dev."""
-    known = curve.drop_nulls("false_negative_rate")
-    rate = Series(
-        "estimated false-negative rate", known["margin"].to_list(), known["false_negative_rate"].to_list(), "--c"
-    )
-    share = (curve["negatives_per_query"] / params.negatives).to_list()
-    filled = Series(f"negatives found, of {params.negatives}", curve["margin"].to_list(), share, "--b")
-    top = max([1.0, *share])
-    return plot(
-        [rate, filled], "Margins on dev", "margin", "share", (0.5, 1.0), (0.0, top), [(margin, f"margin {margin:.2f}")]
-    )
-
-
-def _span(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+def _border(
+    own: pl.DataFrame, right: pl.DataFrame, texts: dict[str, str], asked: dict[str, str]
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What lies nearest to its query's limit, on either side: the candidates that a small change would move."""
+    limit = relative_threshold(pl.col("weakest"), pl.col("margin"))
+    distance = (pl.col("score") - limit) / pl.col("weakest").abs().clip(lower_bound=1e-9)
+    measured = own.with_columns(limit=limit, distance=distance.abs())
+    nearest = measured.sort("distance", "query_id", "doc_id").unique("query_id", keep="first", maintain_order=True)
+    weakest = right.sort("score", "doc_id").unique("query_id", keep="first", maintain_order=True)
+    weakest = weakest.select("query_id", positive="doc_id")
+    sides = []
+    for name, side in (
+        ("kept", pl.col("reason").is_null()),
+        ("refused", pl.col("reason").eq("false_negative").fill_null(False)),
+    ):
+        shown = nearest.filter(side).head(_BORDER).join(weakest, on="query_id", maintain_order="left")
+        rows = [
+            {
+                "query": _cut(asked[row["query_id"]]),
+                "positive": _row(texts, row["positive"], row["weakest"]),
+                "candidate": _row(texts, row["doc_id"], row["score"], row["reason"] or "", row["limit"]),
+            }
+            for row in shown.iter_rows(named=True)
+        ]
+        sides.append((name, rows))
+    return sides
 
 
 def _examples(
@@ -146,8 +135,10 @@ def _examples(
             .sort(["score", "doc_id"], descending=[True, False])
         )
         best = right.filter(pl.col("query_id") == query).sort(["score", "doc_id"], descending=[True, False])
+        limit = mine.select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
         yield {
             "query": _cut(asked[query]),
+            "limit": float(limit[0]) if len(limit) else None,
             "positives": [_row(texts, doc, score) for doc, score in best.select("doc_id", "score").head(3).iter_rows()],
             "more_positives": max(0, len(best) - 3),
             "kept": [

@@ -134,8 +134,24 @@ def test_the_page_shows_texts_scores_and_reasons_and_loads_nothing(tmp_path: Pat
     page = (out / "report.html").read_text(encoding="utf-8")
     for text in ("dogs sleep near bridges", "0.600", "duplicate_of_positive", "limit 0.760", "margin 0.95"):
         assert text in page
+    # per task: a stacked bar of kept and refused, the median limit in the plot of the scores
+    assert 'title="duplicate_of_positive: 1"' in page
+    assert page.count('<div class="bar">') == 2
+    assert ">limit 0.76<" in page or ">limit 0.47<" in page
     for loader in ("<script", "http://", "https://", "@import"):
         assert loader not in page
+
+
+def test_the_page_shows_what_lies_nearest_to_the_limit_on_either_side(tmp_path: Path) -> None:
+    out, _ = run(tmp_path)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<h2 id="facts">') : page.index('<h2 id="kinds">')]
+    below = section[section.index("Just below") : section.index("Just above")]
+    above = section[section.index("Just above") : section.index("Examples, drawn")]
+    assert "a fox leaps over some dog" in below  # q2: 0.1 of a limit of 0.19; its other candidates are farther
+    assert "a fox leaps over some dog" in above  # q1: 0.77 of a limit of 0.76
+    assert "limit 0.760" in above
+    assert "limit 0.190" in below
 
 
 def test_an_unscored_positive_is_named(tmp_path: Path) -> None:
