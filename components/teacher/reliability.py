@@ -1,5 +1,7 @@
-"""Does "70 % relevant" hold for 70 of 100 pairs? The page that shows it for the dev queries."""
+"""Does "70 % relevant" hold for 70 of 100 pairs? The page that shows it, task by task."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,25 +9,43 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.svg import Series, histogram, plot
-from components.teacher.calibration import Calibration
+from components.teacher.calibration import Calibration, expected_calibration_error
 
 
-def write_reliability(
-    file: Path, curve: Calibration, raw: np.ndarray, relevance: np.ndarray, positive: np.ndarray, on: str
-) -> None:
-    """Write one self-contained page: raw scores, the fitted curve, and stated against observed relevance.
+@dataclass(frozen=True)
+class Reliability:
+    """One task's pairs: float [n] raw scores and relevance, bool [n] labels, and the curve that maps one to the other.
 
-    Args:
-        raw, relevance: float [pairs]; positive: bool [pairs]. on: what the pairs are, in words.
+    own: whether the curve was fitted on this task; its relevance is then cross-fitted, otherwise the curve's.
     """
+
+    task: str
+    curve: Calibration
+    raw: np.ndarray
+    relevance: np.ndarray
+    positive: np.ndarray
+    own: bool
+
+
+def write_reliability(file: Path, tasks: Sequence[Reliability], on: str) -> None:
+    """Write one self-contained page; per task raw scores, the fitted curve, and stated against observed relevance."""
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
     )
-    plots = [_scores(raw, positive), _curve(curve, raw), _reliability(relevance, positive)]
-    page = pages.get_template("score.html.jinja").render(
-        kind=curve.kind, on=on, pairs=len(raw), positives=int(positive.sum()), plots=plots
-    )
-    file.write_text(page, encoding="utf-8")
+    rows = [
+        (one, _plots(one), expected_calibration_error(one.relevance, one.positive)) for one in tasks if len(one.raw)
+    ]
+    file.write_text(pages.get_template("score.html.jinja").render(rows=rows, on=on), encoding="utf-8")
+
+
+def _plots(one: Reliability) -> list[tuple[str, Markup]]:
+    """(caption, plot)."""
+    how = "by curves that did not see the query" if one.own else "by the curve of all tasks"
+    return [
+        ("Raw scores", _scores(one.raw, one.positive)),
+        (f"The curve ({one.curve.kind})", _curve(one.curve, one.raw)),
+        (f"Stated against observed relevance, {how}", _reliability(one.relevance, one.positive)),
+    ]
 
 
 def _scores(raw: np.ndarray, positive: np.ndarray) -> Markup:

@@ -17,10 +17,12 @@ from components.contracts import CANDIDATES, TEACHER_SCORES, read_table, write_t
 from components.data.inputs import Inputs, read_inputs
 from components.errors import UserError
 from components.stage import StageContext
-from components.teacher.calibration import expected_calibration_error, fit_calibration
+from components.teacher.calibration import cross_fitted, expected_calibration_error, fit_calibration
 from components.teacher.engine import worker_count
-from components.teacher.reliability import write_reliability
+from components.teacher.reliability import Reliability, write_reliability
 from components.teacher.rescoring import rescore_maxsim, rescore_pairs
+
+_LEAST = 20  # labelled positives and other candidates on dev for a curve of the task's own
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -42,10 +44,10 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def with_positives(candidates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """Candidates and positives, each pair once, with both texts, `split` and `positive` (bool); sorted by ids."""
+    """Candidates and positives, each pair once, with both texts, `task`, `split`, `positive`; sorted by ids."""
     pairs = pl.concat([candidates.select("query_id", "doc_id"), inputs.qrels.select("query_id", "doc_id")]).unique()
     positive = inputs.qrels.select("query_id", "doc_id", positive=pl.lit(True))
-    queries = inputs.queries.select("query_id", "split", query_text="text")
+    queries = inputs.queries.select("query_id", "split", "task", query_text="text")
     return (
         pairs.join(queries, on="query_id")
         .join(inputs.corpus.select("doc_id", document_text="text"), on="doc_id")
@@ -82,20 +84,34 @@ def _raw_scores(pairs: pl.DataFrame, context: StageContext) -> np.ndarray:
 def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl.DataFrame, dict[str, float]]:
     """Add `relevance`; write calibration.json and report.html. Fitted on dev, or on all where there is no dev query."""
     dev = pairs.filter(pl.col("split") == "dev")
-    fitted_on, on = (dev, "the dev queries") if len(dev) else (pairs, "the training queries (there are no dev queries)")
-    curve = fit_calibration(
-        params.calibration, fitted_on["reranker_score"].to_numpy(), fitted_on["positive"].to_numpy()
-    )
-    pairs = pairs.with_columns(relevance=pl.Series(curve(pairs["reranker_score"].to_numpy())))
-    (out / "calibration.json").write_text(json.dumps(asdict(curve), indent=2) + "\n", encoding="utf-8")
-    raw, positive = fitted_on["reranker_score"].to_numpy(), fitted_on["positive"].to_numpy()
-    relevance = curve(raw)
-    write_reliability(out / "report.html", curve, raw, relevance, positive, on)
-    positives = pairs.filter(pl.col("positive"))["reranker_score"].mean()
-    others = pairs.filter(~pl.col("positive"))["reranker_score"].mean()
-    return pairs, {
-        "pairs": float(len(pairs)),
+    fitted_on, on = (dev, "dev queries") if len(dev) else (pairs, "training queries (there are no dev queries)")
+    together = fit_calibration(params.calibration, *_labelled(fitted_on))
+    curves, shown, parts = {}, [], []
+    for task in pairs["task"].unique().sort().to_list():
+        own, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
+        raw, positive = _labelled(fit)
+        enough = min(int(positive.sum()), int((~positive).sum())) >= _LEAST
+        curve = fit_calibration(params.calibration, raw, positive) if enough else together
+        parts.append(own.with_columns(relevance=pl.Series(curve(own["reranker_score"].to_numpy()))))
+        curves[task] = {**asdict(curve), "of": task if enough else "all tasks"}
+        queries = fit["query_id"].rank("dense").to_numpy()
+        relevance = cross_fitted(params.calibration, raw, positive, queries) if enough else curve(raw)
+        shown.append(Reliability(task, curve, raw, relevance, positive, enough))
+    (out / "calibration.json").write_text(json.dumps(curves, indent=2) + "\n", encoding="utf-8")
+    write_reliability(out / "report.html", shown, on)
+    scored = pl.concat(parts).sort("query_id", "doc_id")
+    positives = scored.filter(pl.col("positive"))["reranker_score"].mean()
+    others = scored.filter(~pl.col("positive"))["reranker_score"].mean()
+    return scored, {
+        "pairs": float(len(scored)),
         "mean_score_positive": float(positives or 0.0),  # type: ignore[arg-type]  # polars types mean() loosely
         "mean_score_other": float(others or 0.0),  # type: ignore[arg-type]
-        "calibration_error": expected_calibration_error(relevance, positive),
+        "calibration_error": expected_calibration_error(
+            np.concatenate([one.relevance for one in shown]), np.concatenate([one.positive for one in shown])
+        ),
     }
+
+
+def _labelled(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(raw scores, whether the pair is a labelled positive)."""
+    return pairs["reranker_score"].to_numpy(), pairs["positive"].to_numpy()

@@ -1,9 +1,15 @@
 """Calibration: known curves are found again, and the map keeps the teacher's order."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
-from components.teacher.calibration import expected_calibration_error, fit_calibration
+from components.teacher.calibration import cross_fitted, expected_calibration_error, fit_calibration
+from components.teacher.score import _calibrated
+from tests.teacher.conftest import score_params
 
 
 def sample(slope: float, offset: float, n: int = 20000) -> tuple[np.ndarray, np.ndarray]:
@@ -50,3 +56,38 @@ def test_separable_and_one_sided_labels_stay_finite() -> None:
     raw = np.array([0.0, 1.0, 2.0, 3.0])
     assert np.isfinite(fit_calibration("platt", raw, raw > 1)(raw)).all()
     assert np.isfinite(fit_calibration("platt", raw, raw > 9)(raw)).all()
+
+
+def test_a_cross_fitted_relevance_never_saw_its_querys_labels() -> None:
+    raw, positive = sample(6.0, -2.0, 400)
+    query = np.repeat(np.arange(100), 4)
+    before = cross_fitted("isotonic", raw, positive, query)
+    flipped = np.where(query % 2 == 0, ~positive, positive)
+    after = cross_fitted("isotonic", raw, flipped, query)
+    np.testing.assert_array_equal(before[query % 2 == 0], after[query % 2 == 0])
+    assert not np.allclose(before[query % 2 == 1], after[query % 2 == 1])
+
+
+def test_each_task_has_a_curve_of_its_own_where_dev_pairs_suffice(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for task, share, queries in (("rich", 0.8, 60), ("poor", 0.1, 60), ("small", 0.5, 2)):
+        for q in range(queries):
+            for d in range(10):
+                split = "dev" if q < queries // 2 or task == "small" else "train"
+                rows.append((f"{task}-{q:03d}", f"d{d}", task, split, random.normal(), random.random() < share))
+    columns = ["query_id", "doc_id", "task", "split", "reranker_score", "positive"]
+    pairs = pl.DataFrame(rows, schema=columns, orient="row")
+    scored, metrics = _calibrated(pairs, score_params(), tmp_path)
+    assert scored.select("query_id", "doc_id").rows() == sorted(pairs.select("query_id", "doc_id").rows())
+    mean = dict(scored.group_by("task").agg(pl.col("relevance").mean()).iter_rows())
+    assert mean["rich"] == pytest.approx(0.8, abs=0.08)
+    assert mean["poor"] == pytest.approx(0.1, abs=0.08)
+    curves = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+    assert {task: curve["of"] for task, curve in curves.items()} == {
+        "poor": "poor",
+        "rich": "rich",
+        "small": "all tasks",
+    }
+    assert metrics["calibration_error"] < 0.1
+    assert "Too few pairs" in (tmp_path / "report.html").read_text(encoding="utf-8")
