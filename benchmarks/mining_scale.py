@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks and infra belong to the checkout, not to the package
+
 DIMENSION, DEPTH, SEGMENT = 384, 100, 16_384
 
 

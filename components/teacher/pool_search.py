@@ -36,12 +36,14 @@ def search_pool(
 
     Args:
         documents, queries: texts, and how they are put to the teacher.
-        work: folder that survives a kill; `label` names the pool's own folder in it.
+        work: folder that survives a kill; what is searched for in what names a folder of its own in it.
     """
-    folder = work / "search" / hashlib.sha256(label.encode()).hexdigest()[:16]
-    for name, (texts, side) in (("documents", documents), ("queries", queries)):
+    keys = ["\n".join(text_key(side, text) for text in texts) for texts, side in (documents, queries)]
+    digest = hashlib.sha256("\n\n".join([teacher.teacher.identity, *keys]).encode())
+    folder = work / "search" / digest.hexdigest()[:32]
+    for name, lines in zip(("documents", "queries"), keys, strict=True):
         with whole_file(folder / f"{name}.keys") as partial:
-            partial.write_text("\n".join(text_key(side, text) for text in texts), encoding="ascii")
+            partial.write_text(lines, encoding="ascii")
     starts = range(0, len(queries[0]), QUERIES_A_SHARD)
     files = [folder / f"{start:09d}-{QUERIES_A_SHARD}-{k}.npy" for start in starts]
     shards = [
