@@ -239,6 +239,45 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
     assert (context.out / "teacher_scores.parquet").read_bytes() == whole.read_bytes()
 
 
+KILLED_EMBEDDING = """
+import sys, time
+from pathlib import Path
+from components.config import EngineParams
+from components.teacher import dense, retrieve
+from tests.teacher.conftest import make_context, retrieve_params
+
+plain = dense.embed_shard
+def slow(*shard):
+    plain(*shard)
+    time.sleep(0.5)
+dense.embed_shard = slow
+folder, models = map(Path, sys.argv[1:])
+retrieve.run(make_context(folder, models, retrieve=retrieve_params(engine=EngineParams(shard=4))))
+"""
+
+
+def test_a_killed_retrieve_embeds_only_what_is_missing(tmp_path: Path, models: Path) -> None:
+    whole, _ = written(tmp_path / "whole", models, EngineParams())
+    make_context(tmp_path, models)
+
+    def segments() -> set[Path]:
+        return {file.parent for file in (tmp_path / "cache").rglob("[0-9a-f]*/keys.npy")}
+
+    with subprocess.Popen([sys.executable, "-c", KILLED_EMBEDDING, str(tmp_path), str(models)]) as running:
+        deadline = time.monotonic() + 300
+        while len(segments()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGKILL)
+    finished = {folder: (folder / "keys.npy").stat().st_mtime_ns for folder in segments()}
+    assert len(finished) >= 3
+    context = make_context(tmp_path, models)
+    retrieve.run(context)  # type: ignore[arg-type]
+    stored = [key for folder in segments() for key in np.load(folder / "keys.npy").tolist()]
+    assert len(stored) == len({tuple(key) for key in stored})  # nothing was embedded twice
+    assert all((folder / "keys.npy").stat().st_mtime_ns == when for folder, when in finished.items())
+    assert (context.out / "candidates.parquet").read_bytes() == whole
+
+
 def test_not_a_number_from_a_teacher_names_the_pair(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
