@@ -284,7 +284,7 @@ def make_cross_encoder(models: Path, folder: Path) -> Path:
 
 
 def alternate(sides: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Seconds of every run, and the last result, by side; one after the other, `repeats` times.
+    """Seconds of every run (printed as they come), and the last result, by side; in turn, `repeats` times.
 
     A side that returns a number measured its own seconds.
     """
@@ -297,6 +297,7 @@ def alternate(sides: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[s
                 results[name] = run()
             took = results[name] if isinstance(results[name], float) else time.perf_counter() - start
             seconds[name].append(took)
+            print(f"  {took:8.2f} s  {name}, load {os.getloadavg()[0]:.1f}", flush=True)
     return seconds, results
 
 

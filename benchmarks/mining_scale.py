@@ -90,7 +90,13 @@ def measured(folder: Path, sizes: list[int], queries: int, repeats: int) -> dict
 
 
 def dask_gain(outputs: Path, folder: Path, shards: int, pairs: int) -> dict[str, float]:
-    """Seconds of the same shards with one worker and with two."""
+    """Seconds of the same shards with one worker and with two, and the cores that the workers got meanwhile.
+
+    Cores: CPU seconds of the workers per second. Other programs on the machine take cores away; the gain can't be above
+    cores of two over cores of one.
+    """
+    from distributed import Client
+
     from benchmarks.mining import make_cross_encoder
     from components.config import EngineParams, ScoreParams
     from components.teacher.engine import prefect_server, run_shards
@@ -101,17 +107,19 @@ def dask_gain(outputs: Path, folder: Path, shards: int, pairs: int) -> dict[str,
     params = ScoreParams(reranker="cross_encoder", model="reranker", max_tokens=128)
     text = "a sentence of plain words that fills a part of the pair " * 6
     share = [(f"question number {i} about it", text) for i in range(pairs)]
-    seconds = {}
+    seconds, cores = {}, {}
     with prefect_server():
         for workers in (1, 2):
-            with start_cluster(workers) as cluster:
+            with start_cluster(workers) as cluster, Client(cluster.scheduler_address) as client:
                 engine = EngineParams(kind="dask", address=cluster.scheduler_address)
                 for turn, number in (("warm", 2 * workers), ("run", shards)):
                     work = [(folder / f"{workers}-{turn}-{i}.npy", folder, params, share) for i in range(number)]
-                    start = time.perf_counter()
+                    spent, start = sum(client.run(time.process_time).values()), time.perf_counter()
                     run_shards(score_pairs_shard, work, f"{workers} workers", engine, 1)
                     seconds[workers] = time.perf_counter() - start
-    return {"one": seconds[1], "two": seconds[2], "gain": seconds[1] / seconds[2]}
+                    cores[workers] = (sum(client.run(time.process_time).values()) - spent) / seconds[workers]
+    gain = seconds[1] / seconds[2]
+    return {"one": seconds[1], "two": seconds[2], "gain": gain, "cores_one": cores[1], "cores_two": cores[2]}
 
 
 def main() -> None:
@@ -140,6 +148,8 @@ def main() -> None:
         "dask_two_workers": dask["gain"],
         "dask_one_worker_seconds": dask["one"],
         "dask_two_workers_seconds": dask["two"],
+        "dask_one_worker_cores": dask["cores_one"],
+        "dask_two_workers_cores": dask["cores_two"],
         "queries": queries,
         "load_average": os.getloadavg()[0],
         **{f"seconds_{size}": runs[size]["seconds"] for size in sizes},
@@ -148,8 +158,10 @@ def main() -> None:
     for size in sizes:
         print(f"{size:>10,} documents {runs[size]['seconds']:8.2f} s, peak {runs[size]['peak_rss_gib']:.2f} GiB")
     print(f"log-log slope {slope:.2f}")
-    print(f"Dask, cross-encoder shards: {dask['one']:.1f} s with one worker, {dask['two']:.1f} s with two: "
-          f"{dask['gain']:.2f} x")  # fmt: skip
+    print(
+        f"Dask, cross-encoder shards: {dask['one']:.1f} s with one worker ({dask['cores_one']:.2f} cores), "
+        f"{dask['two']:.1f} s with two ({dask['cores_two']:.2f} cores): {dask['gain']:.2f} x"
+    )
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
