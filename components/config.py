@@ -426,6 +426,8 @@ class TrainParams(Params):
     gradcache: bool = Field(default=False, description="two passes: memory of one row whatever the batch")
     gradient_checkpointing: bool = False
     checkpoint_every: Positive = 50
+    processes: Positive = Field(default=1, description="of this machine that train together, one a GPU (torchrun)")
+    restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
 
     @model_validator(mode="after")

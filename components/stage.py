@@ -73,12 +73,27 @@ def run_stage(name: str, root: Path) -> dict[str, float]:
             cache=root / ".cache",
             log=log,
         )
-        metrics = importlib.import_module(STAGES[name]).run(context)
+        metrics = _metrics(name, context)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         log.finish(metrics, out)
     _move_into_place(out, outputs / name)
     shutil.rmtree(context.work)
     return metrics
+
+
+def stage_function(name: str) -> Callable[[StageContext], dict[str, float]]:
+    """The stage itself."""
+    run: Callable[[StageContext], dict[str, float]] = importlib.import_module(STAGES[name]).run
+    return run
+
+
+def _metrics(name: str, context: StageContext) -> dict[str, float]:
+    train = context.config.train
+    if name == "train" and train.processes > 1:
+        from components.launch import launch
+
+        return launch(name, context, train.processes, train.restarts)
+    return stage_function(name)(context)
 
 
 def _emptied(folder: Path) -> Path:

@@ -120,6 +120,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     """Write the adapter as peft does, without anything that names this machine."""
     for adapter in model.peft_config.values():
         adapter.base_model_name_or_path = "student"
+        adapter.target_modules = sorted(adapter.target_modules)  # a set: its order differs from process to process
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
