@@ -1,9 +1,10 @@
-"""kill -9 at a pipeline run, again and again: the flow, dvc and the stage in turn, at random moments.
+"""kill -9 at a pipeline run, again and again: the flow, dvc, the stage and the worker in turn, at random moments.
 
-    python -m tests.flows.kills --kills 20 --seed 1        needs PREFECT_API_URL, or starts a server itself
+    python -m tests.flows.kills --kills 20 --seed 1
 
 After every kill: no process of the run is left. At the end: the doctor, one more run, the outputs of an undisturbed
-run byte for byte, no lock, no run RUNNING.
+run byte for byte, no lock, no run RUNNING in MLflow or Prefect. A killed worker does not take its flow along: that one
+goes on to its end.
 """
 
 import argparse
@@ -16,16 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
 from components.tracking.versions import dvc_md5
 from flows import doctor
+from flows.daemon import Server, free_port
 
-TARGETS = {"flow": "flows.pipeline", "dvc": "repro --single-item", "stage": "stage.py"}
+TARGETS = {"flow": "flows.pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
+POOL = "kills"
 STAGE_SECONDS = 2.0
+REPOSITORY = Path(__file__).parents[2]
 
 
 def ours(root: Path) -> list[psutil.Process]:
@@ -69,10 +75,62 @@ def strike(root: Path, target: str, after: float) -> None:
         if target != "flow":
             time.sleep(after)
     run.wait()
+    nothing_left(root)
+
+
+def nothing_left(root: Path) -> None:
+    """Raises AssertionError when a process of the run lives on."""
     deadline = time.monotonic() + 60
     while left := ours(root):
         assert time.monotonic() < deadline, f"left behind: {[' '.join(p.cmdline()) for p in left]}"
         time.sleep(0.2)
+
+
+def deploy(root: Path) -> None:
+    """The pipeline of `root` as a deployment that a worker of the pool runs."""
+    from flows.pipeline import pipeline
+    from flows.setup import make_pool
+
+    make_pool(POOL)
+    source: Any = pipeline.from_source(source=str(REPOSITORY), entrypoint="flows/pipeline.py:pipeline")
+    source.deploy(name=POOL, work_pool_name=POOL, parameters={"root": str(root)}, print_next_steps=False)
+
+
+@contextlib.contextmanager
+def worker_running(root: Path) -> Iterator[tuple[Server, Any]]:
+    """A worker that runs the deployment, and its flow run once a stage is going; the worker is killed at the end."""
+    from prefect.deployments import run_deployment
+
+    env = {"TOY_SLEEP": str(STAGE_SECONDS), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    command = ["prefect", "worker", "start", "--pool", POOL]
+    worker = Server("worker", command, env, root / ".cache" / "kills.log")
+    try:
+        made: Any = run_deployment(f"pipeline/{POOL}", timeout=0)
+        _find(root, "stage.py", worker.process)
+        yield worker, made.id
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def strike_worker(root: Path, after: float) -> None:
+    """kill -9 of the worker `after` seconds into a run; AssertionError when the flow does not end by itself."""
+    with worker_running(root) as (_, run):
+        time.sleep(after)
+    final_state(run)
+    nothing_left(root)
+
+
+def final_state(run: Any) -> str:
+    """The name of a flow run's last state; AssertionError when it reaches none in two minutes."""
+    from prefect.client.orchestration import get_client
+
+    deadline = time.monotonic() + 120
+    with get_client(sync_client=True) as client:
+        while not (state := client.read_flow_run(run).state) or not state.is_final():
+            assert time.monotonic() < deadline, f"the flow run is {state} for ever"
+            time.sleep(0.5)
+    return str(state.name)
 
 
 def _find(root: Path, mark: str, run: "subprocess.Popen[bytes]") -> psutil.Process:
@@ -104,6 +162,7 @@ def prove(root: Path, expected: dict[str, str]) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     assert not client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+    assert not doctor._running_flow_runs()
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -112,7 +171,11 @@ def hashes(root: Path) -> dict[str, str]:
 
 
 def campaign(root: Path, kills: int, seed: int) -> None:
-    """`kills` kills of the toy in `root`, which has not run yet; an undisturbed copy tells what must come out."""
+    """`kills` kills of the toy in `root`, which has not run yet; an undisturbed copy tells what must come out.
+
+    Needs a Prefect server (PREFECT_API_URL).
+    """
+    deploy(root)
     calm = root.with_name("calm")
     shutil.copytree(root, calm, symlinks=True)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=calm, check=True)
@@ -120,12 +183,33 @@ def campaign(root: Path, kills: int, seed: int) -> None:
     for kill in range(kills):
         target = list(TARGETS)[kill % len(TARGETS)]
         after = moments.uniform(0, STAGE_SECONDS)
-        strike(root, target, after)
+        if target == "worker":
+            strike_worker(root, after)
+        else:
+            strike(root, target, after)
         print(f"kill {kill + 1}: {target} after {after:.2f} s: nothing left", flush=True)
         (root / "input.txt").write_text(f"changed {kill}\n")
         if kill == kills - 1:
             (root / "input.txt").write_text((calm / "input.txt").read_text())
     prove(root, hashes(calm))
+
+
+@contextlib.contextmanager
+def own_server(folder: Path) -> Iterator[None]:
+    """A Prefect server with an empty database, for the campaign."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.servers import HOST, prefect_server
+
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
+    server = prefect_server(folder, port := free_port())
+    os.environ["PREFECT_API_URL"] = address = f"http://{HOST}:{port}/api"
+    try:
+        server.wait_ready()
+        with temporary_settings({PREFECT_API_URL: address}):
+            yield
+    finally:
+        server.stop()
 
 
 def main() -> None:
@@ -136,7 +220,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, own_server(Path(scratch)):
         campaign(make_toy(Path(scratch) / "repo"), given.kills, given.seed)
     print("outputs byte-identical, no orphan, no lock, no run RUNNING")
 
