@@ -84,7 +84,7 @@ def _run(what: str, command: Sequence[str], place: Path) -> None:
         raise UserError(f"{what} failed; its words are in the log")
 
 
-@flow(name="evaluation")
+@flow(name="evaluation", flow_run_name="{name} {version}")
 def evaluation(version: str | int, name: str = DEFAULT_NAME, again: bool = False, root: str = ".") -> dict[str, float]:
     """Evaluate a version on today's benchmark; returns the metrics of the evaluate stage.
 

@@ -148,10 +148,29 @@ def _limit_exists(name: str) -> bool:
     return True
 
 
+def run_name() -> str:
+    """What sets a flow run apart from others: its targets, recipe and changed parameters."""
+    from prefect.runtime import flow_run
+
+    given = flow_run.parameters
+    title = changes(given.get("recipe", ""), given.get("parameters") or {})
+    revision = "" if given.get("revision", "HEAD") == "HEAD" else f"of {given['revision']}"
+    return " ".join(part for part in ("+".join(given.get("targets") or ["all stages"]), title, revision) if part)
+
+
+def changes(recipe: str, parameters: dict[str, Any]) -> str:
+    """A recipe and single values in one line, for names of runs.
+
+    >>> changes("mistral-7b", {"train.steps": 50})
+    'mistral-7b train.steps=50'
+    """
+    return " ".join([*([recipe] if recipe else []), *(f"{key}={value}" for key, value in parameters.items())])[:200]
+
+
 _runner: Any = ThreadPoolTaskRunner(max_workers=8)
 
 
-@flow(name="pipeline", task_runner=_runner, retries=0)
+@flow(name="pipeline", flow_run_name=run_name, task_runner=_runner, retries=0)
 def pipeline(
     root: str = ".",
     targets: list[str] | None = None,
@@ -185,13 +204,13 @@ def pipeline(
         isolation.change_parameters(own, recipe, parameters or {})
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets or [], share, latest)
+        return _reproduce(own, targets or [], share, latest, changes(recipe, parameters or {}))
 
 
-def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
+def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
     dag = select(read_dag(root), targets)
     stale = stale_stages(root, dag)
-    record = open_record(root, sorted(stale)) if stale else None
+    record = open_record(root, sorted(stale), title=title) if stale else None
     status, link = "FAILED", ""
     try:
         results = _run_all(dag, root, stale, record, share)

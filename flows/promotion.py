@@ -35,9 +35,9 @@ APPROVAL_SECONDS = 24 * 3600
 class Approval(RunInput):
     """The form a person fills in; the audit record names who answered and why, so neither may be empty."""
 
-    approve: bool = False
-    by: str = Field(min_length=1)
-    because: str = Field(min_length=1)
+    approve: bool = Field(default=False, title="Make it production")
+    by: str = Field(min_length=1, title="Your name")
+    because: str = Field(min_length=1, title="Why (kept in the audit record)")
 
 
 @task(cache_policy=NO_CACHE)
@@ -73,7 +73,7 @@ def audit(root: str, record: dict[str, Any]) -> str:
     return registry_promotion.write_audit(registry_client(place), place, tracking_uri(place), record)
 
 
-@flow(name="promotion")
+@flow(name="promotion", flow_run_name="{name} {version}")
 def promotion(
     because: str,
     version: str | int = CANDIDATE,
@@ -92,7 +92,7 @@ def promotion(
     result = gate(place, name, str(version))
     log.info(f"gate: {'promote' if result.promote else 'hold'}: {'; '.join(result.reasons)}")
     if ask:
-        answer = _ask(result)
+        answer = _ask(result, _link(place, name, result.version))
         who, because = answer.by, answer.because
     record: dict[str, Any] = swap(place, result, who, because, force)
     try:
@@ -108,7 +108,7 @@ def promotion(
     return record
 
 
-@flow(name="rollback")
+@flow(name="rollback", flow_run_name="{name}")
 def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = ".") -> dict[str, Any]:
     """Give production back to the version the present one replaced; returns the audit record."""
     place, who = str(Path(root).resolve()), who or getpass.getuser()
@@ -118,9 +118,10 @@ def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = 
     return record
 
 
-def _ask(result: GateResult) -> Approval:
-    form = Approval.with_initial_data(description=gate_page(result), approve=False)
-    get_run_logger().info(f"waiting for approval: {run_page()}")
+def _ask(result: GateResult, link: str) -> Approval:
+    page = f"{gate_page(result)}\n[The version in MLflow]({link})\n"
+    form = Approval.with_initial_data(description=page, approve=False)
+    get_run_logger().info(f"waiting for approval: press Resume on {run_page()}")
     answer: Approval = pause_flow_run(wait_for_input=form, timeout=APPROVAL_SECONDS)
     if not answer.approve:
         raise RefusedError(f"{result.name} version {result.version}: refused by {answer.by}: {answer.because}")

@@ -14,15 +14,20 @@ from components.tracking.versions import code_version
 from flows.summary import metrics_of
 
 
-def open_record(root: Path, stale: list[str], name: str = "pipeline", tags: Mapping[str, str] | None = None) -> Journal:
-    """Begin the pipeline's run, with every parameter; call it only when something is going to run."""
+def open_record(
+    root: Path, stale: list[str], name: str = "pipeline", tags: Mapping[str, str] | None = None, title: str = ""
+) -> Journal:
+    """Begin the pipeline's run, with every parameter; call it only when something is going to run.
+
+    title: what sets it apart from other runs of that name, where something does.
+    """
     from prefect.runtime import flow_run
 
     about = {"foundry.kind": name, "dvc.stale": " ".join(stale), **code_version(root), **(tags or {})}
     if flow_run.id:
         about["prefect.flow_run_id"] = str(flow_run.id)
     params = flatten(load_config(root / "params.yaml").model_dump(mode="json", by_alias=True))
-    start = RunStart(tracking_uri(root), EXPERIMENT, name, tags=about, params=params)
+    start = RunStart(tracking_uri(root), EXPERIMENT, f"{name} {title}".strip(), tags=about, params=params)
     record = Journal.open(tracking_folder(root), start)
     upload.follow(root)
     return record

@@ -102,8 +102,14 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
             "journal": journal.identity,
             "example": list(EXAMPLES),
             "tags": provenance(root, journal.identity),
+            "metrics": _evaluated(root / "outputs" / "evaluate" / "metrics.json"),
         }
     )
+
+
+def _evaluated(file: Path) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return metrics
 
 
 def provenance(root: Path, identity: str) -> dict[str, str]:

@@ -21,16 +21,40 @@ SERVING_REQUIREMENTS = ("mlflow", "sentence-transformers", "transformers", "torc
 def register_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:
     """Log the folder `files`/model as a pyfunc model of the run and register it; returns the version.
 
-    request: name, alias, journal (registering twice from one journal gives one version), tags, example (texts).
+    request: name, alias, journal (registering twice from one journal gives one version), tags, example (texts), metrics
+        (of the evaluate stage).
     """
     name, journal = request["name"], request["journal"]
     again = client.search_model_versions(f"name = '{name}' and tags.journal = '{journal}'")
     version = again[0].version if again else _new_version(client, run_id, files, request)
     for key, value in request["tags"].items():
         client.set_model_version_tag(name, version, key, value)
+    client.update_model_version(name, version, description(name, str(version), request["tags"], request["metrics"]))
     client.set_registered_model_alias(name, request["alias"], version)
     client.set_tag(run_id, "model.version", f"{name}/{version}")
     return str(version)
+
+
+def description(name: str, version: str, tags: dict[str, str], metrics: dict[str, float]) -> str:
+    """What a person wants to know on the version's page, as Markdown: scores, commands, and what it was made from.
+
+    metrics: of the evaluate stage; `MODEL.mean` and `gain.mean`, `gain.low`, `gain.high` are told, where they are.
+    """
+    means = [
+        f"{model} {metrics[key]:.4f}" for model in ("trained", "base", "teacher") if (key := f"{model}.mean") in metrics
+    ]
+    lines = [f"Mean over tasks: {', '.join(means)}"] if means else []
+    if "gain.mean" in metrics:
+        gain, low, high = (100 * metrics[f"gain.{key}"] for key in ("mean", "low", "high"))
+        lines.append(f"Gain over base: {gain:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})")
+    lines += [
+        f"Run it again and compare every byte: `make reproduce RUN={version}`",
+        f"All it came from, with links: `python -m components.tracking.lineage {name}/{version}`",
+        f"Make it production: `python -m flows.promotion promote {version} --because ...`",
+    ]
+    made_from = {key.removeprefix("md5:"): md5 for key, md5 in sorted(tags.items()) if key.startswith("md5:outputs/")}
+    table = ["| made from | md5 |", "|---|---|", *(f"| {path} | `{md5}` |" for path, md5 in made_from.items())]
+    return "\n\n".join(lines) + "\n\n" + "\n".join(table) + "\n"
 
 
 def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from components.stage import run_stage
 from components.tracking.register import EXAMPLES
+from components.tracking.registry import description
 from components.tracking.store import connect, tracking_uri
 from components.tracking.upload import journals
 
@@ -69,10 +70,20 @@ def test_version_says_what_it_came_from(registered: Path) -> None:
     assert hashlib.sha256(lock).hexdigest() == version.tags["dvc.lock.sha256"]
     for stage in ("prepare", "train", "select_shots", "evaluate", "fetch"):
         assert version.tags[f"md5:outputs/{stage}"] in lock.decode()
+    assert "`make reproduce RUN=1`" in version.description
+    assert f"| outputs/train | `{version.tags['md5:outputs/train']}` |" in version.description
     info = __import__("mlflow").models.get_model_info(version.source)
     assert info.signature.params is not None
     assert [spec.name for spec in info.signature.params] == ["side", "task"]
     assert info.saved_input_example_info is not None
+
+
+def test_the_version_s_page_tells_its_scores() -> None:
+    metrics = {"trained.mean": 0.61, "base.mean": 0.5, "gain.mean": 0.11, "gain.low": 0.08, "gain.high": 0.14}
+    page = description(NAME, "7", {"md5:outputs/train": "abc.dir", "md5:components/model": "f.dir"}, metrics)
+    assert "Mean over tasks: trained 0.6100, base 0.5000" in page
+    assert "+11.00 points (95 % interval +8.00 to +14.00)" in page
+    assert "components/model" not in page
 
 
 def test_run_has_parameters_inputs_and_output_md5(registered: Path) -> None:
