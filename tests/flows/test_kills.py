@@ -26,7 +26,7 @@ def test_cancelled_in_the_ui_leaves_nothing(toy: Path) -> None:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run, Cancelling())
         assert final_state(run) == "Cancelled"
-        nothing_left(toy)
+    nothing_left(toy)
     doctor.repair_all(toy, look=False, say=print)
     client = connect(tracking_uri(toy))
     experiment = client.get_experiment_by_name(EXPERIMENT)
