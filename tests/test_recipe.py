@@ -58,7 +58,10 @@ def test_an_unknown_or_broken_recipe_changes_nothing(checkout, monkeypatch, caps
                 "register.name",
             },
         ),
-        ("mistral-7b-8gpu", {"evaluate.workers", "evaluate.scoring_processes", "train.row_tokens", "register.name"}),
+        (
+            "mistral-7b-8gpu",
+            {"evaluate.workers", "evaluate.scoring_processes", "train.row_tokens", "train.processes", "register.name"},
+        ),
     ],
 )
 def test_siblings_differ_from_the_full_recipe_in_the_parameters_they_name_only(name, keys):
