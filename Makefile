@@ -22,7 +22,7 @@ help:
 
 run: $(RUN_ENV)
 	@$(if $(RECIPE),python -m components.recipe $(RECIPE))
-	@$(if $(filter-out starter,$(RECIPE)),python -m components.plan)
+	@$(if $(filter-out starter,$(RECIPE)),python -m components.plan --hub)
 	dvc repro
 	@python -m components.evaluation.table
 

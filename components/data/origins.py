@@ -14,7 +14,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -211,22 +212,43 @@ def hub_snapshot(origin: HubOrigin, key: str, repo_type: str) -> Path:
     The hub's own settings (cache folder, endpoint, offline mode, token) apply.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     paths = [origin.path] if isinstance(origin.path, str) else origin.path
     patterns = [pattern for path in paths for pattern in (path, f"{path.rstrip('/')}/*")] if paths else None
-    what = f"{origin.repo} at {origin.revision}"
-    try:
+    with told_by_the_hub(origin, key):
         return Path(
             snapshot_download(origin.repo, repo_type=repo_type, revision=origin.revision, allow_patterns=patterns)
         )
+
+
+def check_hub(origin: HubOrigin, key: str, repo_type: str) -> None:
+    """Ask the hub (or its cache) for a pinned revision without downloading a file; raises like `hub_snapshot`."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        snapshot_download(origin.repo, repo_type=repo_type, revision=origin.revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        with told_by_the_hub(origin, key):
+            HfApi().repo_info(origin.repo, revision=origin.revision, repo_type=repo_type, timeout=20)
+
+
+@contextmanager
+def told_by_the_hub(origin: HubOrigin, key: str) -> Iterator[None]:
+    """Turns what the hub's client raises into one clear line. Raises UserError."""
+    import httpx
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    what = f"{origin.repo} at {origin.revision}"
+    try:
+        yield
     except RevisionNotFoundError:
         raise UserError(f"{key}.revision: {what}: this revision is gone; choose another commit") from None
     except GatedRepoError:
         raise UserError(f"{key}.repo: {origin.repo}: access is gated; accept its terms and log in to the hub") from None
     except RepositoryNotFoundError:
         raise UserError(f"{key}.repo: {origin.repo}: no such repository; correct its name or log in") from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, httpx.HTTPError) as problem:
         reason = " ".join(str(problem).split())[:160]
         raise UserError(
             f"{key}: the hub cannot be reached for {what} ({type(problem).__name__}: {reason}); "

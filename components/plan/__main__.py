@@ -1,6 +1,7 @@
-"""What a run will cost, told before it starts: `python -m components.plan [--recipe R] [--gpu H100]`.
+"""What a run will cost, told before it starts: `python -m components.plan [--recipe R] [--gpu H100] [--hub]`.
 
-Prints a line a stage, then what does not fit. Exit status 1 when something does not: a GPU or a disk too small.
+Prints a line a stage, then what does not fit. Exit status 1 when something does not: a GPU or a disk too small, or,
+with --hub, a pinned revision that the hub no longer has.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from components.config import Config, load_config
 from components.errors import UserError
 from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device, device_named, own_device
+from components.plan.hub import hub_problems
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
 from components.plan.stages import Plan, make_plan, quantized_share
@@ -98,6 +100,7 @@ def main(arguments: list[str], root: Path) -> int:
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--documents", type=int, help="plan for a corpus of this size, queries in proportion")
     parser.add_argument("--page", action="store_true", help="the tables of docs/scaling.md instead")
+    parser.add_argument("--hub", action="store_true", help="also ask the hub whether it has every pinned revision")
     parser.add_argument(
         "--efficiency", type=float, help=f"share of the peak that is reached ({EFFICIENCY}; cpu {CPU_EFFICIENCY})"
     )
@@ -121,6 +124,7 @@ def main(arguments: list[str], root: Path) -> int:
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
     print("training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
     wrong, tight = findings(config, plan, device, root / "outputs", shutil.disk_usage(root).free)
+    wrong += hub_problems(config) if given.hub else []
     for line in tight:
         print(f"warning: {line}")
     for line in wrong:

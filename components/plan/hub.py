@@ -1,0 +1,26 @@
+"""Whether the hub still has every pinned revision: asked before a run starts, not after hours of fetching."""
+
+from components.config import Config, HubOrigin
+from components.data.origins import check_hub
+from components.errors import UserError
+
+
+def hub_problems(config: Config) -> list[str]:
+    """One line for each repository that is gone, gated or out of reach; each is asked for once.
+
+    A hub that cannot be reached is told once: the other repositories would say the same.
+    """
+    named = [(f"fetch.models.{name}.origin", model.origin, "model") for name, model in config.fetch.models.items()]
+    named += [(f"fetch.sources.{name}.origin", one.origin, "dataset") for name, one in config.fetch.sources.items()]
+    found, asked = [], set()
+    for key, origin, kind in named:
+        if not isinstance(origin, HubOrigin) or (kind, origin.repo, origin.revision) in asked:
+            continue
+        asked.add((kind, origin.repo, origin.revision))
+        try:
+            check_hub(origin, key, kind)
+        except UserError as problem:
+            found.append(str(problem))
+            if "cannot be reached" in str(problem):
+                break
+    return found
