@@ -97,5 +97,6 @@ def _short(text: str, letters: int) -> str:
 
 
 def _nice(reach: float) -> float:
-    """The least of 0.5, 1, 2, 4, 5, 10, 20, 40, 50 and 100 points that covers `reach`; 100 points at most."""
-    return next((step for step in (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.2, 0.4, 0.5) if step >= reach), 1.0)
+    """The least of 0.5, 1, 2, 4, 5, 10, 20, 40, 50, 60, 80 and 100 points that covers `reach`; 100 points at most."""
+    steps = (0.005, 0.01, 0.02, 0.04, 0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8)
+    return next((step for step in steps if step >= reach), 1.0)

@@ -11,6 +11,7 @@ report.html                              the whole, to look at
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,15 +53,18 @@ def run(context: StageContext) -> dict[str, float]:
     benchmark = load_benchmark(params, context.outputs / "prepare" / "benchmark")
     finished = []
     for name in MODELS:
-        recipe = _recipe(name, context)
+        start, recipe = time.monotonic(), _recipe(name, context)
         model = _model(name, recipe, benchmark, context)
         folder = context.work / name / model.revision
         cost = evaluate_model(name, model, recipe, benchmark, folder, params, store)
         finished.append(Finished(name, model.revision, folder, cost))
         asked = sum(task["plain"] for task in cost.values())
-        context.log(
-            {f"{name}.tokens_plain": float(asked), f"{name}.tokens_embedded": float(model.encoder.tokens)}, None
-        )
+        spent = {
+            "tokens_plain": float(asked),
+            "tokens_embedded": float(model.encoder.tokens),
+            "seconds": time.monotonic() - start,
+        }
+        context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

@@ -1,10 +1,14 @@
-"""The curve of dev score against number of shots, as one SVG: a panel a task, a line a strategy, the choice ringed."""
+"""The curve of dev score against number of shots, as one SVG: a panel a task, a line a strategy, the choice ringed.
+
+Bars are one standard error of a score. The choice looks at paired differences, which vary less than the bars suggest.
+"""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 _WIDTH, _HEIGHT, _MARGIN, _ACROSS = 300, 190, 38, 3
+_NO_SHOTS = "#111111"
 _COLOURS = {
     "random": "#888888",
     "diverse": "#1f6fb4",
@@ -29,8 +33,10 @@ def curve_svg(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, tuple[str,
         parts.append(f'<g transform="translate({x},{y})">{_panel(task, own, chosen.get(task))}</g>')
     used = [name for name in _COLOURS if any(row["strategy"] == name for row in rows)]
     for place, name in enumerate(used):
-        at = f'x="{_MARGIN + 130 * place}" y="{height - 10}"'
+        at = f'x="{_MARGIN + 95 * place}" y="{height - 10}"'
         parts.append(f'<text {at} fill="{_COLOURS[name]}">{escape(name.replace("_", " "))}</text>')
+    key = "across: number of shots; bars: one standard error; ring: chosen"
+    parts.append(f'<text x="{width - _MARGIN}" y="{height - 10}" text-anchor="end">{key}</text>')
     return "".join([*parts, "</svg>\n"])
 
 
@@ -46,7 +52,7 @@ def _panel(task: str, rows: Sequence[Mapping[str, Any]], chosen: tuple[str, int]
 
     none = [row for row in rows if row["shots"] == 0]
     parts = [
-        f'<text x="{_MARGIN}" y="22" font-weight="bold">{escape(task)}: dev nDCG@10 by number of shots</text>',
+        f'<text x="{_MARGIN}" y="22"><tspan font-weight="bold">{escape(task)}</tspan>: dev nDCG@10 by shots</text>',
         f'<text x="4" y="{_MARGIN + 4}">{high:.2f}</text><text x="4" y="{_HEIGHT - _MARGIN}">{low:.2f}</text>',
     ]
     for number in range(most + 1):
@@ -57,10 +63,10 @@ def _panel(task: str, rows: Sequence[Mapping[str, Any]], chosen: tuple[str, int]
         if line:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, [*none, *line]))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        for row in line:
-            (x, top), (_, bottom) = at(row, 1.0), at(row, -1.0)
-            parts.append(f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-opacity="0.4"/>')
     for row in rows:
+        (x, top), (_, bottom) = at(row, 1.0), at(row, -1.0)
+        colour = _COLOURS.get(row["strategy"], _NO_SHOTS)
+        parts.append(f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-opacity="0.4"/>')
         if chosen == (row["strategy"], row["shots"]):
             x, y = at(row)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="#111111" stroke-width="2"/>')

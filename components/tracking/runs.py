@@ -22,7 +22,7 @@ from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
 from components.tracking.versions import code_version, declared, dvc_md5, stage_inputs
 
 SMALL = 5_000_000  # bytes: larger outputs are DVC's, MLflow gets their md5
-SHOWN = {".json", ".html", ".yaml", ".md", ".png", ".svg"}
+SHOWN = {".json", ".html", ".yaml", ".md", ".csv", ".png", ".svg"}
 LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "mlflow", "dvc", "prefect")
 SAMPLE_SECONDS = 10.0
 

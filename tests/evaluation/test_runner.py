@@ -1,12 +1,14 @@
 """One task through real mteb: the files it leaves, and that a second model is not scored on other data."""
 
 import json
+import warnings
 from pathlib import Path
 
 import mteb
 import polars as pl
 import pytest
 from mteb.abstasks.abstask import AbsTask
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 
 from components.errors import UserError
 from components.evaluation.adapter import FoundryModel, TaskPrompt
@@ -97,3 +99,19 @@ def test_missing_candidates_are_named(tmp_path: Path) -> None:
     (folder / "rerank.candidates.parquet").unlink()
     with pytest.raises(UserError, match=r"rerank\.candidates\.parquet: missing"):
         starter_tasks(folder)
+
+
+def test_labels_never_predicted_are_no_news_but_other_warnings_are(
+    tasks: dict[str, type[AbsTask]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warns(*_: object, **__: object) -> None:
+        warnings.warn("ill-defined", UndefinedMetricWarning, stacklevel=1)
+        warnings.warn("no convergence", ConvergenceWarning, stacklevel=1)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(mteb, "evaluate", warns)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(RuntimeError, match="enough"):
+            evaluate_task(model(), tasks["sort"], tmp_path)
+    assert [warning.category for warning in seen] == [ConvergenceWarning]

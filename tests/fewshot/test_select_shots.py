@@ -100,6 +100,7 @@ def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
         assert entry["number"] == len(entry["examples"]) == metrics[f"{name}.number"]
         assert list(entry["dev_scores"]) == [0, 1, 2]
     curve = pl.read_csv(first / "curve.csv")
+    assert curve.columns == ["task", "strategy", "shots", "score", "standard_error", "prefix_tokens"]  # .dvc/plots
     assert curve.filter(task="find")["strategy"].unique().sort().to_list() == ["diverse", "none", "random"]
     assert curve.filter(task="sort", strategy="class_balanced").height == 2
     assert (curve["prefix_tokens"] <= 400).all()
