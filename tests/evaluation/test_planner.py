@@ -150,10 +150,13 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: 
         own = Recipe(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}), EncoderParams(device="cpu"),
                      PromptParams(template="plain", query_tokens=64, document_tokens=64))
         texts = [f"text number {{i}} of the corpus" for i in range(60)]
+        def in_flight(*_):
+            print("ready", flush=True)
+            import time; time.sleep(60)
         for number, start in enumerate(range(0, 60, 10)):
             if number == {after}:
-                print("ready", flush=True)
-                import time; time.sleep(60)
+                import components.model.encoder
+                components.model.encoder.pooled = in_flight
             embed_shard(own, Shard(Way(document=True), texts[start : start + 10]))
         """
     )

@@ -1,5 +1,8 @@
 """The encoder: same vectors as one text at a time, and no token spent twice."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -46,6 +49,21 @@ def test_the_store_spares_known_texts_but_never_serves_other_weights(tiny_studen
     other = encoder_of(make_tiny_student(tmp_path / "other", seed=1), tmp_path / "store")
     assert other.identity != first.identity
     assert np.abs(other.encode_documents(TEXTS) - expected).max() > 0.01
+
+
+@pytest.mark.parametrize("changed", [{"precision": "bf16"}, {"pooling": "mean"}], ids=lambda change: next(iter(change)))
+def test_the_identity_follows_how_a_vector_is_made(tiny_student, changed):
+    assert encoder_of(tiny_student, **changed).identity != encoder_of(tiny_student).identity
+
+
+def test_the_identity_follows_the_tokenizer_and_no_batch_size(tiny_student, tmp_path):
+    own = encoder_of(tiny_student).identity
+    assert encoder_of(tiny_student, token_budget=64).identity == own
+    copy = Path(shutil.copytree(tiny_student, tmp_path / "copy"))
+    assert encoder_of(copy).identity == own
+    with (copy / "tokenizer_config.json").open("a") as file:
+        file.write("\n")
+    assert encoder_of(copy).identity != own
 
 
 def test_no_texts_give_no_vectors(tiny_student):
