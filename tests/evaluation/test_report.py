@@ -58,7 +58,7 @@ def page_of(folder: Path, training: list[str] | None = None) -> str:
 def test_everything_there(folder: Path) -> None:
     write_extras(folder)
     outline = Outline(page_of(folder))
-    expected = ["Headline", "Categories", "Differences by task", "Scores by task", "Worst queries", "Cost"]
+    expected = ["Headline", "Categories", "Differences by task", "Scores by task", "Cost", "Worst queries"]
     assert outline.titles == expected
     assert outline.outside == []
     assert outline.open == []
