@@ -419,6 +419,9 @@ class TrainParams(Params):
         default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
     )
     quantization: Literal["none", "4bit"] = "none"
+    distributed: Literal["ddp", "fsdp2"] = Field(
+        default="ddp", description="under torchrun: every process holds the frozen base, or a share of it (fsdp2)"
+    )
     shots: ShotDrawParams = ShotDrawParams()
     alpha: Fraction = Field(default=0.5, description="tasks are drawn by weight * size^alpha")
     phases: list[PhaseParams] = []
@@ -434,6 +437,12 @@ class TrainParams(Params):
     def _phases_cover_the_run(self) -> "TrainParams":
         if self.phases and abs(sum(phase.fraction for phase in self.phases) - 1) > 1e-6:
             raise ValueError("the fractions of train.phases must add up to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _four_bits_are_not_sharded(self) -> "TrainParams":
+        if self.quantization == "4bit" and self.distributed == "fsdp2":
+            raise ValueError("quantization: 4bit is not sharded by distributed: fsdp2; set distributed: ddp")
         return self
 
 

@@ -75,6 +75,15 @@ class Batches:
             grades=torch.tensor([self.data.grades.get((e.query_id, e.positive_id), 1.0) for e in examples]),
         )
 
+    def shot_number(self, step: int, chunk: int) -> int:
+        """How many shots the `chunk`-th run of `share` queries gets: uniform over {0..max}."""
+        return self._shot_draw(step, chunk)[1]
+
+    def _shot_draw(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
+        """(the generator that then picks the shots, their number)."""
+        draw = random(self.seed, _SHOTS, step, chunk)
+        return draw, int(draw.integers(0, self.params.shots.max + 1))
+
     def _schedule(self) -> list[tuple[str, int]]:
         """(task, how often it was drawn before) for every step."""
         draw = random(self.seed, _SCHEDULE)
@@ -124,11 +133,10 @@ class Batches:
 
     def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
         """A few-shot set for each run of `share` queries, never holding a text that stands in the batch."""
-        pool, most = self.data.examples[name], self.params.shots.max
+        pool = self.data.examples[name]
         sets = []
         for chunk in range(-(-queries // self.params.shots.share)):
-            draw = random(self.seed, _SHOTS, step, chunk)
-            wanted = int(draw.integers(0, most + 1))
+            draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
             for i in draw.permutation(len(pool))[: 4 * (wanted + len(in_batch))] if wanted else []:
                 query = self.data.query_text[pool[int(i)].query_id]

@@ -29,6 +29,7 @@ class Meter:
         """
         rate = tokens / seconds
         return {
+            "speed/step_seconds": seconds,
             "speed/tokens_per_second": rate,
             "speed/useful_tokens_per_second": padded_tokens / seconds,
             "speed/mfu": 4 * self.parameters * rate / self.peak_flops,

@@ -89,24 +89,22 @@ class Step:
         Returns:
             the loss; NaN or inf is returned as it is, with no gradient.
         """
-        owned = self.world.owns([placed.row.tokens for placed in rows])
-        mine = [(i, placed) for i, (placed, own) in enumerate(zip(rows, owned, strict=True)) if own]
+        costs = [placed.row.tokens for placed in rows]
+        mine = [(i, rows[i]) for i in self.world.owns(costs)]
+        spare = [min(enumerate(rows), key=lambda item: item[1].row.tokens)] * self.world.spare(costs)
         total = sum(len(placed.places) for placed in rows)
-        parts: list[torch.Tensor] = []
         with torch.set_grad_enabled(not self.gradcache):
-            for i, placed in mine:
-                parts.append(self._encode(step, i, placed))
-        vectors = self._complete(parts, mine, total)
+            parts = [self._encode(step, i, placed) for i, placed in [*mine, *spare]]
+        vectors = self._complete(parts[: len(mine)], mine, total)
         value = loss(vectors[:queries], vectors[queries:])
         if not torch.isfinite(value):
             return float(value.detach())
         value.backward()
         assert vectors.grad is not None
-        if self.gradcache:
-            for i, placed in mine:
-                self._encode(step, i, placed).backward(vectors.grad[placed.places])
-        else:
-            torch.autograd.backward(parts, [vectors.grad[placed.places] for _, placed in mine])
+        gradients = [vectors.grad[placed.places] for _, placed in mine]
+        gradients += [torch.zeros(len(placed.places), vectors.shape[1], device=self.device) for _, placed in spare]
+        for part, (i, placed), gradient in zip(parts, [*mine, *spare], gradients, strict=True):
+            (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
         for parameter in self.trainable:  # a process without a row still takes part in the sum
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -14,7 +14,7 @@ from components.errors import UserError
 from components.stage import StageContext
 from components.training.examples import load_training_data
 from components.training.soft_labels import SoftLabels
-from components.training.world import join_world
+from components.training.world import join_world, shard
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -28,9 +28,10 @@ def run(context: StageContext) -> dict[str, float]:
     data = load_training_data(context.outputs)
     student = context.outputs / "fetch" / "models" / "student"
     tokenizer = load_tokenizer(student, config.prompt)
-    model = adapted(student, tokenizer, config)
+    model, world = adapted(student, tokenizer, config), join_world(config.train.distributed)
+    shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
-    trainer = Trainer(model, prompt, data, config, context.work, context.log, join_world(), soft_labels)
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels)
     curve = trainer.fit()
     if trainer.world.first:
         save_adapter(model, context.out / "adapter")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from components.model.backbone import training_precision
 from components.training.step import rows_of
@@ -80,18 +81,27 @@ def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encod
     assert found.norm() > 0
 
 
-def test_two_processes_equal_one(training_tables, tiny_student, tmp_path):
+GRADCACHE = ["train.gradcache=true", "train.gradient_checkpointing=true"]
+DEV = "train.dev={every: 2, queries: 4, documents: 8}"
+
+
+@pytest.mark.parametrize("changes", [["train.distributed=ddp"], ["train.distributed=fsdp2", *GRADCACHE]])
+def test_two_processes_equal_one(training_tables, tiny_student, tmp_path, changes):
     script = Path(__file__).parent / "two_processes.py"
     arguments = [str(script), str(training_tables), str(tiny_student)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *arguments, str(tmp_path / "one.pt")], check=True, env=env, timeout=300)
+    alone = [sys.executable, *arguments, str(tmp_path / "one.pt"), DEV]
+    subprocess.run(alone, check=True, env=env, timeout=300)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([sys.executable, *launch, *arguments, str(tmp_path / "two.pt")], check=True, env=env, timeout=300)
+    together = [sys.executable, *launch, *arguments, str(tmp_path / "two.pt"), DEV, *changes]
+    subprocess.run(together, check=True, env=env, timeout=300)
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     assert one["processes"] == 1
     assert two["processes"] == 2
+    assert two["held"] < 0.8 if "fsdp2" in changes[0] else two["held"] == 1  # the adapter is whole in both
     torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-6)
-    for name, weight in one[
-        "weights"
-    ].items():  # by norm: Adam turns the rounding of a gradient near 0 into a full step
+    assert two["dev"] == pytest.approx(one["dev"])
+    for name, weight in one["weights"].items():  # by norm: Adam turns the rounding of a gradient near 0 into a step
         assert (two["weights"][name] - weight).norm() <= 1e-3 * weight.norm(), name
+    adapters = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one.adapter", "two.adapter")]
+    assert {key: value.shape for key, value in adapters[0].items()} == {k: v.shape for k, v in adapters[1].items()}
