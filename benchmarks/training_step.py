@@ -15,9 +15,9 @@ drawn by its own code, for each query; ours and sentence-transformers' have one 
 each number of shots equally often. sentence-transformers gets the shots pasted in front of its texts.
 
 Peers at their best: torch's SDPA, the better of whole batches and sub-batches of 8 in FlagEmbedding and the better of
-all columns in one forward and a forward for each in sentence-transformers, measured first; their Trainer's own overhead is
-left out, ours is in. FlagEmbedding runs in the Python of an environment that has it (--flagembedding); without the
-option that side is reported as not run.
+all columns in one forward and a forward for each in sentence-transformers, measured first; their Trainer's own
+overhead is left out, ours is in. FlagEmbedding runs in the Python of an environment that has it (--flagembedding);
+without the option that side is reported as not run.
 """
 
 import argparse

@@ -46,10 +46,10 @@ _SPELLINGS = {
 
 
 class Prompt:
-    """Makes token ids with one tokenizer and one set of `PromptParams`."""
+    """Makes token ids with one tokenizer and one set of `PromptParams`. `cut`: texts cut to their length so far."""
 
     def __init__(self, tokenizer: Any, params: PromptParams) -> None:
-        self.tokenizer, self.params = tokenizer, params
+        self.tokenizer, self.params, self.cut = tokenizer, params, 0
         self._words = _SPELLINGS[params.template]
         self.bos, self.eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         if self.bos is None or self.eos is None:
@@ -107,13 +107,16 @@ class Prompt:
                     f"prompt: the tokenizer merges {text[:60]!r} with the prompt around it; remove the text"
                 )
             body = ids[len(self._anchor) : len(ids) - len(self._tail)]
+            self.cut += len(body) > self.params.query_tokens
             result.append([*body[: self.params.query_tokens], *self._tail, self.eos])
         return result
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos survive the cut."""
         keep = self.params.document_tokens - 2
-        return [[self.bos, *ids[:keep], self.eos] for ids in self._ids([text.strip() for text in texts])]
+        bodies = self._ids([text.strip() for text in texts])
+        self.cut += sum(len(ids) > keep for ids in bodies)
+        return [[self.bos, *ids[:keep], self.eos] for ids in bodies]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:

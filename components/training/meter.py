@@ -11,16 +11,17 @@ from components.training.losses import Targets
 
 @dataclass
 class Meter:
-    """Speeds over the last steps. FLOPs of a token: 4 x non-embedding parameters (the base is frozen, so no weight
-    gradients), plus attention is left out; recomputation does not count."""
+    """Speeds, step by step. FLOPs of a token: 4 x non-embedding parameters (the base is frozen, so it has no weight
+    gradients). Attention and recomputation do not count, so MFU is a lower bound."""
 
     parameters: int
     peak_flops: float
     device: torch.device
     started: float = field(default_factory=time.monotonic)
+    steps: int = 0
 
-    def measure(self, seconds: float, tokens: int, padded_tokens: int) -> dict[str, float]:
-        """Rates of one step.
+    def measure(self, seconds: float, tokens: int, padded_tokens: int, steps_left: int) -> dict[str, float]:
+        """Rates of one step, and the seconds that the steps left will take at the mean pace of this process.
 
         Args:
             tokens: tokens put through the model.
@@ -28,7 +29,9 @@ class Meter:
                 "useful" tokens, since a peer must process them to learn the same.
         """
         rate = tokens / seconds
+        self.steps += 1
         return {
+            "progress/eta_seconds": (time.monotonic() - self.started) / self.steps * steps_left,
             "speed/step_seconds": seconds,
             "speed/tokens_per_second": rate,
             "speed/useful_tokens_per_second": padded_tokens / seconds,

@@ -59,6 +59,7 @@ class Trainer:
         device = self.step.device
         self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
         self.curve: list[dict[str, Any]] = []
+        self.speeds: dict[str, float] = {}
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the end or to an early stop; returns the curve: one row a step, no times in it.
@@ -73,7 +74,7 @@ class Trainer:
             for step in range(start, self.params.steps):
                 row = self._one(step)
                 self.curve.append(row)
-                shown.set_postfix({"task": row["task"], "loss": f"{row['loss']:.3f}", "acc": f"{row['accuracy']:.2f}"})
+                shown.set_postfix(self._postfix(row))
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
@@ -100,8 +101,9 @@ class Trainer:
         norm = self._update(step)
         numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
         if self.world.first:
-            speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows))
-            self.log({**numbers, **speeds}, step)
+            left = self.params.steps - step - 1
+            self.speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows), left)
+            self.log({**numbers, **self.speeds, **self._exceptions(batch, rows)}, step)
         return {
             "step": step,
             "task": batch.task.name,
@@ -110,6 +112,23 @@ class Trainer:
             "margin": numbers["train/margin"],
             "dev_ndcg_at_10": None,
         }
+
+    def _exceptions(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
+        """What bends a rule in this step: texts cut to their length (so far), rows over the budget (a sequence longer
+        than it has a row of its own), queries without hard negatives (they have the batch's only)."""
+        return {
+            "data/texts_cut": float(self.prompt.cut),
+            "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
+            "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
+        }
+
+    def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
+        shown = {"task": row["task"], "loss": f"{row['loss']:.3f}", "acc": f"{row['accuracy']:.2f}"}
+        if self.speeds:
+            shown["useful tok/s"] = f"{self.speeds['speed/useful_tokens_per_second']:.0f}"
+            shown["mfu"] = f"{self.speeds['speed/mfu']:.2f}"
+            shown["GiB"] = f"{self.speeds['memory/peak_gib']:.1f}"
+        return shown
 
     def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The batch's loss as a function of query and document vectors; leaves its parts in `numbers`."""

@@ -104,7 +104,20 @@ def test_live_metrics_tell_speed_and_memory(make_trainer):
     assert seen["speed/useful_tokens_per_second"] > seen["speed/tokens_per_second"]
     assert 0 < seen["speed/mfu"] < 1.5
     assert seen["memory/peak_gib"] > 0.05
+    assert seen["progress/eta_seconds"] == 0  # no step is left
     assert {"train/loss", "train/accuracy", "train/margin", "train/gradient_norm", "train/learning_rate"} <= set(seen)
+
+
+def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(make_trainer):
+    def told(**changes) -> dict[str, float]:
+        seen: dict[str, float] = {}
+        make_trainer(log=lambda metrics, step: seen.update(metrics), **{"train.steps": 1, **changes}).fit()
+        return {key: value for key, value in seen.items() if key.startswith("data/")}
+
+    keys = ("data/texts_cut", "data/rows_over_budget", "data/groups_without_negatives")
+    assert told() == dict.fromkeys(keys, 0.0)
+    bent = told(**{"prompt.query_tokens": 4, "train.row_tokens": 30, "train.negatives": 0})
+    assert all(bent[key] > 0 for key in keys)
 
 
 def test_matryoshka_trains_the_leading_dimensions(make_trainer, tmp_path):
