@@ -39,7 +39,7 @@ from typing import Any
 INSTRUCTION = "find the text that tells of the same matter"
 SPECIAL = ["<instruct>", "<query>", "<response>"]
 MAX_SHOTS, TEMPERATURE, RATE = 5, 0.02, 1e-4
-LORA = {"rank": 16, "alpha": 32, "dropout": 0.1}
+LORA: dict[str, Any] = {"rank": 16, "alpha": 32, "dropout": 0.1}
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 KINDS: dict[str, dict[str, int]] = {
     "symmetric": {"queries": 32, "negatives": 1, "longest": 60},
@@ -239,7 +239,9 @@ def our_data(kind: str, work: Path) -> Any:
     from components.training.examples import Example, TrainingData
 
     rows = [json.loads(line) for line in (work / f"{kind}.jsonl").read_text(encoding="utf-8").splitlines()]
-    queries, documents, examples = {}, {}, []
+    queries: dict[str, str] = {}
+    documents: dict[str, str] = {}
+    examples = []
     for i, row in enumerate(rows):
         queries[f"q{i}"] = row["query"]
         ids = [f"d{i}-{j}" for j in range(1 + len(row["neg"]))]
@@ -360,14 +362,14 @@ def st(kind: str, work: Path, steps: int) -> Side:
 
 def fe(kind: str, work: Path, steps: int) -> Side:
     """FlagEmbedding's data set, collator and ICL model, with its arguments as bge-en-icl gives them."""
-    from FlagEmbedding.finetune.embedder.decoder_only.icl.arguments import (  # type: ignore[import-not-found]
+    from FlagEmbedding.finetune.embedder.decoder_only.icl.arguments import (
         DecoderOnlyEmbedderICLDataArguments,
     )
-    from FlagEmbedding.finetune.embedder.decoder_only.icl.dataset import (  # type: ignore[import-not-found]
+    from FlagEmbedding.finetune.embedder.decoder_only.icl.dataset import (
         AbsEmbedderSameDatasetCollator,
         DecoderOnlyEmbedderICLSameDatasetTrainDataset,
     )
-    from FlagEmbedding.finetune.embedder.decoder_only.icl.modeling import (  # type: ignore[import-not-found]
+    from FlagEmbedding.finetune.embedder.decoder_only.icl.modeling import (
         BiDecoderOnlyEmbedderICLModel,
     )
     from peft import get_peft_model
@@ -410,7 +412,7 @@ def fe(kind: str, work: Path, steps: int) -> Side:
         return model(**inputs).loss, sum(int(part["attention_mask"].sum()) for part in every)
 
     yield from best_of(
-        {f"sub-batch {n if n > 0 else 'whole'}": lambda batch, n=n: forward(batch, n) for n in (-1, 8)},
+        {"batch whole": lambda batch: forward(batch, -1), "sub-batches of 8": lambda batch: forward(batch, 8)},
         [None] * (steps + 1),
         model,
         f"FlagEmbedding {version('FlagEmbedding')}",
