@@ -3,6 +3,8 @@
 from components.tracking.load import load_production
 model = load_production()
 vectors = model.encode_query(["is the sky blue"], prompt_name="boolq")
+
+Many queries of one task: components.model.shared_prefix.encode_task(model, texts, "boolq") puts the shots through once.
 """
 
 import tempfile

@@ -6,12 +6,14 @@ import torch
 
 from components.config import Config, parse_config
 from components.contracts import Task
+from components.errors import UserError
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import export_model, set_prompts
 from components.model.prompt import Prompt, Shot
+from components.model.shared_prefix import encode_task
 from components.training.train import adapted, save_adapter
-from tests.samples import small_parameters
+from tests.samples import ROOT, small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
 SHOTS = {"sky": [Shot("why is it so", "because of that")]}
@@ -72,3 +74,70 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
         assert file.suffix in {"", ".json", ".safetensors", ".jinja", ".txt", ".model"}, file
         if file.suffix == ".json":
             assert str(folder.parent) not in file.read_text(encoding="utf-8"), file
+
+
+def documented(block: str, **given) -> dict:
+    """Run a block of docs/export.md by its label; returns the names it leaves."""
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    names = dict(given)
+    exec(text.split(f"```python {block}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
+    return names
+
+
+def test_the_documented_lines_give_the_same_vectors(exported):
+    encoder, folder, _ = exported
+    expected = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
+    for block in ("sentence-transformers", "shared prefix", "transformers"):
+        queries = documented(block, folder=str(folder), texts=QUERIES, task="sky")["queries"]
+        np.testing.assert_allclose(np.asarray(queries), expected, atol=1e-5, err_msg=block)
+
+
+def test_the_adapter_alone_gives_the_export_s_hidden_states(exported, tiny_student):
+    from transformers import AutoModel
+
+    _, folder, _ = exported
+    names = documented("adapter", folder=str(folder), student=str(tiny_student), adapter=str(folder.parent / "adapter"))
+    ids = names["tokenizer"]("<query>is it\n<response>", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        alone, merged = names["model"](ids), AutoModel.from_pretrained(folder)(ids)
+    torch.testing.assert_close(alone.last_hidden_state, merged.last_hidden_state, atol=1e-5, rtol=1e-4)
+
+
+def test_a_task_s_shots_go_through_the_model_once_a_row(exported):
+    from sentence_transformers import SentenceTransformer
+
+    _, folder, _ = exported
+    model = SentenceTransformer(str(folder), device="cpu")
+    seen: list[int] = []
+    hook = model[0].model.embed_tokens.register_forward_hook(lambda _, ids, __: seen.append(ids[0].numel()))
+    texts = [f"question number {i}" for i in range(20)]
+    plain = model.encode_query(texts, prompt_name="sky")
+    cost_plain = sum(seen)
+    seen.clear()
+    shared = encode_task(model, [*texts, texts[3]], "sky")
+    hook.remove()
+    np.testing.assert_allclose(shared[:20], plain, atol=1e-5)
+    np.testing.assert_array_equal(shared[20], shared[3])
+    prompt = len(model.tokenizer(model.prompts["sky"])["input_ids"])
+    assert cost_plain - sum(seen) >= 18 * prompt  # 20 prefixes became one
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), plain, atol=1e-6)  # left as it was
+
+
+def test_texts_are_cut_as_sentence_transformers_cuts_them(exported):
+    from sentence_transformers import SentenceTransformer
+
+    _, folder, _ = exported
+    model = SentenceTransformer(str(folder), device="cpu")
+    texts = ["long " * 400, "one", "longer " * 300]
+    np.testing.assert_allclose(
+        encode_task(model, texts, "sky"), model.encode_query(texts, prompt_name="sky"), atol=1e-5
+    )
+    np.testing.assert_allclose(encode_task(model, texts[1:2], "sky"), encode_task(model, texts, "sky")[1:2], atol=1e-5)
+
+
+def test_an_unknown_task_is_told_with_those_there_are(exported):
+    from sentence_transformers import SentenceTransformer
+
+    _, folder, _ = exported
+    with pytest.raises(UserError, match="'sea'; must be one of document, query, sky"):
+        encode_task(SentenceTransformer(str(folder), device="cpu"), ["x"], "sea")

@@ -1,0 +1,95 @@
+"""Many queries of one task at zero-shot price, with any sentence-transformers model that we exported or registered.
+
+`model.encode_query` puts the task's prompt, shots and all, through the model once a query. Here the tokens that all
+queries begin with go through once a row of `token_budget` tokens (components/model/packing.py). The ids are those that
+sentence-transformers itself makes, cut as it cuts them, so the vectors are the same up to the order of sums.
+
+    model = load_production()                                        # components.tracking.load
+    vectors = encode_task(model, ["is the sky blue", ...], "boolq")
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from components.errors import UserError
+from components.model.attention import PACKED
+from components.model.backbone import pooled
+from components.model.packing import pack, plan_rows
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+TOKENISED = 4096  # texts tokenised and packed together: bounds the host memory that their repeated prefix takes
+
+
+def encode_task(
+    model: "SentenceTransformer", texts: Sequence[str], task: str, token_budget: int = 8192, chunk: int = TOKENISED
+) -> np.ndarray:
+    """float32 [n, dim], L2-normalised: each text behind `task`'s instruction and shots.
+
+    Args:
+        task: a name in `model.prompts`.
+        token_budget: tokens in one forward pass, prefix included.
+        chunk: texts that share a tokenisation; equal texts in one are embedded once.
+
+    Raises:
+        UserError: no such task, or the model does not pool the last token (a shared prefix would not be exact).
+    """
+    if task not in model.prompts:
+        raise UserError(f"task: {task!r}; must be one of {', '.join(sorted(model.prompts))}")
+    if not (hasattr(model[1], "pooling_mode") and "lasttoken" in str(model[1].pooling_mode)):
+        raise UserError("the model does not pool the last token, so queries cannot share a prefix; use encode_query")
+    unique = list(dict.fromkeys(texts))
+    vectors = np.empty((len(unique), model.get_embedding_dimension() or 0), dtype=np.float32)
+    with torch.inference_mode(), _packed(model[0].model) as backbone:
+        for start in range(0, len(unique), chunk):
+            part = unique[start : start + chunk]
+            vectors[start : start + len(part)] = _encode(backbone, _ids(model, part, task), token_budget)
+    place = {text: i for i, text in enumerate(unique)}
+    return vectors[[place[text] for text in texts]]
+
+
+def _encode(backbone: Any, sequences: list[list[int]], token_budget: int) -> np.ndarray:
+    shared = common_prefix(sequences)
+    rest = [ids[len(shared) :] for ids in sequences]
+    vectors = np.empty((len(sequences), int(backbone.config.hidden_size)), dtype=np.float32)
+    for members in plan_rows([len(ids) for ids in rest], len(shared), token_budget):
+        row = pack(shared, [rest[i] for i in members]).to(backbone.device)
+        vectors[members] = pooled(backbone, row, "last").cpu().numpy()
+    return vectors
+
+
+def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
+    """The ids that every sequence begins with, short of any sequence's last.
+
+    >>> common_prefix([[1, 5, 7, 2], [1, 5, 2]]), common_prefix([[1, 5, 2]])
+    ([1, 5], [1, 5])
+    """
+    columns = zip(*(ids[:-1] for ids in sequences), strict=False)
+    return [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
+
+
+def _ids(model: "SentenceTransformer", texts: list[str], task: str) -> list[list[int]]:
+    """Ids as sentence-transformers feeds them to the model, padding off."""
+    found: list[list[int]] = []
+    for start in range(0, len(texts), 64):
+        features = model.preprocess(texts[start : start + 64], prompt=model.prompts[task], task="query")
+        for ids, mask in zip(features["input_ids"], features["attention_mask"], strict=True):
+            found.append(ids[mask.bool()].tolist())
+    return found
+
+
+@contextmanager
+def _packed(backbone: Any) -> Iterator[Any]:
+    """The model with our attention, and with its own again afterwards."""
+    own = backbone.config._attn_implementation
+    backbone.config._attn_implementation = PACKED
+    try:
+        yield backbone
+    finally:
+        backbone.config._attn_implementation = own
