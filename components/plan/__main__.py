@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from psutil import virtual_memory
+
 from components.config import Config, load_config
 from components.errors import UserError
 from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device, device_named, own_device
@@ -33,13 +35,21 @@ def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
     return estimated_texts(config), "texts estimated from the recipe's row caps (run prepare to have them counted)"
 
 
-def findings(config: Config, plan: Plan, device: Device, outputs: Path, free: float) -> tuple[list[str], list[str]]:
+def findings(
+    config: Config, plan: Plan, device: Device, outputs: Path, free: float, host: float
+) -> tuple[list[str], list[str]]:
     """(what does not fit, what is tight), each with what to change.
 
     Args:
-        free: bytes of free disk.
+        free, host: bytes of free disk and of memory of this machine.
     """
     wrong, tight = [], []
+    for cost in plan.costs:
+        if cost.host > host:
+            tight.append(
+                f"{cost.stage}: needs {cost.host / GIB:.0f} GiB of host memory, this machine has {host / GIB:.0f}; "
+                "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
+            )
     for cost in plan.costs:
         if not device.is_gpu or not cost.gpu:
             continue
@@ -123,7 +133,9 @@ def main(arguments: list[str], root: Path) -> int:
     print(f"{source}\n\n{table(plan, device, given.gpus, efficiency)}\n")
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
     print("training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
-    wrong, tight = findings(config, plan, device, root / "outputs", shutil.disk_usage(root).free)
+    wrong, tight = findings(
+        config, plan, device, root / "outputs", shutil.disk_usage(root).free, virtual_memory().total
+    )
     wrong += hub_problems(config) if given.hub else []
     for line in tight:
         print(f"warning: {line}")

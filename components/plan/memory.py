@@ -97,7 +97,8 @@ def row_activations(shape: Shape, row: RowSize, width: float, rank: int, gpu: bo
         return shape.layers * row.tokens * shape.hidden * width + ends
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * shape.hidden * 4
-    inputs = (2 * shape.hidden + q + shape.intermediate) * width
+    copies = 2 if width == BYTES["fp32"] else 5  # in bf16 peft casts the input anew for q, k, v, gate and up
+    inputs = (copies * shape.hidden + q + shape.intermediate) * width
     mlp = (3 * shape.intermediate + PROJECTIONS * rank) * width
     attention = (2 * q + 2 * kv) * row.tokens if gpu else 4 * q * BLOCK_PADDING * row.tokens + 2 * q * row.prefix_copies
     return shape.layers * (row.tokens * (norms + inputs + mlp) + attention * width) + ends

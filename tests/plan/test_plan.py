@@ -95,15 +95,16 @@ def test_a_gpu_too_small_is_told_with_what_to_change(changes, cure):
     if not changes:
         device = type(device)("tiny", 16 * GIB, device.flops)
     plan = make_plan(config, estimated_texts(config), Path("nowhere"), device, 1)
-    wrong, _ = findings(config, plan, device, Path("nowhere"), free=1e15)
+    wrong, _ = findings(config, plan, device, Path("nowhere"), free=1e15, host=1e15)
     assert any(line.startswith("train: needs") and cure in line for line in wrong)
 
 
-def test_a_disk_too_small_is_told():
+def test_a_disk_and_a_host_too_small_are_told():
     config = full()
     plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H200"], 1)
-    wrong, _ = findings(config, plan, GPUS["H200"], Path("nowhere"), free=1e9)
+    wrong, tight = findings(config, plan, GPUS["H200"], Path("nowhere"), free=1e9, host=1e9)
     assert any("disk" in line and "retrieve.depth" in line for line in wrong)
+    assert any(line.startswith("prepare: needs") and "host memory" in line for line in tight)
 
 
 def test_the_command_prints_or_refuses_in_one_line(monkeypatch, capsys):
