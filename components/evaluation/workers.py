@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -65,7 +66,8 @@ def embedded(
         update: called with the number of texts of every shard that is done.
 
     Raises:
-        UserError: the Dask scheduler can't be reached.
+        UserError: the Dask scheduler can't be reached, or a process died (Dask starts a lost shard again elsewhere, and
+            gives up when it kills worker after worker). Finished shards are in the store: a rerun continues.
     """
     if not params.workers and params.address is None:
         for task in plan.tasks:
@@ -90,7 +92,7 @@ def embedded(
 def _executor(params: EvaluateParams) -> Iterator[Callable[..., Any]]:
     """`submit` of Dask's client or of a pool of processes; both give futures with `result()`."""
     if params.address is not None:
-        from distributed import Client
+        from distributed import Client, KilledWorker
 
         try:
             client = Client(params.address, timeout=params.connect_seconds)
@@ -98,17 +100,32 @@ def _executor(params: EvaluateParams) -> Iterator[Callable[..., Any]]:
             raise UserError(
                 f"params.yaml: evaluate.address: no Dask scheduler at {params.address}; start one or correct it"
             ) from None
-        with client:  # a worker that dies loses its shard only: Dask runs it again elsewhere
+        with client, _death_said(KilledWorker, "evaluate.shard"):  # Dask runs the shard of a dead worker elsewhere
             yield lambda *call: client.submit(*call, pure=False)
         return
     context = multiprocessing.get_context("spawn")
     devices = context.Queue()
     for number in range(params.workers):
         devices.put(number)
-    with ProcessPoolExecutor(
-        params.workers, mp_context=context, initializer=_settle, initargs=(devices, params.workers)
-    ) as pool:
+    with (
+        ProcessPoolExecutor(
+            params.workers, mp_context=context, initializer=_settle, initargs=(devices, params.workers)
+        ) as pool,
+        _death_said(BrokenProcessPool, "evaluate.workers"),
+    ):
         yield pool.submit
+
+
+@contextmanager
+def _death_said(death: type[Exception], fewer: str) -> Iterator[None]:
+    """One line for a worker that was killed from outside."""
+    try:
+        yield
+    except death:
+        raise UserError(
+            f"evaluate: a worker process was killed, most often for want of memory; lower {fewer} in params.yaml and"
+            " run this again: what is finished is kept"
+        ) from None
 
 
 def _settle(devices: Any, workers: int) -> None:
@@ -192,7 +209,10 @@ def scoring_pool(processes: int) -> Iterator[Callable[[Scorer, FoundryModel, Tas
         return
     running: list[tuple[Any, FoundryModel, TaskPlan, Path]] = []
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=die_with_parent) as pool:
+    with (
+        ProcessPoolExecutor(processes, mp_context=context, initializer=die_with_parent) as pool,
+        _death_said(BrokenProcessPool, "evaluate.scoring_processes"),
+    ):
 
         def submit(scorer: Scorer, model: FoundryModel, task: TaskPlan, folder: Path) -> None:
             running.append((pool.submit(scorer, task.make, folder), model, task, folder))

@@ -56,14 +56,15 @@ def run(context: StageContext) -> dict[str, float]:
     teacher = ForeignEncoder.load(models / params.teacher, config.encoder, store)
     scores = _teacher_scores(context)
     found: dict[str, Selection] = {}
-    for step, name in enumerate(progress(inputs.tasks, "select shots", unit="task")):
+    for name in progress(inputs.tasks, "select shots", unit="task"):
         dev = dev_set(inputs, tasks[name], params.dev_queries, config.seed)
         if dev is None:
             continue
         pool = _clean_pool(inputs, tasks[name], guard, params, config.seed)
         evidence = _evidence(pool, teacher, scores, "hard" in params.strategies)
         found[name] = select(dev, evidence, encoder, params)
-        context.log({f"{name}.number": float(found[name].chosen.shots), f"{name}.dev": found[name].chosen.mean}, step)
+        for one in found[name].tried:
+            context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
     _write(found, tasks, context)
     return _metrics(found)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from components.config import EncoderParams, EvaluateParams, PromptParams
 from components.errors import UserError
 from components.evaluation.adapter import FoundryModel, TaskPrompt
-from components.evaluation.planner import Lengths, Plan, Shard, Way, make_plan
+from components.evaluation.planner import Lengths, Plan, Shard, TaskPlan, Way, make_plan
 from components.evaluation.starter_benchmark import starter_task
 from components.evaluation.workers import (
     MissingVectorError,
@@ -172,6 +173,30 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: 
         encoder.encode_documents(shard.texts)
     per_shard = [sum(len(ids) for ids in encoder.prompt.document_ids(shard.texts)) for shard in shards]
     assert encoder.tokens == sum(per_shard[after:])
+
+
+def long_plan() -> tuple[Plan, list[str]]:
+    """One task of 300 one-text shards: a kill after the first comes long before the last."""
+    texts = [f"text number {i} of the corpus" for i in range(300)]
+    return Plan([TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]), texts
+
+
+def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
+    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+    model = FoundryModel("m", own.load(), PROMPTS, {})
+    done: list[int] = []
+
+    def kill(finished: int) -> None:
+        done.append(finished)
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with pytest.raises(UserError, match=r"was killed.*lower evaluate\.workers"):
+        list(embedded(plan, model, own, EvaluateParams(shard=1, workers=1), kill))
+    again = own.load()
+    again.encode_documents(texts)
+    assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
 def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The stage on a tiny random student: what it writes, its bytes, its length budget, and the guard."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from components.model.prompt import Prompt
 from components.stage import StageContext
 from tests.evaluation.fakes import TOPICS, HashEncoder, sentence
 
+Log = Callable[[dict[str, float], int | None], None]
 LEAKED = "the rose near the soil of some old water bloom over every quiet root"
 
 
@@ -81,16 +83,19 @@ def unlogged(metrics: dict[str, float], step: int | None = None) -> None:
     """Nobody listens."""
 
 
-def run(outputs: Path, name: str, strategies: list[str]) -> tuple[dict[str, float], Path]:
+def run(outputs: Path, name: str, strategies: list[str], log: Log = unlogged) -> tuple[dict[str, float], Path]:
     folders = {part: outputs.parent / name / part for part in ("out", "work", "cache")}
     for folder in folders.values():
         folder.mkdir(parents=True)
-    context = StageContext(config=config_of(strategies), outputs=outputs, log=unlogged, **folders)
+    context = StageContext(config=config_of(strategies), outputs=outputs, log=log, **folders)
     return select_shots.run(context), folders["out"]
 
 
 def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
-    metrics, first = run(outputs, "first", ["random", "diverse", "class_balanced"])
+    logged: list[tuple[dict[str, float], int | None]] = []
+    metrics, first = run(
+        outputs, "first", ["random", "diverse", "class_balanced"], lambda found, step=None: logged.append((found, step))
+    )
     again, second = run(outputs, "second", ["random", "diverse", "class_balanced"])
     assert metrics == again
     assert content_hash(first) == content_hash(second)
@@ -104,6 +109,8 @@ def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
     assert curve.filter(task="find")["strategy"].unique().sort().to_list() == ["diverse", "none", "random"]
     assert curve.filter(task="sort", strategy="class_balanced").height == 2
     assert (curve["prefix_tokens"] <= 400).all()
+    assert [step for found, step in logged if "find.dev.diverse" in found] == [1, 2]
+    assert len(logged) == curve.height
     assert (first / "curve.svg").read_text().startswith("<svg")
 
 
