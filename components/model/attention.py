@@ -41,32 +41,47 @@ def blocked_attention(
     """SDPA over the prefix and over small blocks of sequences; [1, H, T, D] in, [1, T, H, D] out.
 
     Padding stands at the sequences' ends, so under causal attention no real token ever looks at it and one mask
-    [L, prefix + L] serves a whole block.
+    [L, prefix + L] serves a whole block. Where no gradient is needed, all sequences look at the prefix together and at
+    themselves apart, and the two are joined by their softmax denominators: the prefix is not copied for each sequence.
     """
     groups = query.shape[1] // key.shape[1]
     q, k, v = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)  # [T, H, D]
-    outputs = []
     prefix = row.prefix_length
+    apart = prefix > 0 and not torch.is_grad_enabled() and query.device.type == "cpu"
+    outputs, weights = [], []
     for block in row.blocks:
         n, width = block.index.shape
         flat = block.index.reshape(-1)
         bq, bk, bv = (x.index_select(0, flat).view(n, width, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
-        if prefix:
-            bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
-        mask = _block_mask(row, width, block.lengths)
-        attended = _attend(bq, _repeat(bk, groups), _repeat(bv, groups), mask, scaling)  # [n, H, L, D]
+        if apart:
+            attended, total = _with_total(bq, _repeat(bk, groups), _repeat(bv, groups), True, scaling)
+            weights.append(total.transpose(1, 2).reshape(n * width, -1))
+        else:
+            if prefix:
+                bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
+            mask = _block_mask(row, width, block.lengths)
+            attended = _attend(bq, _repeat(bk, groups), _repeat(bv, groups), mask, scaling)  # [n, H, L, D]
         outputs.append(attended.transpose(1, 2).reshape(n * width, *q.shape[1:]))
     result = torch.cat(outputs).index_select(0, row.unblock)  # [T - prefix, H, D]
     if prefix:
-        head = _attend(
-            query[:, :, :prefix],
-            _repeat(key[:, :, :prefix], groups),
-            _repeat(value[:, :, :prefix], groups),
-            None,
-            scaling,
-        )
+        head_key, head_value = _repeat(key[:, :, :prefix], groups), _repeat(value[:, :, :prefix], groups)
+        if apart:
+            own = torch.cat(weights).index_select(0, row.unblock)  # [T - prefix, H]
+            seen, total = _with_total(query[:, :, prefix:], head_key, head_value, False, scaling)
+            share = torch.sigmoid(total[0].transpose(0, 1) - own)[..., None]  # of the softmax that the prefix gets
+            result = torch.lerp(result.float(), seen[0].transpose(0, 1).float(), share).to(value.dtype)
+        head = _attend(query[:, :, :prefix], head_key, head_value, None, scaling)
         result = torch.cat([head[0].transpose(0, 1), result])
     return result[None]
+
+
+def _with_total(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, scaling: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """SDPA on a CPU, and the log of each row's softmax denominator [n, H, L]; without gradients for the latter."""
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    attended, total = attend(query, key, value, 0.0, causal, attn_mask=None, scale=scaling)
+    return attended, total
 
 
 def _attend(

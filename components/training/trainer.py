@@ -74,7 +74,7 @@ class Trainer:
             for step in range(start, self.params.steps):
                 row = self._one(step)
                 self.curve.append(row)
-                shown.set_postfix(self._postfix(row))
+                shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):

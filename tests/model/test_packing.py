@@ -78,6 +78,8 @@ def test_both_attentions_equal_the_dense_mask(prefix, causal):
         query, key, value, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
     ).transpose(1, 2)
     assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
     assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
 
 
