@@ -15,6 +15,7 @@ KEYS = {
     "gradcache_memory": {"growth_16_to_64"},
     "mistral_7b_gpu": {"mfu", "vs_padded"},
     "borda": {"ranks_differing"},
+    "plan": {"memory_error", "token_error"},
 }
 
 
@@ -25,3 +26,17 @@ def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert set(json.loads(out.read_text())) >= KEYS[name]
+
+
+def test_the_gpu_script_needs_torch_transformers_and_peft_only() -> None:
+    blocked = ["pydantic", "polars", "mlflow", "prefect", "dvc", "mteb", "sentence_transformers", "datasets", "bm25s"]
+    script = str(ROOT / "benchmarks" / "mistral_7b_gpu.py")
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None there makes an import fail
+        f"sys.argv = [{script!r}, '--quick']\n"
+        f"runpy.run_path({script!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert b"mfu" in done.stdout
