@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra.make_secrets import make_secrets
+from tests.flows.conftest import make_toy
 from tests.infra.local_stack import REPOSITORY, LocalStack, status
 
 pytestmark = pytest.mark.timeout(900)
@@ -31,8 +33,9 @@ def post(stack: LocalStack, path: str, body: dict[str, Any]) -> Any:
 
 def run_client(stack: LocalStack, folder: Path, *command: str) -> str:
     """Run a program with the worker's variables; returns its output."""
-    env = {**os.environ, **stack.client_environment(), "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, **stack.client_environment(), "PYTHONPATH": str(REPOSITORY), "PATH": path}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -148,6 +151,32 @@ def test_a_flow_run_is_recorded(stack: LocalStack, tmp_path: Path) -> None:
             check=True,
         )
         assert int(done.stdout) >= 1
+
+
+def test_the_pipeline_and_a_promotion_go_through_the_servers(
+    stack: LocalStack, s3: Any, trained: Path, tmp_path: Path
+) -> None:
+    """The toy's four stages as a flow; then a real (tiny) model: registered, gated, promoted, loaded from the store."""
+    toy = make_toy(tmp_path / "toy")
+    said = run_client(stack, toy, sys.executable, "-m", "flows.pipeline")
+    assert [line.split() for line in said.splitlines()] == [
+        [stage, "executed"] for stage in ("source", "left", "right", "join")
+    ]
+    assert any(key.endswith("artifacts/metrics.json") for key in objects(s3, "mlflow"))
+    assert {
+        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.pipeline").splitlines()
+    } == {"unchanged"}
+
+    root = tmp_path / "trained"
+    shutil.copytree(trained, root, symlinks=True)
+    run_client(stack, root, sys.executable, "-m", "components.stage", "register")
+    said = run_client(stack, root, sys.executable, "-m", "flows.promotion", "promote", "--because", "it is better")
+    assert "version 1 is in production, before: base" in said
+    assert stack.url("mlflow") in said, "the page of the version"
+    load = "from components.tracking.load import load_production as load; print(load().encode_document(['x']).shape)"
+    assert run_client(stack, root, sys.executable, "-c", load).startswith("(1, ")
+    runs = post(stack, "/api/flow_runs/filter", {"flows": {"name": {"any_": ["pipeline", "promotion"]}}})
+    assert [run["state"]["type"] for run in runs] == ["COMPLETED"] * 3
 
 
 def test_the_clusters_deployments_are_accepted(stack: LocalStack) -> None:
