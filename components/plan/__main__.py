@@ -23,6 +23,17 @@ from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
 TIGHT = 0.9  # of the memory; above it the plan warns
 
 
+def own_outputs(config: Config, root: Path) -> Path:
+    """outputs/ when prepare has run for these tasks there; else a folder that is not there: nothing is counted then."""
+    from components.contracts import read_tasks
+
+    tasks = root / "outputs" / "prepare" / "tasks.yaml"
+    trained = {name for name, task in config.prepare.tasks.items() if task.train}
+    if tasks.is_file() and set(read_tasks(tasks)) == trained:
+        return root / "outputs"
+    return root / "outputs" / "of-another-run"
+
+
 def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
     """The run's texts, and where their numbers come from."""
     student = outputs / "fetch" / "models" / "student"
@@ -118,13 +129,14 @@ def main(arguments: list[str], root: Path) -> int:
     path = root / "recipes" / f"{given.recipe}.yaml" if given.recipe else root / "params.yaml"
     try:
         config, device = load_config(path), device_named(given.gpu) if given.gpu else own_device()
-        tasks, source = texts_of(config, root / "outputs")
+        outputs = own_outputs(config, root)
+        tasks, source = texts_of(config, outputs)
         if given.page:
-            print(scaling_page(config, tasks, root / "outputs", device, given.efficiency or EFFICIENCY))
+            print(scaling_page(config, tasks, outputs, device, given.efficiency or EFFICIENCY))
             return 0
         if given.documents:
             tasks = scaled(tasks, given.documents)
-        plan = make_plan(config, tasks, root / "outputs", device, given.gpus)
+        plan = make_plan(config, tasks, outputs, device, given.gpus)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
@@ -133,9 +145,7 @@ def main(arguments: list[str], root: Path) -> int:
     print(f"{source}\n\n{table(plan, device, given.gpus, efficiency)}\n")
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
     print("training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
-    wrong, tight = findings(
-        config, plan, device, root / "outputs", shutil.disk_usage(root).free, virtual_memory().total
-    )
+    wrong, tight = findings(config, plan, device, outputs, shutil.disk_usage(root).free, virtual_memory().total)
     wrong += hub_problems(config) if given.hub else []
     for line in tight:
         print(f"warning: {line}")

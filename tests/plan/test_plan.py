@@ -9,7 +9,7 @@ from components.config import load_config, parse_config
 from components.errors import UserError
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
-from components.plan.__main__ import findings, main
+from components.plan.__main__ import findings, main, own_outputs
 from components.plan.devices import GIB, GPUS, device_named
 from components.plan.memory import RowSize, training_memory
 from components.plan.shapes import KNOWN, read_shape, shape_of
@@ -138,3 +138,12 @@ def test_unknown_devices_and_models_are_named(tmp_path):
 def test_the_page_of_docs_scaling_is_what_the_command_prints(capsys):
     assert main(["--recipe", "mistral-7b", "--page"], ROOT) == 0
     assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+
+
+def test_another_runs_data_are_not_counted(tmp_path):
+    config = full()
+    write_training_tables(tmp_path / "outputs")
+    assert own_outputs(config, tmp_path) != tmp_path / "outputs"
+    tasks = dict.fromkeys(("words", "animals"), next(iter(config.prepare.tasks.values())))
+    same = config.model_copy(update={"prepare": config.prepare.model_copy(update={"tasks": tasks})})
+    assert own_outputs(same, tmp_path) == tmp_path / "outputs"
