@@ -84,20 +84,18 @@ def counted_texts(outputs: Path, prompt: Any) -> list[TaskTexts]:
         if not len(train) or not len(documents):
             continue
         texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
-        as_document = prompt.query_ids if task.symmetric else prompt.document_ids
-        cut = prompt.params.example_tokens
+        asked, told = prompt.query_ids(texts), prompt.document_ids(passages)
+        prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
         found.append(
             TaskTexts(
                 name=task.name,
                 queries=len(train),
                 dev=len(own) - len(train),
                 documents=len(documents),
-                query_tokens=_mean(prompt.query_ids(texts)),
-                document_tokens=_mean(as_document(passages)),
-                prefix_tokens=len(prompt.prefix_ids(task.instruction)),
-                shot_tokens=_mean([ids[:cut] for ids in prompt.query_ids(texts)])
-                + _mean([ids[:cut] for ids in prompt.document_ids(passages)])
-                + len(prompt.prefix_ids(task.instruction)),
+                query_tokens=_mean(asked),
+                document_tokens=_mean(prompt.query_ids(passages) if task.symmetric else told),
+                prefix_tokens=prefix,
+                shot_tokens=_mean([ids[:cut] for ids in asked]) + _mean([ids[:cut] for ids in told]) + prefix,
                 symmetric=task.symmetric,
                 weight=task.weight,
             )
