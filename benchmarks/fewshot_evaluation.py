@@ -42,7 +42,9 @@ RETRIEVAL = ("ArguAna", "SCIDOCS")
 def write_student(folder: Path, texts: Sequence[str], layers: int, width: int) -> Path:
     """A random Mistral with a byte-pair tokenizer trained on `texts`: about four characters a token, as real ones."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import MistralConfig, MistralModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    from components.data.random_model import write_random_mistral
 
     pairs = Tokenizer(models.BPE(unk_token="<unk>"))
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -58,20 +60,15 @@ def write_student(folder: Path, texts: Sequence[str], layers: int, width: int) -
         tokenizer_object=pairs, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
     )
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=3 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=None,
-        bos_token_id=1,
-        eos_token_id=2,
-        initializer_range=width**-0.5,  # transformers' 0.02 leaves all texts with nearly one vector
-    )
-    MistralModel(config).save_pretrained(folder)
+    shape = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 3 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    write_random_mistral(folder, shape, 0, torch.float32)
     return folder
 
 

@@ -88,7 +88,10 @@ def measured(
         gpu=False,
     )
     tokens = sum(placed.row.tokens for batch in rows for placed in batch)
-    return (plan.peak, real_peak), (training_tokens(config, counted_texts(folder, prompt)), tokens)
+    return (plan.peak, real_peak), (
+        training_tokens(config, counted_texts(folder, prompt, config.training_prompt)),
+        tokens,
+    )
 
 
 def step_peak(trainer: Trainer, step: int, rows: list[PlacedRow]) -> float:

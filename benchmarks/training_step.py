@@ -15,9 +15,9 @@ drawn by its own code, for each query; ours and sentence-transformers' have one 
 each number of shots equally often. sentence-transformers gets the shots pasted in front of its texts.
 
 Peers at their best: torch's SDPA, the better of whole batches and sub-batches of 8 in FlagEmbedding and the better of
-all columns in one forward and a forward for each in sentence-transformers, measured first; their Trainer's own
-overhead is left out, ours is in. FlagEmbedding runs in the Python of an environment that has it (--flagembedding);
-without the option that side is reported as not run.
+all columns in one forward and a forward for each in sentence-transformers, measured first; the allocator keeps freed
+memory on every side; their Trainer's own overhead is left out, ours is in. FlagEmbedding runs in the Python of an
+environment that has it (--flagembedding); without the option that side is reported as not run.
 """
 
 import argparse
@@ -133,7 +133,9 @@ def write_model(folder: Path, layers: int, width: int) -> None:
     """A random Mistral with a byte-level BPE tokenizer learnt on the made-up words, the three prompt tokens in it."""
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import MistralConfig, MistralModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    from components.data.random_model import write_random_mistral
 
     bpe = Tokenizer(models.BPE(unk_token="<unk>"))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -148,20 +150,15 @@ def write_model(folder: Path, layers: int, width: int) -> None:
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL], special_tokens=True)
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=width * 7 // 2,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        sliding_window=None,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    MistralModel(config).save_pretrained(folder)
+    shape = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": width * 7 // 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+    }
+    write_random_mistral(folder, shape, 0, torch.float32)
 
 
 def words() -> list[str]:
@@ -198,7 +195,10 @@ def take_turns(name: str, kind: str, work: Path, steps: int, threads: int) -> No
     """Say `figures` when ready, then after each step that the other end asks for."""
     import torch
 
+    from components.machine import keep_freed_memory
+
     torch.set_num_threads(threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     random.seed(0)
     for seconds, tokens in {"ours": ours, "sentence_transformers": st, "flagembedding": fe}[name](kind, work, steps):
@@ -275,6 +275,7 @@ def our_config(kind: str, steps: int, seed: int = 0) -> Any:
     raw["encoder"] = {"device": "cpu", "precision": "fp32"}
     raw["train"] = {
         "steps": steps + 1,
+        "precision": "fp32",
         "batch_queries": shape["queries"],
         "negatives": shape["negatives"],
         "learning_rate": RATE,
@@ -303,14 +304,12 @@ def fair_batches(kind: str, work: Path, steps: int) -> tuple[Any, Any]:
 
 def ours(kind: str, work: Path, steps: int) -> Side:
     """The trainer's own loop, from tokenising to the update."""
-    from components.machine import keep_freed_memory
     from components.model.backbone import load_tokenizer
     from components.model.prompt import Prompt
     from components.training.train import adapted
     from components.training.trainer import Trainer
     from components.training.world import World
 
-    keep_freed_memory()
     config, batches = fair_batches(kind, work, steps)
     tokenizer = load_tokenizer(work / "model", config.prompt)
     model = adapted(work / "model", tokenizer, config)

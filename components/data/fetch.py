@@ -25,8 +25,11 @@ def run(context: StageContext) -> dict[str, float]:
     named += [("models", name, model) for name, model in params.models.items()]
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
-        fetch = fetch_source if group == "sources" else fetch_model
-        card[group][name] = fetch(item, key, context.out / group / name, context.cache)
+        target = context.out / group / name
+        if group == "sources":
+            card[group][name] = fetch_source(item, key, target, context.cache)
+        else:
+            card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (context.out / "data_card.json").write_text(text, encoding="utf-8")
     rows = sum(entry["rows_kept"] for entry in card["sources"].values())
@@ -46,8 +49,8 @@ def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> d
     return entry | {f"rows_dropped_{why}": number for why, number in counts.dropped.items()}
 
 
-def fetch_model(params: ModelParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
-    """Fill the folder `target` with the model and return its entry in the data card."""
+def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int) -> dict[str, Any]:
+    """Fill the folder `target` with the model and return its entry in the data card; `seed` draws random weights."""
     if isinstance(params.origin, HubOrigin):
         hub_snapshot(params.origin, key, "model")
         target.mkdir(parents=True)
@@ -58,16 +61,27 @@ def fetch_model(params: ModelParams, key: str, target: Path, cache: Path) -> dic
     if params.format == "gguf":
         from components.data.gguf import convert
 
-        if len(files.names) != 1:
-            raise UserError(f"{key}.path: names {len(files.names)} files, expected one GGUF file")
-        convert(files.paths()[0], target, params.layers)
+        convert(_single(files, key, "GGUF file"), target, params.layers)
+    elif params.shape:
+        from components.data.random_model import write_random_mistral
+        from components.model.tokenizer_mistral import convert as convert_tokenizer
+
+        write_random_mistral(target, params.shape.model_dump(), seed)
+        convert_tokenizer(_single(files, key, "tokenizer.model"), target)
     else:
         for name, path in zip(files.names, files.paths(), strict=True):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / name)
         if not (target / "config.json").is_file():
             raise UserError(f"{key}.path: no config.json in it; name the folder that holds the model")
-    return _entry(params, files) | {"format": params.format, "layers": params.layers}
+    shape = {"shape": params.shape.model_dump()} if params.shape else {}
+    return _entry(params, files) | {"format": params.format, "layers": params.layers} | shape
+
+
+def _single(files: Files, key: str, what: str) -> Path:
+    if len(files.names) != 1:
+        raise UserError(f"{key}.path: names {len(files.names)} files, expected one {what}")
+    return files.paths()[0]
 
 
 def _entry(params: SourceParams | ModelParams, files: Files) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
         from components.model.prompt import Prompt
 
         prompt = Prompt(load_tokenizer(student, config.prompt), config.prompt)
-        return counted_texts(outputs, prompt), f"texts counted in {outputs / 'prepare'}"
+        return counted_texts(outputs, prompt, config.training_prompt), f"texts counted in {outputs / 'prepare'}"
     return estimated_texts(config), "texts estimated from the recipe's row caps (run prepare to have them counted)"
 
 

@@ -71,6 +71,11 @@ def shape_of(name: str, params: ModelParams, outputs: Path) -> Shape:
     origin = params.origin
     if fetched.is_file():
         return read_shape(fetched)
+    if params.shape:
+        drawn = params.shape
+        head = drawn.hidden_size // drawn.num_attention_heads
+        heads = (drawn.num_attention_heads, drawn.num_key_value_heads, head)
+        return Shape(drawn.hidden_size, drawn.num_hidden_layers, drawn.intermediate_size, *heads, drawn.vocab_size)
     if isinstance(origin, LocalOrigin):
         return read_shape(Path(origin.path) / "config.json")
     where = origin.repo if isinstance(origin, HubOrigin) else origin.package

@@ -149,11 +149,11 @@ def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
     """The rows of one batch of `task`, full ones, those with a prefix of the longest kind first."""
     train, (_, documents) = config.train, step_tokens(config, task)
     prefix = min(task.prefix_tokens + train.shots.max * task.shot_tokens, config.prompt.prefix_tokens)
-    room = max(train.row_tokens - prefix, task.query_tokens)
+    room = max(train.row_tokens - prefix, task.trained_query_tokens)
     share = min(train.batch_queries, train.shots.share)
-    in_row = max(1, min(share, int(room // task.query_tokens)))
+    in_row = max(1, min(share, int(room // task.trained_query_tokens)))
     number = math.ceil(train.batch_queries / share) * math.ceil(share / in_row)
-    tokens = int(prefix + in_row * task.query_tokens)
+    tokens = int(prefix + in_row * task.trained_query_tokens)
     rows = [RowSize(tokens, int(in_row * prefix))] * number
     return rows + [RowSize(train.row_tokens)] * math.ceil(documents / train.row_tokens)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.config import Config, TaskParams
+from components.config import Config, PromptParams, TaskParams
 
 SAMPLE = 400
 ASSUMED = {  # mean tokens of a query and of a document
@@ -27,7 +27,8 @@ INSTRUCTION, TAIL, SHOT_MARKS = 22, 4, 8  # tokens of an instruction with its wo
 
 @dataclass(frozen=True)
 class TaskTexts:
-    """What the run knows of one task. Tokens are means, with bos, eos and the prompt's tail, and cut to the limits."""
+    """What the run knows of one task. Tokens are means, with bos, eos and the prompt's tail, and cut to the limits
+    (`trained_`: to those of training)."""
 
     name: str
     queries: int  # train examples
@@ -35,6 +36,8 @@ class TaskTexts:
     documents: int
     query_tokens: float
     document_tokens: float
+    trained_query_tokens: float
+    trained_document_tokens: float
     prefix_tokens: float
     shot_tokens: float
     symmetric: bool
@@ -47,7 +50,7 @@ def estimated_texts(config: Config) -> list[TaskTexts]:
 
 
 def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
-    prompt, source = config.prompt, config.fetch.sources[task.source]
+    prompt, trained, source = config.prompt, config.training_prompt, config.fetch.sources[task.source]
     query, document = (float(mean) for mean in ASSUMED[task.kind])
     if task.max_words:
         query, document = min(query, 1.35 * task.max_words), min(document, 1.35 * task.max_words)
@@ -60,6 +63,8 @@ def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
         documents=50 if labels else (task.train + task.dev) * own + task.dev_documents,
         query_tokens=min(query, prompt.query_tokens) + TAIL,
         document_tokens=min(document + 2, prompt.document_tokens),
+        trained_query_tokens=min(query, trained.query_tokens) + TAIL,
+        trained_document_tokens=min(document + 2, trained.document_tokens),
         prefix_tokens=INSTRUCTION,
         shot_tokens=min(query, prompt.example_tokens) + min(document, prompt.example_tokens) + SHOT_MARKS + INSTRUCTION,
         symmetric=task.symmetric,
@@ -67,11 +72,12 @@ def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
     )
 
 
-def counted_texts(outputs: Path, prompt: Any) -> list[TaskTexts]:
+def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[TaskTexts]:
     """From the tables that prepare wrote.
 
     Args:
         prompt: the student's `components.model.prompt.Prompt`.
+        trained: the lengths that training cuts to (`Config.training_prompt`).
     """
     from components.contracts import CORPUS, QUERIES, read_table, read_tasks
 
@@ -85,6 +91,9 @@ def counted_texts(outputs: Path, prompt: Any) -> list[TaskTexts]:
             continue
         texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
         asked, told = prompt.query_ids(texts), prompt.document_ids(passages)
+        found_by = prompt.query_ids(passages) if task.symmetric else told
+        query_limit = trained.query_tokens + len(prompt.query_ids([""])[0])
+        document_limit = query_limit if task.symmetric else trained.document_tokens
         prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
         found.append(
             TaskTexts(
@@ -93,7 +102,9 @@ def counted_texts(outputs: Path, prompt: Any) -> list[TaskTexts]:
                 dev=len(own) - len(train),
                 documents=len(documents),
                 query_tokens=_mean(asked),
-                document_tokens=_mean(prompt.query_ids(passages) if task.symmetric else told),
+                document_tokens=_mean(found_by),
+                trained_query_tokens=_mean([ids[:query_limit] for ids in asked]),
+                trained_document_tokens=_mean([ids[:document_limit] for ids in found_by]),
                 prefix_tokens=prefix,
                 shot_tokens=_mean([ids[:cut] for ids in asked]) + _mean([ids[:cut] for ids in told]) + prefix,
                 symmetric=task.symmetric,
@@ -122,12 +133,12 @@ def step_tokens(config: Config, task: TaskTexts) -> tuple[float, float]:
     chunks = math.ceil(batch / train.shots.share)
     numbers = range(train.shots.max + 1)  # of shots, all equally likely
     prefixes = [min(task.prefix_tokens + k * task.shot_tokens, config.prompt.prefix_tokens) for k in numbers]
-    each = [_packed(batch / chunks, task.query_tokens, prefix, train.row_tokens, shared) for prefix in prefixes]
+    each = [_packed(batch / chunks, task.trained_query_tokens, prefix, train.row_tokens, shared) for prefix in prefixes]
     queries = chunks * sum(each) / len(each)
     drawn = batch * (1 + train.negatives)
     distinct = task.documents * (1 - (1 - 1 / task.documents) ** drawn)
     own_prefix = task.prefix_tokens if task.symmetric else 0.0
-    return queries, _packed(distinct, task.document_tokens, own_prefix, train.row_tokens, shared)
+    return queries, _packed(distinct, task.trained_document_tokens, own_prefix, train.row_tokens, shared)
 
 
 def _packed(number: float, length: float, prefix: float, row_tokens: int, shared: bool) -> float:

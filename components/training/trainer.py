@@ -46,6 +46,7 @@ class Trainer:
         soft_labels: SoftLabels | None = None,
     ) -> None:
         self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
+        self.training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
         self.work, self.log, self.world = work / "checkpoints", log, world
         self.soft_labels = soft_labels
         self.batches = Batches(data, config.train, config.seed)
@@ -89,7 +90,7 @@ class Trainer:
         begin = time.perf_counter()
         batch = self.batches[step]
         self.model.train()
-        rows = rows_of(batch, self.prompt, self.params, self.config.encoder)
+        rows = rows_of(batch, self.training_prompt, self.params, self.config.encoder)
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
         if not math.isfinite(loss):
@@ -117,7 +118,7 @@ class Trainer:
         """What bends a rule in this step: texts cut to their length (so far), rows over the budget (a sequence longer
         than it has a row of its own), queries without hard negatives (they have the batch's only)."""
         return {
-            "data/texts_cut": float(self.prompt.cut),
+            "data/texts_cut": float(self.training_prompt.cut),
             "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
         }

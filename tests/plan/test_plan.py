@@ -73,13 +73,17 @@ def test_more_devices_take_less_time_and_no_fewer_flops():
     assert one == pytest.approx(8 * eight)
 
 
-def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path):
+@pytest.mark.parametrize("lengths", [{}, {"train.query_tokens": 6, "train.document_tokens": 12}])
+def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path, lengths):
     write_training_tables(tmp_path, pairs=60)
-    config = parse_config(small_parameters(**{"train.steps": 60, "train.shots": {"max": 2, "share": 4}}), "test")
-    prompt = Prompt(load_tokenizer(tiny_student, config.prompt), config.prompt)
+    shots = {"max": 2, "share": 4}
+    config = parse_config(small_parameters(**{"train.steps": 60, "train.shots": shots, **lengths}), "test")
+    tokenizer = load_tokenizer(tiny_student, config.prompt)
+    trained = Prompt(tokenizer, config.training_prompt)
     batches = Batches(load_training_data(tmp_path), config.train, config.seed)
-    real = sum(p.row.tokens for i in range(60) for p in rows_of(batches[i], prompt, config.train, config.encoder))
-    assert training_tokens(config, counted_texts(tmp_path, prompt)) == pytest.approx(real, rel=0.1)
+    real = sum(p.row.tokens for i in range(60) for p in rows_of(batches[i], trained, config.train, config.encoder))
+    counted = counted_texts(tmp_path, Prompt(tokenizer, config.prompt), config.training_prompt)
+    assert training_tokens(config, counted) == pytest.approx(real, rel=0.1)
 
 
 @pytest.mark.parametrize(

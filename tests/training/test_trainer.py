@@ -120,6 +120,17 @@ def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(
     assert all(bent[key] > 0 for key in keys)
 
 
+def test_training_cuts_shorter_than_use(make_trainer):
+    lengths = {"train.query_tokens": 5, "train.document_tokens": 9}
+    seen: dict[str, float] = {}
+    trainer = make_trainer(log=lambda metrics, step: seen.update(metrics), **{"train.steps": 1, **lengths})
+    trainer.fit()
+    assert seen["data/texts_cut"] > 0
+    text = ["a passage that is longer than the nine tokens of training"]
+    assert len(trainer.training_prompt.document_ids(text)[0]) == 9
+    assert len(trainer.prompt.document_ids(text)[0]) > 9  # dev checks, selection, evaluation, export
+
+
 def test_matryoshka_trains_the_leading_dimensions(make_trainer, tmp_path):
     plain = make_trainer(work=tmp_path / "plain").fit()
     nested = make_trainer(work=tmp_path / "nested", **{"train.matryoshka": [8, 16]}).fit()
