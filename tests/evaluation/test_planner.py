@@ -31,6 +31,7 @@ from components.evaluation.workers import (
 )
 from components.model.prompt import Shot
 from components.model.vector_store import VectorStore
+from infra.dask_cluster import start_cluster
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
@@ -198,6 +199,26 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     again = own.load()
     again.encode_documents(texts)
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
+
+
+def test_a_killed_dask_worker_s_shards_are_embedded_by_another(tiny_student: Path, tmp_path: Path) -> None:
+    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+    model = FoundryModel("m", own.load(), PROMPTS, {})
+    with start_cluster(2) as cluster:
+        victim = next(iter(cluster.workers.values())).pid
+        done: list[int] = []
+
+        def kill(finished: int) -> None:
+            if not done:
+                os.kill(victim, signal.SIGKILL)
+            done.append(finished)
+
+        params = EvaluateParams(shard=1, address=cluster.scheduler_address)
+        assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
+    assert sum(done) == len(texts)
+    again = own.load()
+    again.encode_documents(texts)
+    assert again.tokens == 0  # every vector is in the store
 
 
 def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:

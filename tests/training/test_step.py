@@ -85,7 +85,11 @@ GRADCACHE = ["train.gradcache=true", "train.gradient_checkpointing=true"]
 DEV = "train.dev={every: 2, queries: 4, documents: 8}"
 
 
-@pytest.mark.parametrize("changes", [["train.distributed=ddp"], ["train.distributed=fsdp2", *GRADCACHE]])
+@pytest.mark.parametrize(
+    "changes",
+    [["train.distributed=ddp"], ["train.distributed=fsdp2"], ["train.distributed=fsdp2", *GRADCACHE]],
+    ids=["ddp", "fsdp2", "fsdp2-gradcache"],
+)
 def test_two_processes_equal_one(training_tables, tiny_student, tmp_path, changes):
     script = Path(__file__).parent / "two_processes.py"
     arguments = [str(script), str(training_tables), str(tiny_student)]

@@ -54,17 +54,18 @@ def test_kill_minus_nine_changes_no_bit(make_trainer, training_tables, tiny_stud
     assert torch.equal(weights(resumed), weights(whole))
 
 
-def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_path):
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_path, bad):
     trainer = make_trainer(work=tmp_path)
     real = trainer._loss
 
     def broken(batch, numbers):
         inner = real(batch, numbers)
-        return lambda q, d: inner(q, d) * (float("nan") if batch.step == 3 else 1)
+        return lambda q, d: inner(q, d) * (float(bad) if batch.step == 3 else 1)
 
     trainer._loss = broken
     name = trainer.batches[3].task.name
-    with pytest.raises(UserError, match=f"step 3: the loss is nan on a batch of task {name}"):
+    with pytest.raises(UserError, match=f"step 3: the loss is {bad} on a batch of task {name}"):
         trainer.fit()
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
 
@@ -131,7 +132,18 @@ def test_training_cuts_shorter_than_use(make_trainer):
     assert len(trainer.prompt.document_ids(text)[0]) > 9  # dev checks, selection, evaluation, export
 
 
-def test_matryoshka_trains_the_leading_dimensions(make_trainer, tmp_path):
-    plain = make_trainer(work=tmp_path / "plain").fit()
-    nested = make_trainer(work=tmp_path / "nested", **{"train.matryoshka": [8, 16]}).fit()
-    assert plain[0]["loss"] != nested[0]["loss"]
+def test_matryoshka_is_the_mean_loss_of_the_leading_parts(make_trainer):
+    nested, plain = make_trainer(**{"train.matryoshka": [8, 16]}), make_trainer()
+    batch = nested.batches[0]
+    draw = torch.Generator().manual_seed(0)
+    queries, documents = (
+        torch.randn(len(texts), 32, generator=draw) for texts in (batch.query_texts, batch.document_texts)
+    )
+
+    def leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(vectors[:, :width], dim=-1)
+
+    expected = [plain._loss(batch, {})(leading(queries, w), leading(documents, w)) for w in (8, 16, 32)]
+    found = nested._loss(batch, {})(leading(queries, 32), leading(documents, 32))
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+    assert len({round(float(loss), 4) for loss in expected}) == 3
