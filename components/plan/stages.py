@@ -16,8 +16,8 @@ MTEB_SIZES = Path(__file__).parents[1] / "evaluation" / "public" / "task_sizes.c
 CHARACTERS = 4.5  # of a token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
 CANDIDATE_ROW = 64  # bytes a row of candidates.parquet or teacher_scores.parquet takes, compressed
-STARTER_TEXTS = 4_800  # texts of the starter benchmark, and their mean tokens
-STARTER_TOKENS = 45
+STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
+STARTER_TOKENS = 53
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,14 @@ def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: Trainin
 
 def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
     precision = config.train.precision
-    if precision == "auto":
-        precision = "bf16" if device.is_gpu else "fp32"
+    if precision == "auto" and device.is_gpu:
+        precision = "bf16"  # every card of GPUS has it, whatever is in this machine
+    elif precision == "auto":
+        import torch
+
+        from components.model.backbone import training_precision
+
+        precision = training_precision(precision, torch.device("cpu"))
     rows = max((batch_rows(config, task) for task in tasks), key=lambda rows: sum(row.tokens for row in rows))
     mine = rows[: max(1, math.ceil(len(rows) / devices))]
     return training_memory(shape, config, mine, precision, device.is_gpu)

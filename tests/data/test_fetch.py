@@ -55,7 +55,11 @@ def test_a_local_model_is_copied(tmp_path: Path, make_context: MakeContext) -> N
     (tmp_path / "model" / "config.json").unlink()
     with pytest.raises(UserError, match=r"fetch\.models\.student\.origin\.path: no config\.json in it"):
         fetch.fetch_model(
-            ModelParams.model_validate({"origin": origin}), "fetch.models.student.origin", tmp_path / "x", tmp_path
+            ModelParams.model_validate({"origin": origin}),
+            "fetch.models.student.origin",
+            tmp_path / "x",
+            tmp_path,
+            seed=0,
         )
 
 
