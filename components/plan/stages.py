@@ -137,7 +137,7 @@ def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: Trainin
 
 
 def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
-    precision = config.train.precision
+    precision: str = config.train.precision
     if precision == "auto" and device.is_gpu:
         precision = "bf16"  # every card of GPUS has it, whatever is in this machine
     elif precision == "auto":
