@@ -7,6 +7,7 @@ travel back: the store is the result. A shard is the same texts whoever takes it
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,8 +48,18 @@ class Recipe:
         return Encoder.load(self.model, self.prompt, self.encoder, self.adapter, self.store)
 
 
-@cache
+_loading = threading.Lock()
+
+
 def _loaded(recipe: Recipe) -> TextEncoder:
+    """The encoder, loaded once a process. One thread at a time: while transformers loads a model it patches classes,
+    and two threads that do so at once can leave them patched."""
+    with _loading:
+        return _load_once(recipe)
+
+
+@cache
+def _load_once(recipe: Recipe) -> TextEncoder:
     return recipe.load()
 
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from components.evaluation.workers import (
     Recipe,
     Scorer,
     StoredEncoder,
+    _loaded,
     embed_shard,
     embedded,
     scoring_pool,
@@ -219,6 +221,12 @@ def test_a_killed_dask_worker_s_shards_are_embedded_by_another(tiny_student: Pat
     again = own.load()
     again.encode_documents(texts)
     assert again.tokens == 0  # every vector is in the store
+
+
+def test_two_threads_of_a_process_load_one_model(tiny_student: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(_loaded, [recipe(tiny_student, tmp_path)] * 2)
+    assert one is two
 
 
 def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ FOUR_BITS = {"train.quantization": "4bit", "train.precision": "bf16"}
 def test_the_base_is_four_bits_and_only_the_adapter_learns(make_trainer):
     trainer = make_trainer(**FOUR_BITS)
     base = {name: p.clone() for name, p in trainer.model.named_parameters() if not p.requires_grad}
-    projections = [weight for name, weight in base.items() if "base_layer" in name]
+    projections = [weight for name, weight in base.items() if "_proj.base_layer" in name]
     assert len(projections) == 2 * 7
     assert all(weight.dtype == torch.uint8 for weight in projections)
     before = {name: p.detach().clone() for name, p in trainer.named.items()}
