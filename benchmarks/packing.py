@@ -24,6 +24,7 @@ from transformers import MistralConfig, MistralModel
 from components.machine import keep_freed_memory
 from components.model.attention import PACKED
 from components.model.backbone import pooled
+from components.model.last_layer import narrow_last_layer
 from components.model.packing import pack
 
 Forward = Callable[[Any], torch.Tensor]
@@ -95,6 +96,7 @@ def student(layers: int) -> Any:
     )
     model = MistralModel(config)
     model.embed_tokens.requires_grad_(False)
+    narrow_last_layer(model)
     return model
 
 

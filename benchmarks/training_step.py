@@ -84,7 +84,7 @@ def measure(kind: str, pythons: dict[str, str], work: Path, steps: int, threads:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "GOMP_SPINCOUNT": "1000"},
         )
         for name, python in pythons.items()
     }

@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from transformers import AttentionInterface
 
 from components.model.packing import PREFIX, Row
+from components.model.shared_prefix_attention import cells, shared_prefix_attention
 
 PACKED = "packed"
 _FLEX_BLOCK = 128  # FlexAttention's block size: rows on CUDA are padded to a multiple of it
@@ -24,15 +25,32 @@ def packed_attention(
     scaling: float,
     row: Row,
     dropout: float = 0.0,
+    queries_at: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface for a `Row`; returns [1, T, H, D]."""
+    """transformers' attention interface for a `Row`; returns [1, T, H, D].
+
+    `queries_at`, int64 [N]: the only tokens at which the result has to be right (components/model/last_layer.py).
+    """
     if query.is_cuda:
         return flex_attention_over(row, query, key, value, scaling, compiled_flex()), None
+    if queries_at is not None and len(queries_at) * row.tokens < row.blocked_cells:
+        return attention_at(queries_at, row, query, key, value, scaling), None
     return blocked_attention(row, query, key, value, scaling), None
 
 
 AttentionInterface.register(PACKED, packed_attention)
+
+
+def attention_at(
+    at: torch.Tensor, row: Row, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    """Attention of the queries `at` [N] to the whole row under a mask [N, T]; zeros at the other tokens."""
+    groups = query.shape[1] // key.shape[1]
+    q, k, v = query.index_select(2, at), _repeat(key, groups), _repeat(value, groups)
+    attended = _attend(q, k, v, row.dense_mask(at), scaling)  # [1, H, N, D]
+    heads, dim = query.shape[1], query.shape[3]
+    return query.new_zeros(1, row.tokens, heads, dim).index_copy(1, at, attended.transpose(1, 2))
 
 
 def blocked_attention(
@@ -41,47 +59,33 @@ def blocked_attention(
     """SDPA over the prefix and over small blocks of sequences; [1, H, T, D] in, [1, T, H, D] out.
 
     Padding stands at the sequences' ends, so under causal attention no real token ever looks at it and one mask
-    [L, prefix + L] serves a whole block. Where no gradient is needed, all sequences look at the prefix together and at
-    themselves apart, and the two are joined by their softmax denominators: the prefix is not copied for each sequence.
+    [L, prefix + L] serves a whole block. `components/model/shared_prefix_attention.py` does the same without a copy of
+    the prefix for each sequence, where the device and the precision allow.
     """
     groups = query.shape[1] // key.shape[1]
+    if row.prefix_length and query.device.type == "cpu" and (query.dtype == torch.float32 or not _grad(query, key)):
+        return shared_prefix_attention(row, query, _repeat(key, groups), _repeat(value, groups), scaling)
     q, k, v = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)  # [T, H, D]
     prefix = row.prefix_length
-    apart = prefix > 0 and not torch.is_grad_enabled() and query.device.type == "cpu"
-    outputs, weights = [], []
+    outputs = []
     for block in row.blocks:
         n, width = block.index.shape
-        flat = block.index.reshape(-1)
-        bq, bk, bv = (x.index_select(0, flat).view(n, width, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
-        if apart:
-            attended, total = _with_total(bq, _repeat(bk, groups), _repeat(bv, groups), True, scaling)
-            weights.append(total.transpose(1, 2).reshape(n * width, -1))
-        else:
-            if prefix:
-                bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
-            mask = _block_mask(row, width, block.lengths)
-            attended = _attend(bq, _repeat(bk, groups), _repeat(bv, groups), mask, scaling)  # [n, H, L, D]
+        bq, bk, bv = (cells(x, block) for x in (q, k, v))
+        if prefix:
+            bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
+        mask = _block_mask(row, width, block.lengths)
+        attended = _attend(bq, _repeat(bk, groups), _repeat(bv, groups), mask, scaling)  # [n, H, L, D]
         outputs.append(attended.transpose(1, 2).reshape(n * width, *q.shape[1:]))
     result = torch.cat(outputs).index_select(0, row.unblock)  # [T - prefix, H, D]
     if prefix:
         head_key, head_value = _repeat(key[:, :, :prefix], groups), _repeat(value[:, :, :prefix], groups)
-        if apart:
-            own = torch.cat(weights).index_select(0, row.unblock)  # [T - prefix, H]
-            seen, total = _with_total(query[:, :, prefix:], head_key, head_value, False, scaling)
-            share = torch.sigmoid(total[0].transpose(0, 1) - own)[..., None]  # of the softmax that the prefix gets
-            result = torch.lerp(result.float(), seen[0].transpose(0, 1).float(), share).to(value.dtype)
         head = _attend(query[:, :, :prefix], head_key, head_value, None, scaling)
         result = torch.cat([head[0].transpose(0, 1), result])
     return result[None]
 
 
-def _with_total(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, scaling: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """SDPA on a CPU, and the log of each row's softmax denominator [n, H, L]; without gradients for the latter."""
-    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    attended, total = attend(query, key, value, 0.0, causal, attn_mask=None, scale=scaling)
-    return attended, total
+def _grad(*tensors: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _attend(

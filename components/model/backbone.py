@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from components.config import EncoderParams, PromptParams
 from components.errors import UserError
 from components.model.attention import PACKED
+from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
 from components.model.packing import Row
 from components.model.prompt import add_special_tokens
@@ -68,6 +69,7 @@ def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: An
     grow_embeddings(backbone, len(tokenizer))
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
+    narrow_last_layer(backbone)
     return backbone
 
 
@@ -85,9 +87,12 @@ def grow_embeddings(backbone: Any, size: int) -> None:
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
     """L2-normalised fp32 vectors [N, dim] of the row's N sequences."""
-    hidden = backbone(input_ids=row.ids, position_ids=row.positions, row=row, use_cache=False).last_hidden_state[0]
-    if pooling == "last":
-        vectors = hidden.index_select(0, row.last).float()
+    read_at = row.last if pooling == "last" else None
+    hidden = backbone(
+        input_ids=row.ids, position_ids=row.positions, row=row, read_at=read_at, use_cache=False
+    ).last_hidden_state[0]
+    if read_at is not None:
+        vectors = hidden.index_select(0, read_at).float()
     else:
         body = hidden[row.prefix_length :].float()
         owner = row.segments[row.prefix_length :] - 1

@@ -93,12 +93,22 @@ class Row:
             offset += n * width
         return where[self.prefix_length :]
 
-    def dense_mask(self) -> torch.Tensor:
-        """bool [1, 1, T, T]: True where a query token may look at a key token. The reference for both attentions."""
-        same = self.segments[:, None] == self.segments[None, :]
+    @cached_property
+    def blocked_cells(self) -> int:
+        """Scores that attention over the blocks computes, the prefix's own aside."""
+        return sum(b.index.numel() * (self.prefix_length + b.index.shape[1]) for b in self.blocks)
+
+    def dense_mask(self, at: torch.Tensor | None = None) -> torch.Tensor:
+        """bool [1, 1, N, T]: True where a query token may look at a key token; `at` [N] are the queries, default all.
+
+        The reference for both attentions.
+        """
+        tokens = torch.arange(self.tokens, device=self.segments.device)
+        at = tokens if at is None else at
+        same = self.segments[at, None] == self.segments[None, :]
         seen = same | (self.segments[None, :] == PREFIX)
         if self.causal:
-            seen = seen & torch.ones_like(seen).tril()
+            seen = seen & (at[:, None] >= tokens[None, :])
         return seen[None, None]
 
     def to(self, device: torch.device) -> "Row":

@@ -83,6 +83,19 @@ def test_both_attentions_equal_the_dense_mask(prefix, causal):
     assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("prefix", [PREFIX, []])
+def test_blocked_attention_has_the_gradients_of_the_dense_mask(prefix):
+    row = pack(prefix, SEQUENCES)
+    inputs = [torch.randn(1, heads, row.tokens, 16, requires_grad=True) for heads in (4, 2, 2)]
+    weights = torch.randn(1, row.tokens, 4, 16)
+    found = torch.autograd.grad((blocked_attention(row, *inputs, 0.25) * weights).sum(), inputs)
+    dense = torch.nn.functional.scaled_dot_product_attention(
+        *inputs, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
+    )
+    for one, other in zip(found, torch.autograd.grad((dense.transpose(1, 2) * weights).sum(), inputs), strict=True):
+        assert (one - other).norm() / other.norm() < 1e-5
+
+
 @pytest.mark.parametrize(("prefix", "causal"), [(PREFIX, True), ([], True), ([], False)])
 def test_attention_written_out_for_bf16_equals_fp32_and_has_its_gradients(prefix, causal):
     row = pack(prefix, SEQUENCES, causal)
