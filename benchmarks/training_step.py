@@ -150,6 +150,9 @@ def write_model(folder: Path, layers: int, width: int) -> None:
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL], special_tokens=True)
     tokenizer.save_pretrained(folder)
+    config = folder / "tokenizer_config.json"  # transformers 4, which FlagEmbedding needs, knows the class by this name
+    named_class = json.loads(config.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.write_text(json.dumps(named_class), encoding="utf-8")
     shape = {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
