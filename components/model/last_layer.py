@@ -5,9 +5,23 @@ their attention and MLP (a seventh of a 6-layer model's work, a fortieth of Mist
 gradient. The model's forward takes the tokens as a keyword (`model(..., row=row, read_at=row.last)`).
 """
 
+import threading
 from typing import Any
 
 import torch
+
+
+class _Reading(threading.local):
+    """What the last layer's attention was told, for the MLP after it: its input has no keywords.
+
+    By thread, as Dask's and the planner's threads run one model at once.
+    """
+
+    at: torch.Tensor | None = None
+    shape = torch.Size()
+
+
+_reading = _Reading()
 
 
 def narrow_last_layer(backbone: Any) -> None:
@@ -18,27 +32,23 @@ def narrow_last_layer(backbone: Any) -> None:
     """
     last = backbone.layers[-1]
     if hasattr(last, "mlp"):  # a mixture of experts may name it otherwise: it computes all tokens then
-        _ReadAt(last.self_attn, last.mlp)
+        last.self_attn.register_forward_pre_hook(_note, with_kwargs=True)
+        last.mlp.register_forward_pre_hook(_narrow)
+        last.mlp.register_forward_hook(_widen)
 
 
-class _ReadAt:
-    def __init__(self, attention: torch.nn.Module, mlp: torch.nn.Module) -> None:
-        self.index: torch.Tensor | None = None
-        self.shape = torch.Size()
-        attention.register_forward_pre_hook(self._note, with_kwargs=True)
-        mlp.register_forward_pre_hook(self._narrow)
-        mlp.register_forward_hook(self._widen)
+def _note(_: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    _reading.at = kwargs.get("read_at")
+    return args, {**kwargs, "queries_at": _reading.at}  # every layer is given read_at; only the last may heed it
 
-    def _note(self, _: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        self.index = kwargs.get("read_at")
-        return args, {**kwargs, "queries_at": self.index}  # every layer is given read_at; only the last may heed it
 
-    def _narrow(self, _: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        (hidden,) = args  # [1, T, dim]
-        self.shape = hidden.shape
-        return args if self.index is None else (hidden.index_select(1, self.index),)
+def _narrow(_: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    (hidden,) = args  # [1, T, dim]
+    _reading.shape = hidden.shape
+    return args if _reading.at is None else (hidden.index_select(1, _reading.at),)
 
-    def _widen(self, _: torch.nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
-        if self.index is None:
-            return output
-        return output.new_zeros(self.shape).index_copy(1, self.index, output)
+
+def _widen(_: torch.nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    if _reading.at is None:
+        return output
+    return output.new_zeros(_reading.shape).index_copy(1, _reading.at, output)

@@ -1,5 +1,8 @@
 """The last layer computes only what is read, and neither a vector nor a gradient changes by it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import torch
 from peft import LoraConfig, get_peft_model
 
@@ -65,3 +68,24 @@ def test_the_model_without_the_keyword_is_the_plain_one(tiny_student):
         with torch.no_grad():
             states.append(model(input_ids=row.ids, position_ids=row.positions, row=row).last_hidden_state)
     assert torch.equal(*states)
+
+
+def test_threads_that_share_a_model_read_their_own_tokens(tiny_student):
+    model = load_backbone(tiny_student, range(300), EncoderParams(device="cpu"))
+    rows = [pack(*row) for row in ROWS]
+    with torch.no_grad():
+        alone = [pooled(model, row, "last") for row in rows]
+    together = Barrier(2, timeout=60)  # both threads stand between the last layer's attention and its MLP
+
+    def meet(*_) -> None:
+        together.wait()
+
+    model.layers[-1].self_attn.register_forward_hook(meet)
+
+    def vectors(row):
+        with torch.no_grad():
+            return pooled(model, row, "last")
+
+    with ThreadPoolExecutor(2) as pool:
+        shared = list(pool.map(vectors, rows))
+    assert all(torch.equal(*pair) for pair in zip(alone, shared, strict=True))
