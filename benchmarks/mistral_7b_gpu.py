@@ -28,6 +28,7 @@ from transformers import MistralConfig, MistralModel
 
 from components.model.attention import PACKED
 from components.model.packing import Row, pack, plan_rows
+from components.training.lora_linear import fuse_lora
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FULL: dict[str, Any] = {
@@ -96,6 +97,7 @@ def student(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> 
         backbone: Any = MistralModel(config)
     backbone = backbone.to(dtype)
     model: Any = get_peft_model(backbone, LoraConfig(r=32, lora_alpha=64, target_modules=PROJECTIONS))
+    fuse_lora(model)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -67,6 +67,7 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
 
     from components.model.backbone import PROJECTIONS, device_of, load_backbone, training_precision
     from components.model.prompt import SPECIAL_TOKENS
+    from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
     params = config.train
@@ -89,6 +90,7 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
         ),
     )
     train_rows_in_place(model)
+    fuse_lora(model)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # bf16 Adam would round small updates away
