@@ -28,7 +28,8 @@ def run(context: StageContext) -> dict[str, float]:
     data = load_training_data(context.outputs)
     student = context.outputs / "fetch" / "models" / "student"
     tokenizer = load_tokenizer(student, config.prompt)
-    model, world = adapted(student, tokenizer, config), join_world(config.train.distributed)
+    world = join_world(config.train.distributed)  # first: it tells torch which GPU is this process's
+    model = adapted(student, tokenizer, config)
     shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
     trainer = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels)
