@@ -23,6 +23,8 @@ from components.hashing import content_hash
 from components.machine import keep_freed_memory, limit_threads
 from components.process import die_with_dvc
 
+Publish = Callable[[str, str], None]
+
 STAGES = {
     "fetch": "components.data.fetch",
     "prepare": "components.data.prepare",
@@ -36,6 +38,10 @@ STAGES = {
 }
 
 
+def unpublished(name: str, text: str) -> None:
+    """No run, no page."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """What a stage may see: its parameters, where it reads and writes, and where its live metrics go.
@@ -45,6 +51,7 @@ class StageContext:
     work: scratch that survives a kill, so that a rerun on the same inputs and parameters continues; gone at the end.
     cache: content-addressed files shared by all stages and runs (downloads, vectors).
     log: (metrics, step) -> None, to MLflow while the stage runs; for times and curves, which are no stage output.
+    publish: (name, text) -> None, a file for the MLflow run in place of the output `name`: the page with its times.
     """
 
     config: Config
@@ -53,6 +60,7 @@ class StageContext:
     work: Path
     cache: Path
     log: Callable[[dict[str, float], int | None], None]
+    publish: Publish = unpublished
 
 
 def run_stage(name: str, root: Path) -> dict[str, float]:
@@ -72,6 +80,7 @@ def run_stage(name: str, root: Path) -> dict[str, float]:
             work=_work_folder(name, config, root, scratch),
             cache=root / ".cache",
             log=log,
+            publish=log.publish,
         )
         metrics = _metrics(name, context)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,8 +3,9 @@
     python -m flows.doctor              repair
     python -m flows.doctor --look       only say what is wrong
 
-Looked for: stages whose flow is dead, DVC locks nobody holds, worktrees of dead runs, MLflow runs RUNNING without a
-process, runs not uploaded, promotion locks of the dead, Prefect runs and GPU slots held by nobody.
+Looked for: stages whose flow is dead, DVC locks nobody holds, a half-written dvc.lock, worktrees of dead runs, MLflow
+runs RUNNING without a process, runs not uploaded, promotion locks of the dead, Prefect runs and GPU slots that nobody
+holds.
 """
 
 import json
@@ -25,6 +26,7 @@ from components.tracking import upload
 from components.tracking.promotion import lock_name
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
+from flows import lockfile
 from flows.isolation import abandoned, remove
 from flows.pipeline import GPU_LIMIT
 
@@ -44,6 +46,7 @@ def examine(root: Path) -> Iterator[Finding]:
     """Everything wrong in the checkout `root`, in the order it should be repaired."""
     yield from orphans(root)
     yield from dvc_locks(root)
+    yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
     if not answers(tracking_uri(root)):
@@ -124,6 +127,13 @@ def dvc_locks(root: Path) -> Iterator[Finding]:
     if dead:
         pids = ", ".join(str(pid) for pid in dead)
         yield Finding(f"{path} names processes that are gone ({pids})", "removed their entries", _Unlocker(path, dead))
+
+
+def dvc_lockfile(root: Path) -> Iterator[Finding]:
+    """A dvc.lock that a killed dvc left half-written."""
+    if lockfile.is_broken(root):
+        cure = "put the last committed one in its place, or none"
+        yield Finding(f"{root / 'dvc.lock'} is half-written", cure, partial(lockfile.mend, root))
 
 
 def _holders(locks: dict[str, Any]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from prefect.tasks import exponential_backoff
 from components.errors import UserError
 from components.tracking.journal import Journal
 from components.tracking.store import beside_others
-from flows import isolation
+from flows import isolation, lockfile
 from flows.dag import DVC, Stage, read_dag, select, stale_stages
 from flows.fallback import a_prefect_server
 from flows.processes import StoppedError, allow_running, run_streamed, stop_running
@@ -208,6 +208,8 @@ def pipeline(
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
+    if lockfile.is_broken(root):
+        get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.mend(root)}")
     dag = select(read_dag(root), targets)
     stale = stale_stages(root, dag)
     record = open_record(root, sorted(stale), title=title) if stale else None

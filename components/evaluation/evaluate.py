@@ -47,11 +47,11 @@ class Finished:
 
 def run(context: StageContext) -> dict[str, float]:
     """Evaluate, write the tables and the report; returns scores by model and task, and the gain of training."""
-    from components.evaluation.report import write_report
+    from components.evaluation.report import report_page, write_report
 
     params, store = context.config.evaluate, context.cache / "vectors"
     benchmark = load_benchmark(params, context.outputs / "prepare" / "benchmark")
-    finished = []
+    finished, seconds = [], dict[str, float]()
     for name in MODELS:
         start, recipe = time.monotonic(), _recipe(name, context)
         model = _model(name, recipe, benchmark, context)
@@ -59,16 +59,19 @@ def run(context: StageContext) -> dict[str, float]:
         cost = evaluate_model(name, model, recipe, benchmark, folder, params, store)
         finished.append(Finished(name, model.revision, folder, cost))
         asked = sum(task["plain"] for task in cost.values())
+        seconds[name] = time.monotonic() - start
         spent = {
             "tokens_plain": float(asked),
             "tokens_embedded": float(model.encoder.tokens),
-            "seconds": time.monotonic() - start,
+            "seconds": seconds[name],
         }
         context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    write_report(context.out, training=_training_tasks(context.outputs), seed=context.config.seed)
+    training, seed = _training_tasks(context.outputs), context.config.seed
+    write_report(context.out, training, seed)
+    context.publish("report.html", report_page(context.out, training, seed, seconds))
     return _metrics(table)
 
 

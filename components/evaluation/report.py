@@ -1,8 +1,9 @@
 """The report: one self-contained page per evaluation, and the tables behind its plots.
 
 `write_report(folder)` reads what the evaluation left in `folder` and adds `report.html`, `plots/tasks.csv` and
-`plots/differences.csv`. The page asks nothing of the network; the same tables give the same bytes, which is why
-seconds are not on it. Parts whose table is absent (worst queries, cost, a production model) are left out.
+`plots/differences.csv`. The page asks nothing of the network. The same tables give the same bytes, so seconds are not
+on it; MLflow gets the page with them (`report_page`). Parts whose table is absent (worst queries, cost, a production
+model) are left out.
 """
 
 import json
@@ -49,12 +50,33 @@ def write_report(folder: Path, training: Sequence[str] | None = None, seed: int 
     Raises:
         UserError: a table is missing or breaks its contract.
     """
+    page = report_page(folder, training, seed)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    scores = read_table(folder / "scores.parquet", SCORES)
+    scores.sort("model", "category", "task").write_csv(plots / "tasks.csv")
+    compared = _comparison(folder, _ordered(scores["model"].unique().to_list()), seed)
+    if compared:
+        pl.DataFrame(compared["table"]).write_csv(plots / "differences.csv")
+
+
+def report_page(
+    folder: Path,
+    training: Sequence[str] | None = None,
+    seed: int = 0,
+    seconds: Mapping[str, float] | None = None,
+) -> str:
+    """The page as HTML; arguments and errors are those of `write_report`.
+
+    Args:
+        seconds: wall time of each model's evaluation, for the cost table; None names where it is found.
+    """
     scores = read_table(folder / "scores.parquet", SCORES)
     models = _ordered(scores["model"].unique().to_list())
-    compared = _comparison(folder, models, seed)
     tasks = sorted(scores["task"].unique().to_list())
     public = _public_table(tasks)
-    page = (
+    return (
         _environment()
         .get_template("report.html.j2")
         .render(
@@ -63,20 +85,15 @@ def write_report(folder: Path, training: Sequence[str] | None = None, seed: int 
             models=models,
             panels=_panels(scores, models, public),
             public_models=list(PUBLIC_MODELS) if public is not None else [],
-            comparison=compared,
+            comparison=_comparison(folder, models, seed),
             tasks=_task_rows(scores, models),
             in_domain=None if training is None else in_domain_tasks(tasks, training),
-            cost=_cost(folder / "cost.json"),
+            cost=_cost(folder / "cost.json", seconds),
+            timed=seconds is not None,
             worst_model=models[0],
             worst=_worst(folder / "worst_queries.parquet", models[0]),
         )
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    plots = folder / "plots"
-    plots.mkdir(exist_ok=True)
-    scores.sort("model", "category", "task").write_csv(plots / "tasks.csv")
-    if compared:
-        pl.DataFrame(compared["table"]).write_csv(plots / "differences.csv")
 
 
 def gate_page(verdict: Verdict) -> str:
@@ -257,7 +274,7 @@ def _cut(text: str) -> str:
     return flat if len(flat) <= _SHOWN_TEXT else flat[: _SHOWN_TEXT - 1] + "…"
 
 
-def _cost(path: Path) -> list[list[str]]:
+def _cost(path: Path, seconds: Mapping[str, float] | None) -> list[list[str]]:
     """Rows of the cost table: cost.json, {model: {task: {plain, distinct, shared_prefix}}}, summed over tasks."""
     if not path.is_file():
         return []
@@ -270,5 +287,6 @@ def _cost(path: Path) -> list[list[str]]:
         except KeyError as missing:
             raise UserError(f"{path}: {model}: a task has no count {missing}; run the evaluate stage again") from None
         ratio = f"{plain / shared:.2f}" if shared else "–"
-        rows.append([model, f"{plain:,}", f"{plain - distinct:,}", f"{distinct - shared:,}", f"{shared:,}", ratio])
+        row = [model, f"{plain:,}", f"{plain - distinct:,}", f"{distinct - shared:,}", f"{shared:,}", ratio]
+        rows.append(row if seconds is None else [*row, f"{seconds[model]:,.0f}"])
     return rows

@@ -6,6 +6,7 @@ or dead MLflow costs the stage nothing. With MLFLOW_RUN_ID set the run is nested
 
 import os
 import platform
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,16 +35,27 @@ class StageRun:
         self.journal = journal
         self._stage = stage
         self._root = root
+        self._published: set[str] = set()
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.journal.metrics(metrics, step)
+
+    def publish(self, name: str, text: str) -> None:
+        """Log `text` as the artifact `name`; an output of that name is not logged."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(name).name
+            file.write_text(text, encoding="utf-8")
+            self.journal.artifact(file, name)
+        self._published.add(name)
 
     def finish(self, metrics: dict[str, float], out: Path) -> None:
         """Log the final metrics, the small outputs (up to 5 MB each) and the md5 DVC will give to the whole."""
         self(metrics)
         for file in sorted(out.rglob("*")):
-            if file.is_file() and file.suffix in SHOWN and file.stat().st_size < SMALL:
-                self.journal.artifact(file, file.relative_to(out).as_posix())
+            name = file.relative_to(out).as_posix()
+            small = file.is_file() and file.suffix in SHOWN and file.stat().st_size < SMALL
+            if small and name not in self._published:
+                self.journal.artifact(file, name)
         self.journal.tags({"dvc.out.md5": dvc_md5(out), "dvc.out.path": f"outputs/{self._stage}"})
         if self._stage == "register":
             from components.tracking.register import submit

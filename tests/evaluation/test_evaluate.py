@@ -1,6 +1,7 @@
 """The stage: three models on the same tasks, tables that agree, and the same bytes twice."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     seeds = {"base": 0, "trained": 1, "teacher": 2}
     monkeypatch.setattr(evaluate, "_recipe", lambda name, _: SimpleNamespace(load=lambda: HashEncoder(seeds[name])))
     return tmp_path
+
+
+def test_the_page_for_mlflow_has_the_seconds_and_the_output_has_none(root: Path) -> None:
+    pages: dict[str, str] = {}
+    stage = replace(context(root, "timed"), publish=pages.__setitem__)
+    evaluate.run(stage)
+    page = (stage.out / "report.html").read_text()
+    assert "<th>seconds</th>" in pages["report.html"]
+    assert "<th>seconds</th>" not in page
+    cost = page.split("<h2>Cost</h2>")[1].split("<h2>")[0]
+    rows = pages["report.html"].split("<h2>Cost</h2>")[1].split("<h2>")[0]
+    assert rows.count("<td>") == cost.count("<td>") + 3  # one more for each model
 
 
 def test_two_runs_give_the_same_bytes_and_complete_tables(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

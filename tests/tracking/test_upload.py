@@ -11,6 +11,7 @@ import pytest
 
 from components.tracking import upload
 from components.tracking.journal import Journal, RunStart
+from components.tracking.runs import StageRun
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
 
 AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
@@ -126,3 +127,17 @@ def test_following_process_starts_once_uploads_and_goes(
                 return
         time.sleep(0.5)
     pytest.fail("the uploading process did not end by itself")
+
+
+def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Path) -> None:
+    out = tmp_path / "outputs" / "evaluate"
+    out.mkdir(parents=True)
+    for name in ("report.html", "table.json"):
+        (out / name).write_text("the output")
+    journal = begin(tmp_path, AWAY, "evaluate")
+    run = StageRun(journal, "evaluate", tmp_path)
+    run.publish("report.html", "the page with its times")
+    run.finish({}, out)
+    kept = {file.name: file.read_text() for file in (journal.folder / "files").iterdir()}
+    assert kept == {"report.html": "the page with its times", "table.json": "the output"}
+    assert (out / "report.html").read_text() == "the output"

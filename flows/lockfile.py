@@ -1,0 +1,48 @@
+"""dvc.lock after a crash: DVC writes it in place, and a dvc killed while it writes leaves a part.
+
+Every dvc command refuses such a file. The last committed dvc.lock takes its place, or none; what stages made since then
+comes back from DVC's run cache, so nothing is computed again.
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+
+WRITING_SECONDS = 2.0  # a living dvc has written it by then
+
+
+def is_whole(text: str) -> bool:
+    """Whether DVC would read this as a dvc.lock."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
+    except (Invalid, yaml.YAMLError):
+        return False
+    return True
+
+
+def is_broken(root: Path) -> bool:
+    """Whether `root` has a dvc.lock that is not whole, and not because a dvc is just writing it."""
+    path, deadline = root / "dvc.lock", time.monotonic() + WRITING_SECONDS
+    while path.exists() and not is_whole(path.read_text(encoding="utf-8", errors="replace")):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def mend(root: Path) -> str:
+    """Put the last committed dvc.lock in the place of a broken one, or remove it; says what was done."""
+    shown = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=root, capture_output=True, text=True, check=False)
+    path = root / "dvc.lock"
+    if shown.returncode == 0 and is_whole(shown.stdout):
+        draft = path.with_suffix(".lock.new")
+        draft.write_text(shown.stdout, encoding="utf-8")
+        draft.replace(path)
+        return "put the last committed one in its place"
+    path.unlink()
+    return "removed it"

@@ -1,0 +1,51 @@
+"""A dvc killed while it writes dvc.lock: the next run restores everything, and computes nothing again."""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import doctor, lockfile
+from flows.dag import run_dvc
+from flows.pipeline import pipeline
+
+
+@pytest.fixture
+def done(toy: Path, prefect_server: str) -> str:
+    """The toy has run; its dvc.lock."""
+    run_dvc(toy, "repro")
+    return (toy / "dvc.lock").read_text()
+
+
+def test_a_run_after_half_a_lock_restores_and_computes_nothing(toy: Path, done: str) -> None:
+    for written in (0, done.index("  left:") + 4):
+        (toy / "dvc.lock").write_text(done[:written])
+        assert lockfile.is_broken(toy)
+        assert set(pipeline(root=str(toy)).values()) == {"restored from the run cache"}
+        assert yaml.safe_load((toy / "dvc.lock").read_text()) == yaml.safe_load(done)
+
+
+def test_the_last_committed_lock_is_put_back(toy: Path, done: str) -> None:
+    subprocess.run(["git", "add", "-f", "dvc.lock"], cwd=toy, check=True)
+    subprocess.run(["git", "commit", "-qm", "ran"], cwd=toy, check=True)
+    (toy / "dvc.lock").write_text(done[: len(done) - 5] + "\n:")
+    said: list[str] = []
+    doctor.repair_all(toy, look=False, say=said.append)
+    assert any("dvc.lock is half-written: put the last committed one in its place" in line for line in said)
+    assert (toy / "dvc.lock").read_text() == done
+
+
+def test_a_lock_that_is_just_being_written_is_left_alone(toy: Path) -> None:
+    (toy / "dvc.lock").write_text("")
+
+    def write() -> None:
+        time.sleep(0.5)
+        (toy / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert not lockfile.is_broken(toy)
+    writer.join()
