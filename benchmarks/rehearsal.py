@@ -29,7 +29,8 @@ from components.training.checkpoint import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE, AFTER = ("fetch", "prepare", "retrieve", "score", "mine"), ("select_shots", "evaluate")
-TINY = {"hidden_size": 64, "intermediate_size": 224, "num_hidden_layers": 2, "num_attention_heads": 4}
+# Multiples of 64, the block of 4-bit weights.
+TINY = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def main() -> None:

@@ -28,9 +28,13 @@ def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
     assert set(json.loads(out.read_text())) >= KEYS[name]
 
 
-def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("quantization", "least_cosine"), [("none", 0.99), ("4bit", 0.9)])
+def test_a_rehearsal_of_the_full_size_path_survives_its_kill(
+    tmp_path: Path, quantization: str, least_cosine: float
+) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out)]
+    command += ["--quantization", quantization]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     if "cannot download" in done.stderr:
         pytest.skip(f"the starter's text cannot be had here: {done.stderr.splitlines()[-1]}")
@@ -38,7 +42,9 @@ def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> 
     figures = json.loads(out.read_text())
     assert figures["went_on_at_step"] >= figures["killed_at_step"] > 0
     assert figures["adapter_difference"] == 0
-    assert figures["export_least_cosine"] > 0.99
+    assert (
+        figures["export_least_cosine"] > least_cosine
+    )  # 4bit: the export has the whole base, training had its rounding
     assert figures["scores"] > 0
 
 
