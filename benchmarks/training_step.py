@@ -71,25 +71,24 @@ def main() -> None:
         for kind in KINDS:
             write_texts(work / f"{kind}.jsonl", kind, given.steps, given.quick)
             for peer, python in peers.items():
-                pair = {"ours": sys.executable, peer: python}
-                figures |= measure(kind, pair, work, given.steps, given.threads)
+                figures |= measure(kind, peer, python, work, given.steps, given.threads)
     if not given.flagembedding:
         print("  flagembedding: not run (give --flagembedding PYTHON)")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(kind: str, pythons: dict[str, str], work: Path, steps: int, threads: int) -> dict[str, float]:
-    """One kind of batch, ours and one peer: both rates, and ours over the peer's."""
+def measure(kind: str, peer: str, python: str, work: Path, steps: int, threads: int) -> dict[str, float]:
+    """One kind of batch, ours and a peer that runs in `python`: both rates, and ours over the peer's."""
     sides = {
         name: subprocess.Popen(
-            [python, __file__, "--side", name, kind, str(work), str(steps), str(threads)],
+            [executable, __file__, "--side", name, kind, str(work), str(steps), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "GOMP_SPINCOUNT": "1000"},
         )
-        for name, python in pythons.items()
+        for name, executable in {"ours": sys.executable, peer: python}.items()
     }
     try:
         versions = {name: told(side)[1] for name, side in sides.items()}  # ready: loaded and warmed up
@@ -106,19 +105,18 @@ def measure(kind: str, pythons: dict[str, str], work: Path, steps: int, threads:
             side.kill()
             side.wait()
     rates = {name: sum(t for _, t in taken) / sum(s for s, _ in taken) for name, taken in steps_of.items()}
-    figures = {f"vs_{name}_{kind}": rates["ours"] / rate for name, rate in rates.items() if name != "ours"}
     print(f"{kind}: useful tokens/s (over all steps), seconds of a step: median, least and most")
     for name, taken in steps_of.items():
         seconds_of = [s for s, _ in taken]
         spread = f"{statistics.median(seconds_of):.2f} [{min(seconds_of):.2f}, {max(seconds_of):.2f}]"
         useful = sum(t for _, t in taken) / steps
-        ratio = figures.get(f"vs_{name}_{kind}", 1.0)
+        ratio = rates["ours"] / rates[name]
         print(
             f"  {name:22} {versions[name]:28} {rates[name]:9.0f} tokens/s  {spread:22} s  {useful:7.0f} useful tokens "
             f"a step  ours: {ratio:.2f}x"
         )
-    (peer,) = rates.keys() - {"ours"}
-    return figures | {
+    return {
+        f"vs_{peer}_{kind}": rates["ours"] / rates[peer],
         f"{peer}_{kind}_useful_tokens_per_second": rates[peer],
         f"ours_beside_{peer}_{kind}_useful_tokens_per_second": rates["ours"],
     }

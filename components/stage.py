@@ -23,8 +23,6 @@ from components.hashing import content_hash
 from components.machine import keep_freed_memory, limit_threads
 from components.process import die_with_dvc
 
-Publish = Callable[[str, str], None]
-
 STAGES = {
     "fetch": "components.data.fetch",
     "prepare": "components.data.prepare",
@@ -60,7 +58,7 @@ class StageContext:
     work: Path
     cache: Path
     log: Callable[[dict[str, float], int | None], None]
-    publish: Publish = unpublished
+    publish: Callable[[str, str], None] = unpublished
 
 
 def run_stage(name: str, root: Path) -> dict[str, float]:

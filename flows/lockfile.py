@@ -4,11 +4,12 @@ Every dvc command refuses such a file. The last committed dvc.lock takes its pla
 comes back from DVC's run cache, so nothing is computed again.
 """
 
-import subprocess
 import time
 from pathlib import Path
 
 import yaml
+
+from components.tracking.snapshot import git
 
 WRITING_SECONDS = 2.0  # a living dvc has written it by then
 
@@ -37,11 +38,10 @@ def is_broken(root: Path) -> bool:
 
 def mend(root: Path) -> str:
     """Put the last committed dvc.lock in the place of a broken one, or remove it; says what was done."""
-    shown = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=root, capture_output=True, text=True, check=False)
-    path = root / "dvc.lock"
-    if shown.returncode == 0 and is_whole(shown.stdout):
+    path, committed = root / "dvc.lock", git(root, "show", "HEAD:./dvc.lock", check=False)
+    if is_whole(committed):
         draft = path.with_suffix(".lock.new")
-        draft.write_text(shown.stdout, encoding="utf-8")
+        draft.write_text(committed + "\n", encoding="utf-8")
         draft.replace(path)
         return "put the last committed one in its place"
     path.unlink()

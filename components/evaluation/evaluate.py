@@ -47,7 +47,7 @@ class Finished:
 
 def run(context: StageContext) -> dict[str, float]:
     """Evaluate, write the tables and the report; returns scores by model and task, and the gain of training."""
-    from components.evaluation.report import report_page, write_report
+    from components.evaluation.report import write_report
 
     params, store = context.config.evaluate, context.cache / "vectors"
     benchmark = load_benchmark(params, context.outputs / "prepare" / "benchmark")
@@ -69,9 +69,8 @@ def run(context: StageContext) -> dict[str, float]:
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    training, seed = _training_tasks(context.outputs), context.config.seed
-    write_report(context.out, training, seed)
-    context.publish("report.html", report_page(context.out, training, seed, seconds))
+    page = write_report(context.out, _training_tasks(context.outputs), context.config.seed, seconds)
+    context.publish("report.html", page)
     return _metrics(table)
 
 

@@ -2,7 +2,7 @@
 
 `write_report(folder)` reads what the evaluation left in `folder` and adds `report.html`, `plots/tasks.csv` and
 `plots/differences.csv`. The page asks nothing of the network. The same tables give the same bytes, so seconds are not
-on it; MLflow gets the page with them (`report_page`). Parts whose table is absent (worst queries, cost, a production
+on it; the page that is returned, for MLflow, has them. Parts whose table is absent (worst queries, cost, a production
 model) are left out.
 """
 
@@ -39,61 +39,49 @@ _SHOWN_TEXT, _SHOWN_DOCUMENTS = 240, 5
 _COST = ("plain", "distinct", "shared_prefix")
 
 
-def write_report(folder: Path, training: Sequence[str] | None = None, seed: int = 0) -> None:
-    """Write report.html and plots/ into an evaluation folder.
-
-    Args:
-        folder: holds scores.parquet and examples.parquet; worst_queries.parquet and cost.json when there are any.
-        training: names of the training tasks or data sets, for the in-domain share; None leaves it out.
-        seed: of the resampling.
-
-    Raises:
-        UserError: a table is missing or breaks its contract.
-    """
-    page = report_page(folder, training, seed)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    plots = folder / "plots"
-    plots.mkdir(exist_ok=True)
-    scores = read_table(folder / "scores.parquet", SCORES)
-    scores.sort("model", "category", "task").write_csv(plots / "tasks.csv")
-    compared = _comparison(folder, _ordered(scores["model"].unique().to_list()), seed)
-    if compared:
-        pl.DataFrame(compared["table"]).write_csv(plots / "differences.csv")
-
-
-def report_page(
+def write_report(
     folder: Path,
     training: Sequence[str] | None = None,
     seed: int = 0,
     seconds: Mapping[str, float] | None = None,
 ) -> str:
-    """The page as HTML; arguments and errors are those of `write_report`.
+    """Write report.html and plots/ into an evaluation folder; returns the same page with `seconds` in its cost table.
 
     Args:
-        seconds: wall time of each model's evaluation, for the cost table; None names where it is found.
+        folder: holds scores.parquet and examples.parquet; worst_queries.parquet and cost.json when there are any.
+        training: names of the training tasks or data sets, for the in-domain share; None leaves it out.
+        seed: of the resampling.
+        seconds: wall time of each model's evaluation.
+
+    Raises:
+        UserError: a table is missing or breaks its contract.
     """
     scores = read_table(folder / "scores.parquet", SCORES)
     models = _ordered(scores["model"].unique().to_list())
+    compared = _comparison(folder, models, seed)
     tasks = sorted(scores["task"].unique().to_list())
     public = _public_table(tasks)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title="Evaluation report",
-            headline=_headline(scores, models, public),
-            models=models,
-            panels=_panels(scores, models, public),
-            public_models=list(PUBLIC_MODELS) if public is not None else [],
-            comparison=_comparison(folder, models, seed),
-            tasks=_task_rows(scores, models),
-            in_domain=None if training is None else in_domain_tasks(tasks, training),
-            cost=_cost(folder / "cost.json", seconds),
-            timed=seconds is not None,
-            worst_model=models[0],
-            worst=_worst(folder / "worst_queries.parquet", models[0]),
-        )
-    )
+    shown = {
+        "title": "Evaluation report",
+        "headline": _headline(scores, models, public),
+        "models": models,
+        "panels": _panels(scores, models, public),
+        "public_models": list(PUBLIC_MODELS) if public is not None else [],
+        "comparison": compared,
+        "tasks": _task_rows(scores, models),
+        "in_domain": None if training is None else in_domain_tasks(tasks, training),
+        "cost": _cost(folder / "cost.json"),
+        "worst_model": models[0],
+        "worst": _worst(folder / "worst_queries.parquet", models[0]),
+    }
+    template = _environment().get_template("report.html.j2")
+    (folder / "report.html").write_text(template.render(shown, seconds=None), encoding="utf-8")
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    scores.sort("model", "category", "task").write_csv(plots / "tasks.csv")
+    if compared:
+        pl.DataFrame(compared["table"]).write_csv(plots / "differences.csv")
+    return template.render(shown, seconds=seconds)
 
 
 def gate_page(verdict: Verdict) -> str:
@@ -274,7 +262,7 @@ def _cut(text: str) -> str:
     return flat if len(flat) <= _SHOWN_TEXT else flat[: _SHOWN_TEXT - 1] + "…"
 
 
-def _cost(path: Path, seconds: Mapping[str, float] | None) -> list[list[str]]:
+def _cost(path: Path) -> list[list[str]]:
     """Rows of the cost table: cost.json, {model: {task: {plain, distinct, shared_prefix}}}, summed over tasks."""
     if not path.is_file():
         return []
@@ -287,6 +275,5 @@ def _cost(path: Path, seconds: Mapping[str, float] | None) -> list[list[str]]:
         except KeyError as missing:
             raise UserError(f"{path}: {model}: a task has no count {missing}; run the evaluate stage again") from None
         ratio = f"{plain / shared:.2f}" if shared else "–"
-        row = [model, f"{plain:,}", f"{plain - distinct:,}", f"{distinct - shared:,}", f"{shared:,}", ratio]
-        rows.append(row if seconds is None else [*row, f"{seconds[model]:,.0f}"])
+        rows.append([model, f"{plain:,}", f"{plain - distinct:,}", f"{distinct - shared:,}", f"{shared:,}", ratio])
     return rows

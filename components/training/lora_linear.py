@@ -33,7 +33,7 @@ def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     (name,) = layer.active_adapters
     dropout = layer.lora_dropout[name]
     rate = dropout.p if isinstance(dropout, torch.nn.Dropout) and dropout.training else 0.0
-    kept = dropout_mask(x, rate) if rate else None
+    kept = dropout_mask(x.flatten(0, -2), rate) if rate else None
     a, b = (part[name].weight.to(x.dtype) for part in (layer.lora_A, layer.lora_B))
     return _LoraLinear.apply(x, base.weight, base.bias, a, b, layer.scaling[name], kept)
 
@@ -49,12 +49,12 @@ def dropout_mask(x: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 class _LoraLinear(torch.autograd.Function):
-    """x [..., in], W [out, in], its bias [out] or None, A [rank, in], B [out, rank], s, the dropout mask or None."""
+    """x [..., in], W [out, in], its bias [out] or None, A [rank, in], B [out, rank], s, the mask [T, in] or None."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float, kept: Any) -> torch.Tensor:
         flat = x.flatten(0, -2)
-        low = (flat if kept is None else flat * kept.view_as(flat)) @ a.T  # [T, rank]
+        low = (flat if kept is None else flat * kept) @ a.T  # [T, rank]
         y = functional.linear(flat, weight, bias).addmm_(low, b.T, alpha=scaling)
         ctx.save_for_backward(flat, weight, a, b, low, kept)
         ctx.scaling, ctx.shape = scaling, x.shape
@@ -63,7 +63,6 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         flat, weight, a, b, low, kept = ctx.saved_tensors
-        kept = None if kept is None else kept.view_as(flat)
         y_gradient = gradients[0].flatten(0, -2)
         low_gradient = (y_gradient @ b).mul_(ctx.scaling)  # [T, rank]
         a_gradient = low_gradient.T @ (flat if kept is None else flat * kept)
