@@ -125,15 +125,15 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
 
 def _write(data: Data, kept: pl.DataFrame, judged: pl.DataFrame, folder: Path) -> None:
     """triplets.parquet with the texts, and rejections.parquet with score and threshold."""
-    texts, asked = pl.Series(data.documents, dtype=pl.String), pl.Series(data.queries, dtype=pl.String)
-    named = kept.with_columns(negative=texts.gather(kept["doc_id"]))
+    named = kept.with_columns(negative=pl.Series([data.documents[i] for i in kept["doc_id"]], dtype=pl.String))
     triplets = named.group_by("query_id", maintain_order=True).agg("negative", "score")
     triplets = triplets.with_columns(
-        query=asked.gather(triplets["query_id"]), positive=texts.gather(triplets["query_id"])
+        query=pl.Series([data.queries[i] for i in triplets["query_id"]], dtype=pl.String),
+        positive=pl.Series([data.documents[i] for i in triplets["query_id"]], dtype=pl.String),
     )
-    triplets.write_parquet(folder / "triplets.parquet", compression="zstd")
+    triplets.write_parquet(folder / "triplets.parquet", compression="zstd", statistics=False)
     refused = judged.drop_nulls("reason").select("query_id", "doc_id", "reason", "score", "threshold")
-    refused.write_parquet(folder / "rejections.parquet", compression="zstd")
+    refused.write_parquet(folder / "rejections.parquet", compression="zstd", statistics=False)
 
 
 def _rescored(

@@ -47,9 +47,11 @@ def fitted_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]
 
 def hardest(judged: pl.DataFrame, negatives: int) -> pl.DataFrame:
     """The `negatives` highest-scored rows of each query that no rule refused, hardest first; ties by doc_id."""
-    return (
-        judged.filter(pl.col("reason").is_null())
+    chosen = (
+        judged.select("query_id", "score", "doc_id", row=pl.int_range(pl.len()))
+        .filter(judged["reason"].is_null())
         .sort(["query_id", "score", "doc_id"], descending=[False, True, False])
         .group_by("query_id", maintain_order=True)
         .head(negatives)
     )
+    return judged[chosen["row"]]

@@ -17,7 +17,7 @@ from components.progress import progress
 from components.teacher.dense import EmbeddedTexts, Side, text_key
 from components.teacher.engine import run_shards, whole_file
 from components.teacher.search import DOCUMENT_BLOCK, Hits, exact_search
-from components.teacher.top_k import as_keys, from_keys
+from components.teacher.top_k import EMPTY, as_keys, from_keys
 
 QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill
 
@@ -71,7 +71,7 @@ def search_shard(out: Path, store: Path, identity: str, start: int, count: int, 
             yield stored(vectors, documents[first : first + DOCUMENT_BLOCK])
 
     hits = exact_search(stored(vectors, asked), blocks, k, threads)
-    keys = np.where(hits.documents >= 0, as_keys(hits.scores, hits.documents), np.iinfo(np.int64).min)
+    keys = np.where(hits.documents >= 0, as_keys(hits.scores, hits.documents), EMPTY)
     with whole_file(out) as partial, partial.open("wb") as handle:
         np.save(handle, keys, allow_pickle=False)
 

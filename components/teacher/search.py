@@ -2,7 +2,7 @@
 
 1. Scan: vectors are rounded to int8 (a scale per query, one per block of documents) and multiplied as integers, six to
    ten times as fast as float32 on a CPU with VNNI. Each query keeps a pool of its best by rounded score.
-2. Rescore: the pool's true products in float32, a row at a time, from a second pass over the corpus.
+2. Rescore: the pool's true products in float32, one by one, from a second pass over the corpus.
 3. Prove: the rounding error of a product is at most |q - q'| |d'| + |q| |d - d'| (Cauchy-Schwarz). A query is done when
    no document outside its pool can reach the k-th true score; the few that are not are searched again with a larger
    pool, and at last in float32.
@@ -12,28 +12,28 @@ holds a few blocks, a tile of products per thread and the pools, whatever the si
 done in float32 and the answer is the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from typing import TypeVar
+from itertools import accumulate, islice, repeat
+from queue import SimpleQueue
 
 import numpy as np
 import torch
 
-from components.errors import UserError
 from components.teacher.engine import single_threaded, workers
-from components.teacher.top_k import RunningTopK, as_keys, best_first, from_keys
+from components.teacher.rounding import Rounded, as_it_is, integers_are_fast, rounded
+from components.teacher.top_k import EMPTY, RunningTopK, as_keys, best_first, from_keys
 
-DOCUMENT_BLOCK = 4096
-QUERY_BLOCK = 128
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+
+DOCUMENT_BLOCK = 8192  # numpy compares rows of this length three times as fast as rows of half of it
+QUERY_BLOCK = 256
 _POOLS = (4, 16)  # pool of the first and of the second scan in whole numbers, as multiples of k
-_GROUP = 8  # blocks between two meetings of the threads
-_PIECE = 1024  # pairs rescored at once
+_GROUP = 4  # blocks handed to the threads at a time; the first group tells a pool where to begin
 
 Blocks = Callable[[], Iterable[np.ndarray]]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def exact_search(queries: np.ndarray, blocks: Blocks, k: int, threads: int = 1) 
 
     Args:
         queries: float32 [queries, dim].
-        blocks: gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each; it is read twice or more often.
+        blocks: gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each; it is read twice or more often. The
+            documents are fewer than 2^31.
         k: hits per query; fewer come back when the corpus is smaller.
         threads: tiles multiplied at once.
 
@@ -68,120 +69,136 @@ def exact_search(queries: np.ndarray, blocks: Blocks, k: int, threads: int = 1) 
     with single_threaded(), workers(threads) as pool:
         for whole, size in [*scans, (False, 2 * k)]:
             if len(left):
-                documents[left], scores[left], proven = _search(queries[left], blocks, k, size, whole, pool)
+                documents[left], scores[left], proven = _search(queries[left], blocks, k, size, whole, pool, threads)
                 left = left[~proven]
     return Hits(documents, scores)
-
-
-def integers_are_fast() -> bool:
-    """Whether this CPU multiplies int8 exactly and faster than float32 (VNNI)."""
-    return bool(torch.cpu._is_vnni_supported())
 
 
 # ---------------------------------------------------------------- one search: scan, rescore, prove
 
 
-@dataclass(frozen=True)
-class _Factor:
-    """Rounded vectors: scale * values, and how far from the true ones."""
-
-    values: torch.Tensor  # int8 or float32 [n, dim]
-    scale: np.ndarray  # float64 [n] of queries, [1] of a block of documents
-    norm: np.ndarray  # float64 [n]: of the rounded vectors
-    error: np.ndarray  # float64 [n]: norm of (true - rounded)
-
-
 def _search(
-    queries: np.ndarray, blocks: Blocks, k: int, size: int, whole: bool, pool: Executor
+    queries: np.ndarray, blocks: Blocks, k: int, size: int, whole: bool, pool: Executor, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(documents [queries, k], scores [queries, k], bool [queries]: proven), from pools of `size` documents."""
-    asked = _rounded(queries, whole, by_row=True)
-    keys, norm, error = _scan(asked, blocks, size, whole, pool)
-    found, rough = from_keys(keys)
-    rough = rough.astype(np.float64) * asked.scale[:, None]
-    length = np.linalg.norm(queries.astype(np.float64), axis=1)
-    rounding = queries.shape[1] * np.finfo(np.float32).eps * length * (norm + error)  # of a float32 sum
-    doubt = asked.error * norm + length * error + rounding
-    kth = np.partition(rough, size - k, axis=1)[:, size - k]
-    found = np.where(rough >= (kth - 2 * doubt)[:, None], found, -1)  # what may be among the best
-    documents, scores = best_first(_rescored(queries, found, blocks, pool), k)
-    lowest = rough.min(axis=1)
-    return documents, scores, np.isneginf(lowest) | (lowest + doubt < scores[:, -1])
+    number = min(len(queries), max(threads, -(-len(queries) // QUERY_BLOCK)))
+    parts = list(pool.map(lambda some: _Part(some, whole, k, size), np.array_split(queries, number)))
+    norm, error = _scan(parts, blocks, whole, pool, threads)
+    found = list(pool.map(lambda part: part.candidates(norm, error), parts))
+    scores = _rescored(queries, np.concatenate(found), blocks, pool)
+    answers = pool.map(_Part.answer, parts, found, np.array_split(scores, number))
+    documents, best, proven = (np.concatenate(of_all) for of_all in zip(*answers, strict=True))
+    return documents, best, proven
 
 
-def _rounded(vectors: np.ndarray, whole: bool, by_row: bool) -> _Factor:
-    """Raises UserError when a vector is not finite."""
-    peak = np.maximum(vectors.max(axis=1), -vectors.min(axis=1)).astype(np.float64)
-    if not np.isfinite(peak).all():
-        raise UserError("a dense teacher gave a vector that is not finite; check its weights and precision")
-    scale = peak if by_row else peak.max(keepdims=True, initial=0.0)
-    scale = np.where(scale > 0, scale / 127, 1.0) if whole else np.ones_like(scale)
-    if not whole:
-        return _Factor(torch.from_numpy(vectors), scale, _norms(vectors), np.zeros(len(vectors)))
-    scaled = vectors * (1 / scale[:, None]).astype(np.float32)
-    values = np.rint(scaled)
-    error = _norms(np.subtract(scaled, values, out=scaled)) * scale
-    return _Factor(torch.from_numpy(values.astype(np.int8)), scale, _norms(values) * scale, error)
+class _Part:
+    """Some queries on their way through a search."""
+
+    def __init__(self, queries: np.ndarray, whole: bool, k: int, size: int) -> None:
+        self.queries, self.k, self.size = queries, k, size
+        self.rounded = rounded(queries, by_row=True) if whole else as_it_is(queries)
+        self.best = RunningTopK(len(queries), size)
+
+    def candidates(self, norm: float, error: float) -> np.ndarray:
+        """int64 [queries, size]: what may be among the k best if no document's norm and error are larger, -1 else."""
+        found, rough = from_keys(self.best.keys())
+        scores = rough * self.rounded.scale[:, None]
+        length = np.linalg.norm(self.queries.astype(np.float64), axis=1)
+        of_a_sum = self.queries.shape[1] * np.finfo(np.float32).eps * length * (norm + error)  # in float32
+        doubt = self.rounded.error * norm + length * error + of_a_sum
+        self._outside = scores.min(axis=1) + doubt  # -inf where the pool has room: nothing is outside
+        kth = np.partition(scores, self.size - self.k, axis=1)[:, self.size - self.k]
+        return np.where(scores >= (kth - 2 * doubt)[:, None], found, -1)
+
+    def answer(self, found: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(documents [queries, k], scores [queries, k], bool [queries]: proven) by the candidates' true scores."""
+        documents, best = best_first(np.where(found < 0, EMPTY, as_keys(scores, found)), self.k)
+        return documents, best, np.isneginf(self._outside) | (self._outside < best[:, -1])
 
 
-def _norms(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float32).astype(np.float64))
+def _scan(parts: Sequence[_Part], blocks: Blocks, whole: bool, pool: Executor, threads: int) -> tuple[float, float]:
+    """Fill the parts' pools, by scores without the queries' scale; (largest norm, largest error) of the documents."""
+    spare: SimpleQueue[torch.Tensor] = SimpleQueue()  # written again and again: fresh pages cost a tenth of the scan
+    for _ in range(threads):
+        memory = np.empty((_GROUP, QUERY_BLOCK * DOCUMENT_BLOCK), dtype=np.int32 if whole else np.float32)
+        spare.put(torch.from_numpy(memory))
 
+    def multiply(part: _Part, group: list[Rounded], first: int, before: Future) -> None:
+        before.result()
+        memory = spare.get()
+        try:
+            tiles = (_tile(part.rounded, block, out) for block, out in zip(group, memory, strict=False))
+            part.best.add(tiles, first, columns=sum(len(block.values) for block in group))
+        finally:
+            spare.put(memory)
 
-def _scan(asked: _Factor, blocks: Blocks, size: int, whole: bool, pool: Executor) -> tuple[np.ndarray, float, float]:
-    """(keys [queries, size] by rounded score without the query's scale, largest norm and error of the documents)."""
-    cuts = [slice(start, start + QUERY_BLOCK) for start in range(0, len(asked.values), QUERY_BLOCK)]
-    parts = [asked.values[cut] for cut in cuts]
-    best = [RunningTopK(len(part), size) for part in parts]
     first, norm, error = 0, 0.0, 0.0
-
-    def multiply(i: int, group: list[_Factor], first: int) -> None:
-        for block in group:
-            product = torch._int_mm(parts[i], block.values.T) if whole else parts[i] @ block.values.T
-            best[i].add(product.numpy(), first, float(block.scale[0]))
-            first += len(block.values)
-
-    for group in _ahead(pool, blocks(), partial(_rounded, whole=whole, by_row=False), _GROUP):
-        list(pool.map(partial(multiply, group=group, first=first), range(len(cuts))))
+    nothing: Future = Future()
+    nothing.set_result(None)
+    running = [nothing] * len(parts)  # a part takes one group after the other; the parts do not wait for each other
+    for blocks_of_group in _groups(blocks()):
+        group = _rounded(blocks_of_group, whole, pool)
+        running = [pool.submit(multiply, part, group, first, last) for part, last in zip(parts, running, strict=True)]
         first += sum(len(block.values) for block in group)
         norm = max(norm, *(float(block.norm.max()) for block in group))
         error = max(error, *(float(block.error.max()) for block in group))
-    return np.concatenate([one.keys() for one in best]), norm, error
+    for last in running:
+        last.result()
+    return norm, error
+
+
+def _rounded(blocks: list[np.ndarray], whole: bool, pool: Executor) -> list[Rounded]:
+    if not whole:
+        return list(pool.map(as_it_is, blocks))
+    ends = np.cumsum([len(block) for block in blocks])
+    memory = np.empty((ends[-1], blocks[0].shape[1]), dtype=np.int8)  # in one piece: the system gives it in huge pages
+    return list(pool.map(rounded, blocks, repeat(False), np.split(memory, ends[:-1])))
+
+
+def _tile(queries: Rounded, documents: Rounded, memory: torch.Tensor) -> tuple[np.ndarray, float]:
+    """(products int32 or float32 [queries, documents] in `memory`, the documents' scale)."""
+    shape = len(queries.values), len(documents.values)
+    out = memory[: shape[0] * shape[1]].view(shape)
+    multiply = torch.mm if out.is_floating_point() else torch._int_mm
+    multiply(queries.values, documents.values.T, out=out)
+    return out.numpy(), float(documents.scale[0])
 
 
 def _rescored(queries: np.ndarray, found: np.ndarray, blocks: Blocks, pool: Executor) -> np.ndarray:
-    """int64 keys of found's shape: true products of each query with its documents (-1: none)."""
-    keys = np.full(found.shape, np.iinfo(np.int64).min, dtype=np.int64)
-    rows, columns = np.nonzero(found >= 0)
-    order = np.argsort(found[rows, columns])
-    rows, columns = rows[order], columns[order]
-    documents = found[rows, columns]
+    """float32 of found's shape: true products of each query with its documents; -inf where there is none (-1)."""
+    scores = np.full(found.size, -np.inf, dtype=np.float32)
+    asked, sought = torch.from_numpy(queries), found.astype(np.int32).reshape(-1)
 
-    def multiply(start: int, stop: int, block: np.ndarray, first: int) -> None:
-        row, wanted = rows[start:stop], documents[start:stop]
-        scores = np.einsum("ij,ij->i", queries[row], block[wanted - first])
-        keys[row, columns[start:stop]] = as_keys(scores, wanted)
+    def multiply(block: np.ndarray, first: int) -> None:
+        places = np.flatnonzero((sought >= first) & (sought < first + len(block)))
+        rows = (sought[places] - first).astype(np.uint16)  # 16 bits: a radix sort
+        order = np.argsort(rows, kind="stable")  # a document after the other: the queries stay in the core's cache
+        ends = np.append(0, np.bincount(rows, minlength=len(block)).cumsum())
+        places = places[order]
+        pairs = torch.sparse_csr_tensor(
+            torch.from_numpy(ends),
+            torch.from_numpy(places // found.shape[1]),
+            torch.zeros(len(places)),
+            size=(len(block), len(queries)),
+            check_invariants=False,
+        )
+        products = torch.sparse.sampled_addmm(pairs, torch.from_numpy(block), asked.T, beta=0.0)
+        scores[places] = products.values().numpy()
 
     first = 0
-    for (block,) in _ahead(pool, blocks(), np.asarray, 1):
-        start, stop = np.searchsorted(documents, [first, first + len(block)])
-        starts = range(start, stop, _PIECE)
-        stops = [min(at + _PIECE, stop) for at in starts]
-        list(pool.map(partial(multiply, block=block, first=first), starts, stops))
-        first += len(block)
-    return keys
+    running: list[Future] = []
+    for group in _groups(blocks()):
+        starts = list(accumulate((len(block) for block in group), initial=first))
+        for done in running:
+            done.result()
+        running = [pool.submit(multiply, block, start) for block, start in zip(group, starts, strict=False)]
+        first = starts[-1]
+    for done in running:
+        done.result()
+    return scores.reshape(found.shape)
 
 
-def _ahead(
-    pool: Executor, items: Iterable[np.ndarray], prepare: Callable[[np.ndarray], Item], number: int
-) -> Iterator[list[Item]]:
-    """prepare(item) of each, `number` in a list; the next list is made in the pool while the last one is in use."""
-    stream = iter(items)
-
-    def take() -> list[Item]:
-        return [prepare(item) for item in islice(stream, number)]
-
-    coming = pool.submit(take)
-    while ready := coming.result():
-        coming = pool.submit(take)
-        yield ready
+def _groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    stream = iter(blocks)
+    while group := list(islice(stream, _GROUP)):
+        yield group

@@ -8,7 +8,6 @@ import pytest
 from components.errors import UserError
 from components.teacher import search
 from components.teacher.search import exact_search
-from components.teacher.top_k import RunningTopK, best_first
 
 
 def blocks_of(corpus: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -38,15 +37,6 @@ def test_k_larger_than_the_corpus_gives_the_corpus() -> None:
     assert (hits.documents[:, 3:] == -1).all()
     assert sorted(hits.documents[0, :3].tolist()) == [0, 1, 2]
     assert len(hits.pairs()[0]) == 9
-
-
-def test_equal_documents_keep_their_order_across_blocks() -> None:
-    best = RunningTopK(1, k=3)
-    best.add(np.array([[1, 2, 2, 1]], dtype=np.float32), first=0)
-    best.add(np.array([[2, 2, 3, 1]], dtype=np.float32), first=4)
-    documents, scores = best_first(best.keys(), 3)
-    assert documents.tolist() == [[6, 1, 2]]
-    assert scores.tolist() == [[3, 2, 2]]
 
 
 def test_the_answer_does_not_depend_on_the_threads() -> None:
