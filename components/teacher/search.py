@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from itertools import accumulate, islice, repeat
+from itertools import accumulate, islice
 from queue import SimpleQueue
 
 import numpy as np
@@ -123,36 +123,41 @@ def _scan(parts: Sequence[_Part], blocks: Blocks, whole: bool, pool: Executor, t
         memory = np.empty((_GROUP, QUERY_BLOCK * DOCUMENT_BLOCK), dtype=np.int32 if whole else np.float32)
         spare.put(torch.from_numpy(memory))
 
-    def multiply(part: _Part, group: list[Rounded], first: int, before: Future) -> None:
+    norms, errors = [0.0], [0.0]
+
+    def prepare(block: np.ndarray, out: np.ndarray | None) -> Rounded:
+        prepared = as_it_is(block) if out is None else rounded(block, by_row=False, out=out)
+        norms.append(float(prepared.norm.max()))
+        errors.append(float(prepared.error.max()))
+        return prepared
+
+    def multiply(part: _Part, group: list[Future[Rounded]], first: int, before: Future[None]) -> None:
         before.result()
+        prepared = [block.result() for block in group]
         memory = spare.get()
         try:
-            tiles = (_tile(part.rounded, block, out) for block, out in zip(group, memory, strict=False))
-            part.best.add(tiles, first, columns=sum(len(block.values) for block in group))
+            tiles = (_tile(part.rounded, block, out) for block, out in zip(prepared, memory, strict=False))
+            part.best.add(tiles, first, columns=sum(len(block.values) for block in prepared))
         finally:
             spare.put(memory)
 
-    first, norm, error = 0, 0.0, 0.0
-    nothing: Future = Future()
-    nothing.set_result(None)
-    running = [nothing] * len(parts)  # a part takes one group after the other; the parts do not wait for each other
-    for blocks_of_group in _groups(blocks()):
-        group = _rounded(blocks_of_group, whole, pool)
-        running = [pool.submit(multiply, part, group, first, last) for part, last in zip(parts, running, strict=True)]
-        first += sum(len(block.values) for block in group)
-        norm = max(norm, *(float(block.norm.max()) for block in group))
-        error = max(error, *(float(block.error.max()) for block in group))
-    for last in running:
-        last.result()
-    return norm, error
+    first = 0
+    running = [_done()] * len(parts)  # a part takes one group after the other; the parts do not wait for each other
+    for group in _groups(blocks()):
+        outs = _in_one_piece(group) if whole else [None] * len(group)
+        prepared = [pool.submit(prepare, block, out) for block, out in zip(group, outs, strict=True)]
+        before = running
+        running = [pool.submit(multiply, part, prepared, first, last) for part, last in zip(parts, before, strict=True)]
+        first += sum(len(block) for block in group)
+        _wait(before)
+    _wait(running)
+    return max(norms), max(errors)
 
 
-def _rounded(blocks: list[np.ndarray], whole: bool, pool: Executor) -> list[Rounded]:
-    if not whole:
-        return list(pool.map(as_it_is, blocks))
+def _in_one_piece(blocks: list[np.ndarray]) -> list[np.ndarray]:
+    """Memory for each block's whole numbers; the system gives a large piece in huge pages, which is faster."""
     ends = np.cumsum([len(block) for block in blocks])
-    memory = np.empty((ends[-1], blocks[0].shape[1]), dtype=np.int8)  # in one piece: the system gives it in huge pages
-    return list(pool.map(rounded, blocks, repeat(False), np.split(memory, ends[:-1])))
+    return np.split(np.empty((ends[-1], blocks[0].shape[1]), dtype=np.int8), ends[:-1])
 
 
 def _tile(queries: Rounded, documents: Rounded, memory: torch.Tensor) -> tuple[np.ndarray, float]:
@@ -186,15 +191,13 @@ def _rescored(queries: np.ndarray, found: np.ndarray, blocks: Blocks, pool: Exec
         scores[places] = products.values().numpy()
 
     first = 0
-    running: list[Future] = []
+    running: list[Future[None]] = []
     for group in _groups(blocks()):
         starts = list(accumulate((len(block) for block in group), initial=first))
-        for done in running:
-            done.result()
-        running = [pool.submit(multiply, block, start) for block, start in zip(group, starts, strict=False)]
+        before, running = running, [pool.submit(multiply, *each) for each in zip(group, starts, strict=False)]
         first = starts[-1]
-    for done in running:
-        done.result()
+        _wait(before)
+    _wait(running)
     return scores.reshape(found.shape)
 
 
@@ -202,3 +205,15 @@ def _groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
     stream = iter(blocks)
     while group := list(islice(stream, _GROUP)):
         yield group
+
+
+def _wait(tasks: Iterable[Future]) -> None:
+    """Until all are done; two groups are in the threads' hands and a third is read, no more."""
+    for task in tasks:
+        task.result()
+
+
+def _done() -> Future[None]:
+    nothing: Future[None] = Future()
+    nothing.set_result(None)
+    return nothing
