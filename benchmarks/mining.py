@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DEPTH, NEGATIVES, MARGIN = 100, 7, 0.95
-SHARD = 512  # pairs scored at once by a thread
+SHARD = 512  # pairs a thread takes at once
 SOURCES = {"boolq": "document", "bbc": "text", "newsgroups": "text", "fiqa": "document"}
 
 

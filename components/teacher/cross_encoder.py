@@ -16,6 +16,8 @@ from components.errors import UserError
 from components.model.locate import locate_model
 from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
 
+_READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types: what their heads read
+
 
 class CrossEncoderTeacher:
     """Raw logits of (query, document) pairs; bf16 where the device multiplies in it, else fp32.
@@ -45,6 +47,7 @@ class CrossEncoderTeacher:
         )
         if model.num_labels != 1:
             raise UserError(f"{folder}: score.model: gives {model.num_labels} logits a pair; a reranker gives 1")
+        narrow_last_layer(model.model)
         return cls(model.eval(), max_tokens, token_budget)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -74,6 +77,20 @@ class CrossEncoderTeacher:
         with torch.inference_mode():
             logits = self.model.model(**features).logits[:, 0]
         return np.asarray(logits.float().cpu().numpy()[: len(members)])
+
+
+def narrow_last_layer(model: Any) -> None:
+    """Let the last layer compute the first token only, where the head reads no other; the logits stay what they were.
+
+    What the attention gives the other tokens goes no further: their output projection and MLP are three quarters of the
+    layer, a ninth of a 6-layer model's time. Other model types stay as they are.
+    """
+    if model.config.model_type in _READS_FIRST_TOKEN:
+        model.base_model.encoder.layer[-1].attention.output.register_forward_pre_hook(_first_token)
+
+
+def _first_token(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(hidden[:, :1] for hidden in args)  # attended values and residual, [rows, length, dim] each
 
 
 def _precision(device: str) -> torch.dtype:

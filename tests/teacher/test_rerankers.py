@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import CrossEncoder
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from components.errors import UserError
+from components.model.locate import locate_model
 from components.teacher.batches import batch_rows, token_batches
-from components.teacher.cross_encoder import CrossEncoderTeacher
+from components.teacher.cross_encoder import CrossEncoderTeacher, narrow_last_layer
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
 from tests.conftest import make_tiny_student
 from tests.teacher.conftest import make_reranker
@@ -18,7 +21,8 @@ PAIRS = [(f"query {i}", "a document about rivers " * (1 + i % 5)) for i in range
 
 def test_cross_encoder_gives_the_librarys_logits(models: Path) -> None:
     teacher = CrossEncoderTeacher.load(models, "reranker", max_tokens=128, token_budget=512, dtype=torch.float32)
-    expected = teacher.model.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    theirs = CrossEncoder(str(locate_model(models / "reranker")), device="cpu", local_files_only=True)
+    expected = theirs.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
     fast = CrossEncoderTeacher.load(models, "reranker", max_tokens=128, token_budget=512)
     np.testing.assert_allclose(fast.score(PAIRS), expected, atol=1e-2)  # bf16 has 8 bits
@@ -76,3 +80,30 @@ def test_batches_cover_every_pair_within_the_budget() -> None:
         assert all(0 <= padded - lengths[i] < 8 for i in members)
         seen += members
     assert sorted(seen) == list(range(500))
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "electra"])
+def test_the_last_layer_computes_the_first_token_only_and_the_logits_are_the_same(kind: str) -> None:
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_labels=1,
+    )
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = torch.randint(5, 50, (4, 8))
+    mask = torch.ones_like(ids)
+    mask[0, 5:] = 0
+    widths: list[int] = []
+    last = model.base_model.encoder.layer[-1]
+    last.intermediate.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[1]))
+    with torch.inference_mode():
+        before = model(input_ids=ids, attention_mask=mask).logits
+        narrow_last_layer(model)
+        after = model(input_ids=ids, attention_mask=mask).logits
+    assert widths == [8, 1]
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)
