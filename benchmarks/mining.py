@@ -41,7 +41,8 @@ from components.mining.rules import apply_rules
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import PLAIN, EmbeddedTexts
 from components.teacher.engine import single_threaded, worker_count, workers
-from components.teacher.search import DOCUMENT_BLOCK, exact_search
+from components.teacher.search import exact_search
+from components.teacher.stream import DOCUMENT_BLOCK
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

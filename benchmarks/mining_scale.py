@@ -46,7 +46,8 @@ def search(folder: Path, documents: int, queries: int) -> dict[str, float]:
     """Seconds and peak memory of this process (run it alone): search `documents` vectors of the store."""
     from components.model.vector_store import VectorStore
     from components.teacher.engine import worker_count
-    from components.teacher.search import DOCUMENT_BLOCK, exact_search
+    from components.teacher.search import exact_search
+    from components.teacher.stream import DOCUMENT_BLOCK
 
     store = VectorStore(folder, "scale")
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from components.config import IndexParams
 from components.errors import UserError
-from components.teacher.search import DOCUMENT_BLOCK, Hits, exact_search
+from components.teacher.search import Hits, exact_search
+from components.teacher.stream import DOCUMENT_BLOCK
 
 _SAMPLE = 200  # queries that are also searched exactly
 _TRAIN = 64  # training vectors per inverted list

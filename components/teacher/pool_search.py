@@ -16,7 +16,8 @@ from components.model.vector_store import VectorStore
 from components.progress import progress
 from components.teacher.dense import EmbeddedTexts, Side, text_key
 from components.teacher.engine import run_shards, whole_file
-from components.teacher.search import DOCUMENT_BLOCK, Hits, exact_search
+from components.teacher.search import Hits, exact_search
+from components.teacher.stream import DOCUMENT_BLOCK
 from components.teacher.top_k import EMPTY, as_keys, from_keys
 
 QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill

@@ -20,7 +20,7 @@ from components.teacher.dense import EmbeddedTexts, Side
 from components.teacher.engine import worker_count
 from components.teacher.fusion import hits_table, reciprocal_rank, z_scores
 from components.teacher.pool_search import search_pool
-from components.teacher.search import DOCUMENT_BLOCK
+from components.teacher.stream import DOCUMENT_BLOCK
 
 Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 

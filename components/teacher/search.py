@@ -12,28 +12,20 @@ holds a few blocks, a tile of products per thread and the pools, whatever the si
 done in float32 and the answer is the same.
 """
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import accumulate, islice
-from queue import SimpleQueue
 
 import numpy as np
-import torch
 
 from components.teacher.engine import single_threaded, workers
-from components.teacher.rounding import Rounded, as_it_is, integers_are_fast, rounded
+from components.teacher.products import true_products
+from components.teacher.rounding import as_it_is, integers_are_fast, rounded
+from components.teacher.scan import scan
+from components.teacher.stream import Blocks
 from components.teacher.top_k import EMPTY, RunningTopK, as_keys, best_first, from_keys
 
-warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-
-DOCUMENT_BLOCK = 8192  # numpy compares rows of this length three times as fast as rows of half of it
-QUERY_BLOCK = 256
+QUERY_BLOCK = 256  # queries whose products with a block are one tile
 _POOLS = (4, 16)  # pool of the first and of the second scan in whole numbers, as multiples of k
-_GROUP = 4  # blocks handed to the threads at a time; the first group tells a pool where to begin
-
-Blocks = Callable[[], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +46,7 @@ def exact_search(queries: np.ndarray, blocks: Blocks, k: int, threads: int = 1) 
 
     Args:
         queries: float32 [queries, dim].
-        blocks: gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each; it is read twice or more often. The
-            documents are fewer than 2^31.
+        blocks: the corpus, fewer than 2^31 documents; it is read twice or more often.
         k: hits per query; fewer come back when the corpus is smaller.
         threads: tiles multiplied at once.
 
@@ -74,18 +65,15 @@ def exact_search(queries: np.ndarray, blocks: Blocks, k: int, threads: int = 1) 
     return Hits(documents, scores)
 
 
-# ---------------------------------------------------------------- one search: scan, rescore, prove
-
-
 def _search(
     queries: np.ndarray, blocks: Blocks, k: int, size: int, whole: bool, pool: Executor, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(documents [queries, k], scores [queries, k], bool [queries]: proven), from pools of `size` documents."""
     number = min(len(queries), max(threads, -(-len(queries) // QUERY_BLOCK)))
     parts = list(pool.map(lambda some: _Part(some, whole, k, size), np.array_split(queries, number)))
-    norm, error = _scan(parts, blocks, whole, pool, threads)
+    norm, error = scan([part.rounded for part in parts], [part.best for part in parts], blocks, threads, pool)
     found = list(pool.map(lambda part: part.candidates(norm, error), parts))
-    scores = _rescored(queries, np.concatenate(found), blocks, pool)
+    scores = true_products(queries, np.concatenate(found), blocks, pool)
     answers = pool.map(_Part.answer, parts, found, np.array_split(scores, number))
     documents, best, proven = (np.concatenate(of_all) for of_all in zip(*answers, strict=True))
     return documents, best, proven
@@ -114,106 +102,3 @@ class _Part:
         """(documents [queries, k], scores [queries, k], bool [queries]: proven) by the candidates' true scores."""
         documents, best = best_first(np.where(found < 0, EMPTY, as_keys(scores, found)), self.k)
         return documents, best, np.isneginf(self._outside) | (self._outside < best[:, -1])
-
-
-def _scan(parts: Sequence[_Part], blocks: Blocks, whole: bool, pool: Executor, threads: int) -> tuple[float, float]:
-    """Fill the parts' pools, by scores without the queries' scale; (largest norm, largest error) of the documents."""
-    spare: SimpleQueue[torch.Tensor] = SimpleQueue()  # written again and again: fresh pages cost a tenth of the scan
-    for _ in range(threads):
-        memory = np.empty((_GROUP, QUERY_BLOCK * DOCUMENT_BLOCK), dtype=np.int32 if whole else np.float32)
-        spare.put(torch.from_numpy(memory))
-
-    norms, errors = [0.0], [0.0]
-
-    def prepare(block: np.ndarray, out: np.ndarray | None) -> Rounded:
-        prepared = as_it_is(block) if out is None else rounded(block, by_row=False, out=out)
-        norms.append(float(prepared.norm.max()))
-        errors.append(float(prepared.error.max()))
-        return prepared
-
-    def multiply(part: _Part, group: list[Future[Rounded]], first: int, before: Future[None]) -> None:
-        before.result()
-        prepared = [block.result() for block in group]
-        memory = spare.get()
-        try:
-            tiles = (_tile(part.rounded, block, out) for block, out in zip(prepared, memory, strict=False))
-            part.best.add(tiles, first, columns=sum(len(block.values) for block in prepared))
-        finally:
-            spare.put(memory)
-
-    first = 0
-    running = [_done()] * len(parts)  # a part takes one group after the other; the parts do not wait for each other
-    for group in _groups(blocks()):
-        outs = _in_one_piece(group) if whole else [None] * len(group)
-        prepared = [pool.submit(prepare, block, out) for block, out in zip(group, outs, strict=True)]
-        before = running
-        running = [pool.submit(multiply, part, prepared, first, last) for part, last in zip(parts, before, strict=True)]
-        first += sum(len(block) for block in group)
-        _wait(before)
-    _wait(running)
-    return max(norms), max(errors)
-
-
-def _in_one_piece(blocks: list[np.ndarray]) -> list[np.ndarray]:
-    """Memory for each block's whole numbers; the system gives a large piece in huge pages, which is faster."""
-    ends = np.cumsum([len(block) for block in blocks])
-    return np.split(np.empty((ends[-1], blocks[0].shape[1]), dtype=np.int8), ends[:-1])
-
-
-def _tile(queries: Rounded, documents: Rounded, memory: torch.Tensor) -> tuple[np.ndarray, float]:
-    """(products int32 or float32 [queries, documents] in `memory`, the documents' scale)."""
-    shape = len(queries.values), len(documents.values)
-    out = memory[: shape[0] * shape[1]].view(shape)
-    multiply = torch.mm if out.is_floating_point() else torch._int_mm
-    multiply(queries.values, documents.values.T, out=out)
-    return out.numpy(), float(documents.scale[0])
-
-
-def _rescored(queries: np.ndarray, found: np.ndarray, blocks: Blocks, pool: Executor) -> np.ndarray:
-    """float32 of found's shape: true products of each query with its documents; -inf where there is none (-1)."""
-    scores = np.full(found.size, -np.inf, dtype=np.float32)
-    asked, sought = torch.from_numpy(queries), found.astype(np.int32).reshape(-1)
-
-    def multiply(block: np.ndarray, first: int) -> None:
-        places = np.flatnonzero((sought >= first) & (sought < first + len(block)))
-        rows = (sought[places] - first).astype(np.uint16)  # 16 bits: a radix sort
-        order = np.argsort(rows, kind="stable")  # a document after the other: the queries stay in the core's cache
-        ends = np.append(0, np.bincount(rows, minlength=len(block)).cumsum())
-        places = places[order]
-        pairs = torch.sparse_csr_tensor(
-            torch.from_numpy(ends),
-            torch.from_numpy(places // found.shape[1]),
-            torch.zeros(len(places)),
-            size=(len(block), len(queries)),
-            check_invariants=False,
-        )
-        products = torch.sparse.sampled_addmm(pairs, torch.from_numpy(block), asked.T, beta=0.0)
-        scores[places] = products.values().numpy()
-
-    first = 0
-    running: list[Future[None]] = []
-    for group in _groups(blocks()):
-        starts = list(accumulate((len(block) for block in group), initial=first))
-        before, running = running, [pool.submit(multiply, *each) for each in zip(group, starts, strict=False)]
-        first = starts[-1]
-        _wait(before)
-    _wait(running)
-    return scores.reshape(found.shape)
-
-
-def _groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    stream = iter(blocks)
-    while group := list(islice(stream, _GROUP)):
-        yield group
-
-
-def _wait(tasks: Iterable[Future]) -> None:
-    """Until all are done; two groups are in the threads' hands and a third is read, no more."""
-    for task in tasks:
-        task.result()
-
-
-def _done() -> Future[None]:
-    nothing: Future[None] = Future()
-    nothing.set_result(None)
-    return nothing

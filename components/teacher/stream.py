@@ -1,0 +1,25 @@
+"""A corpus of vectors that streams by in blocks, a few of them in memory at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+
+import numpy as np
+
+DOCUMENT_BLOCK = 8192  # numpy compares rows of this length three times as fast as rows of half of it
+GROUP = 4  # blocks handed to the threads at a time
+
+Blocks = Callable[[], Iterable[np.ndarray]]  # gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each
+
+
+def in_groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Lists of GROUP blocks; the last may be shorter."""
+    stream = iter(blocks)
+    while group := list(islice(stream, GROUP)):
+        yield group
+
+
+def wait(tasks: Iterable[Future[None]]) -> None:
+    """Until all are done. Who waits for a group's tasks after giving out the next keeps two groups in hand, no more."""
+    for task in tasks:
+        task.result()
