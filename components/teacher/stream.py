@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from itertools import islice
 
 import numpy as np
 
 DOCUMENT_BLOCK = 8192  # numpy compares rows of this length three times as fast as rows of half of it
-GROUP = 4  # blocks handed to the threads at a time
+GROUP = 4  # blocks handed to the threads at a time, at most
+_GROUP_BYTES = 2**26
 
 Blocks = Callable[[], Iterable[np.ndarray]]  # gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each
 
 
 def in_groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Lists of GROUP blocks; the last may be shorter."""
-    stream = iter(blocks)
-    while group := list(islice(stream, GROUP)):
+    """Lists of up to GROUP blocks; fewer where vectors are long, so that a group is hardly larger than _GROUP_BYTES."""
+    group: list[np.ndarray] = []
+    for block in blocks:
+        group.append(block)
+        if len(group) == GROUP or sum(one.nbytes for one in group) >= _GROUP_BYTES:
+            yield group
+            group = []
+    if group:
         yield group
 
 

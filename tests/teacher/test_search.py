@@ -8,6 +8,7 @@ import pytest
 from components.errors import UserError
 from components.teacher import search
 from components.teacher.search import exact_search
+from components.teacher.stream import in_groups
 
 
 def blocks_of(corpus: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -69,3 +70,10 @@ def test_whole_numbers_and_floats_give_the_same_bytes(offset: float, monkeypatch
     assert found[0].scores.tobytes() == found[1].scores.tobytes()
     exact = queries.astype(np.float64) @ corpus.T.astype(np.float64)
     np.testing.assert_allclose(found[0].scores, -np.sort(-exact, axis=1)[:, :10], rtol=1e-5)
+
+
+def test_long_vectors_make_small_groups() -> None:
+    """A group is four blocks, or what reaches 64 MiB."""
+    for dimension, sizes in ((8, [4, 4, 1]), (1024, [2, 2, 2, 2, 1]), (4096, [1] * 9)):
+        blocks = (np.zeros((1, dimension), dtype=np.float32).repeat(8192, axis=0) for _ in range(9))
+        assert [len(group) for group in in_groups(blocks)] == sizes
