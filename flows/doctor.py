@@ -22,6 +22,7 @@ import psutil
 import typer
 from prefect import flow, get_run_logger
 
+from components.files import whole_file
 from components.tracking import upload
 from components.tracking.promotion import lock_name
 from components.tracking.registry import registry_client
@@ -152,9 +153,8 @@ class _Unlocker:
         locks["write"] = {k: v for k, v in locks.get("write", {}).items() if v["pid"] not in self.dead}
         readers = {k: [r for r in v if r["pid"] not in self.dead] for k, v in locks.get("read", {}).items()}
         locks["read"] = {k: v for k, v in readers.items() if v}
-        draft = self.path.with_suffix(".new")
-        draft.write_text(json.dumps(locks), encoding="utf-8")
-        draft.replace(self.path)
+        with whole_file(self.path) as partial:
+            partial.write_text(json.dumps(locks), encoding="utf-8")
 
 
 def _is_dvc(pid: int) -> bool:

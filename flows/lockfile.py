@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from components.files import whole_file
 from components.tracking.snapshot import git
 
 WRITING_SECONDS = 2.0  # a living dvc has written it by then
@@ -40,9 +41,8 @@ def mend(root: Path) -> str:
     """Put the last committed dvc.lock in the place of a broken one, or remove it; says what was done."""
     path, committed = root / "dvc.lock", git(root, "show", "HEAD:./dvc.lock", check=False)
     if is_whole(committed):
-        draft = path.with_suffix(".lock.new")
-        draft.write_text(committed + "\n", encoding="utf-8")
-        draft.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(committed + "\n", encoding="utf-8")
         return "put the last committed one in its place"
     path.unlink()
     return "removed it"

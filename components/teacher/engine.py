@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from components.config import EngineParams
@@ -143,12 +142,3 @@ def _check_scheduler(address: str) -> None:
     client.close()
     if not workers:
         raise UserError(f"engine.address: the Dask scheduler at {address} has no worker; start at least one")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A partial file to write; it becomes `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    yield partial
-    partial.replace(path)

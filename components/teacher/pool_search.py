@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from components.config import EngineParams
+from components.files import whole_file
 from components.model.vector_store import VectorStore
 from components.progress import progress
 from components.teacher.dense import EmbeddedTexts, Side, text_key
-from components.teacher.engine import run_shards, whole_file
+from components.teacher.engine import run_shards
 from components.teacher.search import Hits, exact_search
 from components.teacher.stream import DOCUMENT_BLOCK
-from components.teacher.top_k import EMPTY, as_keys, from_keys
+from components.teacher.top_k import from_keys, keys_of_hits
 
 QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill
 
@@ -72,9 +73,8 @@ def search_shard(out: Path, store: Path, identity: str, start: int, count: int, 
             yield stored(vectors, documents[first : first + DOCUMENT_BLOCK])
 
     hits = exact_search(stored(vectors, asked), blocks, k, threads)
-    keys = np.where(hits.documents >= 0, as_keys(hits.scores, hits.documents), EMPTY)
     with whole_file(out) as partial, partial.open("wb") as handle:
-        np.save(handle, keys, allow_pickle=False)
+        np.save(handle, keys_of_hits(hits.documents, hits.scores), allow_pickle=False)
 
 
 def stored(vectors: VectorStore, keys: Sequence[str]) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from components.config import DenseTeacherParams, ScoreParams
+from components.files import whole_file
 from components.model.vector_store import TokenVectorStore
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import EmbeddedTexts, Side, text_key
-from components.teacher.engine import run_shards, whole_file
+from components.teacher.engine import run_shards
 from components.teacher.llm_reranker import LlmTeacher
 from components.teacher.maxsim import maxsim
 

@@ -31,9 +31,7 @@ def rounded(vectors: np.ndarray, by_row: bool, out: np.ndarray | None = None) ->
     Raises:
         UserError: a vector is not finite.
     """
-    axis = 1 if by_row else None
-    peak = np.maximum(vectors.max(axis=axis, keepdims=True), -vectors.min(axis=axis, keepdims=True))
-    _check(peak)
+    peak = _peak(vectors, axis=1 if by_row else None)
     scale = np.where(peak > 0, peak.astype(np.float64) / 127, 1.0)
     inverse = (1 / scale).astype(np.float32)
     values = np.empty(vectors.shape, dtype=np.int8) if out is None else out
@@ -51,14 +49,16 @@ def rounded(vectors: np.ndarray, by_row: bool, out: np.ndarray | None = None) ->
 
 def as_it_is(vectors: np.ndarray) -> Rounded:
     """float32 [n, dim] vectors with scale 1 and no error. Raises UserError when one is not finite."""
-    norm = _norms(vectors)
-    _check(norm)
-    return Rounded(torch.from_numpy(vectors), np.ones(len(vectors)), norm, np.zeros(len(vectors)))
+    _peak(vectors, axis=None)
+    return Rounded(torch.from_numpy(vectors), np.ones(len(vectors)), _norms(vectors), np.zeros(len(vectors)))
 
 
-def _check(sizes: np.ndarray) -> None:
-    if not np.isfinite(sizes).all():
+def _peak(vectors: np.ndarray, axis: int | None) -> np.ndarray:
+    """[n, 1] or [1, 1]: the largest absolute value. Raises UserError when it is not finite."""
+    peak = np.maximum(vectors.max(axis=axis, keepdims=True), -vectors.min(axis=axis, keepdims=True))
+    if not np.isfinite(peak).all():
         raise UserError("a dense teacher gave a vector that is not finite; check its weights and precision")
+    return peak
 
 
 def _norms(vectors: np.ndarray) -> np.ndarray:

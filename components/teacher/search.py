@@ -8,8 +8,8 @@
    pool, and at last in float32.
 
 So the answer is the exact one, and integers have no rounding that threads, shards or block borders could change. Memory
-holds a few blocks, a tile of products per thread and the pools, whatever the size of the corpus. Without VNNI step 1 is
-done in float32 and the answer is the same.
+holds a few blocks, as many tiles of products per thread and the pools, whatever the size of the corpus. Without VNNI
+step 1 is done in float32 and the answer is the same.
 """
 
 from concurrent.futures import Executor
@@ -22,7 +22,7 @@ from components.teacher.products import true_products
 from components.teacher.rounding import as_it_is, integers_are_fast, rounded
 from components.teacher.scan import scan
 from components.teacher.stream import Blocks
-from components.teacher.top_k import EMPTY, RunningTopK, as_keys, best_first, from_keys
+from components.teacher.top_k import RunningTopK, best_first, from_keys, keys_of_hits
 
 QUERY_BLOCK = 256  # queries whose products with a block are one tile
 _POOLS = (4, 16)  # pool of the first and of the second scan in whole numbers, as multiples of k
@@ -100,5 +100,5 @@ class _Part:
 
     def answer(self, found: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(documents [queries, k], scores [queries, k], bool [queries]: proven) by the candidates' true scores."""
-        documents, best = best_first(np.where(found < 0, EMPTY, as_keys(scores, found)), self.k)
+        documents, best = best_first(keys_of_hits(found, scores), self.k)
         return documents, best, np.isneginf(self._outside) | (self._outside < best[:, -1])

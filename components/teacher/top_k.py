@@ -16,7 +16,7 @@ Tile = tuple[np.ndarray, float]  # float32 or int32 [queries, n], and the scale:
 _WAITING = 2  # documents that wait to be merged, a query: this many times k
 _CHUNKS = 2.5  # maxima to choose a floor from: this many times k
 
-EMPTY = np.iinfo(np.int64).min
+_EMPTY = np.iinfo(np.int64).min
 _LAST_DOCUMENT = 0xFFFFFFFF
 
 
@@ -33,15 +33,20 @@ def from_keys(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(documents int64, scores float32) of keys; -1 and -inf where a key is empty."""
     ordered = (keys >> 32).astype(np.int32)
     scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
-    there = keys != EMPTY
+    there = keys != _EMPTY
     return np.where(there, _LAST_DOCUMENT - (keys & _LAST_DOCUMENT), -1), np.where(there, scores, -np.inf)
+
+
+def keys_of_hits(documents: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """What `from_keys` undoes: int64 keys, empty where the document is -1."""
+    return np.where(documents < 0, _EMPTY, as_keys(scores, documents))
 
 
 def best_first(keys: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(documents, scores), [rows, k] each: the k best of int64 [rows, n] keys, padded with -1 and -inf."""
     ordered = np.sort(keys, axis=1)[:, ::-1][:, :k]
     room = ((0, 0), (0, k - ordered.shape[1]))
-    return from_keys(np.pad(ordered, room, constant_values=EMPTY))
+    return from_keys(np.pad(ordered, room, constant_values=_EMPTY))
 
 
 class RunningTopK:
@@ -52,7 +57,7 @@ class RunningTopK:
         self._floor = np.full(queries, -np.inf, dtype=np.float32)  # k documents reach it, or more
         self._chosen = np.empty((0, 0), dtype=bool)  # written again and again: fresh memory takes as long as the test
         self._counts = np.zeros(queries, dtype=np.int64)
-        self._make_room(_WAITING * k, np.full((queries, k), EMPTY, dtype=np.int64))
+        self._make_room(_WAITING * k, np.full((queries, k), _EMPTY, dtype=np.int64))
 
     def add(self, tiles: Iterable[Tile], first: int, columns: int) -> None:
         """Take in the documents first ... first + columns - 1, of tiles side by side, each once."""
@@ -94,7 +99,7 @@ class RunningTopK:
 
     def _make_room(self, number: int, best: np.ndarray) -> None:
         """A query's keys are one row, so that one partition finds its best: free, waiting, the k best so far."""
-        self._all = np.full((len(best), number + self.k), EMPTY, dtype=np.int64)
+        self._all = np.full((len(best), number + self.k), _EMPTY, dtype=np.int64)
         self._waiting, self._best = self._all[:, :number], self._all[:, number:]
         self._best[:] = best
 

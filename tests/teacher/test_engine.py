@@ -11,7 +11,8 @@ import pytest
 
 from components.config import EngineParams
 from components.errors import UserError
-from components.teacher.engine import run_shards, whole_file
+from components.files import whole_file
+from components.teacher.engine import run_shards
 
 
 def write_square(out: Path, number: int) -> None:

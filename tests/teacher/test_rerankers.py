@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from components.errors import UserError
 from components.model.locate import locate_model
 from components.teacher.batches import batch_rows, token_batches
-from components.teacher.cross_encoder import CrossEncoderTeacher, narrow_last_layer
+from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
 from tests.conftest import make_tiny_student
 from tests.teacher.conftest import make_reranker
@@ -103,7 +103,7 @@ def test_the_last_layer_computes_the_first_token_only_and_the_logits_are_the_sam
     last.intermediate.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[1]))
     with torch.inference_mode():
         before = model(input_ids=ids, attention_mask=mask).logits
-        narrow_last_layer(model)
+        compute_first_token_only(model)
         after = model(input_ids=ids, attention_mask=mask).logits
     assert widths == [8, 1]
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)

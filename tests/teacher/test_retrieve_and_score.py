@@ -15,10 +15,10 @@ import pytest
 from components.config import EngineParams
 from components.contracts import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
 from components.errors import UserError
+from components.files import whole_file
 from components.teacher import pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import DenseTeacher
-from components.teacher.engine import whole_file
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 
