@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from components.errors import UserError
 from components.evaluation.adapter import FoundryModel, TaskPrompt, TextEncoder
 from components.evaluation.planner import Plan, Shard, TaskPlan, embed
 from components.evaluation.runner import evaluate_task
+from components.model.backbone import free_memory
 from components.model.encoder import Encoder, vector_key
 from components.model.foreign import ForeignEncoder
 from components.model.prompt import Shot
@@ -49,18 +49,18 @@ class Recipe:
 
 
 _loading = threading.Lock()
+_held: dict[Recipe, TextEncoder] = {}
 
 
 def _loaded(recipe: Recipe) -> TextEncoder:
-    """The encoder, loaded once a process. One thread at a time: while transformers loads a model it patches classes,
-    and two threads that do so at once can leave them patched."""
+    """The encoder, loaded once a process, and no other kept beside it. One thread at a time: while transformers loads a
+    model it patches classes, and two threads that do so at once can leave them patched."""
     with _loading:
-        return _load_once(recipe)
-
-
-@cache
-def _load_once(recipe: Recipe) -> TextEncoder:
-    return recipe.load()
+        if recipe not in _held:
+            _held.clear()
+            free_memory()
+            _held[recipe] = recipe.load()
+        return _held[recipe]
 
 
 def embed_shard(recipe: Recipe, shard: Shard) -> None:

@@ -23,7 +23,10 @@ DOCUMENT = "document"
 
 
 def export_model(student: Path, adapter: Path, folder: Path, config: Config, tasks: Sequence[Task]) -> None:
-    """Merge the adapter into the student and write `folder`; zero-shot prompts of `tasks` (see `set_prompts`)."""
+    """Merge the adapter into the student and write `folder`; zero-shot prompts of `tasks` (see `set_prompts`).
+
+    The host holds the weights once: sentence-transformers reads the folder without them and is handed the merged model.
+    """
     from peft import PeftModel
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -43,10 +46,12 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     output = {"method": "forward", "method_output_name": "last_hidden_state"}
     transformer = Transformer(
         str(folder),
+        model_kwargs={"device_map": "meta"},
         modality_config={"text": output, "message": {**output, "format": "flat"}},
         module_output_name="token_embeddings",
         document_length=config.prompt.document_tokens,
     )
+    transformer.model = merged
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)

@@ -12,33 +12,42 @@ import polars as pl
 from components.config import Config
 from components.errors import UserError
 from components.stage import StageContext
-from components.training.examples import load_training_data
+from components.training.examples import TrainingData, load_training_data
 from components.training.soft_labels import SoftLabels
-from components.training.world import join_world, shard
+from components.training.world import World, join_world, shard
 
 
 def run(context: StageContext) -> dict[str, float]:
     """Train; returns final loss, accuracy and dev score."""
-    from components.model.backbone import load_tokenizer
+    from components.model.backbone import free_memory
     from components.model.export import export_model
+
+    config, student = context.config, context.outputs / "fetch" / "models" / "student"
+    data = load_training_data(context.outputs)
+    world = join_world(config.train.distributed)  # first: it tells torch which GPU is this process's
+    curve = _fit(context, student, data, world)
+    free_memory()  # of the model that was trained; the export loads the base once more, in the encoder's precision
+    if world.first:
+        export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
+        pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
+    return _summary(curve)
+
+
+def _fit(context: StageContext, student: Path, data: TrainingData, world: World) -> list[dict[str, Any]]:
+    """Train, write adapter/ and return the curve."""
+    from components.model.backbone import load_tokenizer
     from components.model.prompt import Prompt
     from components.training.trainer import Trainer
 
     config = context.config
-    data = load_training_data(context.outputs)
-    student = context.outputs / "fetch" / "models" / "student"
     tokenizer = load_tokenizer(student, config.prompt)
-    world = join_world(config.train.distributed)  # first: it tells torch which GPU is this process's
     model = adapted(student, tokenizer, config)
     shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
-    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels)
-    curve = trainer.fit()
-    if trainer.world.first:
+    curve = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels).fit()
+    if world.first:
         save_adapter(model, context.out / "adapter")
-        export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
-        pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
-    return _summary(curve)
+    return curve
 
 
 def _soft_labels(context: StageContext) -> SoftLabels | None:

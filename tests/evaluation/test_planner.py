@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -227,6 +228,20 @@ def test_two_threads_of_a_process_load_one_model(tiny_student: Path, tmp_path: P
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(_loaded, [recipe(tiny_student, tmp_path)] * 2)
     assert one is two
+
+
+def test_a_process_holds_one_model_at_a_time(
+    tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = weakref.ref(_loaded(recipe(tiny_student, tmp_path / "one")).backbone)
+    load = Recipe.load
+
+    def watched(self: Recipe) -> Any:
+        assert first() is None
+        return load(self)
+
+    monkeypatch.setattr(Recipe, "load", watched)
+    assert _loaded(recipe(tiny_student, tmp_path / "two"))
 
 
 def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:

@@ -37,6 +37,25 @@ def exported(request, tiny_student, tmp_path) -> tuple:
     return encoder, tmp_path / "export", config
 
 
+def test_the_export_holds_the_weights_once(tiny_student, tmp_path, monkeypatch):
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    devices = []
+    load = Transformer._load_model
+
+    def watched(self, *args, **how):
+        model = load(self, *args, **how)
+        devices.append({parameter.device.type for parameter in model.parameters()})
+        return model
+
+    config = parse_config(small_parameters(), "test")
+    model = adapted(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
+    save_adapter(model, tmp_path / "adapter")
+    monkeypatch.setattr(Transformer, "_load_model", watched)
+    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
+    assert devices == [{"meta"}]
+
+
 def test_sentence_transformers_gives_the_same_vectors(exported):
     from sentence_transformers import SentenceTransformer
 
