@@ -51,6 +51,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
         module_output_name="token_embeddings",
         document_length=config.prompt.document_tokens,
     )
+    merged.config = transformer.model.config  # with what sentence-transformers sets: no cache of keys and values
     transformer.model = merged
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")

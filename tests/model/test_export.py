@@ -1,5 +1,7 @@
 """The export loads in plain sentence-transformers and plain transformers, with the trainer's vectors."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,11 @@ def test_the_export_holds_the_weights_once(tiny_student, tmp_path, monkeypatch):
     monkeypatch.setattr(Transformer, "_load_model", watched)
     export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
     assert devices == [{"meta"}]
+
+
+def test_who_loads_the_export_keeps_no_cache_of_keys_and_values(exported):
+    _, folder, _ = exported
+    assert json.loads((folder / "config.json").read_text())["use_cache"] is False
 
 
 def test_sentence_transformers_gives_the_same_vectors(exported):
