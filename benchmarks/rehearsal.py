@@ -1,12 +1,14 @@
 """The whole path at Mistral-7B's shape on random weights: every stage to the evaluation, with a kill in the middle.
 
-    python -m benchmarks.rehearsal [--quick] [--quantization 4bit] [--folder DIR] [--json FILE]
+    python -m benchmarks.rehearsal [--quick | --few] [--quantization 4bit] [--folder DIR] [--json FILE]
 
 Runs recipes/rehearsal-7b.yaml stage by stage, as DVC does. Training gets kill -9 at its first checkpoint and goes on
 from there; then it runs once more without a kill, and the two adapters are compared. The export is loaded by
 sentence-transformers and its vectors are compared with those of the trained model as it was trained (its adapter not
-merged, its base in the training's precision and quantization). One GPU of 80 GB, or 24 GB with --quantization 4bit.
-`--quick`: a tiny shape and few texts, minutes of one CPU core; it proves the path, its seconds and GiB mean nothing.
+merged, its base in the training's precision and quantization). A stage's host_gib is the most that its process held
+(Linux: ru_maxrss, mapped files included). One GPU of 80 GB, or 24 GB with --quantization 4bit.
+`--few`: the full shape on a CPU with 20 GiB to spare and 60 GiB of disk; few texts, three steps of four queries.
+`--quick`: few texts and a tiny shape, minutes of one CPU core; it proves the path, its seconds and GiB mean nothing.
 """
 
 import argparse
@@ -36,15 +38,18 @@ TINY = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "nu
 def main() -> None:
     """Rehearse, print, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="few texts and a tiny shape")
+    parser.add_argument("--few", action="store_true", help="few texts on the CPU")
     parser.add_argument("--quantization", choices=["none", "4bit"], default="none")
     parser.add_argument("--folder", type=Path, help="where to run; a temporary folder when empty")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     raw = yaml.safe_load((ROOT / "recipes" / "rehearsal-7b.yaml").read_text(encoding="utf-8"))
     raw["train"]["quantization"] = given.quantization
+    if given.few or given.quick:
+        few_texts(raw)
     if given.quick:
-        shrink(raw)
+        tiny_shape(raw)
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary:
         folder = given.folder or Path(temporary)
         prepare_folder(folder, raw)
@@ -56,17 +61,22 @@ def main() -> None:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def shrink(raw: dict[str, Any]) -> None:
-    """Cut the recipe to a shape and a number of texts that a CPU core trains in seconds."""
-    raw["threads"] = 1
-    raw["fetch"]["models"]["student"]["shape"] |= {**TINY, "num_key_value_heads": 2}
+def few_texts(raw: dict[str, Any]) -> None:
+    """Cut the recipe to so many tokens that a CPU puts them through 7B parameters in minutes."""
     raw["fetch"]["sources"] = {name: raw["fetch"]["sources"][name] for name in ("boolq", "fiqa")}
     boolq, fiqa = (raw["prepare"]["tasks"][name] for name in ("boolq", "fiqa"))
     boolq |= {"train": 60, "dev": 10, "test": 20, "dev_documents": 20, "test_documents": 40, "max_words": 40}
     fiqa |= {"train": 40, "dev": 10, "test": 20, "max_words": 40}
     raw["prepare"]["tasks"] = {"boolq": boolq, "fiqa": fiqa}
     raw["encoder"] |= {"device": "cpu", "token_budget": 2048}
-    raw["train"] |= {"batch_queries": 8, "negatives": 2, "row_tokens": 1024, "lora": {"rank": 4, "alpha": 8}}
+    raw["train"] |= {"steps": 3, "checkpoint_every": 1, "batch_queries": 4, "negatives": 1, "row_tokens": 1024}
+
+
+def tiny_shape(raw: dict[str, Any]) -> None:
+    """Cut the model to a shape that a CPU core trains in seconds; more steps, so that the kill comes in time."""
+    raw["threads"] = 1
+    raw["fetch"]["models"]["student"]["shape"] |= {**TINY, "num_key_value_heads": 2}
+    raw["train"] |= {"steps": 9, "batch_queries": 8, "negatives": 2, "lora": {"rank": 4, "alpha": 8}}
 
 
 def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
@@ -82,32 +92,39 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
-    seconds = {stage: stage_seconds(folder, stage) for stage in BEFORE}
+    costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
-    seconds["train after the kill"] = stage_seconds(folder, "train")
+    costs["train after the kill"] = run_stage(folder, "train")
     went_on_at, peak = training_log(folder)
-    resumed = folder / "resumed"
-    (folder / "outputs" / "train").replace(resumed)
-    seconds["train"] = stage_seconds(folder, "train")
-    seconds |= {stage: stage_seconds(folder, stage) for stage in AFTER}
+    (folder / "outputs" / "train" / "adapter").replace(folder / "resumed")
+    shutil.rmtree(folder / "outputs" / "train")
+    costs["train"] = run_stage(folder, "train")
+    costs |= {stage: run_stage(folder, stage) for stage in AFTER}
     scores = json.loads((folder / "outputs" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     return {
         "killed_at_step": killed_at,
         "went_on_at_step": went_on_at,
-        "adapter_difference": adapter_difference(resumed, folder / "outputs" / "train"),
+        "adapter_difference": adapter_difference(folder / "resumed", folder / "outputs" / "train" / "adapter"),
         **export_differences(folder),
         "scores": len(scores),
         "peak_gib": peak,
-        **{f"{stage.replace(' ', '_')}_seconds": value for stage, value in seconds.items()},
+        **{f"{stage.replace(' ', '_')}_seconds": seconds for stage, (seconds, _) in costs.items()},
+        **{f"{stage.replace(' ', '_')}_host_gib": host for stage, (_, host) in costs.items()},
     }
 
 
-def stage_seconds(folder: Path, stage: str) -> float:
-    """Run one stage to its end. Exits with its error when it fails."""
+def run_stage(folder: Path, stage: str) -> tuple[float, float]:
+    """Run one stage to its end; returns its seconds and the most GiB of host memory that its process held.
+
+    Exits with the stage's status when it fails.
+    """
     begin = time.perf_counter()
-    if status := start(folder, stage).wait():
-        sys.exit(status)
-    return time.perf_counter() - begin
+    process = start(folder, stage)
+    _, ended, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return time.perf_counter() - begin, used.ru_maxrss / 2**20
 
 
 def start(folder: Path, stage: str) -> "subprocess.Popen[bytes]":
@@ -147,7 +164,7 @@ def adapter_difference(one: Path, other: Path) -> float:
     """Largest difference of two adapters' weights."""
     from safetensors.numpy import load_file
 
-    first, second = (load_file(place / "adapter" / "adapter_model.safetensors") for place in (one, other))
+    first, second = (load_file(place / "adapter_model.safetensors") for place in (one, other))
     return max(float(np.abs(first[name] - second[name]).max()) for name in first)
 
 
@@ -156,13 +173,14 @@ def export_differences(folder: Path) -> dict[str, float]:
     from sentence_transformers import SentenceTransformer
 
     from components.contracts import read_tasks
-    from components.model.backbone import device_of
+    from components.model.backbone import device_of, free_memory
 
     config = load_config(folder / "params.yaml")
     outputs = folder / "outputs"
     task = next(iter(read_tasks(outputs / "prepare" / "tasks.yaml").values()))
     texts = [f"{word} {number} of the things that people ask" for number, word in enumerate(["what", "why", "is"] * 10)]
     trained = trained_vectors(config, outputs, texts, task.instruction)
+    free_memory()
     export = SentenceTransformer(str(outputs / "train" / "export"), device=device_of(config.encoder).type)
     found = np.asarray(export.encode_query(texts, prompt_name=task.name), dtype=np.float32)
     found /= np.linalg.norm(found, axis=1, keepdims=True)

@@ -28,6 +28,7 @@ from components.evaluation.benchmark import Benchmark, load_benchmark
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
 from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
+from components.model.backbone import free_memory
 from components.model.prompt import Shot
 from components.progress import bar
 from components.stage import StageContext
@@ -49,29 +50,31 @@ def run(context: StageContext) -> dict[str, float]:
     """Evaluate, write the tables and the report; returns scores by model and task, and the gain of training."""
     from components.evaluation.report import write_report
 
-    params, store = context.config.evaluate, context.cache / "vectors"
-    benchmark = load_benchmark(params, context.outputs / "prepare" / "benchmark")
+    benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
     finished, seconds = [], dict[str, float]()
     for name in MODELS:
-        start, recipe = time.monotonic(), _recipe(name, context)
-        model = _model(name, recipe, benchmark, context)
-        folder = context.work / name / model.revision
-        cost = evaluate_model(name, model, recipe, benchmark, folder, params, store)
-        finished.append(Finished(name, model.revision, folder, cost))
-        asked = sum(task["plain"] for task in cost.values())
+        start = time.monotonic()
+        finished.append(_finish(name, benchmark, context))
         seconds[name] = time.monotonic() - start
-        spent = {
-            "tokens_plain": float(asked),
-            "tokens_embedded": float(model.encoder.tokens),
-            "seconds": seconds[name],
-        }
-        context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
+        context.log({f"{name}.seconds": seconds[name]}, None)
+        free_memory()  # of this model, before the next is loaded
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     page = write_report(context.out, _training_tasks(context.outputs), context.config.seed, seconds)
     context.publish("report.html", page)
     return _metrics(table)
+
+
+def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
+    """Load the model `name`, score it on every task, log its tokens."""
+    recipe, store = _recipe(name, context), context.cache / "vectors"
+    model = _model(name, recipe, benchmark, context)
+    folder = context.work / name / model.revision
+    cost = evaluate_model(name, model, recipe, benchmark, folder, context.config.evaluate, store)
+    asked = sum(task["plain"] for task in cost.values())
+    context.log({f"{name}.tokens_plain": float(asked), f"{name}.tokens_embedded": float(model.encoder.tokens)}, None)
+    return Finished(name, model.revision, folder, cost)
 
 
 def evaluate_model(

@@ -1,6 +1,7 @@
 """The stage: three models on the same tasks, tables that agree, and the same bytes twice."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,21 @@ def test_a_rerun_continues_with_the_tasks_that_are_missing(root: Path, monkeypat
     monkeypatch.setattr(workers, "evaluate_task", real)
     evaluate.run(run)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_a_model_is_gone_before_the_next_is_loaded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[HashEncoder]] = []
+    alive: list[int] = []
+
+    def load() -> HashEncoder:
+        alive.append(sum(encoder() is not None for encoder in loaded))
+        encoder = HashEncoder(len(loaded))
+        loaded.append(weakref.ref(encoder))
+        return encoder
+
+    monkeypatch.setattr(evaluate, "_recipe", lambda *_: SimpleNamespace(load=load))
+    evaluate.run(context(root, "run"))
+    assert alive == [0, 0, 0]
 
 
 def test_shots_without_a_file_or_malformed(tmp_path: Path) -> None:
