@@ -21,6 +21,9 @@ from components.plan.stages import Plan, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
 
 TIGHT = 0.9  # of the memory; above it the plan warns
+OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts
+LARGER = "the model's weights pass through it: run it on a larger machine"
+FEWER_TEXTS = "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
 
 
 def own_outputs(config: Config, root: Path) -> Path:
@@ -57,10 +60,8 @@ def findings(
     wrong, tight = [], []
     for cost in plan.costs:
         if cost.host > host:
-            tight.append(
-                f"{cost.stage}: needs {cost.host / GIB:.0f} GiB of host memory, this machine has {host / GIB:.0f}; "
-                "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
-            )
+            need = f"{cost.stage}: needs {cost.host / GIB:.0f} GiB of host memory, this machine has {host / GIB:.0f}; "
+            tight.append(need + (FEWER_TEXTS if cost.stage in OF_TEXTS else LARGER))
     for cost in plan.costs:
         if not device.is_gpu or not cost.gpu:
             continue

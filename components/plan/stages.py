@@ -22,7 +22,10 @@ STARTER_TOKENS = 53
 
 @dataclass(frozen=True)
 class Cost:
-    """One stage. FLOPs of all devices together; memory of one process, bytes; disk for outputs and caches, bytes."""
+    """One stage. FLOPs of all devices together; memory of one process, bytes; disk for outputs and caches, bytes.
+
+    `gpu`: on a CPU, what the model takes there; `host` is what comes on top of it.
+    """
 
     stage: str
     texts: float
@@ -54,12 +57,12 @@ def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Dev
     costs = [
         _fetch(config, shapes, text),
         Cost("prepare", documents + queries, 0, 0, 0, PROCESS + 3 * text, text / 2),
-        _retrieve(config, tasks, shapes),
-        _score(config, tasks, shapes),
+        _retrieve(config, tasks, shapes, device),
+        _score(config, tasks, shapes, device),
         Cost("mine", queries, 0, 0, 0, PROCESS + queries * _pairs_each(config) * 100, queries * 400),
-        _train(config, tasks, shapes["student"], training),
-        _select_shots(config, tasks, shapes["student"]),
-        _evaluate(config, shapes),
+        _train(config, tasks, shapes["student"], training, device),
+        _select_shots(config, tasks, shapes["student"], device),
+        _evaluate(config, shapes, device),
         Cost("register", 0, 0, 0, 0, PROCESS, shapes["student"].total * _width(config)),
     ]
     return Plan(costs, training)
@@ -75,6 +78,11 @@ def _encoding_memory(shape: Shape, config: Config, tokens: float) -> float:
     return shape.total * width + tokens * (6 * shape.hidden + 3 * shape.intermediate) * width + WORKSPACE
 
 
+def _loading(shape: Shape, config: Config, device: Device) -> float:
+    """Host memory of a model's weights on their way to a GPU."""
+    return shape.total * _width(config) if device.is_gpu else 0.0
+
+
 def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
     models = sum(
         shape.total * (2 if isinstance(config.fetch.models[name].origin, HubOrigin) else 4)
@@ -83,10 +91,10 @@ def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
     return Cost("fetch", 0, 0, 0, 0, PROCESS + text, models + text / 2)
 
 
-def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) -> Cost:
+def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
     documents = sum(task.documents for task in tasks)
     queries = sum(task.queries + task.dev for task in tasks)
-    tokens = flops = disk = gpu = 0.0
+    tokens = flops = disk = gpu = loading = 0.0
     for name, teacher in config.retrieve.dense.items():
         limit = teacher.max_tokens or 512
         own = sum(
@@ -99,10 +107,11 @@ def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) 
             2 * shapes[name].hidden * own * teacher.token_vectors
         )
         gpu = max(gpu, _encoding_memory(shapes[name], config, config.encoder.token_budget))
+        loading = max(loading, _loading(shapes[name], config, device))
     texts = len(config.retrieve.dense) * (documents + queries)
     bm25 = 16 * sum(t.documents * t.document_tokens for t in tasks)  # one posting a distinct word of a document
     disk += queries * _pairs_each(config) * CANDIDATE_ROW
-    return Cost("retrieve", texts, tokens, flops, gpu, PROCESS + bm25, disk)
+    return Cost("retrieve", texts, tokens, flops, gpu, PROCESS + max(bm25, loading), disk)
 
 
 def _pairs_each(config: Config) -> float:
@@ -111,7 +120,7 @@ def _pairs_each(config: Config) -> float:
     return config.retrieve.depth * (1 + 0.67 * (lists - 1))
 
 
-def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) -> Cost:
+def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
     each = _pairs_each(config) + 1
     pairs = sum((task.queries + task.dev) * min(each, task.documents) for task in tasks)
     disk = pairs * CANDIDATE_ROW
@@ -122,18 +131,26 @@ def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape]) -> 
         (t.queries + t.dev) * min(each, t.documents) * min(t.query_tokens + t.document_tokens, limit) for t in tasks
     )
     gpu = _encoding_memory(shape, config, config.score.token_budget)
-    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, PROCESS + pairs * 100, disk)
+    host = PROCESS + pairs * 100 + _loading(shape, config, device)
+    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk)
 
 
-def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: TrainingMemory) -> Cost:
-    """4 FLOPs a parameter and token (the base is frozen); GradCache and checkpointing add a forward pass (2) each."""
+def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: TrainingMemory, device: Device) -> Cost:
+    """4 FLOPs a parameter and token (the base is frozen); GradCache and checkpointing add a forward pass (2) each.
+
+    The host loads the base for training; when that model is gone, it merges the adapter into another, to export.
+    """
     train = config.train
     tokens = training_tokens(config, tasks)
     each = 4 + 2 * train.gradcache + 2 * train.gradient_checkpointing
     texts = train.steps * train.batch_queries * (2 + train.negatives)
     adapter = 12 * shape.lora(train.lora.rank)
-    disk = 3 * adapter + shape.total * _width(config)
-    return Cost("train", texts, tokens, each * shape.linear * tokens, memory.peak, PROCESS + adapter, disk)
+    export = shape.total * _width(config)
+    disk = 3 * adapter + export
+    gpu, host = memory.peak, max(adapter, memory.base, export)
+    if not device.is_gpu:
+        gpu, host = max(memory.peak, export), adapter
+    return Cost("train", texts, tokens, each * shape.linear * tokens, gpu, PROCESS + host, disk)
 
 
 def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
@@ -164,7 +181,7 @@ def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
     return rows + [RowSize(train.row_tokens)] * math.ceil(documents / train.row_tokens)
 
 
-def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape) -> Cost:
+def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device) -> Cost:
     """Each strategy and number of shots embeds the dev queries anew; documents once."""
     params = config.select_shots
     tries = 1 + params.max_shots * len(params.strategies)
@@ -175,21 +192,30 @@ def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape) -> Cost:
         for task in tasks
     )
     gpu = _encoding_memory(shape, config, config.encoder.token_budget)
-    return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, PROCESS, 0)
+    host = PROCESS + _loading(shape, config, device)
+    return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, host, 0)
 
 
-def _evaluate(config: Config, shapes: dict[str, Shape]) -> Cost:
-    """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes."""
+def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
+    """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes.
+
+    The host holds all texts, and once the weights have gone to the GPU the vectors of one task at a time, three times
+    while they are put in order.
+    """
     if config.evaluate.benchmark == "starter":
         texts, tokens = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS)
+        largest, characters = texts, CHARACTERS * tokens
     else:
         sizes = pl.read_csv(MTEB_SIZES)
         texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["few_shot_shared_mtok"].sum())
+        largest = float(sizes["distinct"].to_numpy().max())
+        characters = float((sizes["texts"] * sizes["characters"]).sum())  # the column is the mean of a text
     student, teacher = shapes["student"], shapes[config.evaluate.teacher]
     flops = 2 * tokens * (2 * student.linear + teacher.linear)
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
     disk = 4 * texts * (2 * student.hidden + teacher.hidden)
-    return Cost("evaluate", 3 * texts, 3 * tokens, flops, gpu, PROCESS + 8 * texts * student.hidden, disk)
+    host = PROCESS + characters + max(12 * largest * student.hidden, _loading(student, config, device))
+    return Cost("evaluate", 3 * texts, 3 * tokens, flops, gpu, host, disk)
 
 
 def quantized_share(shape: Shape) -> float:

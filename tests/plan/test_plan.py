@@ -1,5 +1,6 @@
 """The plan's table, what it refuses, and that it agrees with a run's batches and with the 7B's true shape."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,19 @@ def test_a_disk_and_a_host_too_small_are_told():
     plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H200"], 1)
     wrong, tight = findings(config, plan, GPUS["H200"], Path("nowhere"), free=1e9, host=1e9)
     assert any("disk" in line and "retrieve.depth" in line for line in wrong)
-    assert any(line.startswith("prepare: needs") and "host memory" in line for line in tight)
+    assert any(line.startswith("prepare: needs") and "prepare.tasks.<task>.train" in line for line in tight)
+    assert any(line.startswith("train: needs") and "the model's weights pass through it" in line for line in tight)
+
+
+def test_the_host_holds_the_weights_on_their_way_to_a_gpu():
+    config = full()
+    weights = 2 * MISTRAL.total
+    costs = {cost.stage: cost for cost in make_plan(config, estimated_texts(config), Path("no"), GPUS["H100"], 1).costs}
+    assert all(costs[stage].host > weights for stage in ("train", "select_shots", "evaluate"))
+    cpu = replace(GPUS["H100"], is_gpu=False)
+    on_cpu = {cost.stage: cost for cost in make_plan(config, estimated_texts(config), Path("no"), cpu, 1).costs}
+    for stage in ("train", "select_shots"):  # there they are counted once, as the model's
+        assert on_cpu[stage].host < weights < on_cpu[stage].gpu
 
 
 def test_the_command_prints_or_refuses_in_one_line(monkeypatch, capsys):
