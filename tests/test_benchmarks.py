@@ -25,7 +25,11 @@ def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick", "--json", str(out)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert set(json.loads(out.read_text())) >= KEYS[name]
+    figures = json.loads(out.read_text())
+    assert set(figures) >= KEYS[name]
+    if name == "plan":  # counted, not timed: the formulas follow the training code, or this fails
+        assert figures["memory_error"] < 0.15
+        assert figures["token_error"] < 0.05
 
 
 @pytest.mark.parametrize(("quantization", "least_cosine"), [("none", 0.99), ("4bit", 0.9)])

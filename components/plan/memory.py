@@ -7,23 +7,24 @@ the backward pass of the rows whose graph is alive: all rows of a batch, or one 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.config import Config
+from components.config import Config, TrainParams
 from components.plan.shapes import Shape
 
 BYTES = {"fp32": 4.0, "bf16": 2.0}
 NF4 = 0.5 + 4 / 256 * 1.01  # 4 bits, 8-bit scales for blocks of 64, fp32 scales for 256 of those (QLoRA, section 3)
 ADAPTER = 4 + 4 + 8  # fp32 weight, its gradient, AdamW's two moments
-PROJECTIONS = 7
+ATTENTION_PROJECTIONS, MLP_PROJECTIONS = 4, 3
 BLOCK_PADDING = 1.1  # components/model/packing.py allows a fifth of a block to be padding
 WORKSPACE = 0.6 * 2**30  # of a GPU: CUDA context, cuBLAS and FlexAttention workspaces, fragmentation
 
 
 @dataclass(frozen=True)
 class RowSize:
-    """A packed row: its tokens, and its prefix's length times its sequences (0 without a prefix)."""
+    """A packed row: all its tokens, those of its prefix among them, and its sequences."""
 
     tokens: int
-    prefix_copies: int = 0
+    prefix: int = 0
+    sequences: int = 1
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class TrainingMemory:
 
     base: float
     adapter: float
-    special_tokens: float
     activations: float
     vectors: float
     workspace: float
@@ -45,7 +45,7 @@ class TrainingMemory:
     @property
     def peak(self) -> float:
         """The most that is there at once."""
-        return self.static + max(self.special_tokens, self.activations) + self.vectors + self.workspace
+        return self.static + self.activations + self.vectors + self.workspace
 
 
 def training_memory(
@@ -59,46 +59,74 @@ def training_memory(
         shards: processes that the frozen base is split over (1: every one holds all of it).
     """
     train = config.train
-    special = config.prompt.template == "special"
-    vocabulary = shape.vocabulary + (3 if special else 0)
+    vocabulary = shape.vocabulary + (3 if config.prompt.template == "special" else 0)
     width = BYTES[precision]
     linear = NF4 if train.quantization == "4bit" else width
     base = (vocabulary * shape.hidden + shape.ties) * width + shape.linear * linear / shards
     adapter = shape.lora(train.lora.rank) * ADAPTER
-    each = [row_activations(shape, row, width, train.lora.rank, gpu, train.gradient_checkpointing) for row in rows]
-    kept = max(each) if train.gradcache else sum(each)  # graphs that live until the loss is known
-    longest = max(row.tokens for row in rows)
-    again = longest * 3 * shape.intermediate * width  # gradients on their way through one layer
+    kept = [row_activations(shape, row, width, config.train, gpu) for row in rows]
+    alive = max(kept) if train.gradcache else sum(kept)  # graphs that live until the loss is known
+    again = max(row.tokens for row in rows) * 3 * shape.intermediate * width  # gradients on their way through one layer
     if train.gradient_checkpointing:  # one layer at a time is computed again
-        again += max(row_activations(shape, row, width, train.lora.rank, gpu, False) for row in rows) / shape.layers
+        again += max(layer_activations(shape, row, width, config.train, gpu) for row in rows)
     batch = train.batch_queries * (2 + train.negatives)
     return TrainingMemory(
         base=base,
         adapter=adapter,
-        # peft writes the trained rows into a copy of the embeddings; at the end of a row's backward pass, when its
-        # activations are gone, the copy's gradient is as large
-        special_tokens=vocabulary * shape.hidden * 2 * width if special else 0.0,
-        activations=kept + again,
+        activations=alive + again,
         vectors=2 * batch * shape.hidden * 4,
         workspace=WORKSPACE if gpu else 0.0,
     )
 
 
-def row_activations(shape: Shape, row: RowSize, width: float, rank: int, gpu: bool, checkpointing: bool) -> float:
-    """Bytes that one row's forward pass keeps for the backward pass.
+def row_activations(shape: Shape, row: RowSize, width: float, train: TrainParams, gpu: bool) -> float:
+    """Bytes that one row's forward pass keeps for the backward pass: every layer, the embeddings and the last norm.
 
-    A frozen projection keeps nothing of its own; its LoRA keeps its input (one for q, k, v, one for gate, up) and the
-    `rank` numbers after A. A norm keeps its input in fp32. The MLP keeps gate, up and silu(gate). Attention keeps q, k,
-    v and its output; on a CPU in padded blocks, the heads of k and v repeated, the prefix once a sequence. With
-    gradient checkpointing a layer keeps its input only.
+    With gradient checkpointing a layer keeps its input only. Without, the last layer has an MLP at few tokens
+    (components/model/last_layer.py): it counts as none.
     """
-    ends = row.tokens * shape.hidden * (width + 4)  # embeddings and the last norm
-    if checkpointing:
+    ends = row.tokens * shape.hidden * (width + 4)
+    if train.gradient_checkpointing:
         return shape.layers * row.tokens * shape.hidden * width + ends
+    layer = layer_activations(shape, row, width, train, gpu)
+    return shape.layers * layer - row.tokens * mlp_activations(shape, width, train) + ends
+
+
+def layer_activations(shape: Shape, row: RowSize, width: float, train: TrainParams, gpu: bool) -> float:
+    """Bytes that one layer keeps: two norms' inputs in fp32, the projections' inputs, LoRA's low ranks, attention, MLP.
+
+    A frozen projection keeps nothing of its own; its LoRA keeps its input (one for q, k, v), the `rank` numbers after A
+    and, in bf16, A and B in that precision. Quantized layers have peft's forward: an input for each of q, k and v.
+    """
+    q = shape.heads * shape.head_dim
+    inputs = (3 if train.quantization == "4bit" else 1) * shape.hidden + q
+    masks = (3 * shape.hidden + q) * bool(train.lora.dropout)
+    own = (inputs + masks + ATTENTION_PROJECTIONS * train.lora.rank) * width + 2 * shape.hidden * 4
+    cast = shape.lora(train.lora.rank) / shape.layers * width if width == BYTES["bf16"] else 0.0
+    mlp = mlp_activations(shape, width, train)
+    return row.tokens * (own + mlp) + cast + attention_activations(shape, row, width, gpu)
+
+
+def mlp_activations(shape: Shape, width: float, train: TrainParams) -> float:
+    """Bytes a token's MLP keeps: its input, gate, up, silu(gate), their product and LoRA's low ranks and masks."""
+    inputs = (2 if train.quantization == "4bit" else 1) * shape.hidden + shape.intermediate
+    masks = (2 * shape.hidden + shape.intermediate) * bool(train.lora.dropout)
+    return (inputs + masks + 3 * shape.intermediate + MLP_PROJECTIONS * train.lora.rank) * width
+
+
+def attention_activations(shape: Shape, row: RowSize, width: float, gpu: bool) -> float:
+    """Bytes that one layer's attention keeps.
+
+    A GPU: q, k, v and the output. A CPU repeats the heads of k and v. In fp32 it keeps the same four, behind a prefix
+    the output is o_proj's input (counted there) and without one they lie in padded blocks. In bf16 attention is written
+    out: the probabilities in fp32 and in bf16, and the prefix's k and v once a sequence.
+    """
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    norms = 2 * shape.hidden * 4
-    copies = 2 if width == BYTES["fp32"] else 5  # in bf16 peft casts the input anew for q, k, v, gate and up
-    inputs = (copies * shape.hidden + q + shape.intermediate) * width
-    mlp = (3 * shape.intermediate + PROJECTIONS * rank) * width
-    attention = (2 * q + 2 * kv) * row.tokens if gpu else 4 * q * BLOCK_PADDING * row.tokens + 2 * q * row.prefix_copies
-    return shape.layers * (row.tokens * (norms + inputs + mlp) + attention * width) + ends
+    if gpu:
+        return (2 * q + 2 * kv) * row.tokens * width
+    texts = BLOCK_PADDING * (row.tokens - row.prefix)
+    if width == BYTES["fp32"]:
+        return width * ((3 * q + shape.heads) * row.tokens if row.prefix else (4 * q + shape.heads) * texts)
+    length = texts / row.sequences
+    scores = texts * (row.prefix + length) + row.prefix**2
+    return 3 * q * (texts + row.prefix) * width + 2 * q * row.prefix * row.sequences * width + 6 * shape.heads * scores

@@ -177,8 +177,9 @@ def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
     in_row = max(1, min(share, int(room // task.trained_query_tokens)))
     number = math.ceil(train.batch_queries / share) * math.ceil(share / in_row)
     tokens = int(prefix + in_row * task.trained_query_tokens)
-    rows = [RowSize(tokens, int(in_row * prefix))] * number
-    return rows + [RowSize(train.row_tokens)] * math.ceil(documents / train.row_tokens)
+    rows = [RowSize(tokens, int(prefix), in_row)] * number
+    in_row = max(1, int(train.row_tokens // task.trained_document_tokens))
+    return rows + [RowSize(train.row_tokens, sequences=in_row)] * math.ceil(documents / train.row_tokens)
 
 
 def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device) -> Cost:

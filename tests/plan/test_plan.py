@@ -50,12 +50,12 @@ def test_mistral_7b_on_the_meta_device_has_the_planned_shape():
 
 def test_one_h100_holds_long_texts_and_24_gib_hold_the_4_bit_base():
     """512-token texts behind a 1,536-token prefix, 128 queries with 8 passages each; issue 7's figures, by the plan."""
-    row = RowSize(1536 + 5 * 512, 5 * 1536)
+    row = RowSize(1536 + 5 * 512, 1536, 5)
     long = full(batch_queries=128, negatives=7, row_tokens=row.tokens)
     rows = [row] * 26 + [RowSize(4096)] * 128
     assert training_memory(MISTRAL, long, rows, "bf16", gpu=True).peak < 80e9
     small = load_config(ROOT / "recipes" / "mistral-7b-qlora-24gb.yaml")
-    rows = [RowSize(small.train.row_tokens, 2 * 1536)] * 64
+    rows = [RowSize(small.train.row_tokens, 1536, 2)] * 64
     assert training_memory(MISTRAL, small, rows, "bf16", gpu=True).peak < 24e9
 
 
