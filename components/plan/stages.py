@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from components.config import Config, HubOrigin
+from components.config import Config, HubOrigin, ModelParams
 from components.plan.devices import Device
 from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemory, training_memory
 from components.plan.shapes import Shape, shape_of
@@ -83,11 +83,13 @@ def _loading(shape: Shape, config: Config, device: Device) -> float:
     return shape.total * _width(config) if device.is_gpu else 0.0
 
 
+def _stored_width(model: ModelParams) -> int:
+    """Bytes of a number in a model's files: hubs publish bf16, and weights are drawn in it."""
+    return 2 if isinstance(model.origin, HubOrigin) or model.shape else 4
+
+
 def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
-    models = sum(
-        shape.total * (2 if isinstance(config.fetch.models[name].origin, HubOrigin) else 4)
-        for name, shape in shapes.items()
-    )
+    models = sum(shape.total * _stored_width(config.fetch.models[name]) for name, shape in shapes.items())
     return Cost("fetch", 0, 0, 0, 0, PROCESS + text, models + text / 2)
 
 

@@ -124,6 +124,12 @@ def test_the_host_holds_the_weights_on_their_way_to_a_gpu():
         assert on_cpu[stage].host < weights < on_cpu[stage].gpu
 
 
+def test_the_rehearsals_weights_take_two_bytes_a_number_on_disk():
+    config = load_config(ROOT / "recipes" / "rehearsal-7b.yaml")
+    fetch = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H100"], 1).costs[0]
+    assert 2 * MISTRAL.total < fetch.disk < 2.1 * MISTRAL.total
+
+
 def test_the_command_prints_or_refuses_in_one_line(monkeypatch, capsys):
     from collections import namedtuple
 
