@@ -1,6 +1,9 @@
-"""Small parameters and tables for tests of any room."""
+"""Small parameters and tables for tests of any room, and a still garbage collector."""
 
 import copy
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,16 @@ import yaml
 from components.contracts import CORPUS, QRELS, QUERIES, TRIPLETS, Task, write_table, write_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def only_collected_when_asked() -> Iterator[None]:
+    """The garbage collector runs when code calls it, and never by chance."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def small_parameters(**changes: Any) -> dict[str, Any]:

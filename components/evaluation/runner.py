@@ -18,7 +18,6 @@ from typing import Any
 
 import mteb
 import polars as pl
-import sentence_transformers  # noqa: F401 - before any model is there: see below
 from mteb.abstasks import AbsTaskRetrieval
 from mteb.abstasks.abstask import AbsTask
 from sklearn.exceptions import UndefinedMetricWarning
@@ -26,9 +25,6 @@ from sklearn.exceptions import UndefinedMetricWarning
 from components.evaluation.adapter import FoundryModel
 from components.evaluation.examples import example_scores, worst_queries
 from components.evaluation.mindsmall import IndexedMindSmall
-
-# mteb imports sentence-transformers while it holds the first model. bitsandbytes, which that imports where it is there,
-# keeps the traceback of a failed import, and its frames would keep the model in memory to the end of the process.
 
 MakeTask = Callable[[], AbsTask]
 WORST_QUERIES, WORST_DEPTH = 10, 3

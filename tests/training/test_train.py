@@ -1,0 +1,51 @@
+"""The stage: what it writes, and what it has let go of before it exports."""
+
+import shutil
+import weakref
+from pathlib import Path
+from typing import Any
+
+import peft  # noqa: F401 - see below
+import polars as pl
+import pytest
+
+from components.config import parse_config
+from components.stage import StageContext
+from components.training import train
+from tests.samples import only_collected_when_asked, small_parameters
+
+# Imported before there is a model: pytest keeps a warning of bitsandbytes, which that imports, with a traceback whose
+# frames would keep the model.
+
+
+def test_the_trained_model_is_gone_before_the_export(
+    training_tables: Path, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(training_tables, outputs)
+    shutil.copytree(tiny_student, outputs / "fetch" / "models" / "student")
+    trained: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    adapted = train.adapted
+
+    def noted(*arguments: Any) -> Any:
+        model = adapted(*arguments)
+        trained.extend(map(weakref.ref, model.parameters()))
+        return model
+
+    def export(student: Path, adapter: Path, *rest: Any) -> None:
+        assert (adapter / "adapter_model.safetensors").is_file()
+        alive.append(sum(parameter() is not None for parameter in trained))
+
+    monkeypatch.setattr(train, "adapted", noted)
+    monkeypatch.setattr("components.model.export.export_model", export)
+    folders = {part: tmp_path / part for part in ("out", "work", "cache")}
+    for folder in folders.values():
+        folder.mkdir()
+    config = parse_config(small_parameters(**{"train.steps": 2}), "test")
+    with only_collected_when_asked():
+        summary = train.run(StageContext(config=config, outputs=outputs, log=lambda metrics, step: None, **folders))
+    assert trained
+    assert alive == [0]
+    assert summary["train.steps"] == 2
+    assert pl.read_parquet(folders["out"] / "curve.parquet")["step"].to_list() == [0, 1]
