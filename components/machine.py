@@ -23,13 +23,22 @@ def limit_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc reuse large freed blocks instead of returning each to the kernel (glibc only; elsewhere nothing).
+    """Let malloc reuse freed blocks of up to 32 MiB instead of returning each to the kernel (glibc only; else nothing).
 
     Training on a CPU frees and asks for the same megabyte tensors thousands of times; measured on 4 layers of SmolLM2,
-    rows of 1,024 tokens: 633 -> 841 tokens/s.
+    rows of 1,024 tokens: 633 -> 841 tokens/s. Larger blocks go back at once: kept as well, 4 layers of a 7B model in
+    4 bits, which are unpacked for every product, took 7.0 GiB to train instead of 1.8.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    library = ctypes.CDLL(ctypes.util.find_library("c"))
-    library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    if library := _glibc():
+        library.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Return to the kernel what malloc kept (glibc only; elsewhere nothing)."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(ctypes.util.find_library("c")) if platform.libc_ver()[0] == "glibc" else None

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from components.config import EncoderParams, PromptParams
 from components.errors import UserError
+from components.machine import return_freed_memory
 from components.model.attention import PACKED
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
@@ -92,6 +93,7 @@ def free_memory() -> None:
     Before the next model is loaded: two 7B models in bf16 are 27 GiB.
     """
     gc.collect()
+    return_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -18,8 +18,9 @@ from tests.samples import only_collected_when_asked, small_parameters
 # frames would keep the model.
 
 
+@pytest.mark.parametrize("quantization", ["none", "4bit"])
 def test_the_trained_model_is_gone_before_the_export(
-    training_tables: Path, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quantization: str, training_tables: Path, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = tmp_path / "outputs"
     shutil.copytree(training_tables, outputs)
@@ -42,7 +43,7 @@ def test_the_trained_model_is_gone_before_the_export(
     folders = {part: tmp_path / part for part in ("out", "work", "cache")}
     for folder in folders.values():
         folder.mkdir()
-    config = parse_config(small_parameters(**{"train.steps": 2}), "test")
+    config = parse_config(small_parameters(**{"train.steps": 2, "train.quantization": quantization}), "test")
     with only_collected_when_asked():
         summary = train.run(StageContext(config=config, outputs=outputs, log=lambda metrics, step: None, **folders))
     assert trained
