@@ -50,13 +50,9 @@ if TYPE_CHECKING:
 
 DEPTH, NEGATIVES, MARGIN = 100, 7, 0.95
 SHARD = 512  # pairs a thread takes at once
-# sentence-transformers' cross-encoder: precision and batch size; near the best on 2 cores, so its best is among them
-THEIR_RERANKERS = {
-    "sentence_transformers": ("float32", 32),  # its default
-    "sentence_transformers_bf16_8": ("bfloat16", 8),
-    "sentence_transformers_bf16_16": ("bfloat16", 16),
-    "sentence_transformers_bf16_32": ("bfloat16", 32),
-}
+# batch sizes of sentence-transformers' cross-encoder in bf16, the best of 8 to 128 among them; and our token budget
+THEIR_BATCHES = {"cpu": (8, 16, 32), "cuda": (32, 128)}
+OUR_BUDGET = {"cpu": 2048, "cuda": 32768}
 SOURCES = {"boolq": "document", "bbc": "text", "newsgroups": "text", "fiqa": "document"}
 
 
@@ -294,6 +290,12 @@ def make_cross_encoder(models: Path, folder: Path) -> Path:
     return folder
 
 
+def their_rerankers(device: str) -> dict[str, tuple[str, int]]:
+    """Precision and batch size of each of sentence-transformers' sides; the first has its default of 32 and fp32."""
+    fast = {f"sentence_transformers_bf16_{batch}": ("bfloat16", batch) for batch in THEIR_BATCHES[device]}
+    return {"sentence_transformers": ("float32", 32), **fast}
+
+
 def alternate(sides: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Seconds of every run (printed as they come), and the last result, by side; in turn, `repeats` times.
 
@@ -356,17 +358,18 @@ def main() -> None:
         seconds, results = alternate(sides, repeats)
         few = subset(data, rescored)
         body = make_cross_encoder(models, folder / "reranker")
-        teacher = CrossEncoderTeacher.load(folder, "reranker", 128, 2048)
-        plain = CrossEncoderTeacher.load(folder, "reranker", 128, 2048, torch.float32)
+        device = "cuda" if torch.cuda.is_available() else "cpu"  # ours takes the same
+        teacher = CrossEncoderTeacher.load(folder, "reranker", 128, OUR_BUDGET[device])
+        plain = CrossEncoderTeacher.load(folder, "reranker", 128, OUR_BUDGET[device], torch.float32)
         rescoring: dict[str, Callable[[], Any]] = {
             "ours": lambda: ours(few, threads, teacher, folder),
             "ours_fp32": lambda: ours(few, threads, plain, folder),
         }
-        for name, (precision, batch) in THEIR_RERANKERS.items():
+        for name, (precision, batch) in their_rerankers(device).items():
             # raw logits, as ours: after the default sigmoid a relative margin would be another rule
             theirs = CrossEncoder(
                 str(body),
-                device="cpu",
+                device=device,
                 max_length=128,
                 activation_fn=torch.nn.Identity(),
                 model_kwargs={"dtype": getattr(torch, precision)},
@@ -428,7 +431,8 @@ def show(figures: dict[str, Any], with_flagembedding: bool) -> None:
         "sentence_transformers": library,
         **{
             name: f"{library}, cross-encoder in {precision}, batches of {batch}"
-            for name, (precision, batch) in THEIR_RERANKERS.items()
+            for device in THEIR_BATCHES
+            for name, (precision, batch) in their_rerankers(device).items()
             if name != "sentence_transformers"
         },
         "flagembedding": "FlagEmbedding scripts/hn_mine.py",
