@@ -39,6 +39,7 @@ import polars as pl
 from components.config import DenseTeacherParams, EngineParams, MineParams
 from components.mining.adaptive import hardest
 from components.mining.rules import apply_rules
+from components.model.backbone import DTYPES
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import PLAIN, EmbeddedTexts
 from components.teacher.engine import single_threaded, worker_count, workers
@@ -50,9 +51,9 @@ if TYPE_CHECKING:
 
 DEPTH, NEGATIVES, MARGIN = 100, 7, 0.95
 SHARD = 512  # pairs a thread takes at once
-# batch sizes of sentence-transformers' cross-encoder in bf16, the best of 8 to 128 among them; and our token budget
+# batch sizes of sentence-transformers' cross-encoder in bf16, the best of 8 to 128 among them
 THEIR_BATCHES = {"cpu": (8, 16, 32), "cuda": (32, 128)}
-OUR_BUDGET = {"cpu": 2048, "cuda": 32768}
+BUDGET = 32_768  # tokens of our batches on a GPU; on a CPU CrossEncoderTeacher takes fewer
 SOURCES = {"boolq": "document", "bbc": "text", "newsgroups": "text", "fiqa": "document"}
 
 
@@ -292,8 +293,8 @@ def make_cross_encoder(models: Path, folder: Path) -> Path:
 
 def their_rerankers(device: str) -> dict[str, tuple[str, int]]:
     """Precision and batch size of each of sentence-transformers' sides; the first has its default of 32 and fp32."""
-    fast = {f"sentence_transformers_bf16_{batch}": ("bfloat16", batch) for batch in THEIR_BATCHES[device]}
-    return {"sentence_transformers": ("float32", 32), **fast}
+    fast = {f"sentence_transformers_bf16_{batch}": ("bf16", batch) for batch in THEIR_BATCHES[device]}
+    return {"sentence_transformers": ("fp32", 32), **fast}
 
 
 def alternate(sides: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -358,9 +359,9 @@ def main() -> None:
         seconds, results = alternate(sides, repeats)
         few = subset(data, rescored)
         body = make_cross_encoder(models, folder / "reranker")
-        device = "cuda" if torch.cuda.is_available() else "cpu"  # ours takes the same
-        teacher = CrossEncoderTeacher.load(folder, "reranker", 128, OUR_BUDGET[device])
-        plain = CrossEncoderTeacher.load(folder, "reranker", 128, OUR_BUDGET[device], torch.float32)
+        teacher = CrossEncoderTeacher.load(folder, "reranker", 128, BUDGET)
+        plain = CrossEncoderTeacher.load(folder, "reranker", 128, BUDGET, torch.float32)
+        device = teacher.model.device.type  # theirs gets the same
         rescoring: dict[str, Callable[[], Any]] = {
             "ours": lambda: ours(few, threads, teacher, folder),
             "ours_fp32": lambda: ours(few, threads, plain, folder),
@@ -372,7 +373,7 @@ def main() -> None:
                 device=device,
                 max_length=128,
                 activation_fn=torch.nn.Identity(),
-                model_kwargs={"dtype": getattr(torch, precision)},
+                model_kwargs={"dtype": DTYPES[precision]},
             )
             rescoring[name] = sentence_transformers_miner(few, model, theirs, batch)
         again, reranked = alternate(rescoring, 1 if given.quick else min(5, repeats))

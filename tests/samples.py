@@ -17,7 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def only_collected_when_asked() -> Iterator[None]:
-    """The garbage collector runs when code calls it, and never by chance."""
+    """The garbage collector runs when code calls it, and never by chance.
+
+    peft comes before any model: it imports bitsandbytes, which logs a failed import with its traceback; pytest keeps
+    what is logged, and the traceback's frames would keep the model.
+    """
+    import peft  # noqa: F401
+
     gc.disable()
     try:
         yield

@@ -38,12 +38,13 @@ MODELS = ("base", "trained", "teacher")
 
 @dataclass(frozen=True)
 class Finished:
-    """Where the files of one evaluated model are, and under which name and revision."""
+    """Where the files of one evaluated model are, under which name and revision, and what it took."""
 
     name: str
     revision: str
     folder: Path
     cost: dict[str, dict[str, int]]
+    seconds: float
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -51,30 +52,34 @@ def run(context: StageContext) -> dict[str, float]:
     from components.evaluation.report import write_report
 
     benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
-    finished, seconds = [], dict[str, float]()
+    finished = []
     for name in MODELS:
-        start = time.monotonic()
         finished.append(_finish(name, benchmark, context))
-        seconds[name] = time.monotonic() - start
-        context.log({f"{name}.seconds": seconds[name]}, None)
         free_memory()  # of this model, before the next is loaded
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    seconds = {model.name: model.seconds for model in finished}
     page = write_report(context.out, _training_tasks(context.outputs), context.config.seed, seconds)
     context.publish("report.html", page)
     return _metrics(table)
 
 
 def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
-    """Load the model `name`, score it on every task, log its tokens."""
+    """Load the model `name`, score it on every task, log what it took."""
+    start = time.monotonic()
     recipe, store = _recipe(name, context), context.cache / "vectors"
     model = _model(name, recipe, benchmark, context)
     folder = context.work / name / model.revision
     cost = evaluate_model(name, model, recipe, benchmark, folder, context.config.evaluate, store)
     asked = sum(task["plain"] for task in cost.values())
-    context.log({f"{name}.tokens_plain": float(asked), f"{name}.tokens_embedded": float(model.encoder.tokens)}, None)
-    return Finished(name, model.revision, folder, cost)
+    spent = {
+        "tokens_plain": float(asked),
+        "tokens_embedded": float(model.encoder.tokens),
+        "seconds": time.monotonic() - start,
+    }
+    context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
+    return Finished(name, model.revision, folder, cost, spent["seconds"])
 
 
 def evaluate_model(

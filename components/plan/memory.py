@@ -64,11 +64,11 @@ def training_memory(
     linear = NF4 if train.quantization == "4bit" else width
     base = (vocabulary * shape.hidden + shape.ties) * width + shape.linear * linear / shards
     adapter = shape.lora(train.lora.rank) * ADAPTER
-    kept = [row_activations(shape, row, width, config.train, gpu) for row in rows]
+    kept = [row_activations(shape, row, width, train, gpu) for row in rows]
     alive = max(kept) if train.gradcache else sum(kept)  # graphs that live until the loss is known
     again = max(row.tokens for row in rows) * 3 * shape.intermediate * width  # gradients on their way through one layer
     if train.gradient_checkpointing:  # one layer at a time is computed again
-        again += max(layer_activations(shape, row, width, config.train, gpu) for row in rows)
+        again += max(layer_activations(shape, row, width, train, gpu) for row in rows)
     batch = train.batch_queries * (2 + train.negatives)
     return TrainingMemory(
         base=base,

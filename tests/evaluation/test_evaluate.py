@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import sentence_transformers  # noqa: F401 - see below
 import yaml
 
 from components.config import load_config
@@ -23,9 +22,6 @@ from components.model.prompt import Shot
 from components.stage import StageContext
 from tests.evaluation.fakes import HashEncoder, write_benchmark
 from tests.samples import only_collected_when_asked
-
-# Imported before there is a model: pytest keeps a warning of bitsandbytes, which that imports, with a traceback whose
-# frames would keep the model.
 
 
 def unlogged(metrics: dict[str, float], step: int | None = None) -> None:

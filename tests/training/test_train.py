@@ -5,7 +5,6 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-import peft  # noqa: F401 - see below
 import polars as pl
 import pytest
 
@@ -13,9 +12,6 @@ from components.config import parse_config
 from components.stage import StageContext
 from components.training import train
 from tests.samples import only_collected_when_asked, small_parameters
-
-# Imported before there is a model: pytest keeps a warning of bitsandbytes, which that imports, with a traceback whose
-# frames would keep the model.
 
 
 @pytest.mark.parametrize("quantization", ["none", "4bit"])
