@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from transformers import AttentionInterface
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.packing import PREFIX, Row
 from components.model.shared_prefix_attention import cells, shared_prefix_attention
 

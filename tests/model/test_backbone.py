@@ -9,8 +9,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams, parse_config
-from components.errors import UserError
 from components.model.backbone import PROJECTIONS, grow_embeddings, load_backbone, load_tokenizer, pooled
 from components.model.encoder import Encoder
 from components.model.packing import pack
