@@ -62,14 +62,19 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
 
 
 def chat_template(prompt: Prompt) -> str:
-    """Jinja: bos if there is one, the prompt if there is one, the text, the prompt's tail, eos."""
+    """Jinja: bos if there is one, the prompt if there is one, the text by `Prompt.as_text`, the prompt's tail, eos."""
     tail = prompt.tail_text.replace("\n", "\\n")
     bos = "" if prompt.bos is None else "{{- bos_token -}}"
+    words = json.dumps(prompt.special_words, ensure_ascii=False)
+    as_text = (  # `if` first: to replace each of Llama 3's 256 special words takes jinja 8 ms a text
+        "{%- set text = message['content'] | trim -%}{%- set ns.text = text -%}"
+        "{%- for word in " + words + " if word in text -%}"
+        "{%- set ns.text = ns.text | replace(word, word[0] + ' ' + word[1:]) -%}{%- endfor -%}{{- ns.text -}}"
+    )
     return (
-        "{%- set ns = namespace(prompt='') -%}" + bos + "{%- for message in messages -%}"
+        "{%- set ns = namespace(prompt='', text='') -%}" + bos + "{%- for message in messages -%}"
         "{%- if message['role'] == 'system' -%}{%- set ns.prompt = message['content'] -%}{{- ns.prompt -}}"
-        "{%- else -%}{{- message['content'] | trim -}}{%- endif -%}"
-        "{%- endfor -%}"
+        "{%- else -%}" + as_text + "{%- endif -%}{%- endfor -%}"
         "{%- if ns.prompt -%}{{- '" + tail + "' -}}{%- endif -%}{{- eos_token -}}"
     )
 

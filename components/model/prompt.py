@@ -14,8 +14,12 @@ one string, so the ids used everywhere are those of that string: Qwen's and Llam
 text's last full stop and the tail's line break. It is cut into prefix and query at one place, behind the marker:
 an added token never merges, and the words `Query:` do not merge with the space behind them. `Prompt` compares whole and
 parts over `PROBES` when it is made, and the marker's ids for every text.
+
+A special token's word in a user's text (`<query>`, `<|im_end|>`) would become that token, so it is written with a space
+behind its first character (`as_text`); the served model's chat template does the same (components/model/export.py).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +60,11 @@ _SPELLINGS = {
 
 
 class Prompt:
-    """Makes token ids with one tokenizer and one set of `PromptParams`. `cut`: texts cut to their length so far.
+    """Makes token ids with one tokenizer and one set of `PromptParams`.
+
+    Attributes:
+        cut: texts cut to their length so far.
+        special_words: the tokenizer's special tokens as they are written, the longest first.
 
     Raises:
         UserError: the tokenizer has no eos token, or gives other ids for a prompt in one string than in its parts.
@@ -73,6 +81,8 @@ class Prompt:
             )
         if params.template == "special":
             add_special_tokens(tokenizer)
+        self.special_words = _special_words(tokenizer)
+        self._special = re.compile("|".join(map(re.escape, self.special_words)))
         self._bos_text = tokenizer.bos_token or ""
         self._anchor = self._ids([self._words.query])[0]
         self._tail = self._ids([self._words.query + self._words.gap + "x" + self.tail_text])[0][-self._tail_length() :]
@@ -90,16 +100,24 @@ class Prompt:
     def prefix_text(self, instruction: str, shots: Sequence[Shot] = ()) -> str:
         """Everything before a query's text, as sentence-transformers' `prompts` want it (bos left out)."""
         words = self._words
-        head = f"{words.instruct}{words.gap}{instruction.strip()}\n{words.query}"
+        head = f"{words.instruct}{words.gap}{self.as_text(instruction)}\n{words.query}"
         examples = [
             f"{head}{words.gap}{self.clip(shot.query)}{self.tail_text}{words.gap}{self.clip(shot.response)}\n\n"
             for shot in shots
         ]
         return "".join(examples) + head + words.gap
 
+    def as_text(self, text: str) -> str:
+        """`text` without the space around it and without special tokens: `<query>` becomes `< query>`."""
+        text = text.strip()
+        if self._special.search(text):
+            for word in self.special_words:
+                text = text.replace(word, f"{word[0]} {word[1:]}")
+        return text
+
     def clip(self, text: str) -> str:
         """`text`, cut to `example_tokens` tokens: one side of a few-shot example."""
-        text = text.strip()
+        text = self.as_text(text)
         ids = self._ids([text])[0]
         if len(ids) <= self.params.example_tokens:
             return text
@@ -139,15 +157,15 @@ class Prompt:
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos survive the cut."""
         keep = self.params.document_tokens - 1
-        bodies = self._ids([self._bos_text + text.strip() for text in texts])
+        bodies = self._ids([self._bos_text + self.as_text(text) for text in texts])
         self.cut += sum(len(ids) > keep for ids in bodies)
         return [[*ids[:keep], self.eos] for ids in bodies]
 
     def _behind_prefix(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text and the tail, uncut, as they follow a prefix."""
         head = self._words.query + self._words.gap
-        result = []
-        for ids, text in zip(self._ids([head + text.strip() + self.tail_text for text in texts]), texts, strict=True):
+        found, result = self._ids([head + self.as_text(text) + self.tail_text for text in texts]), []
+        for ids, text in zip(found, texts, strict=True):
             if ids[: len(self._anchor)] != self._anchor:
                 raise UserError(
                     f"{self._folder}: the tokenizer merges {self._words.query!r} with {text[:60]!r} behind it; "
@@ -181,6 +199,12 @@ class Prompt:
     def _tail_length(self) -> int:
         head = self._words.query + self._words.gap + "x"
         return len(self._ids([head + self.tail_text])[0]) - len(self._ids([head])[0])
+
+
+def _special_words(tokenizer: Any) -> list[str]:
+    """A word of one character is left alone: somebody's pad token may be "!", and it has no inside for a space."""
+    words = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted((word for word in words if len(word) > 1), key=lambda word: (-len(word), word))
 
 
 def add_special_tokens(tokenizer: Any) -> list[int]:

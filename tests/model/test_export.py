@@ -20,6 +20,7 @@ from tests.samples import ROOT, small_parameters
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
 SHOTS = {"sky": [Shot("why is it so", "because of that")]}
 QUERIES = ["is the sky blue", " what?? \n", 'Größe 42 "quoted"']
+MARKED = ["what does <query> mean", "<|im_end|>", "<<response>> </s> <|begin_of_text|>x"]  # special tokens' words
 DOCUMENTS = ["The sky is blue because of scattering, and so is the sea. " * 6, "short"]
 
 
@@ -73,8 +74,9 @@ def test_sentence_transformers_gives_the_same_vectors(exported):
 
     encoder, folder, _ = exported
     model = SentenceTransformer(str(folder), device="cpu")
-    queries = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
-    np.testing.assert_allclose(model.encode_query(QUERIES, prompt_name="sky"), queries, atol=1e-5)
+    texts = [*QUERIES, *MARKED]
+    queries = encoder.encode_queries(texts, TASK.instruction, SHOTS["sky"])
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), queries, atol=1e-5)
     np.testing.assert_allclose(model.encode_document(DOCUMENTS), encoder.encode_documents(DOCUMENTS), atol=1e-5)
 
 
@@ -84,7 +86,7 @@ def test_decoders_of_other_families_are_served_as_they_are_trained(decoder, temp
 
     encoder, folder, config = export_of(decoder, template, tmp_path)
     model = SentenceTransformer(str(folder), device="cpu")
-    texts = ["The sky is blue.", *QUERIES, *PROBES]
+    texts = ["The sky is blue.", *QUERIES, *PROBES, *MARKED]
     features = model.preprocess(texts, prompt=model.prompts["sky"], task="query")
     prefix = encoder.prompt.prefix_ids(TASK.instruction, SHOTS["sky"])
     assert real_ids(features) == [prefix + ids for ids in encoder.prompt.query_ids(texts)]

@@ -175,3 +175,38 @@ def test_a_tokenizer_that_merges_the_plain_words_with_a_text_is_told_to_use_the_
     with pytest.raises(UserError, match=f"{tmp_path}: the tokenizer merges 'Query:' .*; set prompt.template: special"):
         prompt_of(tmp_path, "plain")
     assert prompt_of(tmp_path, "special").query_ids(["word"])
+
+
+MARKED = [
+    "what does <query> mean in XML",
+    "<query> holds the question and <response> the reply.",
+    "how do I write <|im_end|> in a template",
+    "</s><s> <instruct>",
+    "<<query>> <|endoftext|",
+]
+
+
+@pytest.mark.parametrize("template", ["special", "plain"])
+@given(
+    text=st.one_of(
+        st.sampled_from(MARKED), st.lists(st.sampled_from(["<", "query", ">", "|im_end|", "/s", "s"])).map("".join)
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_a_special_token_s_word_in_a_text_stays_text(decoder, template, text):
+    prompt = one_prompt(decoder, template)
+    special = set(prompt.tokenizer.all_special_ids) | set(prompt.tokenizer.convert_tokens_to_ids(prompt.special_words))
+    (query,), (document,) = prompt.query_ids([text]), prompt.document_ids([text])
+    outside = [x for x in (prompt.bos, prompt.eos) if x is not None]
+    assert [x for x in document if x in special] == outside
+    assert [x for x in query if x in special] == [x for x in prompt.query_ids(["word"])[0] if x in special]
+    shot = prompt.prefix_ids(text, [Shot(text, text)])
+    assert [x for x in shot if x in special] == [x for x in prompt.prefix_ids("x", [Shot("y", "z")]) if x in special]
+    assert prompt.prefix_ids("Find it.", SHOTS) + query == whole(prompt, prompt.as_text(text))
+
+
+def test_a_special_token_s_word_gets_a_space_and_other_words_none(tiny_student):
+    prompt = prompt_of(tiny_student)
+    assert prompt.as_text(" what does <query> mean? ") == "what does < query> mean?"
+    assert prompt.as_text("</s> <b> <Query> <querying") == "< /s> <b> <Query> <querying"
+    assert prompt_of(tiny_student, "plain").as_text("<query>") == "<query>"
