@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from components.base.errors import UserError
 from components.config.overrides import parse_overrides
 from components.config.recipes import take_recipe
-from components.errors import UserError
 
 
 def main(arguments: list[str]) -> int:

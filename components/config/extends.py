@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 FOLDER = "recipes"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from components.base.errors import UserError
 from components.config.extends import read_parameters
 from components.config.messages import describe_errors
 from components.config.whole import Config
-from components.errors import UserError
 
 
 def load_config(path: Path) -> Config:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:

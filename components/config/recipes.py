@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
+from components.base.errors import UserError
+from components.base.files import whole_file
 from components.config.extends import FOLDER, is_derived, read_parameters, recipe_file
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
-from components.errors import UserError
-from components.files import whole_file
 
 SCHEMA = "# yaml-language-server: $schema="  # editors complete and check the file by it
 SCHEMA_FILE = "docs/params.schema.json"

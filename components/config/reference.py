@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.base.files import whole_file
 from components.config.recipes import SCHEMA_FILE
 from components.config.whole import Config
-from components.files import whole_file
 
 PAGE_FILE = "docs/parameters.md"
 HEAD = """# Parameters

@@ -52,25 +52,25 @@ class Config(Params):
         return self
 
 
-def _training_longer_than_use(config: Config) -> Iterator[str]:
+def _training_longer_than_use(whole: Config) -> Iterator[str]:
     for name in CUT_LENGTHS:
-        trained, used = getattr(config.train, name), getattr(config.prompt, name)
+        trained, used = getattr(whole.train, name), getattr(whole.prompt, name)
         if trained and trained > used:
             yield f"train.{name}: {trained} is over prompt.{name}: {used}, which cuts every text in use; lower it"
 
 
-def _tasks_without_source(config: Config) -> Iterator[str]:
-    known = ", ".join(config.fetch.sources)
-    for name, task in config.prepare.tasks.items():
-        if task.source not in config.fetch.sources:
+def _tasks_without_source(whole: Config) -> Iterator[str]:
+    known = ", ".join(whole.fetch.sources)
+    for name, task in whole.prepare.tasks.items():
+        if task.source not in whole.fetch.sources:
             yield f"prepare.tasks.{name}.source: unknown source {task.source!r}; fetch.sources has {known}"
 
 
-def _teachers_without_vectors(config: Config) -> Iterator[str]:
-    known = ", ".join(config.retrieve.dense)
-    for name in config.retrieve.keep_vectors:
-        if name not in config.retrieve.dense:
+def _teachers_without_vectors(whole: Config) -> Iterator[str]:
+    known = ", ".join(whole.retrieve.dense)
+    for name in whole.retrieve.keep_vectors:
+        if name not in whole.retrieve.dense:
             yield f"retrieve.keep_vectors: {name!r} is no dense teacher; retrieve.dense has {known}"
-    soft = config.train.distillation.in_batch
-    if soft and soft.teacher not in config.retrieve.keep_vectors:
+    soft = whole.train.distillation.in_batch
+    if soft and soft.teacher not in whole.retrieve.keep_vectors:
         yield f"train.distillation.in_batch.teacher: add {soft.teacher!r} to retrieve.keep_vectors"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.base.errors import UserError
 from components.config import read_parameters
-from components.errors import UserError
 
 BASE = """
 seed: 1

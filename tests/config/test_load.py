@@ -2,8 +2,8 @@
 
 import pytest
 
+from components.base.errors import UserError
 from components.config import load_config, parse_config
-from components.errors import UserError
 from tests.samples import ROOT, small_parameters
 
 

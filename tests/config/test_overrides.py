@@ -2,8 +2,8 @@
 
 import pytest
 
+from components.base.errors import UserError
 from components.config.overrides import apply_overrides, parse_overrides
-from components.errors import UserError
 
 
 def test_values_are_yaml() -> None:

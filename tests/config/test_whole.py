@@ -1,13 +1,10 @@
-"""Checks over sections: all that fail are named; every stage has its section."""
-
-from pathlib import Path
+"""Checks that need more than one section: all that fail are named."""
 
 import pytest
-import yaml
 
+from components.base.errors import UserError
 from components.config import parse_config
-from components.errors import UserError
-from tests.samples import ROOT, small_parameters
+from tests.samples import small_parameters
 
 
 def test_every_failed_check_is_named():
@@ -25,19 +22,3 @@ def test_in_batch_teacher_must_be_kept():
     soft = {"in_batch": {"teacher": "dense_teacher"}}
     with pytest.raises(UserError, match=r"in_batch\.teacher: add 'dense_teacher' to retrieve\.keep_vectors"):
         parse_config(small_parameters(**{"train.distillation": soft, "retrieve.keep_vectors": []}), "params.yaml")
-
-
-def test_every_stage_of_the_dag_has_its_parameters_module_and_folder():
-    from components.stage import STAGES
-
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert list(stages) == list(STAGES)
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for name, stage in stages.items():
-        assert stage["cmd"] == f"python -m components.stage {name}"
-        assert stage["outs"] == [f"outputs/{name}"]
-        assert name in parameters
-        assert name in stage["params"]
-        module = Path(*STAGES[name].split(".")).with_suffix(".py")
-        assert (ROOT / module).is_file()
-        assert any(module.is_relative_to(dependency) for dependency in stage["deps"]), f"{name}: {module} is no dep"

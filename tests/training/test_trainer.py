@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.training.checkpoint import checkpoints
 from tests.samples import ROOT
 
