@@ -16,6 +16,7 @@ import yaml
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
+from components.base.log import set_up_logging
 from components.base.machine import keep_freed_memory, limit_threads
 from components.base.process import die_with_dvc
 from components.config import Config, load_config
@@ -30,6 +31,7 @@ def run_stage(name: str, root: Path) -> dict[str, float]:
     config = load_config(root / "params.yaml")
     limit_threads(config.threads)
     keep_freed_memory()
+    set_up_logging(name, root / ".cache" / "logs" / f"{name}.log", progress_bars=name == "fetch")
     outputs, scratch = root / "outputs", root / ".cache" / "work"
     out = _emptied(scratch / f"{name}.out")
     finishers: list[Finisher] = []

@@ -124,12 +124,13 @@ class Trainer:
         }
 
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
-        shown = {"task": row["task"], "loss": f"{row['loss']:.3f}", "acc": f"{row['accuracy']:.2f}"}
+        """What the bar shows beside the rate, the most important first: a narrow terminal cuts the end."""
+        shown = {"loss": f"{row['loss']:.3f}"}
         if self.speeds:
             shown["useful tok/s"] = f"{self.speeds['speed/useful_tokens_per_second']:.0f}"
             shown["mfu"] = f"{self.speeds['speed/mfu']:.2f}"
             shown["GiB"] = f"{self.speeds['memory/peak_gib']:.1f}"
-        return shown
+        return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
     def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The batch's loss as a function of query and document vectors; leaves its parts in `numbers`."""
