@@ -88,20 +88,25 @@ def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: An
 
 
 def _check_attention(folder: Path, backbone: Any) -> None:
-    """Every layer must be plain softmax attention: the only thing that keeps the texts of a packed row apart."""
+    """Every layer must be plain attention: it alone keeps the texts of a packed row apart, and LoRA knows its parts.
+
+    peft takes the projections that it finds: of Phi-3's, whose query, key and value are one matrix, only the output.
+    """
     config = backbone.config
     layers = list(getattr(backbone, "layers", ()))
     other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
     if not layers or not all(hasattr(layer, "self_attn") for layer in layers):
         other.append("layers without self_attn")
+    elif missing := [name for name in PROJECTIONS[:4] if not hasattr(layers[0].self_attn, name)]:
+        other.append(f"no {' and no '.join(missing)} for LoRA")
     if getattr(config, "attn_logit_softcapping", None) is not None:
         other.append("capped attention scores")
     if any(hasattr(getattr(layer, "self_attn", None), "sinks") for layer in layers):
         other.append("attention sinks")
     if other:
         raise UserError(
-            f"{folder}: a {config.model_type} has {', '.join(other)}, which packed rows cannot compute; set "
-            "fetch.models.student to a decoder of plain attention layers (Mistral, Llama, Qwen3, ...)"
+            f"{folder}: a {config.model_type} has {', '.join(other)}; packed rows and LoRA need plain attention; "
+            "set fetch.models.student to a decoder that has it (Mistral, Llama, Qwen3, ...)"
         )
 
 

@@ -108,6 +108,7 @@ def test_a_folder_without_a_tokenizer_is_named(decoder: Path, tmp_path: Path) ->
         ("Gemma2", {"head_dim": 8, "attn_logit_softcapping": 50.0}, "capped attention scores"),
         ("GptOss", {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1}, "attention sinks"),
         ("Qwen3Next", {"head_dim": 8, "num_experts": 2, "num_experts_per_tok": 1}, "linear_attention"),
+        ("Phi3", {}, "no q_proj and no k_proj and no v_proj for LoRA"),
         ("Bert", {}, "layers without self_attn"),
     ],
 )
