@@ -56,7 +56,8 @@ def test_a_kill_between_sending_and_noting_makes_no_second_run(
     journal.metrics({"loss": 0.5}, 1)
     journal.end("FINISHED")
     with monkeypatch.context() as patch:
-        patch.setattr("components.tracking.uploader.note_state", lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed = "components.tracking.uploader.note_state"
+        patch.setattr(killed, lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             upload.upload_all(tmp_path)
     assert upload.upload_all(tmp_path) == 0
