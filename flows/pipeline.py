@@ -5,7 +5,8 @@
     python -m flows.pipeline --isolated --set train.steps=50      in a worktree, with other parameters
 
 A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (DVC had it) or Failed (with the stage's own
-words). Stages that do not need each other run side by side. When nothing changed, nothing runs and MLflow sees nothing.
+words). Stages that do not need each other run side by side. Only `local_files`, which looks for edits of the user's own
+files, runs every time, before the others. When nothing changed, nothing else runs and MLflow sees nothing.
 """
 
 import os
