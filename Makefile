@@ -1,7 +1,7 @@
 # make run    the pipeline at hand (params.yaml), then the table; RECIPE=name takes recipes/name.yaml first
 # make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
-# make check  ruff and mypy
+# make check  ruff, mypy, import layers
 # make ui     MLflow and Prefect servers on loopback
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
 # make infra-check   everything under infra/ that can be checked without a container engine
@@ -35,6 +35,7 @@ test: $(TEST_ENV)
 check: $(TEST_ENV)
 	ruff check .
 	ruff format --check .
+	lint-imports
 	mypy
 
 ui: $(RUN_ENV)

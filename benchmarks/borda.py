@@ -8,8 +8,8 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from components.evaluation.borda import borda_ranks
 from components.evaluation.standing import public_scores, public_standing
+from components.statistics.borda import borda_ranks
 
 MODEL, PUBLISHED = "annamodels/LGAI-Embedding-Preview", (74.12, 68.40, 6)  # mteb's leaderboard, 2026-08-20
 

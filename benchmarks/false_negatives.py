@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from components.config import MineParams, load_config
-from components.contracts import CORPUS, QRELS, QUERIES, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import read_inputs
 from components.mining import mine
 from components.mining.adaptive import fitted_margins, margin_curves

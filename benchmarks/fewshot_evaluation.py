@@ -26,14 +26,14 @@ import numpy as np
 import polars as pl
 import torch
 
+from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.tasks import PAIRED, english_scope, mteb_task, name_sides, read_instructions
 from components.config import EncoderParams, PromptParams
-from components.evaluation.adapter import FoundryModel, TaskPrompt
-from components.evaluation.benchmark import PAIRED, english_scope, mteb_task, name_sides, read_instructions
 from components.evaluation.planner import Lengths, embed, make_plan
 from components.evaluation.projection import SIZES, table
-from components.evaluation.standins import Shape, write_standins
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
+from tests.benchmark.standins import Shape, write_standins
 
 PROMPT = PromptParams(template="special")
 RETRIEVAL = ("ArguAna", "SCIDOCS")

@@ -25,10 +25,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from components.evaluation.gate import GateParams, decide
-from components.evaluation.influence import average_precision_values, spearman_values, v_measure_values
-from components.evaluation.paired import Evaluation
 from components.evaluation.standing import public_scores
+from components.promotion.gate import GateParams, decide
+from components.statistics.jackknife import average_precision_values, spearman_values, v_measure_values
+from components.statistics.paired import Evaluation
 
 Floats = NDArray[np.float64]
 MODEL = "annamodels/LGAI-Embedding-Preview"

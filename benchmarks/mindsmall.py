@@ -27,7 +27,7 @@ WORDS = 12  # MindSmall's texts are headlines of 69 characters on average
 
 def write_data(folder: Path, scale: float) -> dict[str, int]:
     """Generated data in the real repository's layout; returns its sizes."""
-    from components.evaluation.standins import write_data_set
+    from tests.benchmark.standins import write_data_set
 
     random = np.random.default_rng(0)
     sizes = {name: max(40, round(FULL[name] * scale)) for name in ("distinct", "documents")}
@@ -109,9 +109,9 @@ def plain(model: Any, mirror: Path) -> dict[str, float]:
 
 def ours(model: Any, mirror: Path) -> dict[str, float]:
     """Index-based task and search; no vector store, so that nothing is carried from run to run."""
-    from components.evaluation.adapter import FoundryModel, TaskPrompt
-    from components.evaluation.benchmark import mteb_task
-    from components.model.foreign import ForeignEncoder
+    from components.benchmark.adapter import FoundryModel, TaskPrompt
+    from components.benchmark.tasks import mteb_task
+    from components.model.sentence_model import ForeignEncoder
 
     foundry = FoundryModel("mini", ForeignEncoder(model, "mini"), {"MindSmallReranking": TaskPrompt("")}, {})
     timed = Timed(foundry.embed)

@@ -36,15 +36,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import polars as pl
 
+from components.base.threads import single_threaded, worker_count, workers
 from components.config import DenseTeacherParams, EngineParams, MineParams
 from components.mining.adaptive import hardest
 from components.mining.rules import apply_rules
 from components.model.backbone import DTYPES
+from components.search.exact import exact_search
+from components.search.stream import DOCUMENT_BLOCK
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import PLAIN, EmbeddedTexts
-from components.teacher.engine import single_threaded, worker_count, workers
-from components.teacher.search import exact_search
-from components.teacher.stream import DOCUMENT_BLOCK
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -44,10 +44,10 @@ def vectors_of(start: int, stop: int) -> np.ndarray:
 
 def search(folder: Path, documents: int, queries: int) -> dict[str, float]:
     """Seconds and peak memory of this process (run it alone): search `documents` vectors of the store."""
+    from components.base.threads import worker_count
     from components.model.vector_store import VectorStore
-    from components.teacher.engine import worker_count
-    from components.teacher.search import exact_search
-    from components.teacher.stream import DOCUMENT_BLOCK
+    from components.search.exact import exact_search
+    from components.search.stream import DOCUMENT_BLOCK
 
     store = VectorStore(folder, "scale")
 
@@ -100,7 +100,7 @@ def dask_gain(outputs: Path, folder: Path, shards: int, pairs: int) -> dict[str,
 
     from benchmarks.mining import make_cross_encoder
     from components.config import EngineParams, ScoreParams
-    from components.teacher.engine import prefect_server, run_shards
+    from components.stage.executor import prefect_server, run_shards
     from components.teacher.rescoring import score_pairs_shard
     from infra.dask_cluster import start_cluster
 

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 from transformers import MistralConfig, MistralModel
 
-from components.machine import keep_freed_memory
+from components.base.machine import keep_freed_memory
 from components.model.attention import PACKED
 from components.model.backbone import pooled
 from components.model.last_layer import narrow_last_layer

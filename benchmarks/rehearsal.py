@@ -172,7 +172,7 @@ def export_differences(folder: Path) -> dict[str, float]:
     """The export in sentence-transformers against the trained model: largest difference, least cosine."""
     from sentence_transformers import SentenceTransformer
 
-    from components.contracts import read_tasks
+    from components.contracts.tasks import read_tasks
     from components.model.backbone import device_of, free_memory
 
     config = load_config(folder / "params.yaml")

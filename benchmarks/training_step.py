@@ -203,7 +203,7 @@ def take_turns(name: str, kind: str, work: Path, steps: int, threads: int) -> No
     """Say `figures` when ready, then after each step that the other end asks for."""
     import torch
 
-    from components.machine import keep_freed_memory
+    from components.base.machine import keep_freed_memory
 
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -243,7 +243,7 @@ class Turns:
 
 def our_data(kind: str, work: Path) -> Any:
     """The texts as the trainer holds them."""
-    from components.contracts import Task
+    from components.contracts.tasks import Task
     from components.training.examples import Example, TrainingData
 
     rows = [json.loads(line) for line in (work / f"{kind}.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -4,8 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from components.base.errors import UserError
 from components.config import load_config
-from components.errors import UserError
 
 
 def take_recipe(name: str, root: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.store import SAFE_DEFAULTS
 
 DEFAULTS = {

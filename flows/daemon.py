@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from components.errors import UserError
-from components.process import die_with_parent
+from components.base.errors import UserError
+from components.base.process import die_with_parent
 
 HOST = "127.0.0.1"
 READY_SECONDS = 600.0  # two busy cores take minutes; a server that dies is noticed at once

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 

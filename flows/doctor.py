@@ -22,9 +22,9 @@ import psutil
 import typer
 from prefect import flow, get_run_logger
 
-from components.files import whole_file
+from components.base.files import whole_file
+from components.promotion.lock import lock_name
 from components.tracking import upload
-from components.tracking.promotion import lock_name
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
 from flows import lockfile

@@ -20,11 +20,11 @@ import typer
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from components.base.errors import UserError
 from components.config import load_config
-from components.errors import UserError
+from components.promotion.gate_version import AGAIN, FIRST
+from components.registration.register import EVALUATION
 from components.tracking.load import DEFAULT_NAME
-from components.tracking.promotion import AGAIN, FIRST
-from components.tracking.register import EVALUATION
 from components.tracking.registry import find_version, registry_client
 from components.tracking.snapshot import resolve
 from components.tracking.store import tracking_uri, version_link

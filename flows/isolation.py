@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.base.errors import UserError
 from components.config import load_config
-from components.errors import UserError
 from components.tracking.journal import alive, owner
 from components.tracking.snapshot import git, run_ref
 from flows.dag import read_dag, run_dvc, stale_stages

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from components.files import whole_file
+from components.base.files import whole_file
 from components.tracking.snapshot import git
 
 WRITING_SECONDS = 2.0  # a living dvc has written it by then

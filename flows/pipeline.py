@@ -27,7 +27,7 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.journal import Journal
 from components.tracking.store import beside_others
 from flows import isolation, lockfile

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.process import die_with_parent
+from components.base.process import die_with_parent
 
 GRACE_SECONDS = 10.0
 

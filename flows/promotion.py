@@ -5,7 +5,7 @@
     python -m flows.promotion status
 
 `--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself is safe without
-Prefect: components/tracking/promotion.py.
+Prefect: components/promotion/swap.py.
 """
 
 import getpass
@@ -20,11 +20,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from components.errors import UserError
-from components.tracking import promotion as registry_promotion
+from components.base.errors import UserError
+from components.promotion import audit as audit_record
+from components.promotion import smoke
+from components.promotion import swap as registry_swap
+from components.promotion.gate_version import GateResult, gate_version
 from components.tracking.load import DEFAULT_NAME
-from components.tracking.promotion import GateResult, RefusedError
-from components.tracking.registry import CANDIDATE, find_version, registry_client
+from components.tracking.registry import CANDIDATE, PRODUCTION, RefusedError, find_version, registry_client
 from components.tracking.store import tracking_uri, version_link
 from flows.fallback import a_prefect_server
 from flows.links import run_page
@@ -43,7 +45,7 @@ class Approval(RunInput):
 @task(cache_policy=NO_CACHE)
 def gate(root: str, name: str, version: str) -> GateResult:
     """The statistical verdict on the version."""
-    result = registry_promotion.gate(registry_client(Path(root)), name, version)
+    result = gate_version(registry_client(Path(root)), name, version)
     create_markdown_artifact(gate_page(result), key="gate", description=f"{name} version {result.version}")
     return result
 
@@ -51,26 +53,26 @@ def gate(root: str, name: str, version: str) -> GateResult:
 @task(cache_policy=NO_CACHE)
 def swap(root: str, result: GateResult, who: str, why: str, force: bool) -> dict[str, Any]:
     """Move the alias, under the lock."""
-    return registry_promotion.promote(registry_client(Path(root)), result, who, why, force)
+    return registry_swap.promote(registry_client(Path(root)), result, who, why, force)
 
 
 @task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def smoke_test(root: str, name: str) -> float:
     """Load what is now in production and compare its vectors with the stored ones."""
-    return registry_promotion.smoke_test(registry_client(Path(root)), name)
+    return smoke.smoke_test(registry_client(Path(root)), name)
 
 
 @task(cache_policy=NO_CACHE)
 def undo(root: str, name: str, who: str, why: str) -> dict[str, Any]:
     """Give production back to the version before."""
-    return registry_promotion.rollback(registry_client(Path(root)), name, who, why)
+    return registry_swap.rollback(registry_client(Path(root)), name, who, why)
 
 
 @task(cache_policy=NO_CACHE)
 def audit(root: str, record: dict[str, Any]) -> str:
     """Write down who did what and why."""
     place = Path(root)
-    return registry_promotion.write_audit(registry_client(place), place, tracking_uri(place), record)
+    return audit_record.write_audit(registry_client(place), place, tracking_uri(place), record)
 
 
 @flow(name="promotion", flow_run_name="{name} {version}")
@@ -101,7 +103,7 @@ def promotion(
         if result.against != "base":
             audit(place, undo(place, name, who, f"smoke test: {problem}"))
         else:
-            registry_client(Path(place)).delete_registered_model_alias(name, registry_promotion.PRODUCTION)
+            registry_client(Path(place)).delete_registered_model_alias(name, PRODUCTION)
         raise
     record["git_tag"] = audit(place, record)
     log.info(f"{name} version {result.version} is in production: {_link(place, name, result.version)}")
@@ -180,7 +182,7 @@ def rollback_command(because: Because, name: Name = DEFAULT_NAME) -> None:
 def status_command(name: Name = DEFAULT_NAME) -> None:
     """Which versions are candidate and production."""
     client = registry_client(Path.cwd())
-    for alias in (registry_promotion.PRODUCTION, CANDIDATE):
+    for alias in (PRODUCTION, CANDIDATE):
         try:
             version = find_version(client, name, alias)
         except UserError:

@@ -13,10 +13,9 @@ from pathlib import Path
 import typer
 from prefect import flow, get_run_logger
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.load import DEFAULT_NAME
-from components.tracking.promotion import refuse_ungated
-from components.tracking.registry import PRODUCTION, find_version, registry_client
+from components.tracking.registry import PRODUCTION, find_version, refuse_ungated, registry_client
 from flows.fallback import a_prefect_server
 from flows.pipeline import pipeline
 

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.load import DEFAULT_NAME
 from components.tracking.registry import find_version, registry_client
 from components.tracking.snapshot import git, resolve, run_ref

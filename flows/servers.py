@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.store import experiments_link
 from flows.daemon import HOST, Server, page_answers
 from flows.setup import HEARTBEAT_SECONDS, POOL

@@ -11,7 +11,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from components.errors import UserError
+from components.base.errors import UserError
 from flows.pipeline import GPU_LIMIT
 
 POOL = "process"

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from components.contracts import CORPUS, QRELS, QUERIES, TRIPLETS, Task, write_table, write_tasks
+from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, write_table
+from components.contracts.tasks import Task, write_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,12 +1,9 @@
 """Parameters: every recipe is valid; a wrong or unknown key is named by its path, in one line."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
+from components.base.errors import UserError
 from components.config import load_config, parse_config
-from components.errors import UserError
 from tests.samples import ROOT, small_parameters
 
 
@@ -52,19 +49,3 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "params.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(UserError, match="not valid YAML"):
         load_config(tmp_path / "params.yaml")
-
-
-def test_every_stage_of_the_dag_has_its_parameters_module_and_folder():
-    from components.stage import STAGES
-
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert list(stages) == list(STAGES)
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for name, stage in stages.items():
-        assert stage["cmd"] == f"python -m components.stage {name}"
-        assert stage["outs"] == [f"outputs/{name}"]
-        assert name in parameters
-        assert name in stage["params"]
-        module = Path(*STAGES[name].split(".")).with_suffix(".py")
-        assert (ROOT / module).is_file()
-        assert any(module.is_relative_to(dependency) for dependency in stage["deps"]), f"{name}: {module} is no dep"

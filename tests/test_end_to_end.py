@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.hashing import content_hash
-from components.stage import STAGES
+from components.base.hashing import content_hash
+from components.stage.stages import STAGES
 from tests.conftest import make_tiny_student
 from tests.samples import ROOT, small_parameters
 from tests.teacher.conftest import make_dense_teacher

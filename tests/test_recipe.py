@@ -2,8 +2,8 @@
 
 import pytest
 
+from components.base.errors import UserError
 from components.config import load_config
-from components.errors import UserError
 from components.recipe import main, take_recipe
 from components.tracking.runs import flatten
 from tests.samples import ROOT

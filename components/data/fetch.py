@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components.base.errors import UserError
+from components.base.progress import progress
 from components.config import HubOrigin, ModelParams, SourceParams
 from components.data.formats import read_source
 from components.data.origins import Files, collect, hub_snapshot
-from components.errors import UserError
-from components.progress import progress
-from components.stage import StageContext
+from components.stage.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, float]:

@@ -29,9 +29,9 @@ from typing import IO, Any
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.origins import Files
-from components.errors import UserError
 
 TEXTS = ("query", "document", "text", "label", "text1", "text2", "correct", "incorrect", "query_id", "doc_id", "split")
 NUMBERS = ("score",)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 _NAMES = {
     "attn_q.weight": "self_attn.q_proj.weight",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from components.contracts import CORPUS, QRELS, QUERIES, read_table
-from components.errors import UserError
+from components.base.errors import UserError
+from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 
 
 @dataclass(frozen=True)

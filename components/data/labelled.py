@@ -10,10 +10,10 @@ import re
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.config import TaskParams
-from components.data.pairs import Prepared, Row, cut
+from components.data.prepared import Prepared, Row, cut
 from components.data.splits import groups, normal, shuffled, take, take_last
-from components.errors import UserError
 
 
 def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:

@@ -8,8 +8,8 @@ mteb downloads the data at the revisions it pins, into the hub's own cache.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from components.errors import UserError
-from components.progress import progress
+from components.base.errors import UserError
+from components.base.progress import progress
 
 _NO_TEXT = {"id", "_id", "label", "labels", "label_text", "lang", "language", "split", "score", "title_id"}
 

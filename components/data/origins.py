@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash, file_hash
 from components.config import HubOrigin, LocalOrigin, Origin, WheelOrigin
-from components.errors import UserError
-from components.hashing import content_hash, file_hash
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
 _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [

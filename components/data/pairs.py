@@ -1,128 +1,17 @@
 """Sources of pairs (query, document, score) -> training rows and held-out evaluation rows of one task."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
-
 import polars as pl
 
 from components.config import TaskParams
-from components.data.splits import Group, groups, normal, shuffled, take, take_last
-from components.errors import UserError
-
-Row = dict[str, Any]
-
-
-@dataclass
-class Prepared:
-    """What one task gives: contract rows, and the tables of its held-out evaluation by name."""
-
-    corpus: list[Row] = field(default_factory=list)
-    queries: list[Row] = field(default_factory=list)
-    qrels: list[Row] = field(default_factory=list)
-    benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
-
-
-def cut(text: str, words: int | None) -> str:
-    """The first `words` words of a text; the text as it is when it has no more."""
-    parts = text.split()
-    return text if words is None or len(parts) <= words else " ".join(parts[:words])
-
-
-# Texts of one class have its name, or each other, for documents: there, only the queries are held out.
-SHARED_DOCUMENTS = ("classification", "clustering")
-_LOOSE = "\0"  # starts the key of a stand-in document, for a query that is to join no other
-
-
-class PairSource:
-    """The distinct queries and documents of a source, and which goes with which.
-
-    In retrieval only positives tie queries together: a negative is a document like any other of the corpus, and mined
-    ones would join everything. Where judged documents are themselves evaluated (reranking, pairs), they all do.
-    """
-
-    def __init__(self, name: str, rows: pl.DataFrame, params: TaskParams) -> None:
-        self.name = name
-        self.queries: dict[str, Row] = {}  # key -> id, text
-        self.documents: dict[str, Row] = {}
-        self.judged: dict[str, dict[str, float]] = {}  # query key -> document key -> score
-        self._threshold = params.positive_score
-        self._shared = params.kind in SHARED_DOCUMENTS
-        self._edges: list[tuple[str | None, str, str | None]] = []
-        for row in pair_rows(rows, params):
-            self._add(row, params)
-
-    def _add(self, row: Row, params: TaskParams) -> None:
-        document = _entered(self.documents, row["document"], row.get("doc_id"), f"{self.name}-d", params.max_words)
-        if row["query"] is None:
-            self._edges.append((None, document, None))
-            return
-        query = _entered(self.queries, row["query"], row.get("query_id"), f"{self.name}-q", params.max_words)
-        judged = self.judged.setdefault(query, {})
-        judged[document] = max(row["score"], judged.get(document, row["score"]))
-        if row.get("label") is not None:
-            self.queries[query].setdefault("label", row["label"])
-            if self.is_positive(row["score"]):
-                self.documents[document].setdefault("label", row["label"])
-        joins = not self._shared and (params.kind != "retrieval" or self.is_positive(row["score"]))
-        self._edges.append((query, document if joins else f"{_LOOSE}{query}", row.get("split")))
-
-    def pool(self, seed: int, source: str) -> list[Group]:
-        """The source's groups in hash order."""
-        return shuffled(groups(self._edges), seed, source)
-
-    def documents_of(self, found: list[Group]) -> list[str]:
-        """Keys of the documents that these groups hold."""
-        if self._shared:
-            return self.judged_for(found)
-        return [key for group in found for key in group.documents if not key.startswith(_LOOSE)]
-
-    def judged_for(self, found: list[Group]) -> list[str]:
-        """Keys of all documents judged for the queries of these groups, negatives too."""
-        return list(dict.fromkeys(key for query in query_keys(found) for key in self.judged[query]))
-
-    def is_positive(self, score: float) -> bool:
-        """Whether a pair with this score belongs together."""
-        return score > 0 if self._threshold is None else score >= self._threshold
-
-    def positives(self, query: str) -> list[str]:
-        """Keys of the documents that are relevant to a query."""
-        return [document for document, score in self.judged[query].items() if self.is_positive(score)]
-
-
-def _entered(known: dict[str, Row], text: str, identity: str | None, prefix: str, words: int | None) -> str:
-    """Key of a text, entered when new. The same id with another text is refused."""
-    text = cut(text, words)
-    key = identity if identity is not None else normal(text)
-    name = f"{prefix[:-1]}{identity}" if identity is not None else f"{prefix}{len(known):06d}"
-    entry = known.setdefault(key, {"id": name, "text": text})
-    if identity is not None and entry["text"] != text:
-        raise UserError(f"duplicate id {identity!r} with two texts; ids must be unique")
-    return key
-
-
-def pair_rows(rows: pl.DataFrame, params: TaskParams) -> Iterator[Row]:
-    """Rows of any pair-like source as query, document, score [, ids, split]."""
-    columns = set(rows.columns)
-    for row in rows.iter_rows(named=True):
-        if {"query", "document"} <= columns:
-            score = row.get("score")
-            yield {**row, "score": 1.0 if score is None else score}
-        elif {"text1", "text2"} <= columns:
-            yield {"query": row["text1"], "document": row["text2"], "score": row["score"], "split": row.get("split")}
-        elif {"text", "correct", "incorrect"} <= columns:
-            yield {"query": row["text"], "document": row["correct"], "score": 1.0, "split": row.get("split")}
-            yield {"query": row["text"], "document": row["incorrect"], "score": 0.0, "split": row.get("split")}
-        else:
-            raise UserError(
-                f"has {', '.join(rows.columns)}; kind {params.kind} needs query and document (or text1, text2)"
-            )
+from components.data.hard import hard_documents
+from components.data.held_out import pair_benchmark
+from components.data.pair_source import LOOSE, SHARED_DOCUMENTS, PairSource, query_keys
+from components.data.prepared import Prepared, Row
+from components.data.splits import Group, take, take_last
 
 
 def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
     """Split a source of pairs; see the contracts for the training rows and benchmark.py for the evaluation tables."""
-    from components.data.benchmark import pair_benchmark
-
     source = PairSource(name, rows, params)
     pool = source.pool(seed, params.source)
     test, dev = take(pool, "test", params.test), take(pool, "dev", params.dev)
@@ -144,11 +33,6 @@ def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) 
     return done
 
 
-def query_keys(found: list[Group]) -> list[str]:
-    """Keys of the queries of these groups."""
-    return [query for group in found for query in group.queries]
-
-
 def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least: int) -> list[str]:
     """Documents of held-out groups, filled up to `least` with hard ones whose groups leave the pool."""
     own = source.documents_of(found)
@@ -156,10 +40,8 @@ def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least:
     missing = least - len(own)
     if missing <= 0 or not queries:
         return own
-    from components.data.hard import hard_documents
-
     owner = {key: group for group in pool if group.pinned in (None, "train") for key in group.documents}
-    keys = [key for key in owner if not key.startswith(_LOOSE) and key not in set(own)]
+    keys = [key for key in owner if not key.startswith(LOOSE) and key not in set(own)]
     answers = {key: [source.documents[one]["text"] for one in source.positives(key)] for key in queries}
     asked = [(source.queries[key]["text"], answers[key]) for key in queries]
     chosen = hard_documents(asked, [source.documents[key]["text"] for key in keys], missing)

@@ -10,16 +10,18 @@ from typing import Any
 
 import polars as pl
 
+from components.base.errors import UserError
+from components.base.progress import progress
 from components.config import TaskParams
-from components.contracts import CORPUS, QRELS, QUERIES, Task, write_table, write_tasks
-from components.data.benchmark import held_out_texts, write_benchmark
+from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
+from components.contracts.tasks import Task, write_tasks
 from components.data.decontaminate import BenchmarkIndex
+from components.data.held_out import held_out_texts, write_benchmark
 from components.data.labelled import prepare_labelled
 from components.data.mteb_texts import benchmark_texts
-from components.data.pairs import Prepared, prepare_pairs
-from components.errors import UserError
-from components.progress import progress
-from components.stage import StageContext
+from components.data.pairs import prepare_pairs
+from components.data.prepared import Prepared
+from components.stage.context import StageContext
 
 _SCHEMAS = {
     name: {column: pl.Float64() if kind == "float" else pl.String() for column, kind in table.columns.items()}

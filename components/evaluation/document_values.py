@@ -17,7 +17,7 @@ import numpy as np
 from mteb.abstasks import AbsTaskClustering
 from numpy.typing import NDArray
 
-from components.evaluation.influence import v_measure_values
+from components.statistics.jackknife import v_measure_values
 
 _SAME = 1e-6
 

@@ -20,18 +20,18 @@ from typing import Any
 import polars as pl
 import yaml
 
+from components.base.errors import UserError
+from components.base.progress import bar
+from components.benchmark.adapter import FoundryModel
+from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
-from components.contracts import QUERIES, read_table
-from components.errors import UserError
-from components.evaluation.adapter import FoundryModel
-from components.evaluation.benchmark import Benchmark, load_benchmark
+from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
 from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
 from components.model.backbone import free_memory
 from components.model.prompt import Shot
-from components.progress import bar
-from components.stage import StageContext
+from components.stage.context import StageContext
 
 MODELS = ("base", "trained", "teacher")
 

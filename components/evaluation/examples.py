@@ -7,7 +7,7 @@ For every task the mean of its example scores is the task's main score:
     clustering              jackknife values by document (components.evaluation.document_values); where mteb's draws
                             cannot be replayed, the v-measure of each k-means run (replicate = its number)
     summarization           correlation of each text's summaries with the human ratings
-    sts, pair               jackknife values (components.evaluation.influence): correlation and average precision
+    sts, pair               jackknife values (components.statistics.jackknife): correlation and average precision
                             are no means over pairs
 
 Predictions come from mteb itself (`prediction_folder`), metrics of single queries from the same pytrec_eval.
@@ -30,9 +30,9 @@ from mteb.abstasks.abstask import AbsTask
 from mteb.abstasks.text.summarization import AbsTaskSummarization
 from scipy.stats import spearmanr
 
+from components.benchmark.mindsmall import IndexedMindSmall
 from components.evaluation.document_values import document_values
-from components.evaluation.influence import average_precision_values, spearman_values
-from components.evaluation.mindsmall import IndexedMindSmall
+from components.statistics.jackknife import average_precision_values, spearman_values
 
 SCHEMA = {"example_id": pl.String, "score": pl.Float64, "replicate": pl.Int64}
 WORST_SCHEMA = {

@@ -29,11 +29,11 @@ from mteb.abstasks.abstask import AbsTask
 from mteb.abstasks.text.summarization import AbsTaskSummarization
 from mteb.types import PromptType
 
-from components.evaluation.adapter import TaskPrompt, TextEncoder
-from components.evaluation.mindsmall import Impressions
-from components.evaluation.search import Corpus, query_texts
+from components.base.progress import progress
+from components.benchmark.adapter import TaskPrompt, TextEncoder
+from components.benchmark.mindsmall import Impressions
+from components.benchmark.ranking import Corpus, query_texts
 from components.model.prompt import Shot
-from components.progress import progress
 
 Counted = dict[str, int]  # text -> how often mteb would embed it
 

@@ -15,13 +15,12 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from components.contracts import read_table
-from components.errors import UserError
-from components.evaluation.bootstrap import interval, paired_bootstrap
-from components.evaluation.charts import Bar, Difference, bars, difference_plot
-from components.evaluation.gate import GateParams, Verdict
-from components.evaluation.paired import SCORES, category_means, differences, read_evaluation
+from components.base.errors import UserError
+from components.contracts.tables import read_table
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
+from components.page.charts import Bar, Difference, bars, difference_plot
+from components.statistics.bootstrap import LEVEL, RESAMPLES, interval, paired_bootstrap
+from components.statistics.paired import SCORES, category_means, differences, read_evaluation
 
 # One row a document: the best-ranked ones, then the wanted ones (`relevant`) that were not among them.
 WORST_COLUMNS = ("model", "task", "query_id", "query", "score", "rank", "doc_id", "document", "relevant")
@@ -74,7 +73,7 @@ def write_report(
         "worst_model": models[0],
         "worst": _worst(folder / "worst_queries.parquet", models[0]),
     }
-    template = _environment().get_template("report.html.j2")
+    template = page_environment().get_template("report.html.j2")
     (folder / "report.html").write_text(template.render(shown, seconds=None), encoding="utf-8")
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
@@ -84,37 +83,14 @@ def write_report(
     return template.render(shown, seconds=seconds)
 
 
-def gate_page(verdict: Verdict) -> str:
-    """The page of a gate's verdict."""
-    rows = [_mean_row(verdict.mean_difference, verdict.interval["lower"], verdict.interval["upper"])]
-    for category in sorted({task.category for task in verdict.per_task}):
-        members = [task for task in verdict.per_task if task.category == category]
-        rows.append(Difference(_spaced(category), heading=True))
-        for task in sorted(members, key=lambda one: (-one.difference, one.task)):
-            note = "◂ regression" if task.regression else ""
-            rows.append(Difference(task.task, task.difference, task.lower, task.upper, note=note))
-    return (
-        _environment()
-        .get_template("gate.html.j2")
-        .render(
-            title=f"Gate: {verdict.verdict}",
-            verdict=verdict,
-            level=f"{verdict.params.level:.0%}",
-            resamples=f"{verdict.params.resamples:,}",
-            largest=max(verdict.noise_floor.per_task.values()),
-            chart=difference_plot(rows, "differences by task"),
-        )
-    )
-
-
-def _environment() -> Environment:
+def page_environment() -> Environment:
     loader = PackageLoader("components.evaluation")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["spaced"] = _spaced
+    environment.filters["spaced"] = split_words
     return environment
 
 
-def _spaced(name: str) -> str:
+def split_words(name: str) -> str:
     """ "PairClassification" -> "Pair Classification", so that it may wrap; "STS" stays."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
@@ -183,7 +159,7 @@ def _panels(scores: pl.DataFrame, models: Sequence[str], public: pl.DataFrame | 
     for name, label in PUBLIC_MODELS.items() if public is not None else ():
         for category, mean in public_standing(name, public).categories.items():
             rows.setdefault(category, []).append(Bar(label, mean, "public"))
-    return [{"title": _spaced(category), "chart": bars(rows[category], category)} for category in sorted(rows)]
+    return [{"title": split_words(category), "chart": bars(rows[category], category)} for category in sorted(rows)]
 
 
 def _comparison(folder: Path, models: Sequence[str], seed: int) -> dict[str, Any] | None:
@@ -192,32 +168,31 @@ def _comparison(folder: Path, models: Sequence[str], seed: int) -> dict[str, Any
     if len(pair) < 2:
         return None
     first, second = (read_evaluation(folder, model) for model in pair)
-    params = GateParams(seed=seed)
-    resampled = paired_bootstrap(differences(first, second), params.resamples, params.seed)
+    resampled = paired_bootstrap(differences(first, second), RESAMPLES, seed)
     mean = first.mean_task - second.mean_task
-    rows = [_mean_row(mean, *interval(resampled.mean, params.level))]
+    rows = [mean_row(mean, *interval(resampled.mean, LEVEL))]
     table: dict[str, list[Any]] = {"task": [], "category": [], "difference": [], "lower": [], "upper": []}
     by_category: dict[str, list[Difference]] = {}
     for number, task in enumerate(resampled.tasks):
         difference = first.scores[task] - second.scores[task]
-        ends = interval(resampled.replicates[number], params.level)
+        ends = interval(resampled.replicates[number], LEVEL)
         by_category.setdefault(first.categories[task], []).append(Difference(task, difference, *ends))
         for column, value in zip(table, (task, first.categories[task], difference, *ends), strict=True):
             table[column].append(value)
     for category in sorted(by_category):
-        rows.append(Difference(_spaced(category), heading=True))
+        rows.append(Difference(split_words(category), heading=True))
         rows.extend(sorted(by_category[category], key=lambda row: (-row.value, row.label)))
     return {
         "first": pair[0],
         "second": pair[1],
-        "level": f"{params.level:.0%}",
-        "resamples": f"{params.resamples:,}",
+        "level": f"{LEVEL:.0%}",
+        "resamples": f"{RESAMPLES:,}",
         "chart": difference_plot(rows, f"{pair[0]} minus {pair[1]}"),
         "table": table,
     }
 
 
-def _mean_row(value: float, lower: float, upper: float) -> Difference:
+def mean_row(value: float, lower: float, upper: float) -> Difference:
     return Difference("mean(task)", value, lower, upper, bold=True)
 
 

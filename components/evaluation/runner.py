@@ -22,9 +22,9 @@ from mteb.abstasks import AbsTaskRetrieval
 from mteb.abstasks.abstask import AbsTask
 from sklearn.exceptions import UndefinedMetricWarning
 
-from components.evaluation.adapter import FoundryModel
+from components.benchmark.adapter import FoundryModel
+from components.benchmark.mindsmall import IndexedMindSmall
 from components.evaluation.examples import example_scores, worst_queries
-from components.evaluation.mindsmall import IndexedMindSmall
 
 MakeTask = Callable[[], AbsTask]
 WORST_QUERIES, WORST_DEPTH = 10, 3

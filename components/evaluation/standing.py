@@ -18,9 +18,9 @@ from pathlib import Path
 
 import polars as pl
 
-from components.errors import UserError
-from components.evaluation.borda import borda_ranks
-from components.evaluation.paired import category_means
+from components.base.errors import UserError
+from components.statistics.borda import borda_ranks
+from components.statistics.paired import category_means
 
 BENCHMARK = "MTEB(eng, v2)"
 PUBLIC = Path(__file__).parent / "public"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 REPORT = Path("outputs") / "evaluate"
 RESAMPLES = 10_000
@@ -24,8 +24,8 @@ def summary_table(folder: Path, seed: int) -> dict[str, Any]:
     """
     import polars as pl
 
-    from components.evaluation.bootstrap import interval, paired_bootstrap
-    from components.evaluation.paired import differences, read_evaluation
+    from components.statistics.bootstrap import interval, paired_bootstrap
+    from components.statistics.paired import differences, read_evaluation
 
     scores = pl.read_parquet(folder / "scores.parquet")
     names = scores["model"].unique(maintain_order=True).to_list()

@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from components.base.errors import UserError
+from components.base.process import die_with_parent
+from components.benchmark.adapter import FoundryModel, TaskPrompt, TextEncoder
 from components.config import EncoderParams, EvaluateParams, PromptParams
-from components.errors import UserError
-from components.evaluation.adapter import FoundryModel, TaskPrompt, TextEncoder
 from components.evaluation.planner import Plan, Shard, TaskPlan, embed
 from components.evaluation.runner import evaluate_task
 from components.model.backbone import free_memory
 from components.model.encoder import Encoder, vector_key
-from components.model.foreign import ForeignEncoder
 from components.model.prompt import Shot
+from components.model.sentence_model import ForeignEncoder
 from components.model.vector_store import VectorStore
-from components.process import die_with_parent
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from components.contracts import Task
+from components.contracts.tasks import Task
 from components.data.inputs import Inputs
 from components.data.splits import rank
 from components.model.prompt import Shot

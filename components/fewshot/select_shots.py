@@ -17,21 +17,22 @@ import numpy as np
 import polars as pl
 import yaml
 
+from components.base.errors import UserError
+from components.base.progress import progress
 from components.config import SelectShotsParams
-from components.contracts import TRIPLETS, Task, read_table, read_tasks
-from components.data.benchmark import held_out_texts
+from components.contracts.tables import TRIPLETS, read_table
+from components.contracts.tasks import Task, read_tasks
+from components.data.held_out import held_out_texts
 from components.data.inputs import Inputs, read_inputs
-from components.errors import UserError
 from components.fewshot.choice import Tried, choose, curve
 from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
 from components.model.encoder import Encoder
-from components.model.foreign import ForeignEncoder
 from components.model.prompt import Prompt, Shot
-from components.progress import progress
-from components.stage import StageContext
+from components.model.sentence_model import ForeignEncoder
+from components.stage.context import StageContext
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from components.config import MineParams
 from components.mining.rules import relative_threshold
-from components.svg import Series, histogram, plot
+from components.page.svg import Series, histogram, plot
 
 _BINS = 40
 _NEAR = (0.0, 1.5)  # range of the plot of scores against the positive

@@ -9,17 +9,17 @@ import json
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.config import MineParams
-from components.contracts import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
+from components.contracts.tables import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
 from components.data.decontaminate import bare
 from components.data.inputs import Inputs, read_inputs
-from components.errors import UserError
 from components.mining.adaptive import fitted_margins, hardest, margin_curves
 from components.mining.duplicates import near_duplicates
 from components.mining.report import write_report
 from components.mining.rules import apply_rules
 from components.mining.suspicious import suspicious_positives
-from components.stage import StageContext
+from components.stage.context import StageContext
 
 
 def run(context: StageContext) -> dict[str, float]:

@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from components.base.errors import UserError
+from components.base.machine import return_freed_memory
 from components.config import EncoderParams, PromptParams
-from components.errors import UserError
-from components.machine import return_freed_memory
 from components.model.attention import PACKED
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model

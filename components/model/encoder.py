@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash
+from components.base.progress import bar
 from components.config import EncoderParams, PromptParams
-from components.errors import UserError
-from components.hashing import content_hash
 from components.model.backbone import device_of, load_backbone, load_tokenizer, pooled
 from components.model.packing import pack, plan_rows
 from components.model.prompt import Prompt, Shot
 from components.model.vector_store import VectorStore
-from components.progress import bar
 
 
 class Encoder:

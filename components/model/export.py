@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Config
-from components.contracts import Task
+from components.contracts.tasks import Task
 from components.model.backbone import DTYPES, grow_embeddings, load_tokenizer
 from components.model.locate import locate_model
 from components.model.prompt import Prompt, Shot

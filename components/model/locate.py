@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 
 def locate_model(folder: Path) -> Path:

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.base.errors import UserError
 from components.config import PromptParams
-from components.errors import UserError
 
 SPECIAL_TOKENS = ("<instruct>", "<query>", "<response>")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.attention import PACKED
 from components.model.backbone import pooled
 from components.model.packing import pack, plan_rows

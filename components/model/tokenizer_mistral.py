@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 WORD_START = "▁"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 
 class VectorStore:

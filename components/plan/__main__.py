@@ -11,8 +11,8 @@ from pathlib import Path
 
 from psutil import virtual_memory
 
+from components.base.errors import UserError
 from components.config import Config, load_config
-from components.errors import UserError
 from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device, device_named, own_device
 from components.plan.hub import hub_problems
 from components.plan.page import scaled, scaling_page
@@ -28,7 +28,7 @@ FEWER_TEXTS = "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_ro
 
 def own_outputs(config: Config, root: Path) -> Path:
     """outputs/ when prepare has run for these tasks there; else a folder that is not there: nothing is counted then."""
-    from components.contracts import read_tasks
+    from components.contracts.tasks import read_tasks
 
     tasks = root / "outputs" / "prepare" / "tasks.yaml"
     trained = {name for name, task in config.prepare.tasks.items() if task.train}

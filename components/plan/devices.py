@@ -7,7 +7,7 @@ benchmarks/mistral_7b_gpu.py has run on the card: pass what it measured with --e
 import os
 from dataclasses import dataclass
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 EFFICIENCY = 0.45
 CPU_EFFICIENCY = 0.8  # the starter run, against its own matrix products

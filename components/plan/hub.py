@@ -1,8 +1,8 @@
 """Whether the hub still has every pinned revision: asked before a run starts, not after hours of fetching."""
 
+from components.base.errors import UserError
 from components.config import Config, HubOrigin
 from components.data.origins import check_hub
-from components.errors import UserError
 
 
 def hub_problems(config: Config) -> list[str]:

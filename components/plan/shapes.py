@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.base.errors import UserError
 from components.config import HubOrigin, LocalOrigin, ModelParams
-from components.errors import UserError
 
 
 @dataclass(frozen=True)

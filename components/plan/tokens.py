@@ -79,7 +79,8 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         prompt: the student's `components.model.prompt.Prompt`.
         trained: the lengths that training cuts to (`Config.training_prompt`).
     """
-    from components.contracts import CORPUS, QUERIES, read_table, read_tasks
+    from components.contracts.tables import CORPUS, QUERIES, read_table
+    from components.contracts.tasks import read_tasks
 
     corpus = read_table(outputs / "prepare" / "corpus.parquet", CORPUS)
     queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)

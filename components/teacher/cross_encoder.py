@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.locate import locate_model
 from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
 

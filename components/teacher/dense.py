@@ -14,13 +14,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash
 from components.config import DenseTeacherParams, EngineParams
-from components.errors import UserError
-from components.hashing import content_hash
 from components.model.locate import locate_model
 from components.model.vector_store import TokenVectorStore, VectorStore
+from components.stage.executor import run_shards
 from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
-from components.teacher.engine import run_shards
 
 _TOKENISED = 64  # texts tokenised together: they come padded to the longest
 

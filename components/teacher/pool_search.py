@@ -1,7 +1,7 @@
 """Exact search of a pool in shards of queries: a killed run goes on, and a Dask cluster can share them.
 
 A shard reads the corpus from the vector store and leaves its hits in one file, as the 64-bit keys of
-components/teacher/top_k.py. On this machine the shards run one after the other with every thread on one pass over the
+components/search/top_k.py. On this machine the shards run one after the other with every thread on one pass over the
 corpus; on Dask a worker has a shard, and a pass, of its own. The answer is the same.
 """
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from components.base.files import whole_file
+from components.base.progress import progress
 from components.config import EngineParams
-from components.files import whole_file
 from components.model.vector_store import VectorStore
-from components.progress import progress
+from components.search.exact import Hits, exact_search
+from components.search.stream import DOCUMENT_BLOCK
+from components.search.top_k import from_keys, keys_of_hits
+from components.stage.executor import run_shards
 from components.teacher.dense import EmbeddedTexts, Side, text_key
-from components.teacher.engine import run_shards
-from components.teacher.search import Hits, exact_search
-from components.teacher.stream import DOCUMENT_BLOCK
-from components.teacher.top_k import from_keys, keys_of_hits
 
 QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill
 

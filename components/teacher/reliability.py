@@ -8,7 +8,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.svg import Series, histogram, plot
+from components.page.svg import Series, histogram, plot
 from components.teacher.calibration import Calibration, expected_calibration_error
 
 

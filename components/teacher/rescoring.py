@@ -8,12 +8,12 @@ from threading import Lock
 import numpy as np
 import polars as pl
 
+from components.base.files import whole_file
 from components.config import DenseTeacherParams, ScoreParams
-from components.files import whole_file
 from components.model.vector_store import TokenVectorStore
+from components.stage.executor import run_shards
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import EmbeddedTexts, Side, text_key
-from components.teacher.engine import run_shards
 from components.teacher.llm_reranker import LlmTeacher
 from components.teacher.maxsim import maxsim
 

@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
 
+from components.base.threads import worker_count
 from components.config import RetrieveParams
-from components.contracts import CANDIDATES, read_tasks, write_table
+from components.contracts.tables import CANDIDATES, write_table
+from components.contracts.tasks import read_tasks
 from components.data.inputs import Inputs, Pool, read_inputs
-from components.stage import StageContext
-from components.teacher.approximate import approximate_search
-from components.teacher.bm25 import bm25_search
+from components.search.approximate import approximate_search
+from components.search.bm25 import bm25_search
+from components.search.fusion import hits_table, reciprocal_rank, z_scores
+from components.search.stream import DOCUMENT_BLOCK
+from components.stage.context import StageContext
 from components.teacher.dense import EmbeddedTexts, Side
-from components.teacher.engine import worker_count
-from components.teacher.fusion import hits_table, reciprocal_rank, z_scores
 from components.teacher.pool_search import search_pool
-from components.teacher.stream import DOCUMENT_BLOCK
 
 Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from components.base.errors import UserError
+from components.base.threads import worker_count
 from components.config import ScoreParams
-from components.contracts import CANDIDATES, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import CANDIDATES, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
-from components.errors import UserError
-from components.stage import StageContext
+from components.stage.context import StageContext
 from components.teacher.calibration import cross_fitted, expected_calibration_error, fit_calibration
-from components.teacher.engine import worker_count
 from components.teacher.reliability import Reliability, write_reliability
 from components.teacher.rescoring import rescore_maxsim, rescore_pairs
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.load import DEFAULT_NAME
 from components.tracking.registry import find_version, registry_client
 from components.tracking.snapshot import git

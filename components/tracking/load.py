@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.tracking.promotion import refuse_ungated
-from components.tracking.registry import PRODUCTION, find_version, registry_client
+from components.tracking.registry import PRODUCTION, find_version, refuse_ungated, registry_client
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -7,7 +7,7 @@ dvc.lock.sha256, and `md5:PATH` for every file and folder it came from.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.store import connect, tracking_uri
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 PRODUCTION = "production"
 SERVING_REQUIREMENTS = ("mlflow", "sentence-transformers", "transformers", "torch", "peft")
+
+
+class RefusedError(UserError):
+    """A promotion that must not happen; its text says why."""
 
 
 def register_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:
@@ -110,3 +114,23 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
 def registry_client(root: Path) -> "MlflowClient":
     """A client of the checkout's registry."""
     return connect(tracking_uri(root))
+
+
+def current(client: "MlflowClient", name: str) -> Any:
+    """The version under the alias `production`, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, PRODUCTION)
+    except MlflowException:
+        return None
+
+
+def refuse_ungated(version: Any) -> None:
+    """Raises RefusedError unless the version carries the tags of a passed (or knowingly overridden) gate."""
+    if version.tags.get("gate.verdict") not in {"promote", "forced"}:
+        raise RefusedError(
+            f"{version.name} version {version.version} has not passed the gate (no gate.verdict tag); the alias was"
+            " moved by hand. Promote it: python -m flows.promotion promote"
+            f" {version.version}; or go back: python -m flows.promotion rollback"
+        )

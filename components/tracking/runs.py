@@ -31,10 +31,9 @@ SAMPLE_SECONDS = 10.0
 class StageRun:
     """The live run of a stage; calling it logs metrics."""
 
-    def __init__(self, journal: Journal, stage: str, root: Path) -> None:
+    def __init__(self, journal: Journal, stage: str) -> None:
         self.journal = journal
         self._stage = stage
-        self._root = root
         self._published: set[str] = set()
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -57,10 +56,6 @@ class StageRun:
             if small and name not in self._published:
                 self.journal.artifact(file, name)
         self.journal.tags({"dvc.out.md5": dvc_md5(out), "dvc.out.path": f"outputs/{self._stage}"})
-        if self._stage == "register":
-            from components.tracking.register import submit
-
-            submit(self.journal, self._root, out)
 
 
 @contextmanager
@@ -80,7 +75,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
     upload.follow(root)
     sampler, status = _Sampler(journal), "FAILED"
     try:
-        yield StageRun(journal, name, root)
+        yield StageRun(journal, name)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 VERSIONED = ("dvc.yaml", "dvc.lock", "params.yaml", "components")
 

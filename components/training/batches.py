@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from components.config import TrainParams
-from components.contracts import Task
+from components.contracts.tasks import Task
 from components.model.prompt import Shot
 from components.training.examples import Example, TrainingData
 from components.training.losses import Targets

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from components.errors import UserError
-from components.hashing import file_hash
+from components.base.errors import UserError
+from components.base.hashing import file_hash
 
 _NAME = re.compile(r"step-(\d{8})$")
 _KEPT = 2

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from components.contracts import CORPUS, QRELS, QUERIES, TRIPLETS, Task, read_table, read_tasks
-from components.errors import UserError
+from components.base.errors import UserError
+from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
+from components.contracts.tasks import Task, read_tasks
 
 
 @dataclass(frozen=True)

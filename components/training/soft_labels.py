@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from components.base.errors import UserError
 from components.data.inputs import read_inputs
-from components.errors import UserError
 
 
 class SoftLabels:

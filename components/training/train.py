@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.config import Config
-from components.errors import UserError
-from components.stage import StageContext
+from components.stage.context import StageContext
 from components.training.examples import TrainingData, load_training_data
 from components.training.soft_labels import SoftLabels
 from components.training.world import World, join_world, shard

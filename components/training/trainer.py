@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
+from components.base.errors import UserError
+from components.base.progress import bar
 from components.config import Config, TrainParams
-from components.errors import UserError
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
-from components.progress import bar
 from components.training import losses
 from components.training.batches import Batch, Batches
 from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint

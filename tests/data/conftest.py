@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.config import Config, FetchParams, PrepareParams
-from components.stage import StageContext
+from components.stage.context import StageContext
 
 Rows = list[dict[str, Any]]
 MakeContext = Callable[[dict[str, Any], dict[str, Any]], StageContext]

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from components.base.errors import UserError
 from components.config import FetchParams, ModelParams, SourceParams
 from components.data import fetch
-from components.errors import UserError
-from components.stage import StageContext
+from components.stage.context import StageContext
 from tests.data.conftest import MakeContext, local, write_jsonl
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from components.base.errors import UserError
 from components.config import LocalOrigin, SourceParams
 from components.data.formats import Counts, read_source
 from components.data.origins import collect
-from components.errors import UserError
 
 
 def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash
 from components.data.gguf import convert
-from components.errors import UserError
-from components.hashing import content_hash
 
 LAYERS, WIDTH, HEADS, KV_HEADS, INNER = 3, 32, 4, 2, 48
 TOKENS = ["<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz0123456789Ġ", "th", "the", "Ġthe"]

@@ -7,10 +7,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from components.base.errors import UserError
 from components.config import DecontaminateParams
 from components.data import prepare
 from components.data.mteb_texts import benchmark_texts, texts_of
-from components.errors import UserError
 from tests.data.conftest import MakeContext, Rows, local, run_stages, task, write_jsonl
 
 
@@ -37,7 +37,7 @@ TASKS = {
 
 
 def test_every_kind_of_task(tmp_path: Path, make_context: MakeContext) -> None:
-    from components.evaluation.starter_benchmark import starter_tasks
+    from components.benchmark.starter import starter_tasks
 
     run_stages(make_context(write_sources(tmp_path), TASKS))
     tasks = [kind() for kind in starter_tasks(tmp_path / "outputs" / "prepare" / "benchmark")]

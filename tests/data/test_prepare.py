@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash
 from components.config import TaskParams, parse_config
-from components.contracts import CORPUS, QRELS, QUERIES, read_table, read_tasks
+from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
+from components.contracts.tasks import read_tasks
 from components.data.splits import normal
-from components.errors import UserError
-from components.hashing import content_hash
 from tests.data.conftest import MakeContext, Rows, local, run_stages, task, write_jsonl
 from tests.samples import small_parameters
 

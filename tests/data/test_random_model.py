@@ -3,9 +3,9 @@
 import torch
 from transformers import AutoModel
 
+from components.base.hashing import content_hash
 from components.config import load_config
 from components.data.random_model import write_random_mistral
-from components.hashing import content_hash
 from tests.samples import ROOT
 
 SHAPE = {

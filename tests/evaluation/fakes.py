@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.contracts import Task, write_tasks
+from components.contracts.tasks import Task, write_tasks
 from components.model.prompt import Shot
 
 TOPICS = {

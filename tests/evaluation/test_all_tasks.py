@@ -13,14 +13,14 @@ from mteb.abstasks import AbsTaskClustering
 from mteb.abstasks.abstask import AbsTask
 from mteb.models.abs_encoder import AbsEncoder
 
+from components.base.errors import UserError
+from components.benchmark.adapter import FoundryModel
+from components.benchmark.tasks import english_scope, load_benchmark, mteb_task, mteb_task_names, name_sides
 from components.config import EvaluateParams
-from components.errors import UserError
-from components.evaluation.adapter import FoundryModel
-from components.evaluation.benchmark import english_scope, load_benchmark, mteb_task, mteb_task_names, name_sides
 from components.evaluation.planner import Way, task_texts
 from components.evaluation.runner import evaluate_task
-from components.evaluation.standins import write_standins
 from components.model.prompt import Shot
+from tests.benchmark.standins import write_standins
 from tests.evaluation.fakes import HashEncoder
 
 NAMES = mteb_task_names("MTEB(eng, v2)")

@@ -11,15 +11,15 @@ import polars as pl
 import pytest
 import yaml
 
+from components.base.errors import UserError
+from components.base.hashing import content_hash
 from components.config import load_config
-from components.contracts import QUERIES, write_table
-from components.errors import UserError
+from components.contracts.tables import QUERIES, write_table
 from components.evaluation import evaluate, workers
 from components.evaluation.evaluate import read_shots
 from components.evaluation.table import main as print_table
-from components.hashing import content_hash
 from components.model.prompt import Shot
-from components.stage import StageContext
+from components.stage.context import StageContext
 from tests.evaluation.fakes import HashEncoder, write_benchmark
 from tests.samples import only_collected_when_asked
 

@@ -17,11 +17,11 @@ import numpy as np
 import psutil
 import pytest
 
+from components.base.errors import UserError
+from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
-from components.errors import UserError
-from components.evaluation.adapter import FoundryModel, TaskPrompt
 from components.evaluation.planner import Lengths, Plan, Shard, TaskPlan, Way, make_plan
-from components.evaluation.starter_benchmark import starter_task
 from components.evaluation.workers import (
     MissingVectorError,
     Recipe,

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.errors import UserError
-from components.evaluation.gate import decide
-from components.evaluation.paired import read_evaluation
-from components.evaluation.report import gate_page, write_report
+from components.base.errors import UserError
+from components.evaluation.report import write_report
 from components.evaluation.standing import public_scores
+from components.promotion.gate import decide
+from components.promotion.page import gate_page
+from components.statistics.paired import read_evaluation
 
 from .samples import example_values, write_evaluation, write_extras
 

@@ -10,10 +10,10 @@ import pytest
 from mteb.abstasks.abstask import AbsTask
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 
-from components.errors import UserError
-from components.evaluation.adapter import FoundryModel, TaskPrompt
+from components.base.errors import UserError
+from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.starter import starter_tasks
 from components.evaluation.runner import evaluate_task
-from components.evaluation.starter_benchmark import starter_tasks
 from tests.evaluation.fakes import KINDS, HashEncoder, write_benchmark
 
 

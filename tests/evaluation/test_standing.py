@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.evaluation import standing as module
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, refresh, standing
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.contracts import Task
+from components.contracts.tasks import Task
 from components.data.inputs import Inputs
 from components.fewshot.dev import dev_set, ndcg
 from components.model.prompt import Shot

@@ -8,15 +8,16 @@ import polars as pl
 import pytest
 import yaml
 
+from components.base.hashing import content_hash
 from components.config import Config, load_config
-from components.contracts import CORPUS, QRELS, QUERIES, Task, write_table, write_tasks
+from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
+from components.contracts.tasks import Task, write_tasks
 from components.fewshot import select_shots
 from components.fewshot.pool import Candidate
 from components.fewshot.select_shots import fitting
-from components.hashing import content_hash
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
-from components.stage import StageContext
+from components.stage.context import StageContext
 from tests.evaluation.fakes import TOPICS, HashEncoder, sentence
 
 Log = Callable[[dict[str, float], int | None], None]

@@ -29,7 +29,7 @@ STAGE = '''\
 import json, os, shutil, sys, time
 from pathlib import Path
 from components.config import Config
-from components.process import die_with_dvc
+from components.base.process import die_with_dvc
 from components.tracking.runs import stage_run
 
 die_with_dvc()

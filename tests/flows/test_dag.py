@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from flows.dag import read_dag, run_dvc, select, stale_stages
 
 

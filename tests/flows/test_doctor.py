@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components.promotion.lock import lock_name
 from components.tracking.journal import Journal, RunStart
-from components.tracking.promotion import lock_name
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, experiment_id, tracking_folder, tracking_uri
 from flows import doctor

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from flows import isolation
 from flows.dag import read_dag, run_dvc, stale_stages
 from flows.pipeline import pipeline

@@ -110,7 +110,7 @@ def test_a_gpu_stage_holds_the_one_slot_while_it_runs() -> None:
 
 
 def test_parameters_need_an_isolated_run(toy: Path) -> None:
-    from components.errors import UserError
+    from components.base.errors import UserError
 
     with pytest.raises(UserError, match="isolated"):
         pipeline.fn(root=str(toy), parameters={"train.steps": 1})

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from components.tracking import promotion as registry_promotion
-from components.tracking.promotion import RefusedError, current
+from components.promotion import smoke
+from components.tracking.registry import RefusedError, current
 from components.tracking.store import connect, tracking_uri
 from flows.promotion import promotion, rollback
 from tests.tracking.stores import NAME, add_version
@@ -21,7 +21,7 @@ def registry(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The toy with three versions, each better; the models themselves are tested in tests/tracking."""
     for seed, quality in enumerate((0.5, 0.6, 0.7)):
         add_version(tracking_uri(toy), tmp_path, quality, seed)
-    monkeypatch.setattr(registry_promotion, "smoke_test", lambda client, name: 0.0)
+    monkeypatch.setattr(smoke, "smoke_test", lambda client, name: 0.0)
     return toy
 
 
@@ -66,7 +66,7 @@ def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pyte
         raise RefusedError("vectors differ")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry_promotion, "smoke_test", broken)
+        patch.setattr(smoke, "smoke_test", broken)
         with pytest.raises(RefusedError, match="vectors differ"):
             promotion(because="looks good", version="3", root=str(registry))
     assert production(registry) == "2", "a failed smoke test takes the swap back"

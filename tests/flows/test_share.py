@@ -26,7 +26,7 @@ def test_the_next_machine_has_nothing_to_do(toy: Path, monkeypatch: pytest.Monke
 
 
 def test_no_remote_is_one_line(toy: Path) -> None:
-    from components.errors import UserError
+    from components.base.errors import UserError
 
     with pytest.raises(UserError, match=r"dvc push: .*remote"):
         push_runs(toy)

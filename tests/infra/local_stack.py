@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from components.process import die_with_parent
+from components.base.process import die_with_parent
 from infra.make_secrets import make_secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]

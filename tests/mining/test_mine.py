@@ -7,9 +7,18 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from components.base.errors import UserError
 from components.config import MineParams
-from components.contracts import CORPUS, QRELS, QUERIES, REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
-from components.errors import UserError
+from components.contracts.tables import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    REJECTIONS,
+    TEACHER_SCORES,
+    TRIPLETS,
+    read_table,
+    write_table,
+)
 from components.mining import mine
 
 LONG = "the quick brown fox jumps over the lazy dog near the old stone bridge at dawn"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams
-from components.errors import UserError
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
 from tests.conftest import make_tiny_student

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.locate import locate_model
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.base.errors import UserError
 from components.config import PromptParams
-from components.errors import UserError
 from components.model.backbone import load_tokenizer
 from components.model.prompt import SPECIAL_TOKENS, Prompt, Shot
 

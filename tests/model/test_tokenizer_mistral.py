@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from components.base.errors import UserError
 from components.config import PromptParams, WheelOrigin
 from components.data.origins import collect
-from components.errors import UserError
 from components.model.backbone import load_tokenizer
 from components.model.prompt import SPECIAL_TOKENS
 from components.model.tokenizer_mistral import convert, load_fast, needs_conversion

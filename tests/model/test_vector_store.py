@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.vector_store import TokenVectorStore, VectorStore
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.base.errors import UserError
 from components.config import load_config, parse_config
-from components.errors import UserError
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.plan.__main__ import findings, main, own_outputs
@@ -16,7 +16,7 @@ from components.plan.memory import RowSize, training_memory
 from components.plan.shapes import KNOWN, read_shape, shape_of
 from components.plan.stages import make_plan
 from components.plan.tokens import counted_texts, estimated_texts, training_tokens
-from components.stage import STAGES
+from components.stage.stages import STAGES
 from components.training.batches import Batches
 from components.training.examples import load_training_data
 from components.training.step import rows_of

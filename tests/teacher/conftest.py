@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from components.config import EngineParams, RetrieveParams, ScoreParams
-from components.contracts import CORPUS, QRELS, QUERIES, write_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
 
 TOPICS = ("river", "engine", "bread", "planet", "music", "winter")
 
@@ -114,7 +114,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
     """A two-worker Dask cluster and a Prefect server, both on the loopback address, with a home of their own."""
-    from components.teacher.engine import prefect_server
+    from components.stage.executor import prefect_server
     from infra.dask_cluster import start_cluster
 
     with pytest.MonkeyPatch.context() as patch:

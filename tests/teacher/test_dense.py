@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.base.errors import UserError
 from components.config import DenseTeacherParams, EngineParams
-from components.errors import UserError
 from components.teacher.dense import PLAIN, DenseTeacher, EmbeddedTexts, Side
 
 TEXTS = [f"text {i} " + "long " * (i % 17) for i in range(60)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from components.base.errors import UserError
 from components.config import DenseTeacherParams, EngineParams, parse_config
-from components.contracts import Task
-from components.errors import UserError
+from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import export_model

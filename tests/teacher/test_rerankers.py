@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.model.locate import locate_model
 from components.teacher.batches import batch_rows, token_batches
 from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.base.errors import UserError
+from components.base.files import whole_file
 from components.config import EngineParams
-from components.contracts import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
-from components.errors import UserError
-from components.files import whole_file
+from components.contracts.tables import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
 from components.teacher import pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.dense import DenseTeacher

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.config import Config, load_config
-from components.contracts import Task, write_tasks
+from components.contracts.tasks import Task, write_tasks
 from tests.conftest import make_tiny_student
 from tests.tracking.stores import make_empty_store, write_evaluation
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.lineage import Node, Registry, of_md5, of_version
 from components.tracking.store import connect
 from tests.tracking.stores import NAME, add_version

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.tracking.snapshot import resolve, snapshot
 from components.tracking.versions import ancestry, code_version, dvc_md5, locked_outputs, stage_inputs
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 
 

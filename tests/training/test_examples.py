@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from components.contracts import TRIPLETS, write_table
-from components.errors import UserError
+from components.base.errors import UserError
+from components.contracts.tables import TRIPLETS, write_table
 from components.training.examples import load_training_data
 from tests.samples import write_training_tables
 

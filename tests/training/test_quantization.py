@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 FOUR_BITS = {"train.quantization": "4bit", "train.precision": "bf16"}
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from components.config import parse_config
-from components.stage import StageContext
+from components.stage.context import StageContext
 from components.training import train
 from tests.samples import only_collected_when_asked, small_parameters
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from components.errors import UserError
+from components.base.errors import UserError
 from components.training.checkpoint import checkpoints
 from tests.training.killed_run import train_until_killed
 from tests.warm import start_warm

@@ -1,0 +1,151 @@
+"""Our encoders as an mteb model.
+
+One class serves every model of an evaluation (base student, trained student, teacher): it looks up the task's
+instruction and shots, decides which side of a task a text is on, and hands retrieval to our own search.
+
+    side that mteb names    text becomes
+    query, or none          the task's prompt with its shots, then the text
+    document                the text alone; in a symmetric task the prompt without shots, then the text
+
+Retrieval and reranking name both sides. STS and pair classification name none, so benchmark.py tells their classes to
+(`input1_prompt_type`); clustering, classification and summarization have one kind of text only.
+
+mteb's result cache and layout know a model by name and revision only, so the revision is a hash of everything that
+decides a score: weights, tokenizer, template, lengths, dtype, instructions and shots. A stale result is impossible.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta, ScoringFunction
+from mteb.types import PromptType
+
+from components.base.errors import UserError
+from components.benchmark.ranking import Corpus, search
+from components.model.prompt import Shot
+
+ORGANISATION = "embedding-foundry"
+
+
+class TextEncoder(Protocol):
+    """What an evaluated model must do; `components.model.encoder.Encoder` is one, `ForeignEncoder` another."""
+
+    identity: str
+    dimension: int
+    tokens: int
+    tokens_asked: int
+    prompt: Any  # prefix_ids, query_ids, document_ids
+
+    def encode_queries(
+        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
+    ) -> np.ndarray: ...
+
+    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class TaskPrompt:
+    """What stands before the texts of one task."""
+
+    instruction: str
+    symmetric: bool = False
+    shots: tuple[Shot, ...] = ()
+
+
+class FoundryModel(AbsEncoder):
+    """An encoder with its prompt table, as `mteb.evaluate` wants it; also its own search engine."""
+
+    mteb_model_meta: ModelMeta
+
+    def __init__(
+        self, name: str, encoder: TextEncoder, prompts: Mapping[str, TaskPrompt], settings: Mapping[str, Any]
+    ) -> None:
+        """
+        Args:
+            name: the model's short name, such as `trained`.
+            prompts: by mteb task name; a task without one is refused.
+            settings: whatever else decides a vector (template, lengths); it goes into the revision.
+        """
+        self.encoder, self.prompts, self.settings = encoder, dict(prompts), dict(settings)
+        self.revision = _revision(encoder.identity, self.prompts, self.settings)
+        self.mteb_model_meta = _meta(f"{ORGANISATION}/{name}", self.revision, encoder.dimension)
+        self._corpus: Corpus | None = None
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: PromptType | None = None,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """float32 [n, dim] of the texts of an mteb data loader."""
+        return self.embed([text for batch in inputs for text in batch["text"]], task_metadata, prompt_type)
+
+    def embed(self, texts: Sequence[str], task_metadata: Any, prompt_type: PromptType | None) -> np.ndarray:
+        """float32 [n, dim]: `texts` of one side of a task, in the right prompt."""
+        prompt = self.prompt_of(task_metadata.name)
+        document = prompt_type == PromptType.document
+        if document and not prompt.symmetric:
+            return self.encoder.encode_documents(texts)
+        shots = () if document else prompt.shots
+        return self.encoder.encode_queries(texts, prompt.instruction, shots)
+
+    def prompt_of(self, task: str) -> TaskPrompt:
+        """The task's prompt. Raises UserError when the table has none: a generic one would change scores silently."""
+        if task not in self.prompts:
+            raise UserError(
+                f"evaluate: no instruction for task {task}; add one to components/benchmark/instructions.yaml"
+            )
+        return self.prompts[task]
+
+    def index(self, corpus: Any, **kwargs: Any) -> None:
+        """mteb's SearchProtocol: remember the corpus; its vectors are made when the queries come."""
+        self._corpus = Corpus.of(corpus)
+
+    def search(
+        self, queries: Any, *, task_metadata: Any, top_k: int, top_ranked: Any = None, **kwargs: Any
+    ) -> dict[str, dict[str, float]]:
+        """mteb's SearchProtocol: query id -> document id -> cosine, the best `top_k` (or the given candidates)."""
+        corpus, self._corpus = self._corpus, None
+        if corpus is None:
+            raise RuntimeError("search before index")
+        return search(self, corpus, queries, task_metadata, top_k, top_ranked)
+
+
+def _revision(identity: str, prompts: Mapping[str, TaskPrompt], settings: Mapping[str, Any]) -> str:
+    table = {
+        task: [prompt.instruction, prompt.symmetric, [[shot.query, shot.response] for shot in prompt.shots]]
+        for task, prompt in prompts.items()
+    }
+    text = json.dumps([identity, table, dict(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _meta(name: str, revision: str, dimension: int) -> ModelMeta:
+    return ModelMeta(
+        loader=None,
+        name=name,
+        revision=revision,
+        release_date=None,
+        languages=["eng-Latn"],
+        n_parameters=None,
+        memory_usage_mb=None,
+        max_tokens=None,
+        embed_dim=dimension,
+        license=None,
+        open_weights=True,
+        public_training_code=None,
+        public_training_data=None,
+        framework=["PyTorch"],
+        similarity_fn_name=ScoringFunction.COSINE,
+        use_instructions=True,
+        training_datasets=None,
+    )

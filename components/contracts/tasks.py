@@ -1,0 +1,37 @@
+"""tasks.yaml: what the stages after `prepare` know about each task."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from components.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One entry of tasks.yaml: what the stages after `prepare` know about a task."""
+
+    name: str
+    kind: str
+    instruction: str
+    symmetric: bool
+    weight: float
+    licence: str
+    source: str
+
+
+def write_tasks(tasks: list[Task], path: Path) -> None:
+    """Write tasks.yaml."""
+    rows = [{field: getattr(task, field) for field in Task.__dataclass_fields__} for task in tasks]
+    path.write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read_tasks(path: Path) -> dict[str, Task]:
+    """Tasks by name. Raises UserError when the file is missing or malformed."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run the prepare stage (dvc repro)")
+    try:
+        return {row["name"]: Task(**row) for row in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    except (TypeError, KeyError, yaml.YAMLError) as problem:
+        raise UserError(f"{path}: malformed task entry: {problem}; run the prepare stage again") from None

@@ -1,0 +1,103 @@
+"""The held-out evaluation data of every task, in the shape its mteb class wants. One Parquet file a table:
+`outputs/prepare/benchmark/TASK.TABLE.parquet`, and `benchmark/tasks.yaml` (all tasks, read with contracts.read_tasks).
+
+    kind                  tables and columns (ids and texts are strings)
+    retrieval             corpus: doc_id, text | queries: query_id, text | qrels: query_id, doc_id, relevance (> 0)
+    reranking             the same, and candidates: query_id, doc_ids (list: what is ranked for this query, qrels in it)
+    classification        train: text, label (what a classifier may be fitted on) | test: text, label
+    clustering            test: text, label
+    pair_classification   test: text1, text2, score (1.0 = they belong together, 0.0 = they do not)
+    sts                   test: text1, text2, score (float, the source's scale)
+    summarization         test: text (the source), human_summary, machine_summaries (list), relevance (list of float)
+
+A relevance or score is the source's own. Rows are sorted, so that the same data is the same bytes.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from components.base.errors import UserError
+from components.data.pair_source import PairSource
+
+Tables = dict[str, pl.DataFrame]
+_TEXT_COLUMNS = ("text", "text1", "text2", "human_summary", "machine_summaries")
+
+
+def pair_benchmark(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
+    """Tables of the held-out queries (keys) of a source of pairs, over `documents` (keys) for ranking tasks."""
+    if kind in ("classification", "clustering"):
+        raise UserError(f"holds pairs; the evaluation of a {kind} task needs text and label: set test: 0")
+    if kind in ("retrieval", "reranking"):
+        return _ranking(kind, source, queries, documents)
+    if kind == "summarization":
+        return {"test": pl.DataFrame([_summary(source, query) for query in queries])}
+    pairs = [
+        {
+            "text1": source.queries[query]["text"],
+            "text2": source.documents[document]["text"],
+            "score": float(source.is_positive(score)) if kind == "pair_classification" else score,
+        }
+        for query in queries
+        for document, score in source.judged[query].items()
+    ]
+    return {"test": pl.DataFrame(pairs).sort("text1", "text2")}
+
+
+def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
+    asked = [query for query in queries if source.positives(query)]
+    if kind == "reranking":  # a query without a wrong candidate ranks nothing
+        asked = [query for query in asked if len(source.positives(query)) < len(source.judged[query])]
+        documents = list(dict.fromkeys(document for query in asked for document in source.judged[query]))
+    identity = {key: entry["id"] for key, entry in source.documents.items()}
+    corpus = [{"doc_id": identity[key], "text": source.documents[key]["text"]} for key in documents]
+    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in asked]
+    qrels = [
+        {
+            "query_id": source.queries[query]["id"],
+            "doc_id": identity[document],
+            "relevance": source.judged[query][document],
+        }
+        for query in asked
+        for document in source.positives(query)
+    ]
+    tables = {
+        "corpus": pl.DataFrame(corpus).sort("doc_id"),
+        "queries": pl.DataFrame(rows).sort("query_id"),
+        "qrels": pl.DataFrame(qrels).sort("query_id", "doc_id"),
+    }
+    if kind == "reranking":
+        candidates = [
+            {"query_id": source.queries[query]["id"], "doc_ids": sorted(identity[one] for one in source.judged[query])}
+            for query in asked
+        ]
+        tables["candidates"] = pl.DataFrame(candidates).sort("query_id")
+    return tables
+
+
+def _summary(source: PairSource, query: str) -> dict[str, object]:
+    text, judged = source.queries[query]["text"], source.judged[query]
+    return {
+        "text": text,
+        "human_summary": text,  # the source sentence itself: the summaries are sentence-level paraphrases of it
+        "machine_summaries": [source.documents[document]["text"] for document in judged],
+        "relevance": list(judged.values()),
+    }
+
+
+def write_benchmark(task: str, tables: Tables, folder: Path) -> None:
+    """Write one task's tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, rows in tables.items():
+        rows.write_parquet(folder / f"{task}.{table}.parquet", compression="zstd", statistics=False)
+
+
+def held_out_texts(task: str, tables: Tables) -> dict[str, str]:
+    """Every text that a model is judged on, by `TASK/TABLE/ROW/COLUMN`; what a classifier is fitted on is not one."""
+    texts: dict[str, str] = {}
+    for table, rows in tables.items():
+        for column in [name for name in _TEXT_COLUMNS if name in rows.columns and table != "train"]:
+            for number, value in enumerate(rows[column].to_list()):
+                for place, text in enumerate(value if isinstance(value, list) else [value]):
+                    texts[f"{task}/{table}/{number}/{column}{place or ''}"] = text
+    return texts

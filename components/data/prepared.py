@@ -1,0 +1,24 @@
+"""What preparing one task gives."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Prepared:
+    """What one task gives: contract rows, and the tables of its held-out evaluation by name."""
+
+    corpus: list[Row] = field(default_factory=list)
+    queries: list[Row] = field(default_factory=list)
+    qrels: list[Row] = field(default_factory=list)
+    benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+def cut(text: str, words: int | None) -> str:
+    """The first `words` words of a text; the text as it is when it has no more."""
+    parts = text.split()
+    return text if words is None or len(parts) <= words else " ".join(parts[:words])

@@ -1,0 +1,49 @@
+"""The record of a promotion or rollback: an MLflow run and an annotated git tag."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.tracking.registry import find_version
+from components.tracking.snapshot import git
+from components.tracking.store import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+AUDIT = "promotions"
+
+
+def write_audit(client: "MlflowClient", root: Path, uri: str, record: dict[str, Any]) -> str:
+    """Keep the record as a run of the experiment `promotions` and as an annotated git tag; returns the tag's name.
+
+    The tag names the commit the version was made from; empty when that is not in this repository.
+    """
+    experiment = experiment_id(client, uri, AUDIT)
+    title = f"{record['what']} {record['name']} {record['version']}"
+    run = client.create_run(
+        experiment, run_name=title, tags={"foundry.kind": record["what"], "promoted.by": record["who"]}
+    )
+    client.log_dict(run.info.run_id, record, "record.json")
+    for key in ("name", "version", "replaces", "who", "why"):
+        client.log_param(run.info.run_id, key, record[key])
+    client.set_terminated(run.info.run_id)
+    commit = find_version(client, record["name"], record["version"]).tags.get("git.commit", "")
+    if not git(root, "cat-file", "-t", commit or "-", check=False):
+        return ""
+    stamp = record["at"].replace(":", "").replace("-", "").partition("+")[0]
+    tag = f"production/{record['name']}/v{record['version']}-{stamp}"
+    git(
+        root,
+        "-c",
+        f"user.name={record['who']}",
+        "-c",
+        "user.email=promotion@localhost",
+        "tag",
+        "--annotate",
+        tag,
+        commit,
+        "-m",
+        json.dumps(record, indent=2, sort_keys=True),
+    )
+    return tag

@@ -1,0 +1,90 @@
+"""Which version is `production`: swapped under a lock, recorded, and taken back in one call.
+
+Under the lock the champion is read again: a gate verdict against a version that is no longer the champion is void. Tags
+are written first and the alias last, so a version that is `production` always carries the verdict that made it so.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from components.promotion.gate_version import GateResult
+from components.promotion.lock import promotion_lock
+from components.tracking.registry import PRODUCTION, RefusedError, current, find_version, refuse_ungated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def promote(client: "MlflowClient", result: GateResult, who: str, why: str, force: bool = False) -> dict[str, Any]:
+    """Make the gated version `production`; returns the audit record.
+
+    Raises:
+        RefusedError: the gate said no (force overrides it, and is recorded), or production is no longer the version
+            the gate compared with.
+    """
+    if not result.promote and not force:
+        raise RefusedError(f"{result.name} version {result.version}: gate: hold: {'; '.join(result.reasons)}")
+    with promotion_lock(client, result.name, who):
+        champion = current(client, result.name)
+        now = str(champion.version) if champion is not None else "base"
+        if now != result.against:
+            by = champion.tags.get("promoted.by", "someone") if champion is not None else "a rollback"
+            raise RefusedError(
+                f"{result.name} version {result.version}: gated against {result.against}, but production is now {now}"
+                f" ({by}); gate it again"
+            )
+        record = _record("promote", result.name, result.version, now, who, why)
+        record["gate"] = {**asdict(result), "forced": force and not result.promote}
+        _tag_and_swap(client, record, _gate_tags(result, force))
+    return record
+
+
+def rollback(client: "MlflowClient", name: str, who: str, why: str) -> dict[str, Any]:
+    """Give `production` back to the version the present one replaced; returns the audit record.
+
+    Raises:
+        RefusedError: nothing is in production, or it replaced nothing that had passed the gate.
+    """
+    with promotion_lock(client, name, who):
+        champion = current(client, name)
+        if champion is None:
+            raise RefusedError(f"{name}: nothing is in production")
+        before = champion.tags.get("promoted.replaces", "base")
+        if before == "base":
+            raise RefusedError(f"{name} version {champion.version} was the first in production: nothing to go back to")
+        refuse_ungated(find_version(client, name, before))
+        record = _record("rollback", name, before, str(champion.version), who, why)
+        client.set_model_version_tag(name, str(champion.version), "rolled_back.because", why)
+        client.set_model_version_tag(name, str(champion.version), "rolled_back.by", who)
+        client.set_registered_model_alias(name, PRODUCTION, before)
+    return record
+
+
+def _tag_and_swap(client: "MlflowClient", record: dict[str, Any], tags: dict[str, str]) -> None:
+    name, version = record["name"], record["version"]
+    tags |= {
+        "promoted.by": record["who"],
+        "promoted.because": record["why"],
+        "promoted.at": record["at"],
+        "promoted.replaces": record["replaces"],
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value[:5000])
+    client.set_registered_model_alias(name, PRODUCTION, version)
+
+
+def _gate_tags(result: GateResult, force: bool) -> dict[str, str]:
+    return {
+        "gate.against": result.against,
+        "gate.difference": f"{result.difference:+.4f}",
+        "gate.interval": f"{result.lower:+.4f} {result.upper:+.4f}",
+        "gate.noise_floor": "not measured" if result.noise_floor is None else f"{result.noise_floor:.6f}",
+        "gate.reasons": "; ".join(result.reasons),
+        "gate.verdict": "promote" if result.promote else "forced" if force else "hold",
+    }
+
+
+def _record(what: str, name: str, version: str, replaces: str, who: str, why: str) -> dict[str, Any]:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"what": what, "name": name, "version": version, "replaces": replaces, "who": who, "why": why, "at": at}

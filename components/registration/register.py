@@ -1,0 +1,135 @@
+"""Stage register: the trained model as a version of the registry, under the alias `candidate`.
+
+The stage's own output is small and the same for the same model: what the version consists of (content hashes) and a
+few texts with their vectors, against which a promoted or served copy is checked. The version itself (its number, its
+tags, the git commit) is MLflow's and goes there through the run's journal, so an unreachable MLflow only delays it.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.base.errors import UserError
+from components.base.hashing import file_hash
+from components.config import Config
+from components.contracts.tasks import read_tasks
+from components.stage.context import StageContext
+from components.tracking.journal import Journal, keep
+from components.tracking.registry import CANDIDATE
+from components.tracking.snapshot import snapshot
+from components.tracking.versions import ancestry
+
+PROMPTS = "config_sentence_transformers.json"
+EVALUATION = ("scores.parquet", "examples.parquet")  # what the gate compares; kept with the version
+EXAMPLES = ("What is the capital of France?", "Paris is the capital of France.", "Water boils at 100 degrees Celsius.")
+
+
+def run(context: StageContext) -> dict[str, float]:
+    """Write registration.json, reference.json and the model's prompts; returns the model's size and dimension.
+
+    Raises:
+        UserError: the train stage has left no model.
+    """
+    export = context.outputs / "train" / "export"
+    if not (export / "modules.json").exists():
+        raise UserError(f"{export}: no sentence-transformers model; run the train stage first")
+    _write_prompts(context.outputs, export, context.out, context.config)
+    reference = reference_vectors(export, context.out / PROMPTS)
+    _write(context.out / "reference.json", reference)
+    parts = model_files(export, context.out)
+    context.on_finish(submit)
+    hashes = {name: file_hash(file) for name, file in parts.items()}
+    name = context.config.register_.name
+    _write(context.out / "registration.json", {"name": name, "alias": CANDIDATE, "files": hashes})
+    return {
+        "register.model_bytes": float(sum(file.stat().st_size for file in parts.values())),
+        "register.dimension": float(len(reference["documents"][0])),
+    }
+
+
+def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> None:
+    """The export's settings with each task's instruction and the shots chosen for it."""
+    from transformers import AutoTokenizer
+
+    from components.model.export import set_prompts
+    from components.model.prompt import Prompt, Shot
+
+    tasks = read_tasks(outputs / "prepare" / "tasks.yaml")
+    held_out = outputs / "prepare" / "benchmark" / "tasks.yaml"
+    if held_out.exists():
+        tasks |= read_tasks(held_out)
+    chosen = yaml.safe_load((outputs / "select_shots" / "shots.yaml").read_text(encoding="utf-8")) or {}
+    shots = {
+        task: [Shot(**example) for example in entry["examples"][: entry["number"]]] for task, entry in chosen.items()
+    }
+    shutil.copyfile(export / PROMPTS, out / PROMPTS)
+    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), list(tasks.values()), shots)
+
+
+def reference_vectors(export: Path, prompts: Path) -> dict[str, Any]:
+    """The example texts as documents, and as queries of the first task; six decimals."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(export), device="cpu")
+    model.prompts = json.loads(prompts.read_text(encoding="utf-8"))["prompts"]
+    task = min(model.prompts)
+    return {
+        "texts": list(EXAMPLES),
+        "task": task,
+        "queries": _rounded(model.encode_query(list(EXAMPLES), prompt_name=task)),
+        "documents": _rounded(model.encode_document(list(EXAMPLES))),
+    }
+
+
+def _rounded(vectors: Any) -> list[list[float]]:
+    return [[round(float(value), 6) for value in vector] for vector in vectors]
+
+
+def submit(journal: Journal, root: Path, out: Path) -> None:
+    """Hand the version to the journal: links to its files, the snapshot commit, and every md5 it came from."""
+    written = json.loads((out / "registration.json").read_text(encoding="utf-8"))
+    for name, file in model_files(root / "outputs" / "train" / "export", out).items():
+        keep(file, journal.folder / "files" / "model" / name)
+    for table in EVALUATION:
+        journal.artifact(root / "outputs" / "evaluate" / table, f"evaluation/{table}")
+    journal.model(
+        {
+            "name": written["name"],
+            "alias": written["alias"],
+            "journal": journal.identity,
+            "example": list(EXAMPLES),
+            "tags": provenance(root, journal.identity),
+            "metrics": _evaluated(root / "outputs" / "evaluate" / "metrics.json"),
+        }
+    )
+
+
+def _evaluated(file: Path) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return metrics
+
+
+def provenance(root: Path, identity: str) -> dict[str, str]:
+    """The tags of a version: the commit that holds its code, parameters and dvc.lock, and what it was made from."""
+    lock = root / "dvc.lock"
+    tags = {f"md5:{path}": md5 for path, md5 in ancestry(root, "register").items()}
+    if lock.exists():
+        tags["dvc.lock.sha256"] = hashlib.sha256(lock.read_bytes()).hexdigest()
+    commit = snapshot(root, identity, f"run {identity}: what made this model version")
+    if commit:
+        tags |= {"git.commit": commit, "git.run": identity}
+    return tags
+
+
+def model_files(export: Path, out: Path) -> dict[str, Path]:
+    """What the version consists of: the export with the prompts of `out`. name -> file."""
+    files = {f.relative_to(export).as_posix(): f for f in sorted(export.rglob("*")) if f.is_file()}
+    return {**files, PROMPTS: out / PROMPTS}
+
+
+def _write(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,52 @@
+"""BM25 candidates (bm25s: Lucene's formula, scores computed when the index is built)."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import bm25s
+import numpy as np
+
+from components.base.progress import progress
+from components.config import Bm25Params
+from components.search.exact import Hits
+from components.search.top_k import RunningTopK, best_first
+
+_CHUNK = 64  # queries scored at once
+_SCORES = 1 << 24  # scores held at once by a thread: 64 MiB
+
+
+def bm25_search(
+    corpus: Sequence[str], queries: Sequence[str], k: int, params: Bm25Params, threads: int, label: str
+) -> Hits:
+    """The k documents with the highest BM25 score above 0, per query; ties go to the earlier document.
+
+    Words of two letters or more, lower case, English stop words left out; k1 and b as Robertson and Zaragoza (2009).
+    """
+    index = bm25s.BM25(k1=params.k1, b=params.b, method="lucene")
+    tokens = bm25s.tokenize(list(corpus), stopwords="en", show_progress=False)
+    if not tokens.vocab:
+        return Hits(np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, np.float32))
+    index.index(tokens, show_progress=False)
+    asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
+
+    chunk = max(1, min(_CHUNK, _SCORES // len(corpus)))
+
+    def search(start: int) -> Hits:
+        return _top(index, asked[start : start + chunk], k, len(corpus))
+
+    starts = range(0, len(queries), chunk)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(progress(pool.map(search, starts), label, total=len(starts), unit="chunk"))
+    return Hits(np.concatenate([part.documents for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def _top(index: bm25s.BM25, queries: Sequence[list[str]], k: int, documents: int) -> Hits:
+    scores = np.zeros((len(queries), documents), dtype=np.float32)
+    for row, words in enumerate(queries):
+        ids = index.get_tokens_ids(words)
+        if ids:
+            scores[row] = index.get_scores_from_ids(ids)
+    scores[scores <= 0] = -np.inf  # no word in common: not found, whatever k
+    best = RunningTopK(len(queries), k)
+    best.add([(scores, 1.0)], first=0, columns=documents)
+    return Hits(*best_first(best.keys(), k))

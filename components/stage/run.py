@@ -1,0 +1,99 @@
+"""The thin entry point every stage shares: `python -m components.stage NAME`.
+
+Reads the typed parameters, opens the MLflow run, hands the stage a `StageContext`, and moves what it wrote into
+place only when it has finished. A stage is a module with one function:
+
+    def run(context: StageContext) -> dict[str, float]   # writes files under context.out, returns its metrics
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from components.base.errors import UserError
+from components.base.hashing import content_hash
+from components.base.machine import keep_freed_memory, limit_threads
+from components.base.process import die_with_dvc
+from components.config import Config, load_config
+from components.stage.context import Finisher, StageContext
+from components.stage.launch import launch
+from components.stage.stages import STAGES, stage_function
+from components.tracking.runs import stage_run
+
+
+def run_stage(name: str, root: Path) -> dict[str, float]:
+    """Run one stage in the checkout `root` and put its folder in place. Raises UserError on bad input."""
+    config = load_config(root / "params.yaml")
+    limit_threads(config.threads)
+    keep_freed_memory()
+    outputs, scratch = root / "outputs", root / ".cache" / "work"
+    out = _emptied(scratch / f"{name}.out")
+    finishers: list[Finisher] = []
+    with stage_run(name, config, root) as log:
+        context = StageContext(
+            config=config,
+            outputs=outputs,
+            out=out,
+            work=_work_folder(name, config, root, scratch),
+            cache=root / ".cache",
+            log=log,
+            publish=log.publish,
+            on_finish=finishers.append,
+        )
+        metrics = _metrics(name, context)
+        (out / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        log.finish(metrics, out)
+        for finisher in finishers:
+            finisher(log.journal, root, out)
+    _move_into_place(out, outputs / name)
+    shutil.rmtree(context.work)
+    return metrics
+
+
+def _metrics(name: str, context: StageContext) -> dict[str, float]:
+    train = context.config.train
+    if name == "train" and train.processes > 1:
+        return launch(name, context, train.processes, train.restarts)
+    return stage_function(name)(context)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _work_folder(name: str, config: Config, root: Path, scratch: Path) -> Path:
+    """The stage's resumable scratch, named by its dependencies in dvc.yaml: other inputs never find its files."""
+    stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    values = config.model_dump(mode="json", by_alias=True)
+    digest = hashlib.sha256(json.dumps({key: values[key] for key in stage["params"]}, sort_keys=True).encode())
+    for dependency in stage["deps"]:
+        digest.update(content_hash(root / dependency).encode())
+    folder = scratch / f"{name}-{digest.hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _move_into_place(out: Path, final: Path) -> None:
+    final.parent.mkdir(exist_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    out.replace(final)
+
+
+def main(arguments: list[str]) -> int:
+    """Command line of `python -m components.stage`; returns the exit status."""
+    if len(arguments) != 1 or arguments[0] not in STAGES:
+        print(f"usage: python -m components.stage {{{','.join(STAGES)}}}", file=sys.stderr)
+        return 2
+    die_with_dvc()
+    try:
+        run_stage(arguments[0], Path.cwd())
+    except UserError as problem:
+        print(f"error: {arguments[0]}: {problem}", file=sys.stderr)
+        return 1
+    return 0
