@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config import EngineParams
+from tests.tracking.stores import make_empty_store
 from tests.warm import warm_context
 
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
@@ -58,6 +59,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
+    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture(scope="session")
