@@ -40,6 +40,6 @@ def test_without_a_server_nothing_is_deployed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    assert main(["--repository", "https://git.example.invalid/foundry.git"]) == 1
+    assert main(["--pool", "kubernetes", "--repository", "https://git.example.invalid/foundry.git"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: cluster_deployments: PREFECT_API_URL is not set")
