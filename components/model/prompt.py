@@ -26,6 +26,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.config import PromptParams
+from components.contracts.shots import Shot
 
 SPECIAL_TOKENS = ("<instruct>", "<query>", "<response>")
 PROBES = (  # texts whose ends and inside tokenizers treat differently
@@ -35,14 +36,6 @@ PROBES = (  # texts whose ends and inside tokenizers treat differently
     *("naïve café", "e\u0301te", "\u0301", "日本語。", "。", "مرحبا؟", "नमस्ते", "🙂", "🙂🙃 x", "x 👩‍👩‍👧"),
     *("\u200b", ""),
 )
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One few-shot example: a query of the task and what answers it (a passage, a label, a similar text)."""
-
-    query: str
-    response: str
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ last checkpoint.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from components.training.soft_labels import SoftLabels
 from components.training.step import PlacedRow, Step, rows_of
 from components.training.world import World
 
+log = logging.getLogger(__name__)
 Log = Callable[[dict[str, float], int | None], None]
 
 
@@ -204,6 +206,10 @@ class Trainer:
         if state["config"] != self._mark():
             raise UserError(f"{found[-1]}: checkpoint of other parameters; delete the folder or restore params.yaml")
         self.curve = state["curve"]
+        if self.world.first:
+            log.info(
+                "going on after step %s of %s, from the checkpoint %s", state["step"], self.params.steps, found[-1]
+            )
         return int(state["step"])
 
     def _mark(self) -> str:
