@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from components.config import Config, load_config
+from components.config import Config, load_config, read_parameters
 from components.training.checkpoint import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to run; a temporary folder when empty")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    raw = yaml.safe_load((ROOT / "recipes" / "rehearsal-7b.yaml").read_text(encoding="utf-8"))
+    raw = read_parameters(ROOT / "recipes" / "rehearsal-7b.yaml")
     raw["train"]["quantization"] = given.quantization
     if given.few or given.quick:
         few_texts(raw)
@@ -92,6 +92,7 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
+    subprocess.run([sys.executable, "-m", "components.data.local_files"], cwd=folder, check=True)
     costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
     costs["train after the kill"] = run_stage(folder, "train")

@@ -6,6 +6,7 @@ distillation: the trainer divides them by its own teacher temperature.
 """
 
 import json
+import logging
 
 import polars as pl
 
@@ -20,6 +21,8 @@ from components.mining.report import write_report
 from components.mining.rules import apply_rules
 from components.mining.suspicious import suspicious_positives
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -44,7 +47,28 @@ def run(context: StageContext) -> dict[str, float]:
     write_report(
         context.out / "report.html", inputs, judged, positives, suspicious, curves, params, context.config.seed
     )
-    return _metrics(triplets, judged, suspicious, curves, margins)
+    metrics = _metrics(triplets, judged, suspicious, curves, margins)
+    _log_counts(metrics, len(judged))
+    return metrics
+
+
+def _log_counts(metrics: dict[str, float], candidates: int) -> None:
+    refused = ", ".join(
+        f"{key.removeprefix('rejected/')} {int(n):,}" for key, n in metrics.items() if "rejected/" in key
+    )
+    log.info(
+        "%s candidates: %.1f %% may be negatives; refused: %s",
+        f"{candidates:,}",
+        100 * metrics["kept_share"],
+        refused or "none",
+    )
+    log.info(
+        "%s positives with %.1f negatives each; %s positives have none; %s positives are suspicious",
+        f"{int(metrics['triplets']):,}",
+        metrics["negatives_per_positive"],
+        f"{int(metrics['positives_without_negatives']):,}",
+        f"{int(metrics['suspicious_positives']):,}",
+    )
 
 
 def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
