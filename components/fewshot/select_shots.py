@@ -69,14 +69,14 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, evidence, encoder, params)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
-    for name, one in found.items():
+    for name, selection in found.items():
         log.info(
             "%s: %s shots (%s), dev %.4f; without shots %.4f",
             name,
-            one.chosen.shots,
-            one.chosen.strategy,
-            one.chosen.mean,
-            one.tried[0].mean,
+            selection.chosen.shots,
+            selection.chosen.strategy,
+            selection.chosen.mean,
+            selection.tried[0].mean,
         )
     _write(found, tasks, context)
     return _metrics(found)
