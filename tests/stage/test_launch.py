@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.base.hashing import content_hash
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters, write_training_tables
 
 
