@@ -1,7 +1,8 @@
 """Stage `fetch`: bring every source and model of the parameters onto this machine, checked and in our own columns.
 
 Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub's cache) and
-`data_card.json`: origin, version, sha256, licence and row counts of each.
+`data_card.json`: origin, version, sha256, licence and row counts of each. Files of this machine are read as the stage
+`local_files` has listed them.
 """
 
 import json
@@ -10,10 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import HubOrigin, ModelParams, SourceParams
 from components.data.formats import read_source
+from components.data.local_files import held_to_the_list
 from components.data.origins import Files, collect, hub_snapshot
 from components.stage.context import StageContext
 
@@ -29,12 +32,13 @@ def run(context: StageContext) -> dict[str, float]:
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
         target = context.out / group / name
-        if group == "sources":
-            card[group][name] = fetch_source(item, key, target, context.cache)
-            log.info("source %s: %s", name, _counts(card[group][name]))
-        else:
-            card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
-            log.info("model %s: %s", name, card[group][name]["version"])
+        with held_to_the_list(item.origin, key, context.outputs, home(context.cache.parent)):
+            if group == "sources":
+                card[group][name] = fetch_source(item, key, target, context.cache)
+                log.info("source %s: %s", name, _counts(card[group][name]))
+            else:
+                card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
+                log.info("model %s: %s", name, card[group][name]["version"])
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (context.out / "data_card.json").write_text(text, encoding="utf-8")
     rows = sum(entry["rows_kept"] for entry in card["sources"].values())

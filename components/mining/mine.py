@@ -11,9 +11,9 @@ import logging
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.overlap import normalise
 from components.config import MineParams
 from components.contracts.tables import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
-from components.data.decontaminate import bare
 from components.data.inputs import Inputs, read_inputs
 from components.mining.adaptive import fitted_margins, hardest, margin_curves
 from components.mining.duplicates import near_duplicates
@@ -103,7 +103,7 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
         .join(_copies(ranked, positives, inputs, params), on=["query_id", "doc_id"], how="left")
         .sort("query_id", "doc_id")
     )
-    words = {text: bare(text) for text in {*facts["query_text"], *facts["document_text"]}}
+    words = {text: normalise(text, punctuation=False) for text in {*facts["query_text"], *facts["document_text"]}}
     own = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
     return facts.with_columns(
         same_label=(pl.col("query_label") == pl.col("document_label")).fill_null(False),
