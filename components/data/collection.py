@@ -8,6 +8,7 @@ from components.config import SourceParams
 from components.data.cells import Raw, read_text
 from components.data.origins import Files
 from components.data.table_files import jsonl_rows, parquet_rows
+from components.data.text_files import COMPRESSIONS
 
 
 def read_collection(files: Files, params: SourceParams) -> Iterator[Raw]:
@@ -55,7 +56,7 @@ def _by_id(files: Files, params: SourceParams, part: str, column: str) -> dict[s
 
 def _part(files: Files, params: SourceParams, part: str) -> Iterator[Raw]:
     for name in files.names:
-        if name == f"{part}.jsonl":
+        if name in (f"{part}.jsonl", *(f"{part}.jsonl{ending}" for ending in COMPRESSIONS)):
             return jsonl_rows(files.root / name, params)
         if name == f"{part}.parquet":
             return parquet_rows(files.root / name)

@@ -72,8 +72,9 @@ def read_text_folders(files: Files, params: SourceParams) -> Iterator[Raw]:
         folder, _, _ = name.rpartition("/")
         if not folder:
             raise UserError(f"{path}: lies in no folder; a text_folders source has a folder for each label")
-        text = path.read_text(encoding=find_encoding(path, params))
-        yield Raw(path, 1, {"text": " ".join(text.split()), "label": folder.rpartition("/")[2]})
+        with open_text(path, find_encoding(path, params)) as handle:
+            text = " ".join(handle.read().split())
+        yield Raw(path, 1, {"text": text, "label": folder.rpartition("/")[2]})
 
 
 def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[Raw]:
