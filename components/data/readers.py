@@ -3,11 +3,13 @@
 import csv
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw
 from components.data.collection import read_collection
+from components.data.columns import COLUMNS
 from components.data.origins import Files
 from components.data.table_files import jsonl_rows, parquet_rows
 from components.data.text_files import find_encoding, open_text, read_lines
@@ -33,9 +35,11 @@ def _delimited(files: Files, params: SourceParams, delimiter: str, quoting: int)
     csv.field_size_limit(1 << 30)
     for path in files.paths():
         with open_text(path, find_encoding(path, params), newline="") as handle:
-            reader = csv.reader(handle, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]  # int is right
+            # strict: a quote that is not closed would take all that follows into its cell
+            reader = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+            number = 0
             try:
-                header = next(reader, [])
+                header = _header(path, next(reader, []), params)
                 for number, cells in enumerate(reader, start=1):
                     if number <= params.skip_rows or not cells:
                         continue
@@ -44,7 +48,18 @@ def _delimited(files: Files, params: SourceParams, delimiter: str, quoting: int)
                         raise UserError(f"{path}: row {number}: {what}; correct or remove the row")
                     yield Raw(path, number, dict(zip(header, cells, strict=True)))
             except csv.Error as problem:
-                raise UserError(f"{path}: malformed table ({problem}); correct the file") from None
+                what = f"a quote is not closed, or text follows a closing quote ({problem})"
+                cure = "correct the row, or double the quotes inside a cell"
+                raise UserError(f"{path}: row {number + 1}: {what}; {cure}") from None
+
+
+def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
+    """Names of the columns, without the spaces around them."""
+    names = [cell.strip() for cell in cells]
+    for name in params.fields.values() or COLUMNS:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: the header names column {name!r} twice; rename or remove one")
+    return names
 
 
 def read_parquet(files: Files, params: SourceParams) -> Iterator[Raw]:
@@ -57,7 +72,10 @@ def read_text_lines(files: Files, params: SourceParams) -> Iterator[Raw]:
     """A record a line, taken apart by `pattern` (a regular expression with named groups)."""
     if not params.pattern:
         raise UserError("pattern: a text_lines source needs a regular expression with named groups")
-    pattern = re.compile(params.pattern)
+    try:
+        pattern = re.compile(params.pattern)
+    except re.error as problem:
+        raise UserError(f"pattern: not a regular expression: {problem}; correct it") from None
     for path in files.paths():
         for number, line in read_lines(path, params):
             match = pattern.fullmatch(line.strip())

@@ -9,6 +9,8 @@ from components.config import SourceParams
 from components.data.cells import Raw
 from components.data.text_files import read_lines
 
+ONE_DOCUMENT = "the file looks like one JSON document: write one object a line (jq -c '.[]' of a list)"
+
 
 def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
     """One JSON object a line."""
@@ -16,10 +18,11 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
         try:
             values = json.loads(line)
         except json.JSONDecodeError as problem:
-            message = f"{path}: row {number}: not valid JSON ({problem.msg}); correct or remove the line"
-            raise UserError(message) from None
+            cure = ONE_DOCUMENT if line.strip() in ("[", "{") else "correct or remove the line"
+            raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {cure}") from None
         if not isinstance(values, dict):
-            raise UserError(f"{path}: row {number}: not a JSON object; expected one object a line")
+            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object a line"
+            raise UserError(f"{path}: row {number}: not a JSON object; {cure}")
         yield Raw(path, number, values)
 
 
