@@ -12,6 +12,7 @@ from typing import Any
 from components.base.errors import UserError
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+FOUNDRY = (sys.executable, "-m", "flows.cli")  # the code of the folder it starts in
 
 
 def run_dvc(root: Path, *arguments: str) -> str:

@@ -1,6 +1,6 @@
 """What MTEB(eng, v2) costs a 7B model: tokens counted from the tasks' sizes, time from a stated rate.
 
-    python -m components.evaluation.projection [--tflops 400] [--devices 1 8]
+    foundry projection [--tflops 400] [--devices 1 --devices 8]
 
 Tokens: public/task_sizes.csv, from the text counts and mean lengths that mteb ships (4.5 characters a token, 4.0 in
 texts below 200 characters, at most 512 tokens). FLOPs of a forward pass = 2 * N * tokens, N = 6.98e9 non-embedding
@@ -8,7 +8,6 @@ parameters of Mistral-7B; attention is left out (a few per cent at 512 tokens). 
 sustained in bf16 on an H100, several devices sharing the work evenly. Scoring and reading are not counted.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +59,3 @@ def table(tflops: float = TFLOPS, devices: Sequence[int] = DEVICES) -> str:
     for one in projections():
         rows.append([one.what, f"{one.mtok:.0f}", *(f"{one.hours(count, tflops):.2f} h" for count in devices)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def main() -> None:
-    """Print the table for the rate and the numbers of devices given."""
-    parser = argparse.ArgumentParser(prog="python -m components.evaluation.projection", description=__doc__)
-    parser.add_argument("--tflops", type=float, default=TFLOPS, help="sustained bf16 TFLOP/s of one device (400)")
-    parser.add_argument("--devices", type=int, nargs="+", default=DEVICES, help="numbers of devices (1 8)")
-    given = parser.parse_args()
-    if given.tflops <= 0 or min(given.devices) <= 0:
-        parser.error("--tflops and --devices must be positive")
-    print(table(given.tflops, given.devices))
-
-
-if __name__ == "__main__":
-    main()

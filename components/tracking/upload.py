@@ -1,8 +1,7 @@
 """The reading side of the journals: what runs wrote to disk goes to MLflow, live while they run, later if it was down.
 
-    python -m components.tracking.upload            upload everything that waits, say what could not be
-    python -m components.tracking.upload --follow   what a stage starts beside itself: one process per checkout, gone
-                                                    ten seconds after the last run ended
+A stage starts this module as a process of its own, one per checkout, which ends ten seconds after the last run has
+ended. `foundry upload` sends everything that waits.
 
 Every event may be sent twice (a kill between sending and noting): parameters, metrics, tags, inputs and files are the
 same when repeated, and a run is looked up by its journal before it is created.
@@ -43,7 +42,7 @@ def follow(root: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
     with (folder / "upload.log").open("a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "components.tracking.upload", "--follow"],
+            [sys.executable, "-m", "components.tracking.upload"],
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -72,7 +71,7 @@ def _announce(tracking: Path, problem: str) -> None:
         said.write_text(problem, encoding="utf-8")
         print(
             f"warning: MLflow: {problem}. Runs are kept in {tracking} and go up with the next run, or with"
-            " `python -m components.tracking.upload`.",
+            " `foundry upload`.",
             file=sys.stderr,
         )
 
@@ -351,7 +350,7 @@ def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split())[:300] or type(problem).__name__
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- by hand
 
 
 def upload_all(root: Path) -> int:
@@ -373,16 +372,5 @@ def upload_all(root: Path) -> int:
     return failed
 
 
-def main(arguments: list[str]) -> int:
-    """`[--follow]`; returns the exit status."""
-    if arguments == ["--follow"]:
-        watch(Path.cwd())
-        return 0
-    if arguments:
-        print("usage: python -m components.tracking.upload [--follow]", file=sys.stderr)
-        return 2
-    return 1 if upload_all(Path.cwd()) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":  # started by `follow`
+    watch(Path.cwd())

@@ -4,10 +4,10 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
+from components.plan.__main__ import main
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
 from components.config import load_config
-from components.plan.__main__ import main
 from components.plan.hub import hub_problems
 from tests.samples import ROOT
 

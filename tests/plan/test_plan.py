@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from components.plan.__main__ import findings, main, own_outputs
 
 from components.base.errors import UserError
 from components.config import load_config, parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
-from components.plan.__main__ import findings, main, own_outputs
 from components.plan.devices import GIB, GPUS, device_named
 from components.plan.memory import RowSize, training_memory
 from components.plan.shapes import KNOWN, read_shape, shape_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from components.promotion.__main__ import main
+
 from components.promotion.gate import GateParams, decide, noise_floor
 from components.statistics.paired import Evaluation
 from tests.evaluation.samples import CATEGORIES, example_values, write_evaluation

@@ -1,0 +1,61 @@
+"""Commands about public benchmarks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.app import app, examples
+
+BENCHMARK = "MTEB(eng, v2)"
+
+
+@app.command(epilog=examples("foundry mirror /data/mteb", "foundry mirror /data/mteb --check"))
+def mirror(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the copies go")],
+    benchmark: Annotated[str, typer.Option(help="of mteb")] = BENCHMARK,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", help="only this task; repeatable; all of the benchmark")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="fetch nothing, only look whether it is complete")] = False,
+) -> None:
+    """Copy a benchmark's data sets from the hub.
+
+    For machines without a network; an interrupted copy continues. Works outside a checkout too.
+    """
+    from components.benchmark.mirror import check_mirror, from_hub, make_mirror
+
+    if check:
+        check_mirror(folder, benchmark)
+        print(f"{folder}: complete")
+        return
+    fetched = make_mirror(folder, benchmark, from_hub, tasks or [])
+    print(f"{folder}: {len(fetched)} data sets fetched; set evaluate.mirror to this folder")
+
+
+@app.command(epilog=examples("foundry projection", "foundry projection --tflops 300 --devices 4 --devices 16"))
+def projection(
+    tflops: Annotated[float | None, typer.Option(min=0.001, help="sustained bf16 TFLOP/s of one device; 400")] = None,
+    devices: Annotated[list[int] | None, typer.Option(min=1, help="a number of devices; repeatable; 1 and 8")] = None,
+) -> None:
+    """Print what MTEB(eng, v2) costs a 7B model.
+
+    In tokens and in hours of H100s. Works outside a checkout too.
+    """
+    from components.evaluation.projection import DEVICES, TFLOPS, table
+
+    print(table(tflops or TFLOPS, devices or DEVICES))
+
+
+@app.command("public-scores", epilog=examples("foundry public-scores ../results"))
+def public_scores(
+    results: Annotated[Path, typer.Argument(metavar="CLONE", help="of github.com/embeddings-benchmark/results")],
+) -> None:
+    """Refresh the shipped table of public MTEB scores.
+
+    Writes components/evaluation/public (for work on the code).
+    """
+    from components.evaluation.standing import refresh
+
+    table = refresh(results)
+    print(f"{table['model'].n_unique()} models, {table.height:,} scores")
