@@ -129,7 +129,7 @@ def run_stage(folder: Path, stage: str) -> tuple[float, float]:
 
 def start(folder: Path, stage: str) -> "subprocess.Popen[bytes]":
     env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    return subprocess.Popen([sys.executable, "-m", "components.stage", stage], cwd=folder, env=env)
+    return subprocess.Popen([sys.executable, "-m", "flows.cli", "stage", stage], cwd=folder, env=env)
 
 
 def train_until_killed(folder: Path) -> int:

@@ -56,7 +56,7 @@ def test_every_stage_of_the_dag_has_its_parameters_module_and_folder():
     assert list(dag()) == list(STAGES)
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for name, stage in dag().items():
-        assert stage["cmd"] == f"python -m components.stage {name}"
+        assert stage["cmd"] == f"foundry stage {name}"
         assert stage["outs"] == [f"outputs/{name}"]
         assert name in parameters
         assert name in stage["params"]

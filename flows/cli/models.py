@@ -1,6 +1,5 @@
 """Commands about trained models and their versions in the registry."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +8,16 @@ import typer
 
 from components.base.errors import UserError
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, split_version
-from flows.cli.app import app, examples
 from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.group import examples, new_group
 
+group = new_group()
 Because = Annotated[str, typer.Option("--because", help="why; goes into the audit record")]
 Name = Annotated[str, typer.Option("--name", help="registered model")]
 VERSION = "number or alias of a version; MODEL/VERSION for another model than embedding-foundry"
 
 
-@app.command(
+@group.command(
     epilog=examples(
         'foundry ask "is the sky blue"',
         'foundry ask "how do I reset my password" --corpus my/faq.jsonl --top 3',
@@ -58,7 +58,7 @@ def _one_line(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
-@app.command(epilog=examples("foundry status"))
+@group.command(epilog=examples("foundry status"))
 def status(name: Name = DEFAULT_NAME) -> None:
     """Which versions are candidate and production."""
     root = enter_checkout()
@@ -78,7 +78,7 @@ def status(name: Name = DEFAULT_NAME) -> None:
                 print(f"  {key}: {version.tags[key]}")
 
 
-@app.command(
+@group.command(
     epilog=examples(
         'foundry promote --because "new forum data" --ask      # the candidate; waits for a form in Prefect',
         'foundry promote 7 --because "better on our own queries"',
@@ -105,7 +105,7 @@ def promote(
     print(version_link(tracking_uri(root), name, record["version"]))
 
 
-@app.command(epilog=examples('foundry rollback --because "complaints about recall"'))
+@group.command(epilog=examples('foundry rollback --because "complaints about recall"'))
 def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
     """Give production back to the version before."""
     root = enter_for_flows()
@@ -119,7 +119,7 @@ def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
     print(version_link(tracking_uri(root), name, record["version"]))
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry evaluate 3",
         "foundry evaluate 3 --again      # the same weights a second time: the gate's noise floor",
@@ -144,7 +144,7 @@ def evaluate(
         print(f"{metric:50} {value:.4f}")
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry gate outputs/evaluate ../champion/outputs/evaluate",
         "foundry gate new/ old/ --again new-again/ --out verdict/",
@@ -179,7 +179,7 @@ def gate(
     sys.exit(0 if verdict.promote else 3)
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry lineage production                        # what the version came from",
         "foundry lineage outputs/prepare/corpus.parquet    # every run and version made from this file",
@@ -194,11 +194,10 @@ def lineage(
     root = enter_checkout()
     from components.tracking.lineage import lineage as tree
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     print("\n".join(tree(root, what, folder).lines()))
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry reproduce 7",
         "foundry reproduce 20260723-080427-1a2b3c4d    # a run under refs/runs, or any git revision",

@@ -11,9 +11,10 @@ import typer
 
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
-from flows.cli.app import app, examples
 from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.group import examples, new_group
 
+group = new_group()
 STARTER = "starter"  # the recipe that fits any machine: its plan is not printed first
 
 Stages = Annotated[list[str] | None, typer.Argument(metavar="STAGE", help="to bring up to date; all when left out")]
@@ -23,7 +24,7 @@ Set = Annotated[
 ]
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry run                                   # params.yaml as it is",
         "foundry run --recipe starter --set train.steps=50 --set mine.margin=0.9",
@@ -70,7 +71,7 @@ def _run_dvc(root: Path, stages: list[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-@app.command(
+@group.command(
     epilog=examples("foundry plan", "foundry plan --recipe mistral-7b --gpu H100 --gpus 8", "foundry plan --gpu cpu")
 )
 def plan(
@@ -123,7 +124,7 @@ def _print_plan(
         raise UserError("\n".join(f"plan: {line}" for line in report.wrong))
 
 
-@app.command(epilog=examples("foundry table"))
+@group.command(epilog=examples("foundry table"))
 def table() -> None:
     """Print the scores of the last evaluation.
 
@@ -135,7 +136,7 @@ def table() -> None:
     print_table(Path("outputs") / "evaluate")
 
 
-@app.command(epilog=examples("foundry stage prepare", "foundry stage train"))
+@group.command(epilog=examples("foundry stage prepare", "foundry stage train"))
 def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of dvc.yaml")]) -> None:
     """Run one stage, up to date or not; dvc.yaml calls this.
 
@@ -151,7 +152,7 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
         raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
 
 
-@app.command(
+@group.command(
     epilog=examples(
         "foundry pipeline",
         "foundry pipeline train                        # one stage and what it needs",
@@ -187,7 +188,7 @@ def pipeline(
     print_outcomes(results)
 
 
-@app.command(epilog=examples("foundry remine"))
+@group.command(epilog=examples("foundry remine"))
 def remine() -> None:
     """Train again with the production model as a teacher.
 

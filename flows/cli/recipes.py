@@ -1,25 +1,23 @@
-"""Commands about recipes and parameters."""
+"""Commands about recipes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.app import app, examples
+from components.base.errors import UserError
 from flows.cli.checkout import enter_checkout
+from flows.cli.group import examples, new_group
 
-recipes = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Whole parameter files by name: list, show, validate, copy.",
-    epilog=examples("foundry recipes list", "foundry recipes copy starter recipes/mine.yaml"),
+group = new_group(
+    "Whole parameter files by name: list, show, validate, copy.",
+    examples("foundry recipes list", "foundry recipes copy starter recipes/mine.yaml"),
 )
-app.add_typer(recipes, name="recipes")
 
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="a file of recipes/, without .yaml")]
 
 
-@recipes.command("list", epilog=examples("foundry recipes list"))
+@group.command("list", epilog=examples("foundry recipes list"))
 def list_() -> None:
     """The recipes of this checkout, a line each."""
     root = enter_checkout()
@@ -31,9 +29,7 @@ def list_() -> None:
         print(f"{name:{width}}  {about}")
 
 
-@recipes.command(
-    epilog=examples("foundry recipes show mistral-7b", "foundry recipes show starter --set train.steps=50")
-)
+@group.command(epilog=examples("foundry recipes show mistral-7b", "foundry recipes show starter --set train.steps=50"))
 def show(
     name: Name,
     change: Annotated[
@@ -48,7 +44,7 @@ def show(
     print(show_recipe(name, root, parse_overrides(change or [])), end="")
 
 
-@recipes.command(
+@group.command(
     epilog=examples(
         "foundry recipes validate", "foundry recipes validate starter", "foundry recipes validate params.yaml"
     )
@@ -68,13 +64,20 @@ def validate(
     from components.config.extends import FOLDER, recipe_file
 
     folder = root / FOLDER
+    problems: list[str] = []
     paths = [here / name if name.endswith(".yaml") else recipe_file(name, folder) for name in names or []]
     for path in paths or [root / "params.yaml", *sorted(folder.glob("*.yaml"))]:
-        load_config(path)
-        print(f"{path.relative_to(root) if path.is_relative_to(root) else path}: valid")
+        try:
+            load_config(path)
+        except UserError as problem:
+            problems.append(str(problem))
+        else:
+            print(f"{path.relative_to(root) if path.is_relative_to(root) else path}: valid")
+    if problems:
+        raise UserError("\n".join(problems))
 
 
-@recipes.command(epilog=examples("foundry recipes copy starter recipes/mine.yaml", "foundry run --recipe mine"))
+@group.command(epilog=examples("foundry recipes copy starter recipes/mine.yaml", "foundry run --recipe mine"))
 def copy(
     name: Name,
     file: Annotated[Path, typer.Argument(resolve_path=True, help="the new file, recipes/NAME.yaml")],
@@ -88,16 +91,3 @@ def copy(
 
     copy_recipe(name, file, root)
     print(f"{file}: written; edit it, then: foundry run --recipe {file.stem}")
-
-
-@app.command(epilog=examples("foundry parameters"))
-def parameters() -> None:
-    """Write docs/parameters.md and the schema for editors.
-
-    Both are made from the typed parameters in components/config; a test fails when they are out of date.
-    """
-    root = enter_checkout()
-    from components.config.reference import write_reference
-
-    for name in write_reference(root):
-        print(f"{name}: written")

@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from components.base.errors import UserError
-from flows.cli.app import app, examples
 from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.group import examples, new_group
+
+group = new_group()
 
 
-@app.command(epilog=examples("foundry ui", "foundry ui --mlflow-port 5001 --prefect-port 4201 --no-worker"))
+@group.command(epilog=examples("foundry ui", "foundry ui --mlflow-port 5001 --prefect-port 4201 --no-worker"))
 def ui(
     mlflow_port: Annotated[int, typer.Option(help="port of MLflow")] = 5000,
     prefect_port: Annotated[int, typer.Option(help="port of Prefect")] = 4200,
@@ -23,7 +25,7 @@ def ui(
     serve(root, mlflow_port, prefect_port, with_worker)
 
 
-@app.command(epilog=examples("PREFECT_API_URL=http://127.0.0.1:4200/api foundry setup"))
+@group.command(epilog=examples("PREFECT_API_URL=http://127.0.0.1:4200/api foundry setup"))
 def setup() -> None:
     """Prepare the Prefect server of PREFECT_API_URL.
 
@@ -36,7 +38,7 @@ def setup() -> None:
     print("\n".join(set_up(root)))
 
 
-@app.command(epilog=examples("foundry doctor", "foundry doctor --look"))
+@group.command(epilog=examples("foundry doctor", "foundry doctor --look"))
 def doctor(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
     """Find what crashes left behind, and repair it.
 
@@ -49,7 +51,7 @@ def doctor(look: Annotated[bool, typer.Option("--look", help="only say what is w
     sys.exit(3 if look and found else 0)
 
 
-@app.command(epilog=examples("foundry upload"))
+@group.command(epilog=examples("foundry upload"))
 def upload() -> None:
     """Send waiting runs to MLflow.
 

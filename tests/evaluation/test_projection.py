@@ -1,21 +1,22 @@
 """What a 7B model would cost: the documented table is the command's, and time follows tokens, rate and devices."""
 
-import sys
-
 import pytest
 
-from components.evaluation.projection import Projection, main, table
+from components.evaluation.projection import Projection, table
+from tests.command import foundry
 from tests.samples import ROOT
 
 
-def test_the_documented_table_is_what_the_command_prints(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["projection"])
-    main()
+def test_the_documented_table_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert foundry("projection") == 0
     printed = capsys.readouterr().out
     assert printed.strip() == table()
     assert printed in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_rate_and_devices_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert foundry("projection", "--tflops", "200", "--devices", "4") == 0
+    assert capsys.readouterr().out.strip() == table(200.0, [4])
 
 
 def test_hours_are_flops_over_rate() -> None:
@@ -24,8 +25,7 @@ def test_hours_are_flops_over_rate() -> None:
     assert one.hours(8, 200.0) == pytest.approx(one.hours(1) / 4)
 
 
-def test_a_rate_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["projection", "--tflops", "0"])
-    with pytest.raises(SystemExit):
-        main()
-    assert "must be positive" in capsys.readouterr().err
+@pytest.mark.parametrize("wrong", [("--tflops", "0"), ("--devices", "0")])
+def test_a_rate_or_number_that_is_none_is_refused(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert foundry("projection", *wrong) == 2
+    assert "x>=" in capsys.readouterr().err

@@ -1,16 +1,18 @@
-"""Commands about public benchmarks."""
+"""Commands that copy or refresh what the project refers to: public benchmarks, scores, the page of parameters."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.app import app, examples
+from flows.cli.checkout import enter_checkout
+from flows.cli.group import examples, new_group
 
+group = new_group()
 BENCHMARK = "MTEB(eng, v2)"
 
 
-@app.command(epilog=examples("foundry mirror /data/mteb", "foundry mirror /data/mteb --check"))
+@group.command(epilog=examples("foundry mirror /data/mteb", "foundry mirror /data/mteb --check"))
 def mirror(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the copies go")],
     benchmark: Annotated[str, typer.Option(help="of mteb")] = BENCHMARK,
@@ -33,7 +35,7 @@ def mirror(
     print(f"{folder}: {len(fetched)} data sets fetched; set evaluate.mirror to this folder")
 
 
-@app.command(epilog=examples("foundry projection", "foundry projection --tflops 300 --devices 4 --devices 16"))
+@group.command(epilog=examples("foundry projection", "foundry projection --tflops 300 --devices 4 --devices 16"))
 def projection(
     tflops: Annotated[float | None, typer.Option(min=0.001, help="sustained bf16 TFLOP/s of one device; 400")] = None,
     devices: Annotated[list[int] | None, typer.Option(min=1, help="a number of devices; repeatable; 1 and 8")] = None,
@@ -47,7 +49,7 @@ def projection(
     print(table(tflops or TFLOPS, devices or DEVICES))
 
 
-@app.command("public-scores", epilog=examples("foundry public-scores ../results"))
+@group.command("public-scores", epilog=examples("foundry public-scores ../results"))
 def public_scores(
     results: Annotated[Path, typer.Argument(metavar="CLONE", help="of github.com/embeddings-benchmark/results")],
 ) -> None:
@@ -59,3 +61,16 @@ def public_scores(
 
     table = refresh(results)
     print(f"{table['model'].n_unique()} models, {table.height:,} scores")
+
+
+@group.command(epilog=examples("foundry parameters"))
+def parameters() -> None:
+    """Write docs/parameters.md and the schema for editors.
+
+    Both are made from the typed parameters in components/config; a test fails when they are out of date.
+    """
+    root = enter_checkout()
+    from components.config.reference import write_reference
+
+    for name in write_reference(root):
+        print(f"{name}: written")
