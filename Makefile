@@ -1,5 +1,4 @@
-# make run    the pipeline at hand (params.yaml), then the table; RECIPE=name takes recipes/name.yaml first, with
-#             SET="train.steps=50 mine.margin=0.9" values on top
+# make run    the pipeline at hand, then the table; RECIPE=name SET="train.steps=50 mine.margin=0.9" write params.yaml first
 # make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
 # make check  ruff, mypy, import layers

@@ -85,13 +85,15 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
     (ROOT / ".cache" / "wheels").mkdir(parents=True, exist_ok=True)
     (folder / ".cache").mkdir(exist_ok=True)
     (folder / ".cache" / "wheels").symlink_to(ROOT / ".cache" / "wheels")
-    shutil.copytree(ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
 
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
+    subprocess.run([sys.executable, "-m", "flows.cli", "stage", "local_files"], cwd=folder, check=True)
     costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
     costs["train after the kill"] = run_stage(folder, "train")

@@ -62,9 +62,14 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from None
 
 
+def recipe_files(folder: Path) -> dict[str, Path]:
+    """The recipes of a folder, by name and in its order."""
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
+
+
 def recipe_file(name: str, folder: Path) -> Path:
     """The file of a recipe, by its name. Raises UserError with the names there are."""
-    known = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    known = recipe_files(folder)
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)

@@ -42,7 +42,8 @@ def _key_in_file(loc: Sequence[int | str], raw: Any, missing: bool) -> str:
     """
     parts = []
     for place, part in enumerate(loc):
-        if (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int)):
+        inside = part in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(part, int)
+        if inside:
             raw = raw[part]
         elif not (missing and place == len(loc) - 1):
             continue

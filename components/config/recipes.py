@@ -17,7 +17,7 @@ import yaml
 
 from components.base.errors import UserError
 from components.base.files import whole_file
-from components.config.extends import FOLDER, is_derived, read_parameters, recipe_file
+from components.config.extends import FOLDER, is_derived, read_parameters, recipe_file, recipe_files
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
 
@@ -35,7 +35,7 @@ class _Plain(yaml.SafeDumper):
 
 def list_recipes(root: Path) -> dict[str, str]:
     """The recipes of a checkout: name, and the first comment of the file."""
-    return {file.stem: _summary(_read_text(file)) for file in sorted(_folder(root).glob("*.yaml"))}
+    return {name: _summary(_read_text(file)) for name, file in recipe_files(_folder(root)).items()}
 
 
 def show_recipe(name: str, root: Path, changes: Mapping[str, Any] | None = None) -> str:
@@ -110,7 +110,7 @@ def _is_a_recipe(text: str, root: Path) -> bool:
     stated = DIGEST.search(text)
     if stated:
         return _digest(DIGEST.sub("", text, count=1)) == stated[1]
-    return any(text == _placed(file) for file in _folder(root).glob("*.yaml"))
+    return any(text == _placed(file) for file in recipe_files(_folder(root)).values())
 
 
 def _placed(recipe: Path) -> str:

@@ -10,6 +10,7 @@ report.html                              the whole, to look at
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,21 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from components.base.errors import UserError
 from components.base.progress import bar
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
+from components.contracts.shots import read_shots
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
 from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
 from components.model.backbone import free_memory
-from components.model.prompt import Shot
 from components.stage.context import StageContext
 
+log = logging.getLogger(__name__)
 MODELS = ("base", "trained", "teacher")
 
 
@@ -79,6 +79,14 @@ def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
         "seconds": time.monotonic() - start,
     }
     context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
+    log.info(
+        "%s: %s tasks, %s tokens embedded of %s asked for, %.0f s",
+        name,
+        len(cost),
+        f"{model.encoder.tokens:,}",
+        f"{asked:,}",
+        spent["seconds"],
+    )
     return Finished(name, model.revision, folder, cost, spent["seconds"])
 
 
@@ -123,20 +131,6 @@ def _recipe(name: str, context: StageContext) -> Recipe:
         return Recipe(models / config.evaluate.teacher, store, config.encoder)
     adapter = context.outputs / "train" / "adapter" if name == "trained" else None
     return Recipe(models / "student", store, config.encoder, config.prompt, adapter)
-
-
-def read_shots(path: Path) -> dict[str, tuple[Shot, ...]]:
-    """Shots by task, as many as were chosen. Raises UserError when the file is missing or malformed."""
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run the select_shots stage (dvc repro select_shots)")
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return {
-            task: tuple(Shot(shot["query"], shot["response"]) for shot in entry["examples"][: entry["number"]])
-            for task, entry in entries.items()
-        }
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise UserError(f"{path}: malformed entry ({problem!r}); run the select_shots stage again") from None
 
 
 def _collect(finished: list[Finished], out: Path) -> None:

@@ -8,6 +8,7 @@ shots is scored on dev data with the trained model, and the fewest shots within 
     curve.svg       the same as a picture
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import SelectShotsParams
+from components.contracts.shots import ChosenShots, Shot, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
@@ -30,9 +31,11 @@ from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
 from components.model.encoder import Encoder
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import Prompt
 from components.model.sentence_model import ForeignEncoder
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, evidence, encoder, params)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
+    for name, one in found.items():
+        log.info(
+            "%s: %s shots (%s), dev %.4f; without shots %.4f",
+            name,
+            one.chosen.shots,
+            one.chosen.strategy,
+            one.chosen.mean,
+            one.tried[0].mean,
+        )
     _write(found, tasks, context)
     return _metrics(found)
 
@@ -149,16 +161,15 @@ def _evidence(
 
 
 def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:
-    entries: dict[str, Any] = {}
+    entries: dict[str, ChosenShots] = {}
     rows: list[dict[str, Any]] = []
     for name, selection in found.items():
-        entries[name] = {
-            "number": selection.chosen.shots,
-            "strategy": selection.chosen.strategy,
-            "instruction": tasks[name].instruction,
-            "examples": [{"query": shot.query, "response": shot.response} for shot in selection.shots],
-            "dev_scores": dict(curve(selection.tried, _shown_strategy(selection))),
-        }
+        entries[name] = ChosenShots(
+            selection.chosen.strategy,
+            tasks[name].instruction,
+            selection.shots,
+            curve(selection.tried, _shown_strategy(selection)),
+        )
         rows += [
             {
                 "task": name,
@@ -170,8 +181,7 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
             }
             for one in selection.tried
         ]
-    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
-    (context.out / "shots.yaml").write_text(text, encoding="utf-8")
+    write_shots(entries, context.out / "shots.yaml")
     pl.DataFrame(rows).write_csv(context.out / "curve.csv")
     chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
     (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")

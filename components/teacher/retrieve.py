@@ -3,6 +3,7 @@
 BM25 and every dense teacher give their `depth` best; one fused score orders their union.
 """
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from components.stage.context import StageContext
 from components.teacher.dense import EmbeddedTexts, Side
 from components.teacher.pool_search import search_pool
 
+log = logging.getLogger(__name__)
 Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 
 
@@ -33,6 +35,12 @@ def run(context: StageContext) -> dict[str, float]:
     models = context.outputs / "fetch" / "models"
     teachers = {name: EmbeddedTexts(models, name, dense, context.cache) for name, dense in params.dense.items()}
     sides = {name: _sides(teacher, inputs, context.outputs / "prepare") for name, teacher in teachers.items()}
+    log.info(
+        "%s queries and %s documents of %s tasks",
+        f"{len(inputs.queries):,}",
+        f"{len(inputs.corpus):,}",
+        len(inputs.tasks),
+    )
     for name, teacher in teachers.items():
         _embed(inputs, name, teacher, sides[name], params, worker_count(context.config.threads))
     for name in params.keep_vectors:
@@ -41,7 +49,14 @@ def run(context: StageContext) -> dict[str, float]:
     tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
     candidates = pl.concat(tables).sort("query_id", "doc_id")
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
-    return {**_recall(candidates, inputs), **recall}
+    metrics = {**_recall(candidates, inputs), **recall}
+    log.info(
+        "%s candidates, %.1f a query; %.1f %% of the positives are among them",
+        f"{len(candidates):,}",
+        metrics["candidates_per_query"],
+        100 * metrics["recall"],
+    )
+    return metrics
 
 
 def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:

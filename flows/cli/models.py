@@ -226,5 +226,5 @@ def reproduce(
     compared = rerun(root, run)
     for item in compared:
         print(f"{item.path:28} {item.before}  {item.verdict}")
-    if any(item.verdict != "identical" for item in compared):
+    if not all(item.right for item in compared):
         sys.exit(3)

@@ -144,12 +144,22 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
     """
     root = enter_checkout()
     die_with_dvc()
-    from components.stage.run import run_stage
-
     try:
-        run_stage(name, root)
+        _run_stage(name, root)
     except UserError as problem:
         raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
+
+
+def _run_stage(name: str, root: Path) -> None:
+    """`local_files` runs every time, so without what other stages share: the MLflow run and the folder for scratch."""
+    if name == "local_files":
+        from components.data.local_files import update_list
+
+        update_list(root)
+        return
+    from components.stage.run import run_stage
+
+    run_stage(name, root)
 
 
 @group.command(

@@ -43,6 +43,7 @@ def refused(checkout: Path, name: str, *items: str) -> str:
 
 def test_both_sizes_of_the_recipe_are_there() -> None:
     assert {"starter", "mistral-7b"} <= list_recipes(ROOT).keys()
+    assert list(list_recipes(ROOT)) == sorted(list_recipes(ROOT))
 
 
 def test_params_yaml_is_the_starter_recipe() -> None:

@@ -11,12 +11,10 @@ import polars as pl
 import pytest
 import yaml
 
-from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import load_config
 from components.contracts.tables import QUERIES, write_table
 from components.evaluation import evaluate, workers
-from components.evaluation.evaluate import read_shots
 from components.evaluation.table import print_table
 from components.model.prompt import Shot
 from components.stage.context import StageContext
@@ -123,14 +121,6 @@ def test_a_model_is_gone_before_the_next_is_loaded(root: Path, monkeypatch: pyte
     with only_collected_when_asked():
         evaluate.run(context(root, "run"))
     assert alive == [0, 0, 0]
-
-
-def test_shots_without_a_file_or_malformed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run the select_shots stage"):
-        read_shots(tmp_path / "shots.yaml")
-    (tmp_path / "shots.yaml").write_text("boolq: {number: 1}\n")
-    with pytest.raises(UserError, match="malformed entry"):
-        read_shots(tmp_path / "shots.yaml")
 
 
 def test_table_of_an_unfinished_evaluation(tmp_path: Path) -> None:

@@ -2,25 +2,26 @@
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from distributed import Client
 
+import components.model.encoder
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
+from components.evaluation import workers
 from components.evaluation.planner import Lengths, Plan, Shard, TaskPlan, Way, make_plan
 from components.evaluation.workers import (
     MissingVectorError,
@@ -34,8 +35,8 @@ from components.evaluation.workers import (
 )
 from components.model.prompt import Shot
 from components.model.vector_store import VectorStore
-from infra.dask_cluster import start_cluster
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
+from tests.warm import start_warm, warm_context
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
@@ -80,8 +81,14 @@ def test_costs_are_counted_by_hand() -> None:
     assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
 
 
+@pytest.fixture
+def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fork their processes; the test that kills one leaves them the product's own start method."""
+    monkeypatch.setattr(workers, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
+
+
 @pytest.fixture(params=["here", "two processes", "dask"])
-def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+def settings(request: pytest.FixtureRequest, warm_pools: None) -> Iterator[dict[str, Any]]:
     """The three engines; Dask's workers are threads of this process, behind a real scheduler."""
     if request.param == "dask":
         from distributed import LocalCluster
@@ -114,6 +121,7 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
             np.testing.assert_allclose(left, right, atol=1e-6)
 
 
+@pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = recipe(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
@@ -142,36 +150,32 @@ def test_an_unreachable_scheduler_is_one_line(folder: Path, tiny_student: Path, 
         list(embedded(plan_of(folder, ["find"]), model, own, params, lambda texts: None))
 
 
+def embed_until(own: Recipe, shards: list[Shard], after: int, waiting: Path) -> None:
+    """Embed, and stand still inside the shard of number `after`, with `waiting` written."""
+
+    def in_flight(*_: Any) -> None:
+        waiting.touch()
+        time.sleep(60)
+
+    for number, shard in enumerate(shards):
+        if number == after:
+            components.model.encoder.pooled = in_flight
+        embed_shard(own, shard)
+
+
 @pytest.mark.parametrize("after", [2, 4])
 def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: Path, after: int) -> None:
     texts = [f"text number {i} of the corpus" for i in range(60)]
     shards = [Shard(Way(document=True), texts[start : start + 10]) for start in range(0, 60, 10)]
-    script = textwrap.dedent(
-        f"""
-        from pathlib import Path
-        from components.config import EncoderParams, PromptParams
-        from components.evaluation.planner import Shard, Way
-        from components.evaluation.workers import Recipe, embed_shard
-        own = Recipe(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}), EncoderParams(device="cpu"),
-                     PromptParams(template="plain", query_tokens=64, document_tokens=64))
-        texts = [f"text number {{i}} of the corpus" for i in range(60)]
-        def in_flight(*_):
-            print("ready", flush=True)
-            import time; time.sleep(60)
-        for number, start in enumerate(range(0, 60, 10)):
-            if number == {after}:
-                import components.model.encoder
-                components.model.encoder.pooled = in_flight
-            embed_shard(own, Shard(Way(document=True), texts[start : start + 10]))
-        """
-    )
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline().strip() == "ready"
-    time.sleep(0.05)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    waiting = tmp_path / "waiting"
+    child = start_warm(embed_until, recipe(tiny_student, tmp_path), shards, after, waiting)
+    deadline = time.monotonic() + 300
+    while not waiting.exists():
+        assert child.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.kill()
+    child.join()
     encoder = recipe(tiny_student, tmp_path).load()
     for shard in shards:
         encoder.encode_documents(shard.texts)
@@ -204,20 +208,22 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
-def test_a_killed_dask_worker_s_shards_are_embedded_by_another(tiny_student: Path, tmp_path: Path) -> None:
+def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
+    tiny_student: Path, tmp_path: Path, dask_workers: str
+) -> None:
     own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
-    with start_cluster(2) as cluster:
-        victim = next(iter(cluster.workers.values())).pid
-        done: list[int] = []
+    with Client(dask_workers) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+    done: list[int] = []
 
-        def kill(finished: int) -> None:
-            if not done:
-                os.kill(victim, signal.SIGKILL)
-            done.append(finished)
+    def kill(finished: int) -> None:
+        if not done:
+            os.kill(victim, signal.SIGKILL)
+        done.append(finished)
 
-        params = EvaluateParams(shard=1, address=cluster.scheduler_address)
-        assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
+    params = EvaluateParams(shard=1, address=dask_workers)
+    assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
     assert sum(done) == len(texts)
     again = own.load()
     again.encode_documents(texts)
