@@ -14,6 +14,7 @@ from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import FetchParams, LocalOrigin, load_config
 from components.data.local_files import LIST, changed_since, held_to_the_list, read_list, write_list
+from tests.command import foundry
 from tests.samples import small_parameters
 
 KEY = "fetch.sources.faq.origin"

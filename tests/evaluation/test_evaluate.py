@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import load_config
 from components.contracts.tables import QUERIES, write_table
