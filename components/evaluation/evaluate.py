@@ -28,8 +28,9 @@ from components.config import EvaluateParams
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
-from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
-from components.model.backbone import free_memory
+from components.evaluation.workers import Scorer, embedded, scoring_pool
+from components.model.embed_shard import EncoderSource
+from components.model.load_once import load_once
 from components.model.prompt import Shot
 from components.stage.context import StageContext
 
@@ -52,10 +53,7 @@ def run(context: StageContext) -> dict[str, float]:
     from components.evaluation.report import write_report
 
     benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
-    finished = []
-    for name in MODELS:
-        finished.append(_finish(name, benchmark, context))
-        free_memory()  # of this model, before the next is loaded
+    finished = [_finish(name, benchmark, context) for name in MODELS]
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
@@ -68,10 +66,10 @@ def run(context: StageContext) -> dict[str, float]:
 def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
     """Load the model `name`, score it on every task, log what it took."""
     start = time.monotonic()
-    recipe, store = _recipe(name, context), context.cache / "vectors"
-    model = _model(name, recipe, benchmark, context)
+    source = _source(name, context)
+    model = _model(name, source, benchmark, context)
     folder = context.work / name / model.revision
-    cost = evaluate_model(name, model, recipe, benchmark, folder, context.config.evaluate, store)
+    cost = evaluate_model(name, model, source, benchmark, folder, context.config.evaluate)
     asked = sum(task["plain"] for task in cost.values())
     spent = {
         "tokens_plain": float(asked),
@@ -85,11 +83,10 @@ def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
 def evaluate_model(
     name: str,
     model: FoundryModel,
-    recipe: Recipe,
+    source: EncoderSource,
     benchmark: Benchmark,
     folder: Path,
     params: EvaluateParams,
-    store: Path,
 ) -> dict[str, dict[str, int]]:
     """Embed the plan and score its tasks into `folder`; returns the token counts of each task.
 
@@ -97,9 +94,9 @@ def evaluate_model(
     the next ones are embedded, or by this process in between.
     """
     plan = make_plan(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
-    scorer = Scorer.of(name, model, store)
+    scorer = Scorer(name, load_once(source).reader(), model.prompts, model.settings)
     with bar(f"{name}: embed and score", plan.texts, "text") as shown, scoring_pool(params.scoring_processes) as score:
-        for task in embedded(plan, model, recipe, params, shown.update):
+        for task in embedded(plan, model, source, params, shown.update):
             score(scorer, model, task, folder)
     return {task.name: task.cost for task in plan.tasks}
 
@@ -110,19 +107,19 @@ def _training_tasks(outputs: Path) -> list[str]:
     return queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
 
 
-def _model(name: str, recipe: Recipe, benchmark: Benchmark, context: StageContext) -> FoundryModel:
+def _model(name: str, source: EncoderSource, benchmark: Benchmark, context: StageContext) -> FoundryModel:
     """The model `name` with its prompts: shots only for the trained student, which learned to read them."""
     shots = read_shots(context.outputs / "select_shots" / "shots.yaml") if name == "trained" else {}
     prompts = {task: replace(prompt, shots=shots.get(task, ())) for task, prompt in benchmark.prompts.items()}
-    return FoundryModel(name, recipe.load(), prompts, context.config.prompt.model_dump(mode="json"))
+    return FoundryModel(name, load_once(source), prompts, context.config.prompt.model_dump(mode="json"))
 
 
-def _recipe(name: str, context: StageContext) -> Recipe:
+def _source(name: str, context: StageContext) -> EncoderSource:
     config, models, store = context.config, context.outputs / "fetch" / "models", context.cache / "vectors"
     if name == "teacher":
-        return Recipe(models / config.evaluate.teacher, store, config.encoder)
+        return EncoderSource(models / config.evaluate.teacher, store, config.encoder)
     adapter = context.outputs / "train" / "adapter" if name == "trained" else None
-    return Recipe(models / "student", store, config.encoder, config.prompt, adapter)
+    return EncoderSource(models / "student", store, config.encoder, config.prompt, adapter)
 
 
 def read_shots(path: Path) -> dict[str, tuple[Shot, ...]]:
