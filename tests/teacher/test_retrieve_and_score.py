@@ -16,9 +16,9 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.contracts.tables import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
+from components.model.sentence_model import SentenceModel
 from components.teacher import pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import DenseTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 
@@ -246,11 +246,11 @@ from components.config import EngineParams
 from components.teacher import dense, retrieve
 from tests.teacher.conftest import make_context, retrieve_params
 
-plain = dense.embed_shard
+plain = dense.embed_side
 def slow(*shard):
     plain(*shard)
     time.sleep(0.5)
-dense.embed_shard = slow
+dense.embed_side = slow
 folder, models = map(Path, sys.argv[1:])
 retrieve.run(make_context(folder, models, retrieve=retrieve_params(engine=EngineParams(shard=4))))
 """
@@ -289,14 +289,14 @@ def test_not_a_number_from_a_teacher_names_the_pair(
 def test_not_a_number_from_a_dense_teacher_stops_the_stage(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = DenseTeacher.encode
+    plain = SentenceModel.forward
 
-    def broken(self: DenseTeacher, *given: Any) -> tuple[np.ndarray, list[np.ndarray]]:
-        vectors, matrices = plain(self, *given)
+    def broken(self: SentenceModel, *given: Any, **tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        vectors, matrices = plain(self, *given, **tokens)
         vectors[0, 0] = np.nan
         return vectors, matrices
 
-    monkeypatch.setattr(DenseTeacher, "encode", broken)
+    monkeypatch.setattr(SentenceModel, "forward", broken)
     with pytest.raises(UserError, match="a vector that is not finite; check its weights"):
         retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     assert not list((tmp_path / "cache").rglob("vectors.npy"))  # nothing of the shard is kept
