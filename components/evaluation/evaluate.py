@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from components.base.errors import UserError
 from components.base.progress import bar
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
+from components.contracts.shots import read_shots
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
 from components.evaluation.workers import Scorer, embedded, scoring_pool
 from components.model.embed_shard import EncoderSource
 from components.model.load_once import load_once
-from components.model.prompt import Shot
 from components.stage.context import StageContext
 
 MODELS = ("base", "trained", "teacher")
@@ -120,20 +118,6 @@ def _source(name: str, context: StageContext) -> EncoderSource:
         return EncoderSource(models / config.evaluate.teacher, store, config.encoder)
     adapter = context.outputs / "train" / "adapter" if name == "trained" else None
     return EncoderSource(models / "student", store, config.encoder, config.prompt, adapter)
-
-
-def read_shots(path: Path) -> dict[str, tuple[Shot, ...]]:
-    """Shots by task, as many as were chosen. Raises UserError when the file is missing or malformed."""
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run the select_shots stage (dvc repro select_shots)")
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return {
-            task: tuple(Shot(shot["query"], shot["response"]) for shot in entry["examples"][: entry["number"]])
-            for task, entry in entries.items()
-        }
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise UserError(f"{path}: malformed entry ({problem!r}); run the select_shots stage again") from None
 
 
 def _collect(finished: list[Finished], out: Path) -> None:

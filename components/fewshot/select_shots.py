@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import SelectShotsParams
+from components.contracts.shots import ChosenShots, Shot, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
@@ -31,7 +31,7 @@ from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
 from components.model.backbone import device_of
 from components.model.encoder import Encoder
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceModel
 from components.model.stored_embedder import TextEncoder
 from components.stage.context import StageContext
@@ -151,16 +151,15 @@ def _evidence(
 
 
 def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:
-    entries: dict[str, Any] = {}
+    entries: dict[str, ChosenShots] = {}
     rows: list[dict[str, Any]] = []
     for name, selection in found.items():
-        entries[name] = {
-            "number": selection.chosen.shots,
-            "strategy": selection.chosen.strategy,
-            "instruction": tasks[name].instruction,
-            "examples": [{"query": shot.query, "response": shot.response} for shot in selection.shots],
-            "dev_scores": dict(curve(selection.tried, _shown_strategy(selection))),
-        }
+        entries[name] = ChosenShots(
+            selection.chosen.strategy,
+            tasks[name].instruction,
+            selection.shots,
+            curve(selection.tried, _shown_strategy(selection)),
+        )
         rows += [
             {
                 "task": name,
@@ -172,8 +171,7 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
             }
             for one in selection.tried
         ]
-    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
-    (context.out / "shots.yaml").write_text(text, encoding="utf-8")
+    write_shots(entries, context.out / "shots.yaml")
     pl.DataFrame(rows).write_csv(context.out / "curve.csv")
     chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
     (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")

@@ -19,16 +19,9 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.config import PromptParams
+from components.contracts.shots import Shot
 
 SPECIAL_TOKENS = ("<instruct>", "<query>", "<response>")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One few-shot example: a query of the task and what answers it (a passage, a label, a similar text)."""
-
-    query: str
-    response: str
 
 
 @dataclass(frozen=True)

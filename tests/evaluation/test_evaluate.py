@@ -1,23 +1,24 @@
 """The stage: three models on the same tasks, tables that agree, and the same bytes twice."""
 
 import json
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
-from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import load_config
 from components.contracts.tables import QUERIES, write_table
 from components.evaluation import evaluate, workers
-from components.evaluation.evaluate import read_shots
 from components.evaluation.table import main as print_table
 from components.model.prompt import Shot
 from components.stage.context import StageContext
 from tests.evaluation.fakes import HashEncoder, write_benchmark
+from tests.samples import only_collected_when_asked
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,22 @@ def test_a_rerun_continues_with_the_tasks_that_are_missing(root: Path, monkeypat
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
-def test_shots_without_a_file_or_malformed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run the select_shots stage"):
-        read_shots(tmp_path / "shots.yaml")
-    (tmp_path / "shots.yaml").write_text("boolq: {number: 1}\n")
-    with pytest.raises(UserError, match="malformed entry"):
-        read_shots(tmp_path / "shots.yaml")
+def test_a_model_is_gone_before_the_next_is_loaded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[HashEncoder]] = []
+    alive: list[int] = []
+
+    class Watched(Hashed):
+        def load(self) -> HashEncoder:
+            alive.append(sum(encoder() is not None for encoder in loaded))
+            encoder: Any = super().load()
+            encoder.cycle = encoder  # as torch models have
+            loaded.append(weakref.ref(encoder))
+            return encoder
+
+    monkeypatch.setattr(evaluate, "_source", lambda name, _: Watched(evaluate.MODELS.index(name)))
+    with only_collected_when_asked():
+        evaluate.run(context(root, "run"))
+    assert alive == [0, 0, 0]
 
 
 def test_table_of_an_unfinished_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
