@@ -28,8 +28,9 @@ from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
 from components.evaluation.workers import Scorer, embedded, scoring_pool
-from components.model.embed_shard import EncoderSource
-from components.model.load_once import load_once
+from components.model.encoder import EncoderSource
+from components.model.load_once import ModelSource, load_once
+from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
 
 MODELS = ("base", "trained", "teacher")
@@ -81,7 +82,7 @@ def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
 def evaluate_model(
     name: str,
     model: FoundryModel,
-    source: EncoderSource,
+    source: ModelSource,
     benchmark: Benchmark,
     folder: Path,
     params: EvaluateParams,
@@ -105,19 +106,19 @@ def _training_tasks(outputs: Path) -> list[str]:
     return queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
 
 
-def _model(name: str, source: EncoderSource, benchmark: Benchmark, context: StageContext) -> FoundryModel:
+def _model(name: str, source: ModelSource, benchmark: Benchmark, context: StageContext) -> FoundryModel:
     """The model `name` with its prompts: shots only for the trained student, which learned to read them."""
     shots = read_shots(context.outputs / "select_shots" / "shots.yaml") if name == "trained" else {}
     prompts = {task: replace(prompt, shots=shots.get(task, ())) for task, prompt in benchmark.prompts.items()}
     return FoundryModel(name, load_once(source), prompts, context.config.prompt.model_dump(mode="json"))
 
 
-def _source(name: str, context: StageContext) -> EncoderSource:
+def _source(name: str, context: StageContext) -> EncoderSource | SentenceSource:
     config, models, store = context.config, context.outputs / "fetch" / "models", context.cache / "vectors"
     if name == "teacher":
-        return EncoderSource(models / config.evaluate.teacher, store, config.encoder)
+        return SentenceSource(models / config.evaluate.teacher, store, config.encoder.device)
     adapter = context.outputs / "train" / "adapter" if name == "trained" else None
-    return EncoderSource(models / "student", store, config.encoder, config.prompt, adapter)
+    return EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
 
 
 def _collect(finished: list[Finished], out: Path) -> None:

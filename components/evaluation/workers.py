@@ -21,12 +21,13 @@ from components.benchmark.adapter import EvaluatedEncoder, FoundryModel, TaskPro
 from components.config import EvaluateParams
 from components.evaluation.planner import Plan, TaskPlan
 from components.evaluation.runner import evaluate_task
-from components.model.embed_shard import EncoderSource, embed, embed_shard
+from components.model.embed_shard import embed, embed_shard
+from components.model.load_once import ModelSource
 from components.model.stored_embedder import MissingVectorError
 
 
 def embedded(
-    plan: Plan, model: FoundryModel, source: EncoderSource, params: EvaluateParams, update: Callable[[int], Any]
+    plan: Plan, model: FoundryModel, source: ModelSource, params: EvaluateParams, update: Callable[[int], Any]
 ) -> Iterator[TaskPlan]:
     """Embed the plan, and yield each task when its texts and those of all tasks before it are in the store.
 

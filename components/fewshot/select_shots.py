@@ -29,7 +29,7 @@ from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
-from components.model.backbone import device_of
+from components.model.device import device_of
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceModel
@@ -56,7 +56,7 @@ def run(context: StageContext) -> dict[str, float]:
     guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
     store, adapter = context.cache / "vectors", context.outputs / "train" / "adapter"
     encoder = Encoder.load(models / "student", config.prompt, config.encoder, adapter, store)
-    teacher = SentenceModel.load(models / params.teacher, device_of(config.encoder), store=store)
+    teacher = SentenceModel.load(models / params.teacher, device_of(config.encoder.device), store=store)
     scores = _teacher_scores(context)
     found: dict[str, Selection] = {}
     for name in progress(inputs.tasks, "select shots", unit="task"):

@@ -4,35 +4,12 @@ The vectors go into the store, one `put` a shard, so nothing travels back and a 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from components.config import EncoderParams, PromptParams
-from components.model.backbone import device_of
-from components.model.encoder import Encoder
-from components.model.load_once import load_once
-from components.model.prompt import Shot
-from components.model.sentence_model import SentenceModel
+from components.contracts.shots import Shot
+from components.model.load_once import ModelSource, load_once
 from components.model.stored_embedder import TextEncoder
-
-
-@dataclass(frozen=True)
-class EncoderSource:
-    """Where an encoder is loaded from; without `prompt` it is a sentence-transformers model, cut to `max_tokens`."""
-
-    model: Path
-    store: Path
-    encoder: EncoderParams
-    prompt: PromptParams | None = None
-    adapter: Path | None = None
-    max_tokens: int | None = None
-
-    def load(self) -> Encoder | SentenceModel:
-        """The encoder itself. Raises UserError when a folder holds no model."""
-        if self.prompt is None:
-            return SentenceModel.load(self.model, device_of(self.encoder), self.max_tokens, self.store)
-        return Encoder.load(self.model, self.prompt, self.encoder, self.adapter, self.store)
 
 
 @dataclass(frozen=True)
@@ -52,7 +29,7 @@ class Shard:
     texts: list[str]
 
 
-def embed_shard(source: EncoderSource, shard: Shard) -> None:
+def embed_shard(source: ModelSource, shard: Shard) -> None:
     """Embed one shard into the store."""
     embed(load_once(source), shard)
 

@@ -7,6 +7,7 @@ Texts are de-duplicated, sorted by length and packed into rows that share the fe
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ import torch
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import EncoderParams, PromptParams
-from components.model.backbone import device_of, load_backbone, load_tokenizer, pooled
+from components.contracts.shots import Shot
+from components.model.backbone import load_backbone, load_tokenizer, pooled
+from components.model.device import device_of
 from components.model.packing import pack, plan_rows
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import Prompt
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
 
@@ -66,7 +69,7 @@ class Encoder(StoredEmbedder):
             if not (adapter / "adapter_config.json").is_file():
                 raise UserError(f"{adapter}: no LoRA adapter here; run the train stage (dvc repro) or correct the path")
             backbone = PeftModel.from_pretrained(backbone, adapter).merge_and_unload()
-        backbone.eval().to(device_of(encoder))
+        backbone.eval().to(device_of(encoder.device))
         identity = _identity(model, adapter, encoder)
         vectors = VectorStore(store, identity) if store is not None else None
         return cls(backbone, Prompt(tokenizer, prompt), encoder, identity, vectors)
@@ -95,6 +98,21 @@ class Encoder(StoredEmbedder):
                 vectors[members] = pooled(self.model, row, self.params.pooling).cpu().numpy()
                 self.tokens += row.tokens
         return vectors
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """What an encoder is loaded from, in plain values that travel to another process."""
+
+    model: Path
+    store: Path
+    prompt: PromptParams
+    encoder: EncoderParams
+    adapter: Path | None = None
+
+    def load(self) -> Encoder:
+        """The encoder itself. Raises UserError when a folder holds no model."""
+        return Encoder.load(self.model, self.prompt, self.encoder, self.adapter, self.store)
 
 
 def vector_key(prefix: list[int], ids: list[int]) -> str:

@@ -7,7 +7,7 @@ a time: while transformers loads a model it patches classes and sets torch's def
 import threading
 from typing import Any, Protocol
 
-from components.model.backbone import free_memory
+from components.base.machine import free_memory
 
 _loading = threading.Lock()
 _held: dict["ModelSource", Any] = {}

@@ -12,6 +12,7 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -23,9 +24,10 @@ from torch.nn.functional import normalize
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.threads import map_single_threaded
+from components.contracts.shots import Shot
 from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
+from components.model.device import device_of
 from components.model.locate import locate_model
-from components.model.prompt import Shot
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
 
@@ -166,6 +168,20 @@ class SentenceModel(StoredEmbedder):
 
     def _embed(self, inputs: list[str], way: Side) -> np.ndarray:
         return self.forward(inputs, way, tokens=False)[0]
+
+
+@dataclass(frozen=True)
+class SentenceSource:
+    """What a sentence model is loaded from, in plain values that travel to another process."""
+
+    folder: Path
+    store: Path
+    device: str = "auto"
+    max_tokens: int | None = None
+
+    def load(self) -> SentenceModel:
+        """The model itself. Raises UserError when the folder holds none."""
+        return SentenceModel.load(self.folder, device_of(self.device), self.max_tokens, self.store)
 
 
 class OwnPrompt:

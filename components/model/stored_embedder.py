@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from components.model.prompt import Shot
+from components.contracts.shots import Shot
 from components.model.vector_store import VectorStore
 
 

@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from components.base.errors import UserError
-from components.config import DenseTeacherParams, EncoderParams, EngineParams
-from components.model.embed_shard import EncoderSource
+from components.config import DenseTeacherParams, EngineParams
 from components.model.load_once import load_once
-from components.model.sentence_model import SentenceModel, Side, text_key
+from components.model.sentence_model import SentenceModel, SentenceSource, Side, text_key
 from components.model.vector_store import TokenVectorStore, VectorStore
 from components.stage.executor import run_shards
 
 
-def embed_side(source: EncoderSource, side: Side, texts: Sequence[str], tokens: bool) -> None:
+def embed_side(source: SentenceSource, side: Side, texts: Sequence[str], tokens: bool) -> None:
     """Embed texts that the store lacks, with their token vectors for late interaction when `tokens`; a shard."""
     model: SentenceModel = load_once(source)
     if not tokens:
@@ -31,7 +30,7 @@ class EmbeddedTexts:
 
     def __init__(self, models: Path, name: str, params: DenseTeacherParams, cache: Path) -> None:
         self.name, self.params, self.store = name, params, cache / "vectors"
-        self.source = EncoderSource(models / name, self.store, EncoderParams(), max_tokens=params.max_tokens)
+        self.source = SentenceSource(models / name, self.store, max_tokens=params.max_tokens)
         self.reader: SentenceModel = load_once(self.source).reader()
         self.identity = self.reader.identity
         self.vectors = VectorStore(self.store, self.identity)
@@ -48,7 +47,7 @@ class EmbeddedTexts:
         prompts = self.reader.prompts
         if task not in prompts:
             raise UserError(
-                f"retrieve.dense.{self.name}.task_prompts: {self.source.model} has no prompt for task {task!r}, only "
+                f"retrieve.dense.{self.name}.task_prompts: {self.source.folder} has no prompt for task {task!r}, only "
                 f"for {', '.join(sorted(prompts))}; set task_prompts: false and write query_prompt"
             )
         query = self.reader.query._replace(prompt=prompts[task] or "")
@@ -56,7 +55,7 @@ class EmbeddedTexts:
 
     def fill(self, texts: Mapping[Side, Sequence[str]], what: str, engine: EngineParams, threads: int) -> int:
         """Embed the texts that the store lacks, the longest of each side first; returns how many that were."""
-        shards: list[tuple[EncoderSource, Side, list[str], bool]] = []
+        shards: list[tuple[SentenceSource, Side, list[str], bool]] = []
         number = 0
         for side, own in texts.items():
             unique = list(dict.fromkeys(own))

@@ -17,7 +17,8 @@ from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
 from components.evaluation.planner import Lengths, Plan, TaskPlan, make_plan
 from components.evaluation.workers import Scorer, embedded, scoring_pool
-from components.model.embed_shard import EncoderSource, Way
+from components.model.embed_shard import Way
+from components.model.encoder import EncoderSource
 from components.model.load_once import load_once
 from components.model.prompt import Shot
 from infra.dask_cluster import start_cluster
@@ -38,7 +39,7 @@ def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> P
 
 
 def source(tiny_student: Path, store: Path) -> EncoderSource:
-    return EncoderSource(tiny_student, store, EncoderParams(device="cpu"), PARAMS)
+    return EncoderSource(tiny_student, store, PARAMS, EncoderParams(device="cpu"))
 
 
 def test_a_text_that_two_tasks_want_is_embedded_for_the_first_only(folder: Path) -> None:

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from components.config import EncoderParams, PromptParams
-from components.model.embed_shard import EncoderSource, Shard, Way, embed_shard
-from components.model.sentence_model import SentenceModel
+from components.model.embed_shard import Shard, Way, embed_shard
+from components.model.encoder import EncoderSource
+from components.model.sentence_model import SentenceSource
 from tests.teacher.conftest import make_dense_teacher
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 
 
 def source(tiny_student: Path, store: Path) -> EncoderSource:
-    return EncoderSource(tiny_student, store, EncoderParams(device="cpu"), PARAMS)
+    return EncoderSource(tiny_student, store, PARAMS, EncoderParams(device="cpu"))
 
 
 @pytest.mark.parametrize("after", [2, 4])
@@ -30,9 +31,11 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: 
         f"""
         from pathlib import Path
         from components.config import EncoderParams, PromptParams
-        from components.model.embed_shard import EncoderSource, Shard, Way, embed_shard
-        own = EncoderSource(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}), EncoderParams(device="cpu"),
-                     PromptParams(template="plain", query_tokens=64, document_tokens=64))
+        from components.model.embed_shard import Shard, Way, embed_shard
+        from components.model.encoder import EncoderSource
+        own = EncoderSource(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}),
+                            PromptParams(template="plain", query_tokens=64, document_tokens=64),
+                            EncoderParams(device="cpu"))
         texts = [f"text number {{i}} of the corpus" for i in range(60)]
         def in_flight(*_):
             print("ready", flush=True)
@@ -67,11 +70,10 @@ def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) 
     assert again.tokens == 0
 
 
-def test_a_source_without_a_prompt_is_a_sentence_transformers_model(tmp_path: Path) -> None:
+def test_a_sentence_model_takes_shards_too(tmp_path: Path) -> None:
     folder = make_dense_teacher(tmp_path / "dense")
-    own = EncoderSource(folder, tmp_path / "store", EncoderParams(device="cpu"))
+    own = SentenceSource(folder, tmp_path / "store", "cpu")
     embed_shard(own, Shard(Way(False, "ignored"), ["one", "two"]))
     again = own.load()
-    assert isinstance(again, SentenceModel)
     again.encode_queries(["two", "one"], "")
     assert again.tokens == 0
