@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from components.config import Config, load_config
+from components.config import Config, load_config, read_parameters
 from components.training.checkpoint import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to run; a temporary folder when empty")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    raw = yaml.safe_load((ROOT / "recipes" / "rehearsal-7b.yaml").read_text(encoding="utf-8"))
+    raw = read_parameters(ROOT / "recipes" / "rehearsal-7b.yaml")
     raw["train"]["quantization"] = given.quantization
     if given.few or given.quick:
         few_texts(raw)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.base.errors import UserError
-from components.config import load_config
+from components.config.extends import recipe_file
+from components.config.recipes import parameters_text
 from components.tracking.journal import alive, owner
 from components.tracking.snapshot import git, run_ref
 from flows.dag import read_dag, run_dvc, stale_stages
@@ -107,23 +107,9 @@ def change_parameters(place: Path, recipe: str, changes: Mapping[str, Any]) -> N
     Raises:
         UserError: no such recipe, or the result is not a valid parameter file (the key is named).
     """
-    from dvc.utils.serialize import modify_yaml
-
     path = place / "params.yaml"
-    if recipe:
-        source = place / "recipes" / f"{recipe}.yaml"
-        if not source.exists():
-            known = ", ".join(sorted(file.stem for file in source.parent.glob("*.yaml")))
-            raise UserError(f"recipe {recipe!r}: no such file in recipes/; there are: {known}")
-        shutil.copyfile(source, path)
-    with modify_yaml(str(path)) as values:
-        for dotted, value in changes.items():
-            *parents, last = dotted.split(".")
-            section = values
-            for key in parents:
-                section = section.setdefault(key, {})
-            section[last] = value
-    load_config(path)
+    source = recipe_file(recipe, place / "recipes") if recipe else path
+    path.write_text(parameters_text(source, changes), encoding="utf-8")
 
 
 def share_dvc(root: Path, place: Path) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -28,6 +27,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from components.base.errors import UserError
+from components.config.overrides import parse_overrides
 from components.tracking.journal import Journal
 from components.tracking.store import beside_others
 from flows import isolation, lockfile
@@ -264,7 +264,7 @@ def main(
 ) -> None:
     """Run the pipeline of the current folder as a Prefect flow."""
     try:
-        parameters = dict(_parsed(item) for item in change or [])
+        parameters = parse_overrides(change or [])
         with a_prefect_server():
             results = pipeline(targets=targets or [], isolated=isolated, recipe=recipe, parameters=parameters)
     except (UserError, RuntimeError, StoppedError) as problem:
@@ -272,13 +272,6 @@ def main(
         raise typer.Exit(1) from None
     for name, how in results.items():
         print(f"{name:20} {how}")
-
-
-def _parsed(item: str) -> tuple[str, Any]:
-    key, equals, value = item.partition("=")
-    if not equals:
-        raise UserError(f"--set {item}: must be KEY=VALUE, such as train.steps=50")
-    return key, yaml.safe_load(value)
 
 
 if __name__ == "__main__":
