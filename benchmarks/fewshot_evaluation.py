@@ -1,6 +1,6 @@
 """Few-shot evaluation of the 31 non-retrieval tasks of MTEB(eng, v2): tokens and CPU time against plain mteb.
 
-    python benchmarks/fewshot_evaluation.py [--quick] [--json FILE]
+    python -m benchmarks.fewshot_evaluation [--quick] [--json FILE]
 
 Stand-in data with each task's true mean text length, true share of duplicates and true few-shot prefix length
 (components/evaluation/public/task_sizes.csv), at a small number of rows. One randomly initialised Mistral, fp32, on

@@ -1,6 +1,6 @@
 """What the Prefect flow costs over bare `dvc repro`, on the whole pipeline of this checkout.
 
-    python benchmarks/flow_overhead.py [--quick] [--repeat N] [--json FILE]
+    python -m benchmarks.flow_overhead [--quick] [--repeat N] [--json FILE]
 
 Both run in copies of the checkout (tracked files, shared downloads, no outputs): `dvc repro` as `make run` does it,
 and `python -m flows.pipeline` without a server, which it starts itself. They alternate, the first of a pair by turns;

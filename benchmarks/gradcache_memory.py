@@ -1,6 +1,6 @@
 """Peak memory of a GradCache step against batch size: it must not grow; the direct step's does.
 
-    python benchmarks/gradcache_memory.py [--quick] [--json FILE]
+    python -m benchmarks.gradcache_memory [--quick] [--json FILE]
 
 Each measurement is a process of its own (peak resident set minus the peak before the step). The model is a random
 4-layer, 256-wide Mistral with LoRA; a query has 24 tokens, its document 64; rows of 1,024 tokens.

@@ -1,6 +1,6 @@
 """MindSmallReranking by index against plain mteb: a task of MindSmall's shape at 1/50 scale, with a real encoder.
 
-    python benchmarks/mindsmall.py [--quick] [--json FILE] [--model FOLDER]
+    python -m benchmarks.mindsmall [--quick] [--json FILE] [--model FOLDER]
 
 MindSmall has 2,362,514 queries, 37,162 of them distinct (articles of users' histories), 5,277 documents and 32 queries
 an impression. Plain is `mteb.evaluate(SentenceTransformer, MindSmallReranking)`; ours is `FoundryModel` on

@@ -1,6 +1,6 @@
 """Does `components.plan` tell the truth? Its peak training memory and token count against a real step, on the CPU.
 
-    python benchmarks/plan.py [--quick] [--json FILE]
+    python -m benchmarks.plan [--quick] [--json FILE]
 
 Random Mistrals of four shapes: fp32 and bf16, gradient checkpointing, GradCache, LoRA's dropout. Measured: every
 allocation torch's profiler sees in one `Step.run` (forward, loss, backward), the peak of their running sum, on top of

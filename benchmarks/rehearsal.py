@@ -92,6 +92,7 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
+    subprocess.run([sys.executable, "-m", "components.data.local_files"], cwd=folder, check=True)
     costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
     costs["train after the kill"] = run_stage(folder, "train")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.tracking.versions import locked_outputs
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 
@@ -30,10 +31,14 @@ def run_dvc(root: Path, *arguments: str) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. From its `meta` in dvc.yaml: gpu (takes the GPU slot), timeout_hours, publishes (to the registry)."""
+    """One stage. From its `meta` in dvc.yaml: gpu (takes the GPU slot), timeout_hours, publishes (to the registry).
+
+    always: DVC's `always_changed`: it runs every time, and what it writes says whether the stages after it run.
+    """
 
     name: str
     needs: tuple[str, ...]
+    always: bool = False
     gpu: bool = False
     timeout_hours: float = 24.0
     publishes: bool = False
@@ -59,6 +64,11 @@ def read_dag(root: Path) -> dict[str, Stage]:
         raise UserError(f"{root}: {' '.join(str(problem).split())}") from None
 
 
+def outputs_of(name: str, root: Path) -> dict[str, str]:
+    """path -> md5 of what dvc.lock says that the stage has written."""
+    return {path: out["md5"] for path, out in locked_outputs(root).items() if out["stage"] == name}
+
+
 def _name(stage: Any, root: Path) -> str:
     """As dvc's commands take it in `root`; DVC's own `addressing` is relative to this process' folder."""
     file = Path(stage.path).resolve().relative_to(root.resolve()).as_posix()
@@ -73,6 +83,7 @@ def _stage(stage: Any, graph: Any, name: Callable[[Any], str]) -> Stage:
     return Stage(
         name=name(stage),
         needs=tuple(sorted(name(needed) for needed in graph.successors(stage))),
+        always=stage.always_changed,
         gpu=bool(meta.get("gpu", False)),
         timeout_hours=float(meta.get("timeout_hours", 24)),
         publishes=bool(meta.get("publishes", False)),
@@ -100,10 +111,13 @@ def select(dag: dict[str, Stage], targets: list[str]) -> dict[str, Stage]:
 def stale_stages(root: Path, dag: dict[str, Stage]) -> set[str]:
     """The stages of `dag` that may have to run: what `dvc status` names, and all that needs one of those.
 
+    A stage that is always run counts only if something else of it has changed: run it first.
+
     Raises:
         UserError: dvc failed, with its last line.
     """
-    stale = set(json.loads(run_dvc(root, "status", "--json", *dag) or "{}"))
+    changes = json.loads(run_dvc(root, "status", "--json", *dag) or "{}")
+    stale = {name for name, changed in changes.items() if changed != ["always changed"]}
     for name, stage in dag.items():
         if stale.intersection(stage.needs):
             stale.add(name)

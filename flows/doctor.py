@@ -25,6 +25,7 @@ from prefect import flow, get_run_logger
 from components.base.files import whole_file
 from components.promotion.lock import lock_name
 from components.tracking import upload
+from components.tracking.journal_files import journals, owner_lives
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
 from flows import lockfile
@@ -90,7 +91,7 @@ def _pipeline_of(process: psutil.Process, root: Path) -> str:
 
 def _journal_lives(tracking: Path, identity: str) -> bool:
     folder = tracking / identity
-    return folder.exists() and upload.owner_lives(folder)
+    return folder.exists() and owner_lives(folder)
 
 
 class _Killer:
@@ -188,7 +189,7 @@ def worktrees(root: Path) -> Iterator[Finding]:
 def waiting_journals(root: Path) -> Iterator[Finding]:
     """Runs that ended and are not in MLflow yet."""
     tracking = tracking_folder(root)
-    waiting = [folder for folder in upload.journals(tracking) if not upload.owner_lives(folder)]
+    waiting = [folder for folder in journals(tracking) if not owner_lives(folder)]
     if waiting:
         yield Finding(
             f"{len(waiting)} runs wait to be uploaded", "tried to upload them", partial(upload.upload_all, root)

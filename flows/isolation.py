@@ -1,7 +1,12 @@
-"""A run of its own: a git worktree with the shared DVC cache, so that scheduled runs and the user's files never meet.
+"""Run in a git worktree that shares the DVC cache, so that scheduled runs never touch the user's files.
 
-The worktree lies below .cache/runs; its stages see the same caches (vectors, downloads) and the same MLflow store as
-the checkout, and leave what they made in the shared DVC cache and a commit under refs/runs.
+The worktree lies below .cache/runs; its stages use the same caches (vectors, downloads) and the same MLflow store as
+the checkout, and leave their outputs in the shared DVC cache and a commit under refs/runs.
+
+`dvc exp run --temp` was tried for this (DVC 3.67) and does less: a failed experiment leaves no ref and its folder is
+removed, so finished stages and a killed training's checkpoints are lost; ignored folders such as .cache are absent
+unless `--copy-paths` copies them, vectors and all; and it runs the whole pipeline in one call, where the flow runs
+stage by stage (a GPU slot, retries and a timeout each).
 """
 
 import json

@@ -5,7 +5,8 @@
     python -m flows.pipeline --isolated --set train.steps=50      in a worktree, with other parameters
 
 A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (DVC had it) or Failed (with the stage's own
-words). Stages that do not need each other run side by side. When nothing changed, nothing runs and MLflow sees nothing.
+words). Stages that do not need each other run side by side. Only `local_files`, which looks for edits of the user's own
+files, runs every time, before the others. When nothing changed, nothing else runs and MLflow sees nothing.
 """
 
 import os
@@ -31,7 +32,7 @@ from components.config.overrides import parse_overrides
 from components.tracking.journal import Journal
 from components.tracking.store import beside_others
 from flows import isolation, lockfile
-from flows.dag import DVC, Stage, read_dag, select, stale_stages
+from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
 from flows.fallback import a_prefect_server
 from flows.processes import StoppedError, allow_running, run_streamed, stop_running
 from flows.record import close_record, open_record, stage_environment
@@ -74,7 +75,7 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
     """
     if not stale:
         return Completed(name="Cached", message="unchanged since the last run", data="unchanged")
-    log, lines = get_run_logger(), list[str]()
+    log, lines, before = get_run_logger(), list[str](), outputs_of(stage.name, root)
 
     def note(line: str) -> None:
         lines.append(line)
@@ -92,6 +93,8 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
     if status:
         raise _failure(stage.name, lines, status)
     how = outcome(lines)
+    if stage.always and outputs_of(stage.name, root) == before:
+        how = "unchanged"
     if how == "executed":
         return Completed(message=f"ran in {time.monotonic() - begin:.0f} s", data=how)
     return Completed(name="Cached", message=how, data=how)
@@ -211,14 +214,15 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
     if lockfile.is_broken(root):
         get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.mend(root)}")
     dag = select(read_dag(root), targets)
+    always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
+    results = _run_all(always, root, set(always), None, share)  # what they write decides which others are stale
     stale = stale_stages(root, dag)
     record = open_record(root, sorted(stale), title=title) if stale else None
     status, link = "FAILED", ""
     try:
-        results = _run_all(dag, root, stale, record, share)
+        results |= _run_all(dag, root, stale, record, share)
         status = "FINISHED"
     except BaseException as problem:
-        stop_running()
         if not isinstance(problem, Exception):
             status = "KILLED"
         raise
@@ -237,12 +241,16 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
 def _run_all(dag: dict[str, Stage], root: Path, stale: set[str], record: Journal | None, pull: bool) -> dict[str, str]:
     env = stage_environment(record)
     futures: dict[str, PrefectFuture[Any]] = {}
-    for stage in dag.values():
-        needs = [futures[name] for name in stage.needs if name in futures]
-        inputs: dict[str, Any] = {"stage": stage, "stale": stage.name in stale}
-        futures[stage.name] = run_stage.submit(**inputs, root=root, env=env, pull=pull, wait_for=needs)
-    for future in futures.values():
-        future.wait()
+    try:
+        for stage in dag.values():
+            needs = [futures[name] for name in stage.needs if name in futures]
+            inputs: dict[str, Any] = {"stage": stage, "stale": stage.name in stale}
+            futures[stage.name] = run_stage.submit(**inputs, root=root, env=env, pull=pull, wait_for=needs)
+        for future in futures.values():
+            future.wait()
+    except BaseException:
+        stop_running()
+        raise
     states = {name: future.state for name, future in futures.items()}
     failed = {name: state for name, state in states.items() if not state.is_completed()}
     if failed:

@@ -5,7 +5,8 @@
     python -m flows.reproduce 7 --restore DIR           no run: the code, parameters and data as they were
 
 Code, parameters and expected hashes come from the run's commit; nothing is taken from DVC's caches, and nothing new
-is registered.
+is registered. Own files (`kind: local`) that have changed since are the exception: what fetch made of them then comes
+from DVC's cache, and the stages after it run.
 """
 
 import os
@@ -17,12 +18,15 @@ from typing import Annotated
 
 import typer
 
+from components.base.checkout import home
 from components.base.errors import UserError
+from components.config import load_config
+from components.data.local_files import changed_since, read_list
 from components.tracking.load import DEFAULT_NAME
 from components.tracking.registry import find_version, registry_client
 from components.tracking.snapshot import git, resolve, run_ref
 from components.tracking.versions import locked_outputs
-from flows.dag import DVC, read_dag
+from flows.dag import DVC, Stage, read_dag, run_dvc
 from flows.isolation import checkout_outputs, isolated, share_dvc
 from flows.processes import run_streamed
 from flows.record import close_record, open_record, stage_environment
@@ -32,15 +36,25 @@ DAY_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output: the md5 dvc.lock had, and the one the rerun gave (empty: it was not made)."""
+    """One output: the md5 dvc.lock had, and the one the rerun gave (empty: it was not made).
+
+    kept: why its stage was not run again and the output of then is used; empty when the stage was run.
+    """
 
     path: str
     before: str
     again: str
+    kept: str = ""
 
     @property
     def verdict(self) -> str:
+        if self.kept:
+            return f"as it was, {self.kept}"
         return "identical" if self.before == self.again else "DIFFERENT" if self.again else "not made"
+
+    @property
+    def right(self) -> bool:
+        return self.before == self.again
 
 
 def find_commit(root: Path, run: str) -> str:
@@ -77,8 +91,9 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
     """
     commit, identity = find_commit(root, run), f"reproduce-{uuid.uuid4().hex[:8]}"
     with isolated(root, commit, identity) as place:
-        before = locked_outputs(place)
-        wanted = [name for name, stage in read_dag(place).items() if not stage.publishes]
+        before, dag = locked_outputs(place), read_dag(place)
+        kept = keep_own_files(place, dag)
+        wanted = [name for name, stage in dag.items() if not (stage.publishes or stage.always or name in kept)]
         record = open_record(place, wanted, name="reproduce", tags={"reproduces": run, "reproduces.commit": commit})
         status = "FAILED"
         try:
@@ -90,8 +105,32 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
             status = "FINISHED"
         finally:
             close_record(record, place, status)
-    made = {path: out for path, out in before.items() if out["stage"] in wanted}
-    return [Comparison(path, out["md5"], again.get(path, {}).get("md5", "")) for path, out in made.items()]
+    return [
+        Comparison(path, out["md5"], again.get(path, {}).get("md5", ""), kept.get(out["stage"], ""))
+        for path, out in before.items()
+        if out["stage"] in wanted or out["stage"] in kept
+    ]
+
+
+def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
+    """Put the list of own files as it was into `place`; where they differ from it now, what was made of them too.
+
+    Returns the stages that cannot run again, each with the reason.
+
+    Raises:
+        UserError: DVC's cache has lost what would have to be put there.
+    """
+    lists = [name for name, stage in dag.items() if stage.always]
+    if not lists:
+        return {}
+    run_dvc(place, "checkout", "--force", *lists)
+    fetch = load_config(place / "params.yaml").fetch
+    changed = changed_since(read_list(place / "outputs"), fetch, home(place))
+    if not changed:
+        return {}
+    readers = [name for name, stage in dag.items() if set(lists) & set(stage.needs)]
+    run_dvc(place, "checkout", "--force", *readers)
+    return dict.fromkeys(readers, f"since {', '.join(changed)} changed")
 
 
 def restore(root: Path, run: str, to: Path) -> None:
@@ -126,7 +165,7 @@ def main(
         raise typer.Exit(1) from None
     for item in compared:
         print(f"{item.path:28} {item.before}  {item.verdict}")
-    if any(item.verdict != "identical" for item in compared):
+    if not all(item.right for item in compared):
         raise typer.Exit(3)
 
 

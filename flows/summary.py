@@ -5,7 +5,8 @@ from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from components.tracking.store import experiments_link, home, tracking_uri
+from components.base.checkout import home
+from components.tracking.store import experiments_link, tracking_uri
 
 
 def summarise(root: Path, results: dict[str, str], link: str) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from components.config import EngineParams
+from tests.tracking.stores import make_empty_store
+from tests.warm import warm_context
+
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
@@ -55,3 +59,37 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
+    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def dask_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Dask scheduler with two processes as workers; one that is killed is started again."""
+    import dask
+
+    from infra.dask_cluster import start_cluster
+
+    warm_context()
+    prefect = {"PREFECT_HOME": str(tmp_path_factory.mktemp("workers")), "PREFECT_LOGGING_LEVEL": "ERROR"}
+    settings = {"distributed.worker.multiprocessing-method": "forkserver", "distributed.nanny.environ": prefect}
+    with dask.config.set(settings), start_cluster(2) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def dask_engine(dask_workers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
+    """The two workers, and a Prefect server with a home of its own."""
+    from components.stage.executor import prefect_server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
+        from prefect.settings import PREFECT_HOME, temporary_settings
+
+        with temporary_settings({PREFECT_HOME: os.environ["PREFECT_HOME"]}), prefect_server():
+            yield EngineParams(kind="dask", address=dask_workers)

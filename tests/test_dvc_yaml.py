@@ -12,6 +12,7 @@ from components.config import Config
 from components.stage.stages import STAGES
 from tests.samples import ROOT
 
+MODULES = {"local_files": "components.data.local_files", **STAGES}
 SECTIONS = {field.alias or name for name, field in Config.model_fields.items()} - {"threads"}  # threads change no byte
 DERIVED = {"training_prompt": {"prompt", "train"}, "register_": {"register"}}  # properties of Config: what they read
 
@@ -34,7 +35,7 @@ def file_of(module: str) -> Path:
 
 def closure(stage: str) -> set[Path]:
     """Files of a stage's module and of all it imports, late imports included."""
-    modules = {STAGES[stage], *graph().find_upstream_modules(STAGES[stage])}
+    modules = {MODULES[stage], *graph().find_upstream_modules(MODULES[stage])}
     return {file for module in modules if (ROOT / (file := file_of(module))).read_text(encoding="utf-8")}
 
 
@@ -53,34 +54,44 @@ def sections_read(file: Path) -> set[str]:
 
 
 def test_every_stage_of_the_dag_has_its_parameters_module_and_folder():
-    assert list(dag()) == list(STAGES)
+    assert list(dag()) == list(MODULES)
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for name, stage in dag().items():
+    for name in STAGES:
+        stage = dag()[name]
         assert stage["cmd"] == f"python -m components.stage {name}"
         assert stage["outs"] == [f"outputs/{name}"]
         assert name in parameters
         assert name in stage["params"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", MODULES)
 def test_a_stage_depends_on_all_the_code_it_imports(stage):
     stated = [Path(dependency) for dependency in dag()[stage]["deps"] if dependency.startswith("components/")]
     missing = [str(file) for file in closure(stage) if not any(file.is_relative_to(place) for place in stated)]
     assert not sorted(missing), f"dvc.yaml: stages.{stage}.deps: add {', '.join(sorted(missing))}"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", MODULES)
 def test_a_stage_states_no_code_that_it_does_not_import(stage):
     stated = [Path(dependency) for dependency in dag()[stage]["deps"] if dependency.startswith("components/")]
     unused = [str(place) for place in stated if not any(file.is_relative_to(place) for file in closure(stage))]
     assert not unused
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", MODULES)
 def test_a_stage_states_every_section_of_the_parameters_it_reads(stage):
     read = set().union(*(sections_read(file) for file in closure(stage)))
     missing = read - set(dag()[stage]["params"])
     assert not missing, f"dvc.yaml: stages.{stage}.params: add {', '.join(sorted(missing))}"
+
+
+def test_own_files_are_listed_every_time_and_fetch_depends_on_the_list():
+    stage = dag()["local_files"]
+    assert stage["cmd"] == "python -m components.data.local_files"
+    assert stage["always_changed"] is True
+    assert list(stage["outs"][0]) == ["outputs/local_files"]
+    assert "outputs/local_files" in dag()["fetch"]["deps"]
+    assert [name for name, stage in dag().items() if stage.get("always_changed")] == ["local_files"]
 
 
 def test_the_closure_sees_late_imports_and_shared_rooms():

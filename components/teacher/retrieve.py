@@ -3,6 +3,7 @@
 BM25 and every dense teacher give their `depth` best; one fused score orders their union.
 """
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from components.stage.context import StageContext
 from components.teacher.dense import EmbeddedTexts
 from components.teacher.pool_search import search_pool
 
+log = logging.getLogger(__name__)
 Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 
 
@@ -32,6 +34,12 @@ def run(context: StageContext) -> dict[str, float]:
     inputs = read_inputs(context.outputs / "prepare")
     params = context.config.retrieve
     models = context.outputs / "fetch" / "models"
+    log.info(
+        "%s queries and %s documents of %s tasks",
+        f"{len(inputs.queries):,}",
+        f"{len(inputs.corpus):,}",
+        len(inputs.tasks),
+    )
     teachers: dict[str, EmbeddedTexts] = {}
     sides: dict[str, Sides] = {}
     for name, dense in params.dense.items():  # one after the other: a process holds one model at a time
@@ -44,7 +52,14 @@ def run(context: StageContext) -> dict[str, float]:
     tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
     candidates = pl.concat(tables).sort("query_id", "doc_id")
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
-    return {**_recall(candidates, inputs), **recall}
+    metrics = {**_recall(candidates, inputs), **recall}
+    log.info(
+        "%s candidates, %.1f a query; %.1f %% of the positives are among them",
+        f"{len(candidates):,}",
+        metrics["candidates_per_query"],
+        100 * metrics["recall"],
+    )
+    return metrics
 
 
 def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlparse
 
+from components.base.checkout import home
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -32,12 +34,6 @@ _MLFLOW_SETS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # by its set_*_ur
 def tracking_uri(root: Path) -> str:
     """MLflow's configured store, or the sqlite file of the checkout `root`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(root) / 'mlflow.db'}"
-
-
-def home(root: Path) -> Path:
-    """The checkout; for the worktree of an isolated run (.cache/runs/ID), the checkout it belongs to."""
-    root = root.resolve()
-    return root.parents[2] if root.parts[-3:-1] == (".cache", "runs") else root
 
 
 def tracking_folder(root: Path) -> Path:

@@ -4,6 +4,7 @@ Writes adapter/ (peft safetensors), export/ (merged model) and curve.parquet. Wi
 function and the first one writes.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from components.stage.context import StageContext
 from components.training.examples import TrainingData, load_training_data
 from components.training.soft_labels import SoftLabels
 from components.training.world import World, join_world, shard
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -44,10 +47,28 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     model = adapted(student, tokenizer, config)
     shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
+    if world.first:
+        _log_start(model, data, config)
     curve = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels).fit()
     if world.first:
         save_adapter(model, context.out / "adapter")
     return curve
+
+
+def _log_start(model: Any, data: TrainingData, config: Config) -> None:
+    parameters = list(model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    place = next(iter(parameters))
+    log.info(
+        "%s steps of %s queries from %s tasks; %s of %s parameters are trained, on %s, base in %s",
+        f"{config.train.steps:,}",
+        config.train.batch_queries,
+        len(data.tasks),
+        f"{trained:,}",
+        f"{sum(p.numel() for p in parameters):,}",
+        place.device,
+        str(place.dtype).removeprefix("torch."),
+    )
 
 
 def _soft_labels(context: StageContext) -> SoftLabels | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.config import Config, FetchParams, PrepareParams
+from components.data.local_files import write_list
 from components.stage.context import StageContext
 
 Rows = list[dict[str, Any]]
@@ -53,6 +54,7 @@ def run_stages(context: StageContext) -> dict[str, float]:
 
     from components.data import fetch, prepare
 
+    write_list(context.config.fetch, context.outputs, context.cache.parent)
     for stage in (fetch, prepare):
         out = context.outputs / stage.__name__.rpartition(".")[2]
         out.mkdir(parents=True, exist_ok=True)

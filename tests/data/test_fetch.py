@@ -11,6 +11,7 @@ import pytest
 from components.base.errors import UserError
 from components.config import FetchParams, ModelParams, SourceParams
 from components.data import fetch
+from components.data.local_files import write_list
 from components.stage.context import StageContext
 from tests.data.conftest import MakeContext, local, write_jsonl
 
@@ -19,6 +20,7 @@ def run(context: StageContext, **sections: Any) -> dict[str, Any]:
     params = FetchParams.model_validate({"sources": {}, "models": {}, **sections})
     config = context.config.model_copy(update={"fetch": params})
     context.out.mkdir(exist_ok=True)
+    write_list(params, context.outputs, context.cache.parent)
     fetch.run(replace(context, config=config))
     return json.loads((context.out / "data_card.json").read_text())
 
@@ -42,6 +44,25 @@ def test_a_broken_source_is_named(tmp_path: Path, make_context: MakeContext) -> 
         run(make_context({}, {}), sources={"mine": local(file)})
     with pytest.raises(UserError, match=r"^fetch\.sources\.mine\.origin\.path: .*none\.jsonl: no such file or folder"):
         run(make_context({}, {}), sources={"mine": local(tmp_path / "none.jsonl")})
+
+
+def test_a_source_that_is_edited_while_it_is_read_is_refused(
+    tmp_path: Path, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_jsonl(tmp_path / "in.jsonl", [{"query": "a", "document": "b"}])
+    read_source = fetch.read_source
+
+    def edited_meanwhile(*arguments: Any) -> Any:
+        rows = read_source(*arguments)
+        file.write_text(file.read_text() * 2)
+        return rows
+
+    monkeypatch.setattr(fetch, "read_source", edited_meanwhile)
+    with pytest.raises(
+        UserError, match=r"^fetch\.sources\.mine\.origin: .*in\.jsonl: changed during the run; run again"
+    ):
+        run(make_context({}, {}), sources={"mine": local(file)})
+    assert not (tmp_path / "out" / "data_card.json").exists()
 
 
 def test_a_local_model_is_copied(tmp_path: Path, make_context: MakeContext) -> None:

@@ -5,24 +5,27 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from distributed import Client
 
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
+from components.evaluation import workers
 from components.evaluation.planner import Lengths, Plan, TaskPlan, make_plan
 from components.evaluation.workers import Scorer, embedded, scoring_pool
 from components.model.embed_shard import Way
 from components.model.encoder import EncoderSource
 from components.model.load_once import load_once
 from components.model.prompt import Shot
-from infra.dask_cluster import start_cluster
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
+from tests.warm import warm_context
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
@@ -67,8 +70,14 @@ def test_costs_are_counted_by_hand() -> None:
     assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
 
 
+@pytest.fixture
+def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fork their processes; the test that kills one leaves them the product's own start method."""
+    monkeypatch.setattr(workers, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
+
+
 @pytest.fixture(params=["here", "two processes", "dask"])
-def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+def settings(request: pytest.FixtureRequest, warm_pools: None) -> Iterator[dict[str, Any]]:
     """The three engines; Dask's workers are threads of this process, behind a real scheduler."""
     if request.param == "dask":
         from distributed import LocalCluster
@@ -101,6 +110,7 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
             np.testing.assert_allclose(left, right, atol=1e-6)
 
 
+@pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = source(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
@@ -148,20 +158,22 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
-def test_a_killed_dask_worker_s_shards_are_embedded_by_another(tiny_student: Path, tmp_path: Path) -> None:
+def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
+    tiny_student: Path, tmp_path: Path, dask_workers: str
+) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
-    with start_cluster(2) as cluster:
-        victim = next(iter(cluster.workers.values())).pid
-        done: list[int] = []
+    with Client(dask_workers) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+    done: list[int] = []
 
-        def kill(finished: int) -> None:
-            if not done:
-                os.kill(victim, signal.SIGKILL)
-            done.append(finished)
+    def kill(finished: int) -> None:
+        if not done:
+            os.kill(victim, signal.SIGKILL)
+        done.append(finished)
 
-        params = EvaluateParams(shard=1, address=cluster.scheduler_address)
-        assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
+    params = EvaluateParams(shard=1, address=dask_workers)
+    assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
     assert sum(done) == len(texts)
     again = own.load()
     again.encode_documents(texts)

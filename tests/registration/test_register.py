@@ -17,9 +17,9 @@ import pytest
 
 from components.registration.register import EXAMPLES
 from components.stage.run import run_stage
+from components.tracking.journal_files import journals
 from components.tracking.registry import description
 from components.tracking.store import connect, tracking_uri
-from components.tracking.upload import journals
 
 NAME = "embedding-foundry"
 

@@ -11,7 +11,7 @@ import yaml
 from components.config import Config, load_config
 from components.contracts.tasks import Task, write_tasks
 from tests.conftest import make_tiny_student
-from tests.tracking.stores import make_empty_store, write_evaluation
+from tests.tracking.stores import write_evaluation
 
 REPOSITORY = Path(__file__).parents[2]
 TASKS = [
@@ -47,12 +47,6 @@ def checkout(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return root
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Do not write to it; copy it."""
-    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture

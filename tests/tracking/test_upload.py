@@ -11,8 +11,10 @@ import pytest
 
 from components.tracking import upload
 from components.tracking.journal import Journal, RunStart
+from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from components.tracking.uploader import Uploader, uploaded_link
 
 AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
 
@@ -33,7 +35,7 @@ def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) ->
     for journal in (child, nested, parent):
         journal.end("FINISHED")
     assert upload.upload_all(tmp_path) == 0
-    assert upload.journals(tracking_folder(tmp_path)) == []
+    assert journals(tracking_folder(tmp_path)) == []
 
     client = connect(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -54,7 +56,8 @@ def test_a_kill_between_sending_and_noting_makes_no_second_run(
     journal.metrics({"loss": 0.5}, 1)
     journal.end("FINISHED")
     with monkeypatch.context() as patch:
-        patch.setattr(upload, "_note", lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed = "components.tracking.uploader.note_state"
+        patch.setattr(killed, lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             upload.upload_all(tmp_path)
     assert upload.upload_all(tmp_path) == 0
@@ -75,7 +78,7 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
     assert upload.upload_all(tmp_path) == 1
     assert "does not answer" in capsys.readouterr().err
 
-    upload.Uploader(tracking_folder(tmp_path)).round()
+    Uploader(tracking_folder(tmp_path)).round()
     for _ in range(3):
         assert not upload.settle(journal.folder, patience=0)
     said = capsys.readouterr().err
@@ -117,7 +120,7 @@ def test_following_process_starts_once_uploads_and_goes(
     upload.follow(tmp_path)
     journal.end("FINISHED")
     assert upload.settle(journal.folder, patience=300)
-    assert "/#/experiments/" in upload.uploaded_link(tracking_folder(tmp_path), journal.identity)
+    assert "/#/experiments/" in uploaded_link(tracking_folder(tmp_path), journal.identity)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
     upload.follow(tmp_path)
     deadline = time.monotonic() + 120
@@ -135,7 +138,7 @@ def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Pa
     for name in ("report.html", "table.json"):
         (out / name).write_text("the output")
     journal = begin(tmp_path, AWAY, "evaluate")
-    run = StageRun(journal, "evaluate", tmp_path)
+    run = StageRun(journal, "evaluate")
     run.publish("report.html", "the page with its times")
     run.finish({}, out)
     kept = {file.name: file.read_text() for file in (journal.folder / "files").iterdir()}

@@ -1,0 +1,9 @@
+"""Which checkout a folder belongs to."""
+
+from pathlib import Path
+
+
+def home(root: Path) -> Path:
+    """The checkout; for the worktree of an isolated run (.cache/runs/ID), the checkout it belongs to."""
+    root = root.resolve()
+    return root.parents[2] if root.parts[-3:-1] == (".cache", "runs") else root

@@ -1,0 +1,184 @@
+"""The user's own files: every change of them changes the list, and what is read is what is listed."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.base.checkout import home
+from components.base.errors import UserError
+from components.config import FetchParams, LocalOrigin, load_config
+from components.data.local_files import LIST, changed_since, held_to_the_list, main, read_list, write_list
+from tests.samples import small_parameters
+
+KEY = "fetch.sources.faq.origin"
+ROW = '{"query": "how do I reset it", "document": "Hold the button."}\n'
+
+
+def checkout_with(root: Path, path: str, group: str = "sources") -> Path:
+    """A checkout whose parameters name one local origin."""
+    raw = small_parameters()
+    origin = {"kind": "local", "path": path, "licence": "internal"}
+    raw["fetch"][group]["faq"] = {"origin": origin} | ({"format": "jsonl"} if group == "sources" else {})
+    root.mkdir(exist_ok=True)
+    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return root
+
+
+def parameters(root: Path) -> FetchParams:
+    return load_config(root / "params.yaml").fetch
+
+
+def listed(root: Path) -> str:
+    write_list(parameters(root), root / "outputs", home(root))
+    return (root / "outputs" / LIST).read_text(encoding="utf-8")
+
+
+def write(path: Path, text: str = ROW) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def own_data(path: str) -> Callable[[Path], Path]:
+    """A checkout with my/a.jsonl and my/deep/b.jsonl, of which `path` is the source."""
+
+    def make(root: Path) -> Path:
+        write(root / "my/a.jsonl")
+        write(root / "my/deep/b.jsonl")
+        return checkout_with(root, path)
+
+    return make
+
+
+EDITS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "edited row": ("my/a.jsonl", lambda my: write(my / "a.jsonl", ROW.replace("Hold", "Push"))),
+    "added row": ("my/a.jsonl", lambda my: write(my / "a.jsonl", ROW * 2)),
+    "edited file of a folder": ("my", lambda my: write(my / "deep/b.jsonl", ROW * 2)),
+    "file added to a folder": ("my", lambda my: write(my / "deep/c.jsonl")),
+    "file deleted from a folder": ("my", lambda my: (my / "a.jsonl").unlink()),
+    "file renamed": ("my", lambda my: (my / "a.jsonl").rename(my / "c.jsonl")),
+    "new match of a glob": ("my/*.jsonl", lambda my: write(my / "c.jsonl")),
+    "edited match of a glob": ("my/*/*.jsonl", lambda my: write(my / "deep/b.jsonl", "")),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_change_of_own_files_changes_the_list(tmp_path: Path, edit: str) -> None:
+    path, change = EDITS[edit]
+    root = own_data(path)(tmp_path)
+    before = listed(root)
+    change(root / "my")
+    assert listed(root) != before
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("my", lambda my: os.utime(my / "a.jsonl")),
+        ("my/a.jsonl", lambda my: write(my / "a.jsonl")),
+        ("my/a.jsonl", lambda my: write(my / "other.jsonl")),
+        ("my/*.jsonl", lambda my: write(my / "other.csv")),
+    ],
+    ids=["touched", "written again", "beside the file", "no match"],
+)
+def test_anything_else_leaves_the_list_s_bytes_and_its_file(tmp_path: Path, path: str, change: Any) -> None:
+    root = own_data(path)(tmp_path)
+    before, file = listed(root), root / "outputs" / LIST
+    written = file.stat().st_mtime_ns
+    change(root / "my")
+    assert listed(root) == before
+    assert file.stat().st_mtime_ns == written
+
+
+def test_models_count_and_other_origins_do_not(tmp_path: Path) -> None:
+    root = checkout_with(tmp_path, "weights", group="models")
+    write(root / "weights/config.json", "{}")
+    assert set(json.loads(listed(root))) == {"fetch.models.faq.origin"}
+
+
+def test_two_checkouts_list_the_same_bytes(tmp_path: Path) -> None:
+    assert listed(own_data("my")(tmp_path / "one")) == listed(own_data("my")(tmp_path / "two"))
+
+
+def test_an_isolated_run_lists_the_checkout_s_files(tmp_path: Path) -> None:
+    root = own_data("my/*.jsonl")(tmp_path)
+    place = root / ".cache" / "runs" / "pipeline-1"
+    place.mkdir(parents=True)
+    shutil.copyfile(root / "params.yaml", place / "params.yaml")
+    assert listed(place) == listed(root)
+    write(root / "my/new.jsonl")
+    assert listed(place) == listed(root)
+    assert "my/new.jsonl" in listed(place)
+
+
+def test_a_path_without_a_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkout_with(tmp_path, "my/faq.jsonl"))
+    assert main() == 1
+    said = f"{KEY}.path: my/faq.jsonl in {tmp_path}: no such file or folder; correct the path"
+    assert capsys.readouterr().err == f"error: local_files: {said}\n"
+    (tmp_path / "my" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(checkout_with(tmp_path, "my/empty"))
+    with pytest.raises(UserError, match=r"my/empty in .*: a folder without files; correct the path$"):
+        listed(tmp_path)
+
+
+def test_a_deleted_file_is_refused_and_one_of_another_machine_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = own_data("my/a.jsonl")(tmp_path / "mine")
+    before = listed(root)
+    clone = checkout_with(tmp_path / "clone", "my/a.jsonl")
+    write(clone / "outputs" / LIST, before)  # as `dvc pull` brings it
+    assert listed(clone) == before
+    assert capsys.readouterr().out == f"{KEY}: my/a.jsonl is not on this machine; the version that DVC has is used\n"
+
+    write(clone / "my/a.jsonl", ROW * 3)
+    assert listed(clone) != before, "a file that is there counts"
+    for place in (root, clone):
+        (place / "my/a.jsonl").unlink()
+        with pytest.raises(UserError, match=r"my/a\.jsonl in .*: no such file or folder"):
+            listed(place)
+
+
+def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    root = own_data("my")(tmp_path)
+    origin = LocalOrigin(kind="local", path="my", licence="internal")
+    listed(root)
+
+    def reading(change: Callable[[], Any]) -> None:
+        with held_to_the_list(origin, KEY, root / "outputs", root):
+            change()
+
+    reading(lambda: None)
+    with pytest.raises(UserError, match=rf"^{KEY}: {root}/my/a\.jsonl: changed during the run; run again"):
+        reading(lambda: write(root / "my/a.jsonl", ROW * 2))
+    with pytest.raises(UserError, match=r"my/a\.jsonl: changed during the run"):
+        reading(lambda: pytest.fail("must not be read"))
+    listed(root)
+    with pytest.raises(UserError, match=r"my/new\.jsonl: changed during the run"):
+        reading(lambda: write(root / "my/new.jsonl"))
+    with (
+        pytest.raises(UserError, match=r"^fetch\.sources\.other\.origin: not in .*files\.json; .*dvc repro fetch"),
+        held_to_the_list(origin, "fetch.sources.other.origin", root / "outputs", root),
+    ):
+        pass
+
+
+def test_what_has_changed_since_a_list_was_written(tmp_path: Path) -> None:
+    root = own_data("my")(tmp_path)
+    listed(root)
+    before = read_list(root / "outputs")
+    fetch = parameters(root)
+    assert changed_since(before, fetch, root) == []
+    write(root / "my/a.jsonl", ROW * 2)
+    assert changed_since(before, fetch, root) == ["my"]
+    shutil.rmtree(root / "my")
+    assert changed_since(before, fetch, root) == ["my"]
