@@ -30,7 +30,8 @@ import torch
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.tasks import PAIRED, english_scope, mteb_task, name_sides, read_instructions
 from components.config import EncoderParams, PromptParams
-from components.evaluation.planner import Lengths, embed, make_plan
+from components.evaluation.planner import Lengths, make_plan
+from components.model.embed_shard import embed
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
 from components.plan.devices import EFFICIENCY, GPUS
@@ -91,16 +92,14 @@ class PlainEncoder:
         self.model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
         grow_embeddings(self.model, len(tokenizer))
         self.identity, self.dimension = "plain", int(self.model.config.hidden_size)
-        self.tokens = self.tokens_asked = 0
+        self.tokens = 0
         self.cpu = 0.0
 
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray:
+    def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         prefix = self.prompt.prefix_ids(instruction, shots)
         return self._encode([prefix + ids for ids in self.prompt.query_ids(texts)])
 
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray:
+    def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(self.prompt.document_ids(texts))
 
     def _encode(self, sequences: list[list[int]]) -> np.ndarray:
