@@ -31,7 +31,7 @@ from components.training.step import PlacedRow, rows_of
 from components.training.train import adapted
 from components.training.trainer import Trainer
 from components.training.world import World
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import small_parameters, write_training_tables
 
 STEPS = 160

@@ -174,8 +174,9 @@ def export_differences(folder: Path) -> dict[str, float]:
     """The export in sentence-transformers against the trained model: largest difference, least cosine."""
     from sentence_transformers import SentenceTransformer
 
+    from components.base.machine import free_memory
     from components.contracts.tasks import read_tasks
-    from components.model.backbone import device_of, free_memory
+    from components.model.device import device_of
 
     config = load_config(folder / "params.yaml")
     outputs = folder / "outputs"
@@ -183,7 +184,7 @@ def export_differences(folder: Path) -> dict[str, float]:
     texts = [f"{word} {number} of the things that people ask" for number, word in enumerate(["what", "why", "is"] * 10)]
     trained = trained_vectors(config, outputs, texts, task.instruction)
     free_memory()
-    export = SentenceTransformer(str(outputs / "train" / "export"), device=device_of(config.encoder).type)
+    export = SentenceTransformer(str(outputs / "train" / "export"), device=device_of(config.encoder.device).type)
     found = np.asarray(export.encode_query(texts, prompt_name=task.name), dtype=np.float32)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return {

@@ -7,41 +7,15 @@ from pathlib import Path
 import pytest
 
 from components.config import EngineParams
-from tests.tracking.stores import make_empty_store
+from tests.checkouts import checkout, empty_store, no_upload, store, trained
+from tests.models import make_tiny_student
 from tests.warm import warm_context
+
+__all__ = ["checkout", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
 
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
-
-
-def make_tiny_student(folder: Path, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
-    """A Mistral of `layers` layers with random weights and a byte-level tokenizer, saved like a fetched student."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from components.data.random_model import write_random_mistral
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", *alphabet])}
-    bytes_tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
-    bytes_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_tokenizer.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
-    )
-    tokenizer.save_pretrained(folder)
-    shape = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": width,
-        "intermediate_size": 2 * width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    write_random_mistral(folder, shape, seed, torch.float32)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +33,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
-    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture(scope="session")

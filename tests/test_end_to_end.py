@@ -18,7 +18,7 @@ import yaml
 from components.base.hashing import content_hash
 from components.stage.run import run_stage
 from components.stage.stages import STAGES
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters
 from tests.teacher.conftest import make_dense_teacher
 from tests.warm import start_warm

@@ -35,20 +35,6 @@ def mirror(
     print(f"{folder}: {len(fetched)} data sets fetched; set evaluate.mirror to this folder")
 
 
-@group.command(epilog=examples("foundry projection", "foundry projection --tflops 300 --devices 4 --devices 16"))
-def projection(
-    tflops: Annotated[float | None, typer.Option(min=0.001, help="sustained bf16 TFLOP/s of one device; 400")] = None,
-    devices: Annotated[list[int] | None, typer.Option(min=1, help="a number of devices; repeatable; 1 and 8")] = None,
-) -> None:
-    """Print what MTEB(eng, v2) costs a 7B model.
-
-    In tokens and in hours of H100s. Works outside a checkout too.
-    """
-    from components.evaluation.projection import DEVICES, TFLOPS, table
-
-    print(table(tflops or TFLOPS, devices or DEVICES))
-
-
 @group.command("public-scores", epilog=examples("foundry public-scores ../results"))
 def public_scores(
     results: Annotated[Path, typer.Argument(metavar="CLONE", help="of github.com/embeddings-benchmark/results")],

@@ -2,9 +2,8 @@
 
 import json
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -21,6 +20,16 @@ from components.model.prompt import Shot
 from components.stage.context import StageContext
 from tests.evaluation.fakes import HashEncoder, write_benchmark
 from tests.samples import only_collected_when_asked
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """Where a fake encoder comes from."""
+
+    seed: int
+
+    def load(self) -> HashEncoder:
+        return HashEncoder(self.seed)
 
 
 def unlogged(metrics: dict[str, float], step: int | None = None) -> None:
@@ -45,7 +54,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "outputs" / "select_shots").mkdir()
     (tmp_path / "outputs" / "select_shots" / "shots.yaml").write_text(yaml.safe_dump(shots))
     seeds = {"base": 0, "trained": 1, "teacher": 2}
-    monkeypatch.setattr(evaluate, "_recipe", lambda name, _: SimpleNamespace(load=lambda: HashEncoder(seeds[name])))
+    monkeypatch.setattr(evaluate, "_source", lambda name, _: Hashed(seeds[name]))
     return tmp_path
 
 
@@ -80,7 +89,7 @@ def test_two_runs_give_the_same_bytes_and_complete_tables(root: Path, capsys: py
 def test_only_the_trained_student_gets_shots(root: Path) -> None:
     run = context(root, "run")
     benchmark = evaluate.load_benchmark(run.config.evaluate, run.outputs / "prepare" / "benchmark")
-    models = {name: evaluate._model(name, evaluate._recipe(name, run), benchmark, run) for name in evaluate.MODELS}
+    models = {name: evaluate._model(name, evaluate._source(name, run), benchmark, run) for name in evaluate.MODELS}
     shots = {name: model.prompts["find"].shots for name, model in models.items()}
     assert shots == {"base": (), "trained": (Shot("a", "b"),), "teacher": ()}
 
@@ -111,14 +120,15 @@ def test_a_model_is_gone_before_the_next_is_loaded(root: Path, monkeypatch: pyte
     loaded: list[weakref.ref[HashEncoder]] = []
     alive: list[int] = []
 
-    def load() -> HashEncoder:
-        alive.append(sum(encoder() is not None for encoder in loaded))
-        encoder: Any = HashEncoder(len(loaded))
-        encoder.cycle = encoder  # as torch models have
-        loaded.append(weakref.ref(encoder))
-        return encoder
+    class Watched(Hashed):
+        def load(self) -> HashEncoder:
+            alive.append(sum(encoder() is not None for encoder in loaded))
+            encoder: Any = super().load()
+            encoder.cycle = encoder  # as torch models have
+            loaded.append(weakref.ref(encoder))
+            return encoder
 
-    monkeypatch.setattr(evaluate, "_recipe", lambda *_: SimpleNamespace(load=load))
+    monkeypatch.setattr(evaluate, "_source", lambda name, _: Watched(evaluate.MODELS.index(name)))
     with only_collected_when_asked():
         evaluate.run(context(root, "run"))
     assert alive == [0, 0, 0]

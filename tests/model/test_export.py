@@ -80,6 +80,24 @@ def test_sentence_transformers_gives_the_same_vectors(exported):
     np.testing.assert_allclose(model.encode_document(DOCUMENTS), encoder.encode_documents(DOCUMENTS), atol=1e-5)
 
 
+def test_the_export_of_a_base_held_in_bf16_gives_nearly_the_vectors_of_training(tiny_student, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    config = parse_config(small_parameters(**{"train.precision": "bf16"}), "test")
+    tokenizer = load_tokenizer(tiny_student, config.prompt)
+    model = adapted(tiny_student, tokenizer, config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_adapter(model, tmp_path / "adapter")
+    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
+    encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")
+    trained = encoder.encode_queries(QUERIES, TASK.instruction)
+    exported = SentenceTransformer(str(tmp_path / "export"), device="cpu").encode_query(QUERIES, prompt_name="sky")
+    assert (trained * exported).sum(1).min() > 0.99
+
+
 @pytest.mark.parametrize("template", ["special", "plain"])
 def test_decoders_of_other_families_are_served_as_they_are_trained(decoder, template, tmp_path):
     from sentence_transformers import SentenceTransformer

@@ -12,6 +12,8 @@ from components.stage import stages
 from tests.command import foundry
 from tests.samples import ROOT, small_parameters
 
+pytestmark = pytest.mark.usefixtures("no_upload")
+
 
 class Toy:
     """Stands in for a stage's module; `run` is what each test makes it."""

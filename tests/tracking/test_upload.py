@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
     assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 0.25})
 
 
-def test_following_process_starts_once_uploads_and_goes(
+def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{store}"
@@ -123,13 +124,23 @@ def test_following_process_starts_once_uploads_and_goes(
     assert "/#/experiments/" in uploaded_link(tracking_folder(tmp_path), journal.identity)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
     upload.follow(tmp_path)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with upload._only_one(tracking_folder(tmp_path)) as free:
-            if free:
-                return
-        time.sleep(0.5)
-    pytest.fail("the uploading process did not end by itself")
+
+
+def test_following_ends_by_itself_once_every_run_has_ended(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "IDLE_SECONDS", 0.5)
+    journal = begin(tmp_path, f"sqlite:///{store}")
+    following = threading.Thread(target=upload.watch, args=(tmp_path,), daemon=True)
+    following.start()
+    time.sleep(1)
+    assert following.is_alive(), "its run has not ended"
+    journal.end("FINISHED")
+    following.join(120)
+    assert not following.is_alive()
+    assert not journal.folder.exists()
+    with upload._only_one(tracking_folder(tmp_path)) as free:
+        assert free
 
 
 def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Path) -> None:

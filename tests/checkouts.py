@@ -1,4 +1,4 @@
-"""A small checkout with a trained (random, tiny) model, ready for the register stage."""
+"""Fixtures: a small checkout with a trained (random, tiny) model, ready for the register stage; MLflow's stores."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ import yaml
 
 from components.config import Config, load_config
 from components.contracts.tasks import Task, write_tasks
-from tests.conftest import make_tiny_student
-from tests.tracking.stores import write_evaluation
+from tests.models import make_tiny_student
+from tests.samples import ROOT
+from tests.tracking.stores import make_empty_store, write_evaluation
 
-REPOSITORY = Path(__file__).parents[2]
 TASKS = [
     Task("boolq", "retrieval", "Given a question, retrieve a passage that answers it", False, 1.0, "cc0", "boolq"),
     Task("sts", "sts", "Retrieve a sentence that says the same", True, 1.0, "cc0", "sts"),
@@ -25,8 +25,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose stages up to select_shots have run: git, dvc.yaml, params.yaml, outputs/. Do not write to it."""
     root = tmp_path_factory.mktemp("trained")
     for name in ("dvc.yaml", "params.yaml"):
-        shutil.copyfile(REPOSITORY / name, root / name)
-    (root / "components").symlink_to(REPOSITORY / "components")
+        shutil.copyfile(ROOT / name, root / name)
+    (root / "components").symlink_to(ROOT / "components")
     (root / ".gitignore").write_text("/outputs/\n/.cache/\n/mlflow.db*\n/mlartifacts/\n")
     _write_outputs(root, load_config(root / "params.yaml"))
     (root / "dvc.lock").write_text(yaml.safe_dump(_lock(root)))
@@ -47,6 +47,12 @@ def checkout(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
+    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture
