@@ -15,10 +15,11 @@ from components.base.threads import single_threaded, workers
 from components.config import DenseTeacherParams, EngineParams, MineParams
 from components.mining.adaptive import hardest
 from components.mining.rules import apply_rules
+from components.model.sentence_model import PLAIN
 from components.search.exact import exact_search
 from components.search.stream import DOCUMENT_BLOCK
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import PLAIN, EmbeddedTexts
+from components.teacher.dense import EmbeddedTexts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -46,8 +47,7 @@ class Data:
         self.queries = [" ".join(text.split()[: max(3, len(text.split()) // 2)]) for text in self.documents[:queries]]
         params = DenseTeacherParams(max_tokens=64)
         embedded = EmbeddedTexts(outputs / "fetch" / "models", "dense_teacher", params, cache)
-        for texts in (self.documents, self.queries):
-            embedded.fill(texts, PLAIN, "mining: encode", 1024, EngineParams(), threads)
+        embedded.fill({PLAIN: [*self.documents, *self.queries]}, "mining: encode", EngineParams(shard=1024), threads)
         self.vectors = {
             "documents": embedded.all(self.documents, PLAIN),
             "queries": embedded.all(self.queries, PLAIN),

@@ -80,3 +80,9 @@ def test_the_gpu_script_needs_torch_transformers_and_peft_only(tmp_path: Path) -
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert set(read(out)) >= {"mfu", "vs_padded"}
+
+
+def test_the_documented_hours_of_a_7b_model_are_those_the_benchmark_prints() -> None:
+    from benchmarks.fewshot_evaluation import hours_of_7b
+
+    assert hours_of_7b() in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")

@@ -6,5 +6,5 @@ class UserError(Exception):
 
     A parameter file with several errors is the exception: a line for each.
 
-    `components.stage` prints it without a traceback and exits with 1.
+    `foundry` prints it without a traceback and exits with 1.
     """

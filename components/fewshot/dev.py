@@ -7,7 +7,6 @@ documents. Documents get no shots, so they are encoded once whatever is tried.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -16,17 +15,8 @@ from components.contracts.tasks import Task
 from components.data.inputs import Inputs
 from components.data.splits import rank
 from components.model.prompt import Shot
+from components.model.stored_embedder import TextEncoder
 from components.statistics.ndcg import ndcg_at_10
-
-
-class Encodes(Protocol):
-    """The two calls of `components.model.encoder.Encoder`."""
-
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray: ...
-
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray: ...
 
 
 @dataclass
@@ -39,7 +29,7 @@ class DevSet:
     relevant: np.ndarray  # bool [queries, documents or queries]
     _vectors: np.ndarray | None = None
 
-    def scores(self, encoder: Encodes, shots: Sequence[Shot]) -> np.ndarray:
+    def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
         """nDCG@10 of every dev query: float64 [n]."""
         asked = encoder.encode_queries(self.queries, self.task.instruction, shots)
         if self.documents is None:
@@ -49,7 +39,7 @@ class DevSet:
             similarity = asked @ self._document_vectors(encoder).T
         return ndcg_at_10(similarity, self.relevant)
 
-    def _document_vectors(self, encoder: Encodes) -> np.ndarray:
+    def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
         if self._vectors is None:
             documents = self.documents or []
             if self.task.symmetric:

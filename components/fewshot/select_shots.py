@@ -30,9 +30,11 @@ from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
+from components.model.device import device_of
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
-from components.model.sentence_model import ForeignEncoder
+from components.model.sentence_model import SentenceModel
+from components.model.stored_embedder import TextEncoder
 from components.stage.context import StageContext
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def run(context: StageContext) -> dict[str, float]:
     guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
     store, adapter = context.cache / "vectors", context.outputs / "train" / "adapter"
     encoder = Encoder.load(models / "student", config.prompt, config.encoder, adapter, store)
-    teacher = ForeignEncoder.load(models / params.teacher, config.encoder, store)
+    teacher = SentenceModel.load(models / params.teacher, device_of(config.encoder.device), store=store)
     scores = _teacher_scores(context)
     found: dict[str, Selection] = {}
     for name in progress(inputs.tasks, "select shots", unit="task"):
@@ -69,14 +71,14 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, evidence, encoder, params)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
-    for name, one in found.items():
+    for name, selection in found.items():
         log.info(
             "%s: %s shots (%s), dev %.4f; without shots %.4f",
             name,
-            one.chosen.shots,
-            one.chosen.strategy,
-            one.chosen.mean,
-            one.tried[0].mean,
+            selection.chosen.shots,
+            selection.chosen.strategy,
+            selection.chosen.mean,
+            selection.tried[0].mean,
         )
     _write(found, tasks, context)
     return _metrics(found)
@@ -152,7 +154,7 @@ def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
 
 
 def _evidence(
-    pool: list[Candidate], teacher: ForeignEncoder, scores: dict[tuple[str, str], float], with_responses: bool
+    pool: list[Candidate], teacher: TextEncoder, scores: dict[tuple[str, str], float], with_responses: bool
 ) -> Evidence:
     queries = teacher.encode_queries([one.query for one in pool], "")
     responses = teacher.encode_documents([one.response for one in pool if with_responses])

@@ -1,6 +1,5 @@
 """The decoder and its LoRA adapter: loading, wrapping, and the pooled forward over a packed row."""
 
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from components.base.errors import UserError
-from components.base.machine import return_freed_memory
 from components.config import EncoderParams, PromptParams
 from components.model.attention import PACKED
 from components.model.last_layer import narrow_last_layer
@@ -20,15 +18,6 @@ from components.model.tokenizer_mistral import load_fast, needs_conversion
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def device_of(params: EncoderParams) -> torch.device:
-    """The device the parameters ask for; `auto` is CUDA when there is one."""
-    if params.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("params.yaml: encoder.device: cuda, but torch sees no GPU; set auto or cpu")
-    return torch.device(params.device)
 
 
 def training_precision(wanted: str, device: torch.device) -> str:
@@ -120,17 +109,6 @@ def grow_embeddings(backbone: Any, size: int) -> None:
     backbone.resize_token_embeddings(size, mean_resizing=False)
     with torch.no_grad():
         backbone.get_input_embeddings().weight[rows:] = mean
-
-
-def free_memory() -> None:
-    """Give back what models that nobody refers to any more hold; they contain cycles, so leaving a function does not.
-
-    Before the next model is loaded: two 7B models in bf16 are 27 GiB.
-    """
-    gc.collect()
-    return_freed_memory()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:

@@ -134,7 +134,8 @@ class Prompt:
     def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """For each text, the ids after the prefix: text, tail, eos.
 
-        Text and tail together have at most `query_tokens` and the tail's own length; the tail survives the cut.
+        Text and tail together have at most `query_tokens` and the tail's own length. The tail survives the cut: it is
+        written over a full row's end, as sentence-transformers does.
 
         Raises:
             UserError: the tokenizer merges the plain template's words with a text.

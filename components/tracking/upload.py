@@ -1,8 +1,7 @@
 """Uploads run journals to MLflow: live while the runs go on, or later if the server was down.
 
-python -m components.tracking.upload            upload everything that waits, say what could not be
-python -m components.tracking.upload --follow   what a stage starts beside itself: one process per checkout, which
-                                                ends ten seconds after the last run
+A stage starts this module as a process of its own, one per checkout, which ends ten seconds after the last run has
+ended. `foundry upload` sends everything that waits.
 """
 
 import contextlib
@@ -31,7 +30,7 @@ def follow(root: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
     with (folder / "upload.log").open("a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "components.tracking.upload", "--follow"],
+            [sys.executable, "-m", "components.tracking.upload"],
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -60,7 +59,7 @@ def _announce(tracking: Path, problem: str) -> None:
         said.write_text(problem, encoding="utf-8")
         print(
             f"warning: MLflow: {problem}. Runs are kept in {tracking} and go up with the next run, or with"
-            " `python -m components.tracking.upload`.",
+            " `foundry upload`.",
             file=sys.stderr,
         )
 
@@ -114,16 +113,5 @@ def upload_all(root: Path) -> int:
     return failed
 
 
-def main(arguments: list[str]) -> int:
-    """`[--follow]`; returns the exit status."""
-    if arguments == ["--follow"]:
-        watch(Path.cwd())
-        return 0
-    if arguments:
-        print("usage: python -m components.tracking.upload [--follow]", file=sys.stderr)
-        return 2
-    return 1 if upload_all(Path.cwd()) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":  # started by `follow`
+    watch(Path.cwd())

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def run(context: StageContext) -> dict[str, float]:
     """Train; returns final loss, accuracy and dev score."""
-    from components.model.backbone import free_memory
+    from components.base.machine import free_memory
     from components.model.export import export_model
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
@@ -96,13 +96,14 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from components.model.backbone import PROJECTIONS, device_of, load_backbone, training_precision
+    from components.model.backbone import PROJECTIONS, load_backbone, training_precision
+    from components.model.device import device_of
     from components.model.prompt import SPECIAL_TOKENS
     from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
     params = config.train
-    device = device_of(config.encoder)
+    device = device_of(config.encoder.device)
     precision = training_precision(params.precision, device)
     encoder = config.encoder.model_copy(update={"precision": precision})
     backbone = load_backbone(student, tokenizer, encoder, **_quantized(config))

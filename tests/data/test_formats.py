@@ -124,6 +124,37 @@ def test_a_row_with_too_few_cells(tmp_path: Path) -> None:
         read(write(tmp_path / "a.tsv", "text\tlabel\na\tb\nc\n"), "tsv")
 
 
+def test_an_unclosed_quote_takes_no_rows_with_it(tmp_path: Path) -> None:
+    lines = [f"how do I reset {number},doc {number}\n" for number in range(30)]
+    lines[3] = 'how do I reset 3,"quoted start only 3\n'
+    file = write(tmp_path / "a.csv", "query,document\n" + "".join(lines))
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed, or text follows .*; correct the row"):
+        read(file, "csv")
+    lines[20] = 'how do I reset 20,"closed by chance\n'
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed"):
+        read(write(file, "query,document\n" + "".join(lines)), "csv")
+    whole = 'query,document\nsay "hi" to 5" screens,"a ""quoted"" word\nand a line"\n'
+    assert rows(write(file, whole), "csv") == [
+        {"query": 'say "hi" to 5" screens', "document": 'a "quoted" word\nand a line'}
+    ]
+
+
+def test_a_header_is_read_without_its_spaces_and_names_no_column_twice(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "query, document \na,b\n")
+    assert rows(file, "csv") == [{"query": "a", "document": "b"}]
+    with pytest.raises(UserError, match=r"a\.csv: the header names column 'document' twice"):
+        read(write(file, "document,document\na,b\n"), "csv")
+    assert rows(write(file, "text,label,note,note,,\na,b,,,,\n"), "csv") == [{"text": "a", "label": "b"}]
+
+
+@pytest.mark.parametrize("text", ['[\n {\n  "query": "q"', '{\n  "query": "q"', '[{"query": "q", "document": "p"}]'])
+def test_one_json_document_is_told_from_lines(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"
+    ):
+        read(write(tmp_path / "a.json", text), "jsonl")
+
+
 def test_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"query": ["a", "b"], "document": ["c", None]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: row 2: field document: empty"):
@@ -147,6 +178,8 @@ def test_text_lines(tmp_path: Path) -> None:
         read(file, "text_lines", pattern=pattern, fields=fields)
     with pytest.raises(UserError, match=r"^pattern: a text_lines source needs"):
         read(file, "text_lines", fields=fields)
+    with pytest.raises(UserError, match=r"^pattern: not a regular expression: .*; correct it$"):
+        read(file, "text_lines", pattern="(?P<text>", fields=fields)
 
 
 def test_text_folders_and_a_list_of_encodings(tmp_path: Path) -> None:

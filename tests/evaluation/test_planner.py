@@ -2,10 +2,7 @@
 
 import os
 import signal
-import time
-import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,27 +13,19 @@ import psutil
 import pytest
 from distributed import Client
 
-import components.model.encoder
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
 from components.evaluation import workers
-from components.evaluation.planner import Lengths, Plan, Shard, TaskPlan, Way, make_plan
-from components.evaluation.workers import (
-    MissingVectorError,
-    Recipe,
-    Scorer,
-    StoredEncoder,
-    _loaded,
-    embed_shard,
-    embedded,
-    scoring_pool,
-)
+from components.evaluation.planner import Lengths, Plan, TaskPlan, make_plan
+from components.evaluation.workers import Scorer, embedded, scoring_pool
+from components.model.embed_shard import Way
+from components.model.encoder import EncoderSource
+from components.model.load_once import load_once
 from components.model.prompt import Shot
-from components.model.vector_store import VectorStore
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
-from tests.warm import start_warm, warm_context
+from tests.warm import warm_context
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
@@ -52,8 +41,8 @@ def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> P
     return make_plan(makers, PROMPTS, lengths or Lengths(WordPrompt()))
 
 
-def recipe(tiny_student: Path, store: Path) -> Recipe:
-    return Recipe(tiny_student, store, EncoderParams(device="cpu"), PARAMS)
+def source(tiny_student: Path, store: Path) -> EncoderSource:
+    return EncoderSource(tiny_student, store, PARAMS, EncoderParams(device="cpu"))
 
 
 def test_a_text_that_two_tasks_want_is_embedded_for_the_first_only(folder: Path) -> None:
@@ -103,15 +92,15 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
     folder: Path, tiny_student: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     plan = plan_of(folder, ["find", "alike"])
-    expected = recipe(tiny_student, tmp_path / "reference").load()
-    own = recipe(tiny_student, tmp_path / "store")
+    expected = source(tiny_student, tmp_path / "reference").load()
+    own = source(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
     params = EvaluateParams(shard=5, **settings)
     done: list[int] = []
     names = [task.name for task in embedded(plan, model, own, params, done.append)]
     assert names == [task.name for task in plan.tasks]
     assert sum(done) == plan.texts
-    stored = StoredEncoder(expected.prompt, VectorStore(tmp_path / "store", expected.identity), "", 32)
+    stored = own.load().reader()
     for task in plan.tasks:
         for way, texts in task.texts.items():
             left, right = (
@@ -123,10 +112,10 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
 
 @pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path / "store")
+    own = source(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
     plan = plan_of(folder, ["find", "alike", "sort"], Lengths(model.encoder.prompt))
-    scorer = Scorer.of("m", model, tmp_path / "store")
+    scorer = Scorer("m", load_once(own).reader(), model.prompts, model.settings)
     for processes in (0, 1):
         with scoring_pool(processes) as score:
             for task in embedded(plan, model, own, EvaluateParams(), lambda texts: None):
@@ -136,51 +125,12 @@ def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_stud
         assert left.read_bytes() == right.read_bytes()
 
 
-def test_a_vector_missing_from_the_store_is_never_made_up(tmp_path: Path) -> None:
-    stored = StoredEncoder(WordPrompt(), VectorStore(tmp_path, "x"), "x", 4)
-    with pytest.raises(MissingVectorError, match="1 of 1"):
-        stored.encode_documents(["never embedded"])
-
-
 def test_an_unreachable_scheduler_is_one_line(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path)
+    own = source(tiny_student, tmp_path)
     model = FoundryModel("m", own.load(), PROMPTS, {})
     params = EvaluateParams(address="tcp://127.0.0.1:9", connect_seconds=1)
     with pytest.raises(UserError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         list(embedded(plan_of(folder, ["find"]), model, own, params, lambda texts: None))
-
-
-def embed_until(own: Recipe, shards: list[Shard], after: int, waiting: Path) -> None:
-    """Embed, and stand still inside the shard of number `after`, with `waiting` written."""
-
-    def in_flight(*_: Any) -> None:
-        waiting.touch()
-        time.sleep(60)
-
-    for number, shard in enumerate(shards):
-        if number == after:
-            components.model.encoder.pooled = in_flight
-        embed_shard(own, shard)
-
-
-@pytest.mark.parametrize("after", [2, 4])
-def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: Path, after: int) -> None:
-    texts = [f"text number {i} of the corpus" for i in range(60)]
-    shards = [Shard(Way(document=True), texts[start : start + 10]) for start in range(0, 60, 10)]
-    waiting = tmp_path / "waiting"
-    child = start_warm(embed_until, recipe(tiny_student, tmp_path), shards, after, waiting)
-    deadline = time.monotonic() + 300
-    while not waiting.exists():
-        assert child.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    child.kill()
-    child.join()
-    encoder = recipe(tiny_student, tmp_path).load()
-    for shard in shards:
-        encoder.encode_documents(shard.texts)
-    per_shard = [sum(len(ids) for ids in encoder.prompt.document_ids(shard.texts)) for shard in shards]
-    assert encoder.tokens == sum(per_shard[after:])
 
 
 def long_plan() -> tuple[Plan, list[str]]:
@@ -190,7 +140,7 @@ def long_plan() -> tuple[Plan, list[str]]:
 
 
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
-    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+    own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
     done: list[int] = []
 
@@ -211,7 +161,7 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
 def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
     tiny_student: Path, tmp_path: Path, dask_workers: str
 ) -> None:
-    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+    own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
     with Client(dask_workers) as client:
         victim = next(iter(client.run(os.getpid).values()))
@@ -228,32 +178,3 @@ def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
     again = own.load()
     again.encode_documents(texts)
     assert again.tokens == 0  # every vector is in the store
-
-
-def test_two_threads_of_a_process_load_one_model(tiny_student: Path, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(_loaded, [recipe(tiny_student, tmp_path)] * 2)
-    assert one is two
-
-
-def test_a_process_holds_one_model_at_a_time(
-    tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = weakref.ref(_loaded(recipe(tiny_student, tmp_path / "one")).backbone)
-    load = Recipe.load
-
-    def watched(self: Recipe) -> Any:
-        assert first() is None
-        return load(self)
-
-    monkeypatch.setattr(Recipe, "load", watched)
-    assert _loaded(recipe(tiny_student, tmp_path / "two"))
-
-
-def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path)
-    shard = Shard(Way(document=True), ["one", "two"])
-    embed_shard(own, shard)
-    again = own.load()
-    again.encode_documents(shard.texts)
-    assert again.tokens == 0

@@ -34,7 +34,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checkout(template: Path, root: Path, **changes: Any) -> Path:
     root.mkdir()
-    (root / "components").symlink_to(ROOT / "components")
+    for name in ("components", "flows"):
+        (root / name).symlink_to(ROOT / name)
     (root / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (root / "params.yaml").write_text(yaml.safe_dump(small_parameters(**changes)), encoding="utf-8")
     (root / "outputs").mkdir()
@@ -47,7 +48,7 @@ def start(root: Path) -> "subprocess.Popen[bytes]":
     """The train stage; MLflow is away, so its run stays on disk for us to read."""
     env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(root)}
     with (root / "said.log").open("wb") as said:
-        command = [sys.executable, "-m", "components.stage", "train"]
+        command = [sys.executable, "-m", "flows.cli", "stage", "train"]
         return subprocess.Popen(command, cwd=root, env=env, stdout=said, stderr=said)
 
 

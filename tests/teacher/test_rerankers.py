@@ -9,8 +9,8 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from components.base.errors import UserError
+from components.model.batches import batch_rows, token_batches
 from components.model.locate import locate_model
-from components.teacher.batches import batch_rows, token_batches
 from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
 from tests.models import make_tiny_student

@@ -15,9 +15,9 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.contracts.tables import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
+from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import DenseTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 from tests.warm import start_warm
@@ -241,7 +241,7 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
 
 def retrieve_slowly(folder: Path, models: Path) -> None:
     """The retrieve stage in a process of its own."""
-    dense.embed_shard = slowed(dense.embed_shard)
+    dense.embed_side = slowed(dense.embed_side)
     params = retrieve_params(engine=EngineParams(shard=4))
     retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 
@@ -280,14 +280,14 @@ def test_not_a_number_from_a_teacher_names_the_pair(
 def test_not_a_number_from_a_dense_teacher_stops_the_stage(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = DenseTeacher.encode
+    plain = SentenceModel.forward
 
-    def broken(self: DenseTeacher, *given: Any) -> tuple[np.ndarray, list[np.ndarray]]:
-        vectors, matrices = plain(self, *given)
+    def broken(self: SentenceModel, *given: Any, **tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        vectors, matrices = plain(self, *given, **tokens)
         vectors[0, 0] = np.nan
         return vectors, matrices
 
-    monkeypatch.setattr(DenseTeacher, "encode", broken)
+    monkeypatch.setattr(SentenceModel, "forward", broken)
     with pytest.raises(UserError, match="a vector that is not finite; check its weights"):
         retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     assert not list((tmp_path / "cache").rglob("vectors.npy"))  # nothing of the shard is kept

@@ -84,7 +84,7 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
         assert not upload.settle(journal.folder, patience=0)
     said = capsys.readouterr().err
     assert said.count("does not answer") == 1
-    assert "python -m components.tracking.upload" in said
+    assert "foundry upload" in said
     assert "secret" not in said
 
     events = journal.folder / "events.jsonl"

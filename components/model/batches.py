@@ -8,6 +8,8 @@ stays below LENGTH_STEP tokens a text.
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 LENGTH_STEP = 8
 CPU_TOKENS = 512  # in one forward pass of one thread: what stays in its cache; 2,048 are a third slower
 ROW_STEP = 4
@@ -26,7 +28,7 @@ def batch_rows(padded: int, budget: int) -> int:
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[int], int]]:
     """(positions, padded length) of each batch: one padded length, at most `budget` tokens with the padding.
 
-    A batch of fewer than `batch_rows` positions is to be filled up with empty rows.
+    A batch of fewer than `batch_rows` positions is to be filled up with empty rows; `padded_batch` does.
 
     >>> list(token_batches([7, 30, 8, 3], budget=32))
     [([0, 2, 3], 8), ([1], 32)]
@@ -39,3 +41,22 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[in
         members = buckets[padded]
         for start in range(0, len(members), rows):
             yield members[start : start + rows], padded
+
+
+def padded_batch(sequences: Sequence[Sequence[int]], length: int, budget: int, fill: int = 0) -> torch.Tensor:
+    """int64 [batch_rows, length]: the sequences padded on the right with `fill`, then rows of `fill` alone.
+
+    >>> padded_batch([[5, 6]], length=3, budget=6, fill=9).tolist()
+    [[5, 6, 9]]
+    """
+    padded = torch.full((batch_rows(length, budget), length), fill, dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = torch.tensor(sequence)
+    return padded
+
+
+def attention_mask(sequences: Sequence[Sequence[int]], length: int, budget: int) -> torch.Tensor:
+    """int64 [batch_rows, length]: 1 for the tokens, and for one token of a row that only fills the batch."""
+    mask = padded_batch([[1] * len(sequence) for sequence in sequences], length, budget)
+    mask[len(sequences) :, 0] = 1
+    return mask

@@ -1,0 +1,63 @@
+"""A collection: a folder with a corpus, queries, and the judgements (qrels) that join them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from components.base.errors import UserError
+from components.config import SourceParams
+from components.data.cells import Raw, read_text
+from components.data.origins import Files
+from components.data.table_files import jsonl_rows, parquet_rows
+from components.data.text_files import COMPRESSIONS
+
+
+def read_collection(files: Files, params: SourceParams) -> Iterator[Raw]:
+    """A folder with corpus, queries and qrels (.jsonl or .parquet): doc_id, text | query_id, text | ids, relevance."""
+    corpus = _by_id(files, params, "corpus", "doc_id")
+    queries = _by_id(files, params, "queries", "query_id")
+    judged = set()
+    for raw in _part(files, params, "qrels"):
+        for column, known in (("query_id", queries), ("doc_id", corpus)):
+            if raw.values.get(column) not in known:
+                where = "corpus" if column == "doc_id" else "queries"
+                raise raw.error(column, f"unknown id {raw.values.get(column)!r}; add it to {where} or remove the row")
+        query, document = queries[raw.values["query_id"]], corpus[raw.values["doc_id"]]
+        judged.add(raw.values["doc_id"])
+        yield Raw(raw.file, raw.row, _joined(query, document, raw.values.get("relevance", 1)))
+    for identity, document in corpus.items():
+        if identity not in judged:
+            yield Raw(document.file, document.row, _joined(None, document, None))
+
+
+def _joined(query: Raw | None, document: Raw, relevance: Any) -> dict[str, Any]:
+    return {
+        "query_id": query and query.values["query_id"],
+        "query": query and query.values.get("text"),
+        "split": query and query.values.get("split"),
+        "doc_id": document.values["doc_id"],
+        "document": document.values.get("text"),
+        "score": relevance,
+    }
+
+
+def _by_id(files: Files, params: SourceParams, part: str, column: str) -> dict[str, Raw]:
+    rows: dict[str, Raw] = {}
+    for raw in _part(files, params, part):
+        identity = raw.values.get(column)
+        if not isinstance(identity, str) or not identity:
+            raise raw.error(column, "missing or not text; every row needs an id")
+        if identity in rows:
+            raise raw.error(column, f"duplicate id {identity!r}; ids must be unique")
+        if not read_text(raw, "text", raw.values.get("text")):
+            raise raw.error("text", "empty; correct or remove the row")
+        rows[identity] = raw
+    return rows
+
+
+def _part(files: Files, params: SourceParams, part: str) -> Iterator[Raw]:
+    for name in files.names:
+        if name in (f"{part}.jsonl", *(f"{part}.jsonl{ending}" for ending in COMPRESSIONS)):
+            return jsonl_rows(files.root / name, params)
+        if name == f"{part}.parquet":
+            return parquet_rows(files.root / name)
+    raise UserError(f"{files.root}: no {part}.jsonl or {part}.parquet; a collection needs corpus, queries and qrels")
