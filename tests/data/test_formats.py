@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.config import LocalOrigin, SourceParams
+from components.config import SourceParams
 from components.data.formats import Counts, read_source
 from components.data.origins import collect
 
@@ -17,7 +17,7 @@ from components.data.origins import collect
 def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:
     origin = {"kind": "local", "path": str(path), "licence": "MIT"}
     params = SourceParams.model_validate({"origin": origin, "format": format, **more})
-    return read_source(collect(LocalOrigin.model_validate(origin), "k", path), params)
+    return read_source(collect(params, "k", path), params)
 
 
 def rows(path: Path, format: str, **more: Any) -> list[dict[str, Any]]:
