@@ -1,6 +1,6 @@
 """Are our Borda ranks mteb's? Every rank of the shipped public table against mteb's own function.
 
-python benchmarks/borda.py [--quick] [--json FILE]     (--quick changes nothing: it takes seconds)
+python -m benchmarks.borda [--quick] [--json FILE]     (--quick changes nothing: it takes seconds)
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Planted false negatives: how many does each rule reject, and how many true hard negatives does it keep?
 
-    python benchmarks/false_negatives.py [--quick] [--json FILE] [--outputs DIR]
+    python -m benchmarks.false_negatives [--quick] [--json FILE] [--outputs DIR]
 
 To the corpora of BoolQ and FiQA (outputs/prepare) we add copies of real positives that nobody labelled: a quarter
 equal but for case, punctuation and line breaks; a quarter with every tenth word dropped and the sentences rotated; a

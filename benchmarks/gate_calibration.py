@@ -9,7 +9,7 @@ cluster assignments), the levels being LGAI-Embedding-Preview's recorded scores 
 MTEB(eng, v2), at most 1,000 a task. What two models share (the example's difficulty) and what is their own are in
 the proportions of SHARED and OWN. Everything from raw outcomes on is the project's code.
 
-    python benchmarks/gate_calibration.py [--quick] [--json FILE]
+    python -m benchmarks.gate_calibration [--quick] [--json FILE]
 """
 
 import argparse

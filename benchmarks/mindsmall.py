@@ -1,6 +1,6 @@
 """MindSmallReranking by index against plain mteb: a task of MindSmall's shape at 1/50 scale, with a real encoder.
 
-    python benchmarks/mindsmall.py [--quick] [--json FILE] [--model FOLDER]
+    python -m benchmarks.mindsmall [--quick] [--json FILE] [--model FOLDER]
 
 MindSmall has 2,362,514 queries, 37,162 of them distinct (articles of users' histories), 5,277 documents and 32 queries
 an impression. Plain is `mteb.evaluate(SentenceTransformer, MindSmallReranking)`; ours is `FoundryModel` on
@@ -111,9 +111,9 @@ def ours(model: Any, mirror: Path) -> dict[str, float]:
     """Index-based task and search; no vector store, so that nothing is carried from run to run."""
     from components.benchmark.adapter import FoundryModel, TaskPrompt
     from components.benchmark.tasks import mteb_task
-    from components.model.sentence_model import ForeignEncoder
+    from components.model.sentence_model import SentenceModel
 
-    foundry = FoundryModel("mini", ForeignEncoder(model, "mini"), {"MindSmallReranking": TaskPrompt("")}, {})
+    foundry = FoundryModel("mini", SentenceModel(model, "mini"), {"MindSmallReranking": TaskPrompt("")}, {})
     timed = Timed(foundry.embed)
     foundry.embed = timed  # type: ignore[method-assign]  # to time it
     return measure(foundry, mteb_task("MindSmallReranking", mirror), timed)

@@ -1,6 +1,6 @@
 """Memory and time of exact mining as the corpus grows, and what a second Dask worker brings.
 
-    python benchmarks/mining_scale.py [--quick] [--json FILE] [--outputs DIR] [--queries N]
+    python -m benchmarks.mining_scale [--quick] [--json FILE] [--outputs DIR] [--queries N]
 
 Search: 384-dimensional vectors (clustered, generated from a seed) put into the vector store as the retrieve stage does,
 then the 100 best of each query by the streaming exact search; one process per size, whose peak resident memory is

@@ -1,6 +1,6 @@
 """Prefix-shared packing against the padded batch a plain trainer runs: same weights, same texts, same loss.
 
-    python benchmarks/packing.py [--quick] [--json FILE] [--threads N]
+    python -m benchmarks.packing [--quick] [--json FILE] [--threads N]
 
 A symmetric few-shot batch (queries of 20-60 tokens behind a 400-token prefix) through a random 6-layer, 512-wide
 Mistral in fp32 on the CPU, forward and backward. The padded side uses SDPA with padding on the right (no mask is

@@ -1,6 +1,6 @@
 """Does `components.plan` tell the truth? Its peak training memory and token count against a real step, on the CPU.
 
-    python benchmarks/plan.py [--quick] [--json FILE]
+    python -m benchmarks.plan [--quick] [--json FILE]
 
 Random Mistrals of four shapes: fp32 and bf16, gradient checkpointing, GradCache, LoRA's dropout. Measured: every
 allocation torch's profiler sees in one `Step.run` (forward, loss, backward), the peak of their running sum, on top of
@@ -31,7 +31,7 @@ from components.training.step import PlacedRow, rows_of
 from components.training.train import adapted
 from components.training.trainer import Trainer
 from components.training.world import World
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import small_parameters, write_training_tables
 
 STEPS = 160

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from components.config import Config, load_config
+from components.config import Config, load_config, read_parameters
 from components.training.checkpoint import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to run; a temporary folder when empty")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    raw = yaml.safe_load((ROOT / "recipes" / "rehearsal-7b.yaml").read_text(encoding="utf-8"))
+    raw = read_parameters(ROOT / "recipes" / "rehearsal-7b.yaml")
     raw["train"]["quantization"] = given.quantization
     if given.few or given.quick:
         few_texts(raw)
@@ -85,14 +85,15 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
     (ROOT / ".cache" / "wheels").mkdir(parents=True, exist_ok=True)
     (folder / ".cache").mkdir(exist_ok=True)
     (folder / ".cache" / "wheels").symlink_to(ROOT / ".cache" / "wheels")
-    shutil.copytree(ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
 
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
-    subprocess.run([sys.executable, "-m", "components.data.local_files"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "flows.cli", "stage", "local_files"], cwd=folder, check=True)
     costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
     costs["train after the kill"] = run_stage(folder, "train")
@@ -130,7 +131,7 @@ def run_stage(folder: Path, stage: str) -> tuple[float, float]:
 
 def start(folder: Path, stage: str) -> "subprocess.Popen[bytes]":
     env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    return subprocess.Popen([sys.executable, "-m", "components.stage", stage], cwd=folder, env=env)
+    return subprocess.Popen([sys.executable, "-m", "flows.cli", "stage", stage], cwd=folder, env=env)
 
 
 def train_until_killed(folder: Path) -> int:
@@ -173,8 +174,9 @@ def export_differences(folder: Path) -> dict[str, float]:
     """The export in sentence-transformers against the trained model: largest difference, least cosine."""
     from sentence_transformers import SentenceTransformer
 
+    from components.base.machine import free_memory
     from components.contracts.tasks import read_tasks
-    from components.model.backbone import device_of, free_memory
+    from components.model.device import device_of
 
     config = load_config(folder / "params.yaml")
     outputs = folder / "outputs"
@@ -182,7 +184,7 @@ def export_differences(folder: Path) -> dict[str, float]:
     texts = [f"{word} {number} of the things that people ask" for number, word in enumerate(["what", "why", "is"] * 10)]
     trained = trained_vectors(config, outputs, texts, task.instruction)
     free_memory()
-    export = SentenceTransformer(str(outputs / "train" / "export"), device=device_of(config.encoder).type)
+    export = SentenceTransformer(str(outputs / "train" / "export"), device=device_of(config.encoder.device).type)
     found = np.asarray(export.encode_query(texts, prompt_name=task.name), dtype=np.float32)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return {

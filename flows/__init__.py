@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from components.base.checkout import find_checkout
 from components.base.errors import UserError
 from components.tracking.store import SAFE_DEFAULTS
 
@@ -13,12 +14,12 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own default is pickle
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too little on two busy cores
-    "PREFECT_HOME": str(Path.cwd() / ".cache" / "prefect"),  # its database belongs to the checkout
+    # its database belongs to the checkout
+    "PREFECT_HOME": str((find_checkout(Path.cwd()) or Path.cwd()) / ".cache" / "prefect"),
 }
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def without_traceback(record: logging.LogRecord) -> bool:

@@ -13,6 +13,7 @@ from components.base.errors import UserError
 from components.tracking.versions import locked_outputs
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+FOUNDRY = (sys.executable, "-m", "flows.cli")  # the code of the folder it starts in
 
 
 def run_dvc(root: Path, *arguments: str) -> str:

@@ -1,7 +1,7 @@
 """Find what crashes leave behind, repair it, and say what was done.
 
-    python -m flows.doctor              repair
-    python -m flows.doctor --look       only say what is wrong
+    foundry doctor              repair
+    foundry doctor --look       only say what is wrong
 
 Looked for: stages whose flow is dead, DVC locks nobody holds, a half-written dvc.lock, worktrees of dead runs, MLflow
 runs RUNNING without a process, runs not uploaded, promotion locks of the dead, Prefect runs and GPU slots that nobody
@@ -10,21 +10,20 @@ holds.
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-import typer
 from prefect import flow, get_run_logger
 
 from components.base.files import whole_file
 from components.promotion.lock import lock_name
 from components.tracking import upload
+from components.tracking.journal_files import journals, owner_lives
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
 from flows import lockfile
@@ -90,7 +89,7 @@ def _pipeline_of(process: psutil.Process, root: Path) -> str:
 
 def _journal_lives(tracking: Path, identity: str) -> bool:
     folder = tracking / identity
-    return folder.exists() and upload.owner_lives(folder)
+    return folder.exists() and owner_lives(folder)
 
 
 class _Killer:
@@ -188,7 +187,7 @@ def worktrees(root: Path) -> Iterator[Finding]:
 def waiting_journals(root: Path) -> Iterator[Finding]:
     """Runs that ended and are not in MLflow yet."""
     tracking = tracking_folder(root)
-    waiting = [folder for folder in upload.journals(tracking) if not upload.owner_lives(folder)]
+    waiting = [folder for folder in journals(tracking) if not owner_lives(folder)]
     if waiting:
         yield Finding(
             f"{len(waiting)} runs wait to be uploaded", "tried to upload them", partial(upload.upload_all, root)
@@ -299,7 +298,7 @@ def _crash_flow_run(identity: Any) -> None:
         client.set_flow_run_state(identity, Crashed(message="swept: its process is gone"), force=True)
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- all of it
 
 
 def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
@@ -321,13 +320,3 @@ def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
 def sweep(root: str = ".") -> int:
     """The doctor as a scheduled flow; returns how much was wrong."""
     return repair_all(Path(root).resolve(), look=False, say=get_run_logger().info)
-
-
-def main(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
-    """Repair what crashes left behind in the current folder."""
-    found = repair_all(Path.cwd(), look, print)
-    sys.exit(3 if look and found else 0)
-
-
-if __name__ == "__main__":
-    typer.run(main)

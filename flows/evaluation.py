@@ -1,7 +1,7 @@
 """Evaluate any model version on the benchmark of today, so that the gate can compare it with newer ones.
 
-    python -m flows.evaluation 3              a version (number or alias; MODEL/3 for another model)
-    python -m flows.evaluation 3 --again      a second time, for the gate's A/A noise floor
+    foundry evaluate 3              a version (number or alias; MODEL/3 for another model)
+    foundry evaluate 3 --again      a second time, for the gate's A/A noise floor
 
 The version's own adapter and shots, from the commit that made it, take the place of this checkout's in a worktree,
 where the evaluate stage runs as ever. Its tables replace the ones beside the version. `--again` computes every vector
@@ -10,13 +10,11 @@ anew in batches of half the size and keeps its tables beside the first: what dif
 
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -24,13 +22,11 @@ from components.base.errors import UserError
 from components.config import load_config
 from components.promotion.gate_version import AGAIN, FIRST
 from components.registration.register import EVALUATION
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import DEFAULT_NAME, find_version, registry_client
 from components.tracking.snapshot import resolve
 from components.tracking.store import tracking_uri, version_link
 from flows import isolation
-from flows.dag import DVC, read_dag, run_dvc
-from flows.fallback import a_prefect_server
+from flows.dag import DVC, FOUNDRY, read_dag, run_dvc
 from flows.processes import allow_running, run_streamed
 from flows.record import stage_environment
 from flows.summary import metrics_of
@@ -55,7 +51,7 @@ def evaluate_version(root: Path, name: str, version: Any, again: bool) -> dict[s
             run_dvc(root, "get", str(root), path, "--rev", commit, "--out", str(place / path))
         if again:
             compute_anew(place)
-        command = [sys.executable, "-m", "components.stage", "evaluate"]
+        command = [*FOUNDRY, "stage", "evaluate"]
         _run(f"{name} version {version.version}: the evaluate stage", command, place)
         client, made = registry_client(root), place / "outputs" / "evaluate"
         for table in EVALUATION:
@@ -97,23 +93,3 @@ def evaluation(version: str | int, name: str = DEFAULT_NAME, again: bool = False
     metrics: dict[str, float] = evaluate_version(place, name, found, again)
     get_run_logger().info(version_link(tracking_uri(place), name, found.version))
     return metrics
-
-
-def main(
-    version: Annotated[str, typer.Argument(help="version number or alias; MODEL/VERSION for another model")],
-    again: Annotated[bool, typer.Option("--again", help="a second time: the gate's A/A noise floor")] = False,
-) -> None:
-    """Evaluate a model version on today's benchmark."""
-    name, _, which = version.rpartition("/")
-    try:
-        with a_prefect_server():
-            metrics = evaluation(which, name or DEFAULT_NAME, again)
-    except UserError as problem:
-        print(f"error: evaluation: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for metric, value in metrics.items():
-        print(f"{metric:50} {value:.4f}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,7 +1,12 @@
-"""A run of its own: a git worktree with the shared DVC cache, so that scheduled runs and the user's files never meet.
+"""Run in a git worktree that shares the DVC cache, so that scheduled runs never touch the user's files.
 
-The worktree lies below .cache/runs; its stages see the same caches (vectors, downloads) and the same MLflow store as
-the checkout, and leave what they made in the shared DVC cache and a commit under refs/runs.
+The worktree lies below .cache/runs; its stages use the same caches (vectors, downloads) and the same MLflow store as
+the checkout, and leave their outputs in the shared DVC cache and a commit under refs/runs.
+
+`dvc exp run --temp` was tried for this (DVC 3.67) and does less: a failed experiment leaves no ref and its folder is
+removed, so finished stages and a killed training's checkpoints are lost; ignored folders such as .cache are absent
+unless `--copy-paths` copies them, vectors and all; and it runs the whole pipeline in one call, where the flow runs
+stage by stage (a GPU slot, retries and a timeout each).
 """
 
 import json
@@ -12,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.base.errors import UserError
-from components.config import load_config
+from components.config.extends import recipe_file
+from components.config.recipes import parameters_text
 from components.tracking.journal import alive, owner
 from components.tracking.snapshot import git, run_ref
 from flows.dag import read_dag, run_dvc, stale_stages
@@ -107,23 +112,9 @@ def change_parameters(place: Path, recipe: str, changes: Mapping[str, Any]) -> N
     Raises:
         UserError: no such recipe, or the result is not a valid parameter file (the key is named).
     """
-    from dvc.utils.serialize import modify_yaml
-
     path = place / "params.yaml"
-    if recipe:
-        source = place / "recipes" / f"{recipe}.yaml"
-        if not source.exists():
-            known = ", ".join(sorted(file.stem for file in source.parent.glob("*.yaml")))
-            raise UserError(f"recipe {recipe!r}: no such file in recipes/; there are: {known}")
-        shutil.copyfile(source, path)
-    with modify_yaml(str(path)) as values:
-        for dotted, value in changes.items():
-            *parents, last = dotted.split(".")
-            section = values
-            for key in parents:
-                section = section.setdefault(key, {})
-            section[last] = value
-    load_config(path)
+    source = recipe_file(recipe, place / "recipes") if recipe else path
+    path.write_text(parameters_text(source, changes), encoding="utf-8")
 
 
 def share_dvc(root: Path, place: Path) -> None:

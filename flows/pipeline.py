@@ -1,8 +1,8 @@
 """The pipeline as a Prefect flow, built from dvc.yaml's graph: one task per stage, DVC decides what runs.
 
-    python -m flows.pipeline                      every stage of this checkout; no server needed
-    python -m flows.pipeline train                one stage and what it needs
-    python -m flows.pipeline --isolated --set train.steps=50      in a worktree, with other parameters
+    foundry pipeline                      every stage of this checkout; no server needed
+    foundry pipeline train                one stage and what it needs
+    foundry pipeline --isolated --set train.steps=50      in a worktree, with other parameters
 
 A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (DVC had it) or Failed (with the stage's own
 words). Stages that do not need each other run side by side. Only `local_files`, which looks for edits of the user's own
@@ -11,15 +11,12 @@ files, runs every time, before the others. When nothing changed, nothing else ru
 
 import os
 import re
-import sys
 import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -33,8 +30,7 @@ from components.tracking.journal import Journal
 from components.tracking.store import beside_others
 from flows import isolation, lockfile
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
-from flows.fallback import a_prefect_server
-from flows.processes import StoppedError, allow_running, run_streamed, stop_running
+from flows.processes import allow_running, run_streamed, stop_running
 from flows.record import close_record, open_record, stage_environment
 from flows.summary import summarise
 
@@ -103,7 +99,7 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
 def outcome(lines: list[str]) -> str:
     """What DVC did, from what it printed.
 
-    >>> outcome(["Running stage 'train':", "> python -m components.stage train"])
+    >>> outcome(["Running stage 'train':", "> foundry stage train"])
     'executed'
     >>> outcome(["Stage 'train' is cached - skipping run, checking out outputs"])
     'restored from the run cache'
@@ -262,32 +258,3 @@ def _said(name: str, state: "State[Any]") -> str:
     if state.name == "NotReady":
         return f"{name}: not run, a stage it needs failed"
     return str(state.message or "").removeprefix("Task run encountered an exception ") or f"{name}: {state.name}"
-
-
-def main(
-    targets: Annotated[list[str] | None, typer.Argument(help="stages to bring up to date; all of them")] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="in a worktree of HEAD, beside your files")] = False,
-    recipe: Annotated[str, typer.Option(help="a file of recipes/, without .yaml (with --isolated)")] = "",
-    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, repeatable (with --isolated)")] = None,
-) -> None:
-    """Run the pipeline of the current folder as a Prefect flow."""
-    try:
-        parameters = dict(_parsed(item) for item in change or [])
-        with a_prefect_server():
-            results = pipeline(targets=targets or [], isolated=isolated, recipe=recipe, parameters=parameters)
-    except (UserError, RuntimeError, StoppedError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for name, how in results.items():
-        print(f"{name:20} {how}")
-
-
-def _parsed(item: str) -> tuple[str, Any]:
-    key, equals, value = item.partition("=")
-    if not equals:
-        raise UserError(f"--set {item}: must be KEY=VALUE, such as train.steps=50")
-    return key, yaml.safe_load(value)
-
-
-if __name__ == "__main__":
-    typer.run(main)

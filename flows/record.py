@@ -10,6 +10,7 @@ from components.tracking.journal import Journal, RunStart
 from components.tracking.runs import flatten
 from components.tracking.snapshot import git, run_ref, snapshot
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
+from components.tracking.uploader import uploaded_link
 from components.tracking.versions import code_version
 from flows.summary import metrics_of
 
@@ -58,7 +59,7 @@ def close_record(record: Journal, root: Path, status: str, latest: str = "") -> 
     record.end(status)
     if status != "KILLED":
         upload.settle(record.folder)
-    return upload.uploaded_link(record.folder.parent, record.identity)
+    return uploaded_link(record.folder.parent, record.identity)
 
 
 def stage_metrics(root: Path) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Run exactly what made a model, or any run, again, and compare every output byte for byte.
 
-    python -m flows.reproduce 7                         a model version (number or alias; MODEL/7 for another model)
-    python -m flows.reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
-    python -m flows.reproduce 7 --restore DIR           no run: the code, parameters and data as they were
+    foundry reproduce 7                         a model version (number or alias; MODEL/7 for another model)
+    foundry reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
+    foundry reproduce 7 --restore DIR           no run: the code, parameters and data as they were
 
 Code, parameters and expected hashes come from the run's commit; nothing is taken from DVC's caches, and nothing new
 is registered. Own files (`kind: local`) that have changed since are the exception: what fetch made of them then comes
@@ -10,20 +10,15 @@ from DVC's cache, and the stages after it run.
 """
 
 import os
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import load_config
 from components.data.local_files import changed_since, read_list
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import find_version, registry_client, split_version
 from components.tracking.snapshot import git, resolve, run_ref
 from components.tracking.versions import locked_outputs
 from flows.dag import DVC, Stage, read_dag, run_dvc
@@ -65,9 +60,8 @@ def find_commit(root: Path, run: str) -> str:
     """
     if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
         return resolve(root, run)
-    name, _, which = run.rpartition("/")
     try:
-        version = find_version(registry_client(root), name or DEFAULT_NAME, which)
+        version = find_version(registry_client(root), *split_version(run))
     except UserError as no_version:
         try:
             return resolve(root, run)
@@ -144,30 +138,3 @@ def restore(root: Path, run: str, to: Path) -> None:
     git(root, "worktree", "add", "--detach", str(to), find_commit(root, run))
     share_dvc(root, to)
     checkout_outputs(to)
-
-
-def main(
-    run: Annotated[str, typer.Argument(help="model version, run id, or git revision")],
-    restore_to: Annotated[
-        Path | None, typer.Option("--restore", help="bring it back here instead of rerunning")
-    ] = None,
-) -> None:
-    """Run it again and compare, or bring it back."""
-    root = Path.cwd()
-    try:
-        if restore_to:
-            restore(root, run, restore_to)
-            print(f"{run} is in {restore_to}; take it down with: git worktree remove --force {restore_to}")
-            return
-        compared = reproduce(root, run)
-    except UserError as problem:
-        print(f"error: reproduce: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for item in compared:
-        print(f"{item.path:28} {item.before}  {item.verdict}")
-    if not all(item.right for item in compared):
-        raise typer.Exit(3)
-
-
-if __name__ == "__main__":
-    typer.run(main)

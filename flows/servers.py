@@ -1,7 +1,7 @@
 """MLflow, Prefect and a worker on loopback, for one checkout: `make ui`.
 
-    python -m flows.servers                      until Ctrl-C
-    python -m flows.servers --mlflow-port 5001 --prefect-port 4201 --no-worker
+    foundry ui                      until Ctrl-C
+    foundry ui --mlflow-port 5001 --prefect-port 4201 --no-worker
 
 All of them end with this process. Anything but a machine of your own: infra/.
 """
@@ -12,13 +12,11 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from components.base.errors import UserError
 from components.tracking.store import experiments_link
 from flows.daemon import HOST, Server, page_answers
+from flows.dag import FOUNDRY
 from flows.setup import HEARTBEAT_SECONDS, POOL
 
 
@@ -72,7 +70,7 @@ def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, ru
     for server in servers:
         server.wait_ready()
     done = subprocess.run(
-        [sys.executable, "-m", "flows.setup"],
+        [*FOUNDRY, "setup"],
         cwd=root,
         env={**os.environ, **env},
         capture_output=True,
@@ -80,25 +78,17 @@ def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, ru
         check=False,
     )
     if done.returncode:
-        raise UserError(done.stderr.strip() or done.stdout.strip())
+        raise UserError((done.stderr.strip() or done.stdout.strip()).removeprefix("error: "))
     if with_worker:
         running.callback(worker(root, env).stop)
     return env
 
 
-def main(
-    mlflow_port: Annotated[int, typer.Option(help="port of MLflow")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="port of Prefect")] = 4200,
-    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="run scheduled flows too")] = True,
-) -> None:
-    """Serve MLflow and Prefect for the current folder until Ctrl-C."""
+def serve(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool) -> None:
+    """Start everything, print the addresses, and wait for Ctrl-C or SIGTERM. Raises UserError like `start`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as running:
-        try:
-            env = start(Path.cwd(), mlflow_port, prefect_port, with_worker, running)
-        except UserError as problem:
-            print(f"error: {problem}", file=sys.stderr)
-            raise typer.Exit(1) from None
+        env = start(root, mlflow_port, prefect_port, with_worker, running)
         print(f"MLflow    {experiments_link(env['MLFLOW_TRACKING_URI'])}")
         print(f"Prefect   http://{HOST}:{prefect_port}/runs")
         print("For commands in another terminal:")
@@ -108,7 +98,3 @@ def main(
             signal.pause()
         except KeyboardInterrupt:
             print("stopping")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,6 +1,6 @@
 """What a Prefect server needs to know about this project, made once and safe to repeat.
 
-    python -m flows.setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
+    foundry setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
 
 Needs PREFECT_API_URL (or a running `make ui`, which calls this itself).
 """
@@ -77,43 +77,35 @@ def make_pool(name: str) -> str:
     return f"work pool {name}: made"
 
 
-def prefect(*arguments: str) -> str:
-    """One command of Prefect's command line.
+def prefect(*arguments: str, cwd: Path) -> str:
+    """One command of Prefect's command line in the folder `cwd`.
 
     Raises:
         UserError: it failed, with its last line.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise UserError(f"prefect {' '.join(arguments[:2])}: {(done.stderr + done.stdout).strip().splitlines()[-1]}")
     return done.stdout
 
 
-def set_up() -> list[str]:
-    """Everything; returns a line per thing."""
+def set_up(root: Path) -> list[str]:
+    """Everything, with the deployments of `root`/prefect.yaml; returns a line per thing.
+
+    Raises:
+        UserError: no server is named, or Prefect refused a deployment.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UserError("PREFECT_API_URL is not set; start `make ui`, or name your server")
+    if not (root / "prefect.yaml").exists():
+        raise UserError(f"{root}: no prefect.yaml here; run it in the checkout")
     done = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
-    prefect("deploy", "--all")
+    prefect("deploy", "--all", cwd=root)
     done.append("deployments of prefect.yaml: deployed")
     return done
-
-
-def main() -> int:
-    """Set up the server of PREFECT_API_URL."""
-    if not os.environ.get("PREFECT_API_URL"):
-        print("error: setup: PREFECT_API_URL is not set; start `make ui`, or name your server", file=sys.stderr)
-        return 1
-    if not Path("prefect.yaml").exists():
-        print("error: setup: no prefect.yaml here; run it in the checkout", file=sys.stderr)
-        return 1
-    try:
-        print("\n".join(set_up()))
-    except UserError as problem:
-        print(f"error: setup: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,9 @@
-"""Bring fresh servers to the state the pipeline expects: buckets, the pipeline's MLflow account, work pools.
+"""Create or update what the pipeline needs on the servers: S3 buckets, its MLflow account, Prefect work pools.
 
     python bootstrap.py [buckets] [mlflow-user] [pools:NAME,...]
 
-Every step may be run again: it makes what is missing and updates what differs, so it is also how a rotated password
-gets into MLflow. Runs as a one-shot service of compose and as a Kubernetes job, with the servers' own variables:
+Every step is idempotent, and `mlflow-user` also sets a rotated password. Runs as a one-shot service of compose.yaml and
+as a Kubernetes job, configured by the servers' own environment variables:
 MLFLOW_S3_ENDPOINT_URL and AWS_*; MLFLOW_TRACKING_URI, MLFLOW_AUTH_ADMIN_PASSWORD (and its _OLD), PIPELINE_PASSWORD;
 PREFECT_API_URL and PREFECT_API_AUTH_STRING.
 """
@@ -15,9 +15,11 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 BUCKETS = ("mlflow", "dvc")
 PIPELINE_USER = "pipeline"
+POOLS = Path(__file__).with_name("work-pools.yaml")
 
 
 def make_buckets() -> str:
@@ -79,15 +81,15 @@ def _expect_200(status: int, account: str) -> None:
         )
 
 
-def make_pools(names: list[str], folder: Path) -> str:
-    """Create or update the work pools `names` from `folder`/NAME.json (Prefect's base job templates)."""
-    pools, account = f"{os.environ['PREFECT_API_URL']}/work_pools/", os.environ["PREFECT_API_AUTH_STRING"]
+def make_pools(names: list[str]) -> str:
+    """Create or update the work pools `names` of work-pools.yaml."""
+    url, account = f"{os.environ['PREFECT_API_URL']}/work_pools/", os.environ["PREFECT_API_AUTH_STRING"]
+    pools = read_pools(POOLS)
     for name in names:
-        template = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        new: dict[str, object] = {"name": name, "type": name.split("-")[0], "base_job_template": template}
-        status = _call("POST", pools, account, new)
-        if status == 409:  # it is there
-            status = _call("PATCH", f"{pools}{name}", account, {"base_job_template": template})
+        pool = work_pool(pools, name)
+        status = _call("POST", url, account, pool)
+        if status == 409:  # exists
+            status = _call("PATCH", f"{url}{name}", account, {"base_job_template": pool["base_job_template"]})
         if status not in {200, 201, 204}:
             sys.exit(
                 f"bootstrap: Prefect answered {status} for work pool {name}; is prefect_auth what it started with?"
@@ -95,16 +97,64 @@ def make_pools(names: list[str], folder: Path) -> str:
     return f"pools {', '.join(names)} are up to date"
 
 
+def read_pools(file: Path) -> dict[str, Any]:
+    """The section `pools` of work-pools.yaml."""
+    import yaml
+
+    pools: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["pools"]
+    return pools
+
+
+def work_pool(pools: dict[str, Any], name: str) -> dict[str, Any]:
+    """Name, type and base job template of a work pool: the template of its worker, or of the pool it extends, changed.
+
+    Raises:
+        ModuleNotFoundError: the package of the worker is not installed.
+    """
+    pool = pools[name]
+    if "extends" in pool:
+        base = work_pool(pools, pool["extends"])
+    else:
+        base = {"type": pool["type"], "base_job_template": default_template(pool["type"])}
+    return {**base, "name": name, "base_job_template": merge_patch(base["base_job_template"], pool["changes"])}
+
+
+def default_template(worker_type: str) -> dict[str, Any]:
+    """The base job template that comes with Prefect's worker of this type. Raises ModuleNotFoundError without it."""
+    from prefect.workers.base import BaseWorker
+
+    worker = BaseWorker.get_worker_class_from_type(worker_type)
+    if worker is None:
+        raise ModuleNotFoundError(f"no {worker_type} worker: pip install -c constraints.txt prefect-{worker_type}")
+    return worker.get_default_base_job_template()
+
+
+def merge_patch(base: Any, changes: Any) -> Any:
+    """`base` with a JSON merge patch (RFC 7386) applied.
+
+    >>> merge_patch({"a": {"b": 1, "c": 2}, "d": [1, 2]}, {"a": {"b": None, "e": 3}, "d": [0]})
+    {'a': {'c': 2, 'e': 3}, 'd': [0]}
+    """
+    if not isinstance(changes, dict):
+        return changes
+    merged = dict(base) if isinstance(base, dict) else {}
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
 def main(steps: list[str]) -> None:
     """Run the steps in the order given."""
-    folder = Path(__file__).parent / "work-pools"
     for step in steps:
         if step == "buckets":
             outcome = make_buckets()
         elif step == "mlflow-user":
             outcome = make_mlflow_user()
         elif step.startswith("pools:"):
-            outcome = make_pools(step.removeprefix("pools:").split(","), folder)
+            outcome = make_pools(step.removeprefix("pools:").split(","))
         else:
             sys.exit(f"bootstrap: unknown step {step!r}; steps are buckets, mlflow-user and pools:NAME,...")
         print(f"bootstrap: {step}: {outcome}", flush=True)

@@ -1,12 +1,11 @@
-"""Check everything in infra/ that can be checked without a container engine: `python -m infra.check`.
+"""Checks for infra/ that need no container engine: `python -m infra.check`.
 
-Our own rules (infra/rules) need nothing but Python. Schemas and linters of others run where they are installed, and are
-named where they are not: `pip install -e '.[infra-check]'` brings them all but kubectl and docker.
+Our own rules (infra/rules) run everywhere. Schemas and linters from other packages run where they are installed, and
+are reported as left out elsewhere: `pip install -e '.[infra-check]'` installs all but kubectl and docker.
 """
 
 import argparse
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
@@ -18,19 +17,19 @@ from typing import Any
 
 import yaml
 
+from infra.bootstrap import read_pools, work_pool
 from infra.make_secrets import NAMES, YOURS, make_secrets
 from infra.rules.compose import compose_problems
 from infra.rules.images import dockerfile_problems
-from infra.rules.kubernetes import kubernetes_problems, pod_of
-from infra.rules.pods import variables
-from infra.rules.pools import pool_problems, same_but_for_defaults
+from infra.rules.kubernetes import kubernetes_problems, pod_of, variables
+from infra.rules.pools import pool_problems
 
 KUBERNETES_VERSION = "1.34"
 OVERLAYS = ("cpu", "gpu")
 
 
 class ToolMissingError(Exception):
-    """A tool that is not installed; its text says what was left out."""
+    """A tool or package is not installed; the text says what was left out."""
 
 
 def load_all(text: str) -> list[Any]:
@@ -39,9 +38,9 @@ def load_all(text: str) -> list[Any]:
     return [document for document in yaml.load_all(text, loader) if document is not None]
 
 
-def read_yaml(path: Path) -> list[Any]:
-    """Every document of a YAML file; raises yaml.YAMLError."""
-    return load_all(path.read_text(encoding="utf-8"))
+def read_yaml(path: Path) -> Any:
+    """The first document of a YAML file; raises yaml.YAMLError."""
+    return load_all(path.read_text(encoding="utf-8"))[0]
 
 
 def project_version(folder: Path) -> str:
@@ -50,21 +49,31 @@ def project_version(folder: Path) -> str:
         return str(tomllib.load(file)["project"]["version"])
 
 
+def pools_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every rendered work pool. Raises ToolMissingError without the packages of their workers."""
+    pools = read_pools(folder / "work-pools.yaml")
+    for name in pools:
+        try:
+            yield work_pool(pools, name)
+        except ModuleNotFoundError as reason:
+            raise ToolMissingError(str(reason)) from None
+
+
 # ---------------------------------------------------------------- our own rules
 
 
 def check_syntax(folder: Path) -> Iterator[str]:
-    """Every YAML and JSON file parses, and says so with its place if not."""
-    for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.json")]):
+    """Every YAML file must parse."""
+    for path in sorted(folder.rglob("*.yaml")):
         try:
-            json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else read_yaml(path)
-        except (yaml.YAMLError, json.JSONDecodeError) as problem:
+            load_all(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as problem:
             yield f"{path.relative_to(folder)}: {' '.join(str(problem).split())}"
 
 
 def check_compose(folder: Path) -> Iterator[str]:
     """compose.yaml keeps our rules."""
-    (compose,) = read_yaml(folder / "compose.yaml")
+    compose = read_yaml(folder / "compose.yaml")
     yield from (f"compose.yaml: {p}" for p in compose_problems(compose, folder, project_version(folder)))
 
 
@@ -75,32 +84,16 @@ def check_images(folder: Path) -> Iterator[str]:
 
 
 def check_pools(folder: Path) -> Iterator[str]:
-    """The work pools keep our rules, and the GPU one differs from the other in its defaults only."""
-    templates = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "work-pools").glob("*.json"))}
-    for name, template in templates.items():
-        path = folder / "work-pools" / f"{name}.json"
-        yield from (f"work-pools/{path.name}: {p}" for p in pool_problems(template, path, project_version(folder)))
-    if not same_but_for_defaults(templates["kubernetes"], templates["kubernetes-gpu"]):
-        yield "work-pools: kubernetes.json and kubernetes-gpu.json differ in more than the defaults of their variables"
-
-
-def check_kustomizations(folder: Path) -> Iterator[str]:
-    """Whatever a kustomization names exists; the secrets are those that make_secrets.py writes."""
-    for path in sorted(folder.rglob("kustomization.yaml")):
-        (content,) = read_yaml(path)
-        where = path.relative_to(folder)
-        for name in content.get("resources", []):
-            if not (path.parent / name).exists():
-                yield f"{where}: {name} does not exist"
-        for generator in [*content.get("configMapGenerator", []), *content.get("secretGenerator", [])]:
-            for name in generator["files"]:
-                if not (path.parent / name).exists() and name not in (*NAMES, *YOURS):
-                    yield f"{where}: {name} does not exist and infra/make_secrets.py does not write it"
+    """The work pools keep our rules."""
+    clients = read_yaml(folder / "compose.yaml")["services"]["worker"]["environment"]
+    for pool in pools_of(folder):
+        problems = pool_problems(pool, clients, project_version(folder))
+        yield from (f"work-pools.yaml: {pool['name']}: {problem}" for problem in problems)
 
 
 def check_kubernetes(folder: Path) -> Iterator[str]:
     """Both overlays, rendered, keep our rules; the servers' variables are those of compose.yaml."""
-    (compose,) = read_yaml(folder / "compose.yaml")
+    compose = read_yaml(folder / "compose.yaml")
     for overlay in OVERLAYS:
         objects = render(folder, overlay)
         problems = [*kubernetes_problems(objects, project_version(folder)), *drift(objects, compose)]
@@ -109,51 +102,41 @@ def check_kubernetes(folder: Path) -> Iterator[str]:
 
 def drift(objects: list[dict[str, Any]], compose: dict[str, Any]) -> Iterator[str]:
     """Variables of the servers that differ between Kubernetes and compose.yaml."""
+    optional = set(compose["x-quiet"]) - {"DO_NOT_TRACK"}  # each container needs its own server's switch only
     for item in objects:
         name, template = item["metadata"]["name"], pod_of(item)
         if template is None or name not in {"postgres", "store", "mlflow", "prefect", "bootstrap", "backup"}:
             continue
         here = variables(template["spec"]["containers"][0])
         there = compose["services"][name]["environment"]
-        quiet = {"DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"}
-        quiet.add("PREFECT_SERVER_ANALYTICS_ENABLED")
-        for variable in sorted(set(here) | set(there) - (quiet - set(here))):
+        for variable in sorted(set(here) | set(there) - (optional - set(here))):
             if here.get(variable) != there.get(variable):
                 yield f"{name}: {variable} is {here.get(variable)!r} here and {there.get(variable)!r} in compose.yaml"
 
 
 def render(folder: Path, overlay: str) -> list[dict[str, Any]]:
-    """The objects of an overlay, with throw-away secrets. Raises ToolMissingError without kubectl or kustomize."""
+    """The objects of an overlay, with throw-away secrets.
+
+    Raises:
+        ToolMissingError: neither kustomize nor kubectl is installed.
+        ValueError: it does not build: a file does not exist, or make_secrets.py does not write a secret.
+    """
+    builders = (["kustomize", "build"], ["kubectl", "kustomize"])
+    program = next((command for command in builders if shutil.which(command[0])), None)
+    if program is None:
+        raise ToolMissingError("neither kustomize nor kubectl is installed: overlays not rendered")
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "infra"
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("backups", *NAMES, *YOURS, "*.old"))
         make_secrets(copy / "secrets")
-        target = str(copy / "kubernetes/overlays" / overlay)
-        if shutil.which("kustomize"):
-            output = _run(["kustomize", "build", target])
-        elif shutil.which("kubectl"):
-            output = _run(["kubectl", "kustomize", target])
-        else:
-            raise ToolMissingError("neither kustomize nor kubectl is installed: overlays not rendered")
-    return load_all(output)
+        command = [*program, str(copy / "kubernetes/overlays" / overlay)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise ValueError(f"{overlay}: {done.stderr.strip()}")
+    return load_all(done.stdout)
 
 
-# ---------------------------------------------------------------- schemas and linters of others
-
-
-def check_compose_schema(folder: Path) -> Iterator[str]:
-    """compose.yaml against the Compose Specification's schema."""
-    yield from _lint(
-        [_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(folder / "compose.yaml")]
-    )
-
-
-def check_compose_engine(folder: Path) -> Iterator[str]:
-    """compose.yaml as docker compose itself reads it."""
-    docker = _tool("docker")
-    if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        raise ToolMissingError("the docker client has no compose plugin")
-    yield from _lint([docker, "compose", "--file", str(folder / "compose.yaml"), "config", "--quiet"])
+# ---------------------------------------------------------------- schemas and linters from other packages
 
 
 def check_kubernetes_schema(folder: Path) -> Iterator[str]:
@@ -162,7 +145,7 @@ def check_kubernetes_schema(folder: Path) -> Iterator[str]:
         raise ToolMissingError("kubernetes-validate is not installed")
     import kubernetes_validate
 
-    jobs = [_job_of(folder / "work-pools" / name) for name in ("kubernetes.json", "kubernetes-gpu.json")]
+    jobs = [_job_of(pool["base_job_template"]) for pool in pools_of(folder) if pool["type"] == "kubernetes"]
     for item in [*jobs, *(item for overlay in OVERLAYS for item in render(folder, overlay))]:
         try:
             kubernetes_validate.validate(item, KUBERNETES_VERSION, strict=True)
@@ -171,70 +154,40 @@ def check_kubernetes_schema(folder: Path) -> Iterator[str]:
             yield f"{item['kind']} {item['metadata'].get('name', 'of a pool')}: {where}: {problem.message}"
 
 
-def _job_of(path: Path) -> dict[str, Any]:
-    """The Job a base job template makes from its defaults."""
-    template = json.loads(path.read_text(encoding="utf-8"))
-    defaults = {k: v.get("default") for k, v in template["variables"]["properties"].items()}
-    values = {**defaults, "name": "job", "labels": {}, "annotations": {}, "env": [], "command": [], "repository": "git"}
+def _job_of(template: dict[str, Any]) -> dict[str, Any]:
+    """The Job that a base job template makes from its defaults."""
+    from prefect.utilities.templating import apply_values
 
-    def fill(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: fill(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [fill(each) for each in value]
-        if isinstance(value, str) and value.startswith("{{") and value.endswith("}}"):
-            return values[value.strip("{} ")]
-        return value.replace("{{ name }}", "job") if isinstance(value, str) else value
-
-    job: dict[str, Any] = fill(template["job_configuration"]["job_manifest"])
+    given = {"name": "job", "labels": {}, "annotations": {}, "env": [], "command": [], "repository": "git"}
+    defaults = {name: value.get("default") for name, value in template["variables"]["properties"].items()}
+    job: dict[str, Any] = apply_values(template["job_configuration"]["job_manifest"], {**defaults, **given})
     for misplaced in ("completions", "parallelism"):  # Prefect insists on these two in the pod; the API ignores them
         job["spec"]["template"]["spec"].pop(misplaced)
     return job
 
 
-def check_dockerfiles_hadolint(folder: Path) -> Iterator[str]:
-    """The Dockerfiles through hadolint."""
-    yield from _lint([_tool("hadolint"), *map(str, sorted((folder / "images").glob("*.Dockerfile")))])
-
-
-def check_scripts(folder: Path) -> Iterator[str]:
-    """The shell scripts through shellcheck."""
-    yield from _lint([_tool("shellcheck"), *map(str, sorted(folder.rglob("*.sh")))])
-
-
-def _tool(name: str) -> str:
-    """A program beside this Python or on PATH. Raises ToolMissingError."""
-    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-    if not found:
-        raise ToolMissingError(f"{name} is not installed")
-    return found
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise ValueError(f"{command[0]}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _lint(command: list[str]) -> Iterator[str]:
+def lint(folder: Path, tool: str, *arguments: str, files: str) -> Iterator[str]:
+    """What a linter prints about the files that match a pattern, if it fails. Raises ToolMissingError."""
+    program = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
+    if not program:
+        raise ToolMissingError(f"{tool} is not installed")
+    command = [program, *arguments, *map(str, sorted(folder.glob(files)))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         yield from (line for line in (done.stdout + done.stderr).splitlines() if line.strip())
 
 
+_COMPOSE_SCHEMA = ("check-jsonschema", "--builtin-schema", "vendor.compose-spec")
 CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
     "syntax": check_syntax,
     "compose rules": check_compose,
     "image rules": check_images,
     "work pool rules": check_pools,
-    "kustomizations": check_kustomizations,
     "kubernetes rules": check_kubernetes,
-    "compose schema": check_compose_schema,
-    "docker compose config": check_compose_engine,
     "kubernetes schemas": check_kubernetes_schema,
-    "hadolint": check_dockerfiles_hadolint,
-    "shellcheck": check_scripts,
+    "compose schema": lambda folder: lint(folder, *_COMPOSE_SCHEMA, files="compose.yaml"),
+    "hadolint": lambda folder: lint(folder, "hadolint", files="images/*.Dockerfile"),
+    "shellcheck": lambda folder: lint(folder, "shellcheck", files="**/*.sh"),
 }
 
 
@@ -245,7 +198,7 @@ def outcomes(folder: Path) -> Iterator[tuple[str, str, list[str]]]:
             problems = list(check(folder))
         except ToolMissingError as reason:
             yield name, "left out", [str(reason)]
-        except (ValueError, KeyError, TypeError) as problem:  # a file that parses but has not the shape we read
+        except (ValueError, KeyError, TypeError, yaml.YAMLError) as problem:  # not the shape that the rules read
             yield name, "FAILED", [f"{type(problem).__name__}: {problem}"]
         else:
             yield name, "FAILED" if problems else "ok", problems

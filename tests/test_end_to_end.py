@@ -16,10 +16,12 @@ import pytest
 import yaml
 
 from components.base.hashing import content_hash
+from components.stage.run import run_stage
 from components.stage.stages import STAGES
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters
 from tests.teacher.conftest import make_dense_teacher
+from tests.warm import start_warm
 
 WORDS = """amber birch cedar delta ember fjord grove heath inlet jetty kiosk ledge mango north ocean pearl""".split()  # noqa: SIM905 - a list of words reads best as words
 
@@ -87,13 +89,19 @@ def parameters(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def run_pipeline(checkout: Path, shared: Path) -> subprocess.Popen[str]:
-    checkout.mkdir()
+def make_checkout(place: Path, shared: Path) -> Path:
+    """The project's code and pipeline under other parameters, with nothing run in it."""
+    place.mkdir()
     for name in ("components", "flows"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copyfile(ROOT / name, checkout / name)
-    (checkout / "params.yaml").write_text(yaml.safe_dump(parameters(shared), sort_keys=False), encoding="utf-8")
+        shutil.copyfile(ROOT / name, place / name)
+    (place / "params.yaml").write_text(yaml.safe_dump(parameters(shared), sort_keys=False), encoding="utf-8")
+    return place
+
+
+def start_dvc_repro(checkout: Path) -> subprocess.Popen[str]:
+    """The pipeline as a user runs it: git, DVC, a process a stage."""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(checkout)}
     env.pop("MLFLOW_TRACKING_URI", None)
     git = ["git", "-C", str(checkout), "-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -110,18 +118,31 @@ def run_pipeline(checkout: Path, shared: Path) -> subprocess.Popen[str]:
     )
 
 
+def run_stages(checkout: Path) -> None:
+    """Every stage, one after the other in this process; what they would log stays on disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(checkout)
+        patch.setattr("components.tracking.upload.follow", lambda root: None)
+        patch.setattr("components.tracking.upload.settle", lambda journal: True)
+        for stage in STAGES:
+            run_stage(stage, checkout)
+
+
 @pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two fresh checkouts, run side by side to the end."""
+def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, Path]:
+    """Two fresh checkouts, run side by side to the end: by `dvc repro`, and all stages in one process."""
     shared = tmp_path_factory.mktemp("shared")
     write_sources(shared)
     make_tiny_student(shared / "student")
     make_dense_teacher(shared / "dense_teacher")
-    places = (shared / "one", shared / "two")
-    for process in [run_pipeline(place, shared) for place in places]:
-        told, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, told[-3000:]
-    return places
+    one, two = (make_checkout(shared / name, shared) for name in ("one", "two"))
+    shutil.copyfile(empty_store, one / "mlflow.db")
+    by_dvc, in_one_process = start_dvc_repro(one), start_warm(run_stages, two)
+    told, _ = by_dvc.communicate(timeout=900)
+    assert by_dvc.returncode == 0, told[-3000:]
+    in_one_process.join(900)
+    assert in_one_process.exitcode == 0
+    return one, two
 
 
 @pytest.mark.timeout(1000)

@@ -4,5 +4,7 @@
 class UserError(Exception):
     """Bad input. Its text is one line that names the file, row and field (or key path) and the cure.
 
-    `components.stage` prints it without a traceback and exits with 1.
+    A parameter file with several errors is the exception: a line for each.
+
+    `foundry` prints it without a traceback and exits with 1.
     """

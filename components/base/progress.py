@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"  # no drawing in a log file
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
@@ -18,17 +19,32 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 
 
 def bar(what: str, total: int | None, unit: str = "it") -> Any:
-    """A bar to `update()` by hand. In a log file (no terminal) it prints a line every 10 seconds."""
-    terminal = sys.stderr.isatty()
+    """A bar to `update()` by hand. In a log file (no terminal) it prints a whole line every 10 seconds."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, mininterval=0.2, smoothing=0.1)
     return tqdm(
         total=total,
         desc=what,
         unit=unit,
-        dynamic_ncols=terminal,
-        ncols=None if terminal else 100,
-        mininterval=0.2 if terminal else 10,
+        file=_Lines(sys.stderr),
+        bar_format=_LINE if total else None,
+        mininterval=10,
         smoothing=0.1,
     )
+
+
+class _Lines:
+    """A text stream on which tqdm's redrawn bar becomes one line after the other."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if text := text.strip():
+            self._stream.write(f"{text}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _length(items: Iterable[T]) -> int | None:

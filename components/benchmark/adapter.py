@@ -28,24 +28,20 @@ from mteb.types import PromptType
 from components.base.errors import UserError
 from components.benchmark.ranking import Corpus, search
 from components.model.prompt import Shot
+from components.model.stored_embedder import TextEncoder
 
 ORGANISATION = "embedding-foundry"
 
 
-class TextEncoder(Protocol):
-    """What an evaluated model must do; `components.model.encoder.Encoder` is one, `ForeignEncoder` another."""
+class EvaluatedEncoder(TextEncoder, Protocol):
+    """What an evaluated model must do; `components.model.encoder.Encoder` is one, `SentenceModel` another."""
 
     identity: str
     dimension: int
     tokens: int
-    tokens_asked: int
-    prompt: Any  # prefix_ids, query_ids, document_ids
 
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray: ...
-
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray: ...
+    @property
+    def prompt(self) -> Any: ...  # prefix_ids, query_ids, document_ids
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class FoundryModel(AbsEncoder):
     mteb_model_meta: ModelMeta
 
     def __init__(
-        self, name: str, encoder: TextEncoder, prompts: Mapping[str, TaskPrompt], settings: Mapping[str, Any]
+        self, name: str, encoder: EvaluatedEncoder, prompts: Mapping[str, TaskPrompt], settings: Mapping[str, Any]
     ) -> None:
         """
         Args:

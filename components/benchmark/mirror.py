@@ -1,4 +1,4 @@
-"""A local mirror of a benchmark's data sets: `python -m components.benchmark.mirror FOLDER [--benchmark NAME]`.
+"""A local mirror of a benchmark's data sets: `foundry mirror FOLDER [--benchmark NAME]`.
 
 Run where there is a network, then carry the folder along and set `evaluate.mirror` to it. Every data set is a copy of
 the whole repository at the revision mteb pins, in `FOLDER/<repository>`; a finished copy is marked with that revision
@@ -6,8 +6,6 @@ and not fetched again, so an interrupted run continues. A bare Hugging Face cach
 then sees one configuration only, and mteb silently ranks the whole corpus in both reranking tasks.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -67,28 +65,3 @@ def check_mirror(folder: Path, benchmark: str) -> None:
         path = str(task.metadata.dataset["path"])
         if task.metadata.type == "Reranking" and "top_ranked" not in get_dataset_config_names(path):
             raise UserError(f"{path}: config top_ranked is missing; delete the folder and mirror it again")
-
-
-def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m components.benchmark.mirror", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--benchmark", default="MTEB(eng, v2)")
-    parser.add_argument("--tasks", nargs="*", default=[], help="only these; all of the benchmark when left out")
-    parser.add_argument("--check", action="store_true", help="fetch nothing, only look whether the mirror is whole")
-    given = parser.parse_args(arguments)
-    try:
-        if given.check:
-            check_mirror(given.folder, given.benchmark)
-            print(f"{given.folder}: whole")
-        else:
-            fetched = make_mirror(given.folder, given.benchmark, from_hub, given.tasks)
-            print(f"{given.folder}: {len(fetched)} data sets fetched; set evaluate.mirror to this folder")
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -83,7 +83,7 @@ def search(
     if task_metadata.type == "Reranking" and top_ranked is None:
         raise UserError(
             f"{task_metadata.name}: a reranking task without its candidate lists (top_ranked) would be scored as "
-            "full-corpus retrieval; make a mirror (python -m components.benchmark.mirror) instead of a bare HF cache"
+            "full-corpus retrieval; make a mirror (foundry mirror FOLDER) instead of a bare HF cache"
         )
     asked = Distinct.of(query_texts(queries))
     query_vectors = torch.from_numpy(model.embed(asked.texts, task_metadata, PromptType.query))

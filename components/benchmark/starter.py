@@ -48,8 +48,6 @@ _RANKING = {
     "queries": ("query_id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
 }
-_CANDIDATES = {"candidates": ("query_id", "doc_ids")}
-_FIT = {"train": ("text", "label")}
 _LABELLED = {"test": ("text", "label")}
 _PAIRS = {"test": ("text1", "text2", "score")}
 _SIDES = {"input1_prompt_type": PromptType.query, "input2_prompt_type": PromptType.document}

@@ -110,9 +110,7 @@ def mteb_task(name: str, mirror: Path | None = None) -> AbsTask:
     if mirror is not None:
         folder = mirror / task.metadata.dataset["path"]
         if not folder.is_dir():
-            raise UserError(
-                f"{folder}: missing; copy the data set there (python -m components.benchmark.mirror {mirror})"
-            )
+            raise UserError(f"{folder}: missing; copy the data set there (foundry mirror {mirror})")
         task.metadata = task.metadata.model_copy(update={"dataset": {**task.metadata.dataset, "path": str(folder)}})
     return name_sides(task)
 

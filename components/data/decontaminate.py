@@ -1,41 +1,22 @@
 """Training texts that are in the evaluation data: found, listed with what they match, and taken out.
 
 Two texts match when they are equal but for case, punctuation and spaces, or when the sets of their word trigrams
-overlap by at least `threshold` (Jaccard). Overlapping pairs are proposed by MinHash and LSH (Broder 1997; Indyk and
-Motwani 1998, through datasketch), then the true overlap decides: a listed match is never an estimate.
-Texts of fewer than `MIN_WORDS` words are only compared for equality: short questions share most words by nature.
+overlap by at least `threshold` (Jaccard). Overlapping pairs are proposed by MinHash and LSH (Indyk and Motwani 1998,
+through datasketch), then the true overlap decides: a listed match is never an estimate.
+Texts of fewer than `MIN_WORDS` words are only compared for equality.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from datasketch import MinHash, MinHashLSH
 
+from components.base.overlap import jaccard, minhashes, normalise, word_ngrams
 from components.config import DecontaminateParams
 
 SCHEMA = {"id": pl.String(), "matched_id": pl.String(), "method": pl.String(), "similarity": pl.Float64()}
 MIN_WORDS = 8
-_SHINGLE = 3  # words
-_SEED = 1  # of the hash permutations; any number will do, as long as it stays
-
-
-def bare(text: str) -> str:
-    """Case-folded words without punctuation; the text itself when nothing would be left.
-
-    >>> bare("Is  Earth (the planet) ROUND?")
-    'is earth the planet round'
-    """
-    kept = "".join(letter if letter.isalnum() else " " for letter in text.casefold())
-    return " ".join(kept.split()) or text
-
-
-def shingles(text: str) -> set[str]:
-    """Word trigrams of a bare text; empty when the text is too short for them to mean anything."""
-    words = text.split()
-    if len(words) < MIN_WORDS:
-        return set()
-    return {" ".join(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)}
 
 
 class BenchmarkIndex:
@@ -45,10 +26,11 @@ class BenchmarkIndex:
         self._params = params
         self._exact: dict[str, str] = {}
         for identity, text in texts.items():
-            self._exact.setdefault(bare(text), identity)
-        self._shingles = {identity: found for text, identity in self._exact.items() if (found := shingles(text))}
+            self._exact.setdefault(normalise(text, punctuation=False), identity)
+        ngrams = {identity: word_ngrams(text, min_words=MIN_WORDS) for text, identity in self._exact.items()}
+        self._ngrams = {identity: found for identity, found in ngrams.items() if found}
         self._near = MinHashLSH(threshold=params.threshold, num_perm=params.permutations)
-        for identity, sketch in self._sketched(self._shingles):
+        for identity, sketch in zip(self._ngrams, minhashes(self._ngrams.values(), params.permutations), strict=True):
             self._near.insert(identity, sketch, check_duplication=False)
 
     def matches(self, training: Mapping[str, str]) -> pl.DataFrame:
@@ -58,28 +40,18 @@ class BenchmarkIndex:
         """
         rows, open_ = [], {}
         for identity, text in training.items():
-            key = bare(text)
+            key = normalise(text, punctuation=False)
             if key in self._exact:
                 rows.append((identity, self._exact[key], "exact", 1.0))
-            elif found := shingles(key):
+            elif found := word_ngrams(key, min_words=MIN_WORDS):
                 open_[identity] = found
-        for identity, sketch in self._sketched(open_):
+        for identity, sketch in zip(open_, minhashes(open_.values(), self._params.permutations), strict=True):
             similarity, matched = self._closest(open_[identity], sketch)
             if similarity >= self._params.threshold:
                 rows.append((identity, matched, "near", similarity))
         return pl.DataFrame(sorted(rows), schema=SCHEMA, orient="row")
 
-    def _closest(self, found: set[str], sketch: MinHash) -> tuple[float, str]:
+    def _closest(self, found: frozenset[str], sketch: MinHash) -> tuple[float, str]:
         candidates = sorted(self._near.query(sketch))
-        return max(((_jaccard(found, self._shingles[one]), one) for one in candidates), default=(0.0, ""))
-
-    def _sketched(self, texts: Mapping[str, set[str]]) -> Iterator[tuple[str, MinHash]]:
-        start = MinHash(num_perm=self._params.permutations, seed=_SEED)
-        for identity, found in texts.items():
-            sketch = start.copy()
-            sketch.update_batch([one.encode() for one in sorted(found)])
-            yield identity, sketch
-
-
-def _jaccard(left: set[str], right: set[str]) -> float:
-    return float(np.round(len(left & right) / len(left | right), 6))
+        overlaps = ((float(np.round(jaccard(found, self._ngrams[one]), 6)), one) for one in candidates)
+        return max(overlaps, default=(0.0, ""))

@@ -6,6 +6,7 @@ Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a m
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from components.data.formats import read_source
 from components.data.local_files import held_to_the_list
 from components.data.origins import Files, collect, hub_snapshot
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -32,8 +35,10 @@ def run(context: StageContext) -> dict[str, float]:
         with held_to_the_list(item, key, context.outputs, home(context.cache.parent)):
             if group == "sources":
                 card[group][name] = fetch_source(item, key, target, context.cache)
+                log.info("source %s: %s", name, _counts(card[group][name]))
             else:
                 card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
+                log.info("model %s: %s", name, card[group][name]["version"])
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (context.out / "data_card.json").write_text(text, encoding="utf-8")
     rows = sum(entry["rows_kept"] for entry in card["sources"].values())
@@ -88,6 +93,15 @@ def _single(files: Files, key: str, what: str) -> Path:
     if len(files.names) != 1:
         raise UserError(f"{key}.path: names {len(files.names)} files, expected one {what}")
     return files.paths()[0]
+
+
+def _counts(entry: dict[str, Any]) -> str:
+    """`9,427 rows read, 9,420 kept; left out: 7 empty`."""
+    dropped = {
+        key.removeprefix("rows_dropped_"): n for key, n in entry.items() if key.startswith("rows_dropped_") and n
+    }
+    out = "; left out: " + ", ".join(f"{number:,} {why}" for why, number in dropped.items()) if dropped else ""
+    return f"{entry['rows_read']:,} rows read, {entry['rows_kept']:,} kept{out}"
 
 
 def _entry(params: SourceParams | ModelParams, files: Files) -> dict[str, Any]:

@@ -6,6 +6,8 @@ are enough. A document that shares most of its words with an answer may be one i
 
 import bm25s
 
+from components.base.overlap import distinct_words, jaccard, normalise
+
 _SAME = 0.6  # share of common words (Jaccard) from which on a document may be a copy of the answer
 
 
@@ -26,11 +28,11 @@ def hard_documents(asked: list[tuple[str, list[str]]], documents: list[str], num
                 return list(chosen)
             candidate = int(row[column])
             if candidate not in chosen:
-                words[candidate] = set(documents[candidate].lower().split())
-                if all(_share(words[candidate], set(answer.lower().split())) < _SAME for answer in answers):
+                words[candidate] = _words(documents[candidate])
+                if all(jaccard(words[candidate], _words(answer)) < _SAME for answer in answers):
                     chosen[candidate] = None
     return list(chosen)
 
 
-def _share(left: set[str], right: set[str]) -> float:
-    return len(left & right) / max(1, len(left | right))
+def _words(text: str) -> frozenset[str]:
+    return distinct_words(normalise(text, punctuation=True))

@@ -11,9 +11,10 @@ import re
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.overlap import normalise
 from components.config import TaskParams
 from components.data.prepared import Prepared, Row, cut
-from components.data.splits import groups, normal, shuffled, take, take_last
+from components.data.splits import groups, shuffled, take, take_last
 
 
 def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
@@ -26,7 +27,7 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
     edges = []
     for row in rows.iter_rows(named=True):
         text = cut(row["text"], params.max_words)
-        key = normal(text)
+        key = normalise(text, punctuation=True)
         entries.setdefault(key, {"number": len(entries), "text": text, "label": row["label"]})
         edges.append((key, key, row.get("split")))
     pool = shuffled(groups(edges), seed, params.source)

@@ -1,6 +1,6 @@
 """The stage `local_files`: a list of the user's own files with their hashes, so that DVC sees every change of them.
 
-    python -m components.data.local_files     what dvc.yaml runs: writes outputs/local_files/files.json
+    foundry stage local_files     what dvc.yaml runs: writes outputs/local_files/files.json
 
 dvc.yaml cannot name what the folders and globs of params.yaml hold today. So DVC runs this stage every time
 (`always_changed`), and `fetch` depends on the list it writes: an edited, added or deleted file of a `kind: local`
@@ -15,7 +15,6 @@ Relative paths are relative to the checkout, in the worktree of an isolated run 
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -75,6 +74,11 @@ def write_list(fetch: FetchParams, outputs: Path, checkout: Path) -> None:
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         with whole_file(target) as partial:
             partial.write_text(text, encoding="utf-8")
+
+
+def update_list(root: Path) -> None:
+    """The stage: `write_list` for the checkout or worktree `root`. Raises UserError like it."""
+    write_list(load_config(root / "params.yaml").fetch, root / "outputs", home(root))
 
 
 def read_list(outputs: Path) -> dict[str, Listing]:
@@ -190,18 +194,3 @@ def _refuse_change(item: Item, key: str, listing: Listing, checkout: Path) -> No
 
 def _index(checkout: Path) -> HashIndex:
     return HashIndex(checkout / ".cache" / "file_hashes.json")
-
-
-def main() -> int:
-    """Write the list of this checkout; returns the exit status."""
-    root = Path.cwd()
-    try:
-        write_list(load_config(root / "params.yaml").fetch, root / "outputs", home(root))
-    except UserError as problem:
-        print(f"error: local_files: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

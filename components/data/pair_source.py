@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.overlap import normalise
 from components.config import TaskParams
 from components.data.prepared import Row, cut
-from components.data.splits import Group, groups, normal, shuffled
+from components.data.splits import Group, groups, shuffled
 
 # Texts of one class have its name, or each other, for documents: there, only the queries are held out.
 SHARED_DOCUMENTS = ("classification", "clustering")
@@ -73,7 +74,7 @@ class PairSource:
 def _entered(known: dict[str, Row], text: str, identity: str | None, prefix: str, words: int | None) -> str:
     """Key of a text, entered when new. The same id with another text is refused."""
     text = cut(text, words)
-    key = identity if identity is not None else normal(text)
+    key = identity if identity is not None else normalise(text, punctuation=True)
     name = f"{prefix[:-1]}{identity}" if identity is not None else f"{prefix}{len(known):06d}"
     entry = known.setdefault(key, {"id": name, "text": text})
     if identity is not None and entry["text"] != text:

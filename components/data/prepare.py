@@ -5,6 +5,7 @@ text is removed and listed in `decontamination.parquet`.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _SCHEMAS = {
     name: {column: pl.Float64() if kind == "float" else pl.String() for column, kind in table.columns.items()}
     for name, table in (("corpus", CORPUS), ("queries", QUERIES), ("qrels", QRELS))
 }
+log = logging.getLogger(__name__)
 LABELLED = ("classification", "clustering")
 
 
@@ -50,11 +52,27 @@ def run(context: StageContext) -> dict[str, float]:
         _check(name, params, prepared[name])
     metrics = _write(context.out, tasks, prepared, card)
     counts = {name: int(metrics[f"{name}.train"]) for name in tasks}
+    _log_counts(tasks, metrics, dict(zip(prepared, removed, strict=True)))
     text = json.dumps(manifest(tasks, counts, dict(zip(prepared, removed, strict=True)), card), indent=2)
     (context.out / "manifest.json").write_text(text + "\n", encoding="utf-8")
     listed = pl.concat(removed).sort("id")
     listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
     return metrics | {"removed_texts": len(listed)}
+
+
+def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:
+    """Asked and given, one line a task: fewer rows than asked for are never silent."""
+    for name, params in tasks.items():
+        given = {split: int(metrics[f"{name}.{split}"]) for split in ("train", "dev", "test")}
+        counts = ", ".join(f"{split} {count:,} of {getattr(params, split):,}" for split, count in given.items())
+        documents, copies = int(metrics[f"{name}.documents"]), len(removed[name])
+        log.info(
+            "%s: %s asked for; %s documents; %s texts match an evaluation text and left",
+            name,
+            counts,
+            f"{documents:,}",
+            f"{copies:,}",
+        )
 
 
 def _data_card(path: Path) -> dict[str, Any]:

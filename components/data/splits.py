@@ -19,11 +19,6 @@ class Group:
     pinned: str | None = None  # the split that the source itself states
 
 
-def normal(text: str) -> str:
-    """Lower case, single spaces: the form in which two texts count as the same."""
-    return " ".join(text.lower().split())
-
-
 def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
     """Connected groups of (query key or None, document key, stated split or None), in order of first appearance.
 

@@ -10,6 +10,7 @@ report.html                              the whole, to look at
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,21 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from components.base.errors import UserError
 from components.base.progress import bar
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
+from components.contracts.shots import read_shots
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, make_plan
 from components.evaluation.table import summary_table
-from components.evaluation.workers import Recipe, Scorer, embedded, scoring_pool
-from components.model.backbone import free_memory
-from components.model.prompt import Shot
+from components.evaluation.workers import Scorer, embedded, scoring_pool
+from components.model.encoder import EncoderSource
+from components.model.load_once import ModelSource, load_once
+from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
 
+log = logging.getLogger(__name__)
 MODELS = ("base", "trained", "teacher")
 
 
@@ -52,10 +54,7 @@ def run(context: StageContext) -> dict[str, float]:
     from components.evaluation.report import write_report
 
     benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
-    finished = []
-    for name in MODELS:
-        finished.append(_finish(name, benchmark, context))
-        free_memory()  # of this model, before the next is loaded
+    finished = [_finish(name, benchmark, context) for name in MODELS]
     _collect(finished, context.out)
     table = summary_table(context.out, context.config.seed)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
@@ -68,10 +67,10 @@ def run(context: StageContext) -> dict[str, float]:
 def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
     """Load the model `name`, score it on every task, log what it took."""
     start = time.monotonic()
-    recipe, store = _recipe(name, context), context.cache / "vectors"
-    model = _model(name, recipe, benchmark, context)
+    source = _source(name, context)
+    model = _model(name, source, benchmark, context)
     folder = context.work / name / model.revision
-    cost = evaluate_model(name, model, recipe, benchmark, folder, context.config.evaluate, store)
+    cost = evaluate_model(name, model, source, benchmark, folder, context.config.evaluate)
     asked = sum(task["plain"] for task in cost.values())
     spent = {
         "tokens_plain": float(asked),
@@ -79,17 +78,24 @@ def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
         "seconds": time.monotonic() - start,
     }
     context.log({f"{name}.{what}": value for what, value in spent.items()}, None)
+    log.info(
+        "%s: %s tasks, %s tokens embedded of %s asked for, %.0f s",
+        name,
+        len(cost),
+        f"{model.encoder.tokens:,}",
+        f"{asked:,}",
+        spent["seconds"],
+    )
     return Finished(name, model.revision, folder, cost, spent["seconds"])
 
 
 def evaluate_model(
     name: str,
     model: FoundryModel,
-    recipe: Recipe,
+    source: ModelSource,
     benchmark: Benchmark,
     folder: Path,
     params: EvaluateParams,
-    store: Path,
 ) -> dict[str, dict[str, int]]:
     """Embed the plan and score its tasks into `folder`; returns the token counts of each task.
 
@@ -97,9 +103,9 @@ def evaluate_model(
     the next ones are embedded, or by this process in between.
     """
     plan = make_plan(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
-    scorer = Scorer.of(name, model, store)
+    scorer = Scorer(name, load_once(source).reader(), model.prompts, model.settings)
     with bar(f"{name}: embed and score", plan.texts, "text") as shown, scoring_pool(params.scoring_processes) as score:
-        for task in embedded(plan, model, recipe, params, shown.update):
+        for task in embedded(plan, model, source, params, shown.update):
             score(scorer, model, task, folder)
     return {task.name: task.cost for task in plan.tasks}
 
@@ -110,33 +116,19 @@ def _training_tasks(outputs: Path) -> list[str]:
     return queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
 
 
-def _model(name: str, recipe: Recipe, benchmark: Benchmark, context: StageContext) -> FoundryModel:
+def _model(name: str, source: ModelSource, benchmark: Benchmark, context: StageContext) -> FoundryModel:
     """The model `name` with its prompts: shots only for the trained student, which learned to read them."""
     shots = read_shots(context.outputs / "select_shots" / "shots.yaml") if name == "trained" else {}
     prompts = {task: replace(prompt, shots=shots.get(task, ())) for task, prompt in benchmark.prompts.items()}
-    return FoundryModel(name, recipe.load(), prompts, context.config.prompt.model_dump(mode="json"))
+    return FoundryModel(name, load_once(source), prompts, context.config.prompt.model_dump(mode="json"))
 
 
-def _recipe(name: str, context: StageContext) -> Recipe:
+def _source(name: str, context: StageContext) -> EncoderSource | SentenceSource:
     config, models, store = context.config, context.outputs / "fetch" / "models", context.cache / "vectors"
     if name == "teacher":
-        return Recipe(models / config.evaluate.teacher, store, config.encoder)
+        return SentenceSource(models / config.evaluate.teacher, store, config.encoder.device)
     adapter = context.outputs / "train" / "adapter" if name == "trained" else None
-    return Recipe(models / "student", store, config.encoder, config.prompt, adapter)
-
-
-def read_shots(path: Path) -> dict[str, tuple[Shot, ...]]:
-    """Shots by task, as many as were chosen. Raises UserError when the file is missing or malformed."""
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run the select_shots stage (dvc repro select_shots)")
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return {
-            task: tuple(Shot(shot["query"], shot["response"]) for shot in entry["examples"][: entry["number"]])
-            for task, entry in entries.items()
-        }
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise UserError(f"{path}: malformed entry ({problem!r}); run the select_shots stage again") from None
+    return EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
 
 
 def _collect(finished: list[Finished], out: Path) -> None:

@@ -30,29 +30,12 @@ from mteb.abstasks.text.summarization import AbsTaskSummarization
 from mteb.types import PromptType
 
 from components.base.progress import progress
-from components.benchmark.adapter import TaskPrompt, TextEncoder
+from components.benchmark.adapter import TaskPrompt
 from components.benchmark.mindsmall import Impressions
 from components.benchmark.ranking import Corpus, query_texts
-from components.model.prompt import Shot
+from components.model.embed_shard import Shard, Way
 
 Counted = dict[str, int]  # text -> how often mteb would embed it
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to prompt a text: as a plain document, or behind an instruction and shots."""
-
-    document: bool
-    instruction: str = ""
-    shots: tuple[Shot, ...] = ()
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Texts that are embedded in one call and stored in one piece."""
-
-    way: Way
-    texts: list[str]
 
 
 @dataclass
@@ -183,16 +166,8 @@ def _clustered(task: AbsTaskClustering, size: int) -> Sequence[int]:
     return copy.deepcopy(task.rng_state).sample(range(size), k=min(size, wanted))
 
 
-def embed(encoder: TextEncoder, shard: Shard, label: str | None = None) -> None:
-    """Bring a shard's vectors into the encoder's store."""
-    if shard.way.document:
-        encoder.encode_documents(shard.texts, label=label)
-    else:
-        encoder.encode_queries(shard.texts, shard.way.instruction, shard.way.shots, label=label)
-
-
 class Lengths:
-    """Token counts with one `components.model.prompt.Prompt` (or `ForeignPrompt`): what a text costs in each way."""
+    """Token counts with one `components.model.prompt.Prompt` (or a sentence model's): what a text costs in each way."""
 
     def __init__(self, prompt: Any) -> None:
         self.prompt = prompt

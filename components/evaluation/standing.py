@@ -3,14 +3,12 @@
 The public scores ship with the package (`public/`, CC0, source and date beside it). They are refreshed from a
 checkout of https://github.com/embeddings-benchmark/results:
 
-    python -m components.evaluation.standing refresh CHECKOUT
+    foundry public-scores CHECKOUT
 """
 
-import argparse
 import gzip
 import io
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ Columns: {columns}.
   `validate_and_filter` (the benchmark's splits and subsets only), `join_revisions` (the registered revision first, then
   the newest mteb version), mean over subsets, 6 digits. Some scores are self-reported (revision `external`).
 
-Refresh: `python -m components.evaluation.standing refresh CHECKOUT`.
+Refresh: `foundry public-scores CHECKOUT`.
 """
 
 
@@ -186,25 +184,3 @@ def _describe(table: pl.DataFrame, checkout: Path) -> str:
         date=date,
         mteb=version("mteb"),
     )
-
-
-def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m components.evaluation.standing", description=__doc__.splitlines()[0]
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("refresh", help="rewrite the shipped table from a checkout of the results repository")
-    command.add_argument("checkout", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        table = refresh(given.checkout)
-    except UserError as problem:
-        print(f"error: standing: {problem}", file=sys.stderr)
-        return 1
-    print(f"{table['model'].n_unique()} models, {table.height} scores -> {PUBLIC / _TABLE}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,8 +7,7 @@ travel back: the store is the result. A shard is the same texts whoever takes it
 
 import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,60 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.base.errors import UserError
 from components.base.process import die_with_parent
-from components.benchmark.adapter import FoundryModel, TaskPrompt, TextEncoder
-from components.config import EncoderParams, EvaluateParams, PromptParams
-from components.evaluation.planner import Plan, Shard, TaskPlan, embed
+from components.benchmark.adapter import EvaluatedEncoder, FoundryModel, TaskPrompt
+from components.config import EvaluateParams
+from components.evaluation.planner import Plan, TaskPlan
 from components.evaluation.runner import evaluate_task
-from components.model.backbone import free_memory
-from components.model.encoder import Encoder, vector_key
-from components.model.prompt import Shot
-from components.model.sentence_model import ForeignEncoder
-from components.model.vector_store import VectorStore
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to load an encoder, in plain values that travel to another process; `prompt` is None for a foreign model."""
-
-    model: Path
-    store: Path
-    encoder: EncoderParams
-    prompt: PromptParams | None = None
-    adapter: Path | None = None
-
-    def load(self) -> TextEncoder:
-        """The encoder itself. Raises UserError when a folder holds no model."""
-        if self.prompt is None:
-            return ForeignEncoder.load(self.model, self.encoder, self.store)
-        return Encoder.load(self.model, self.prompt, self.encoder, self.adapter, self.store)
-
-
-_loading = threading.Lock()
-_held: dict[Recipe, TextEncoder] = {}
-
-
-def _loaded(recipe: Recipe) -> TextEncoder:
-    """The encoder, loaded once a process, and no other kept beside it. One thread at a time: while transformers loads a
-    model it patches classes, and two threads that do so at once can leave them patched."""
-    with _loading:
-        if recipe not in _held:
-            _held.clear()
-            free_memory()
-            _held[recipe] = recipe.load()
-        return _held[recipe]
-
-
-def embed_shard(recipe: Recipe, shard: Shard) -> None:
-    """Embed one shard into the store, in whichever process this is called."""
-    embed(_loaded(recipe), shard)
+from components.model.embed_shard import embed, embed_shard
+from components.model.load_once import ModelSource
+from components.model.stored_embedder import MissingVectorError
 
 
 def embedded(
-    plan: Plan, model: FoundryModel, recipe: Recipe, params: EvaluateParams, update: Callable[[int], Any]
+    plan: Plan, model: FoundryModel, source: ModelSource, params: EvaluateParams, update: Callable[[int], Any]
 ) -> Iterator[TaskPlan]:
     """Embed the plan, and yield each task when its texts and those of all tasks before it are in the store.
 
@@ -89,7 +47,7 @@ def embedded(
         return
     with _executor(params) as submit:
         running = [
-            (task, [(submit(embed_shard, recipe, shard), len(shard.texts)) for shard in task.shards(params.shard)])
+            (task, [(submit(embed_shard, source, shard), len(shard.texts)) for shard in task.shards(params.shard)])
             for task in plan.tasks
         ]
         for task, shards in running:
@@ -151,59 +109,19 @@ def _settle(devices: Any, workers: int) -> None:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers))
 
 
-class MissingVectorError(Exception):
-    """A task asked for a text that the plan did not have."""
-
-
-class StoredEncoder:
-    """An encoder without a model: it only reads vectors that are in the store. For scoring in another process."""
-
-    def __init__(self, prompt: Any, store: VectorStore, identity: str, dimension: int) -> None:
-        self.prompt, self.store, self.identity, self.dimension = prompt, store, identity, dimension
-        self.tokens = self.tokens_asked = 0
-
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray:
-        """float32 [n, dim]. Raises MissingVectorError when the store lacks a text."""
-        return self._read(self.prompt.prefix_ids(instruction, shots), self.prompt.query_ids, texts)
-
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray:
-        """float32 [n, dim]. Raises MissingVectorError when the store lacks a text."""
-        return self._read([], self.prompt.document_ids, texts)
-
-    def _read(self, prefix: list[int], tokenise: Any, texts: Sequence[str]) -> np.ndarray:
-        unique = list(dict.fromkeys(texts))
-        found, vectors = self.store.get([vector_key(prefix, ids) for ids in tokenise(unique)])
-        if not found.all():
-            raise MissingVectorError(f"{int((~found).sum())} of {len(unique)} texts")
-        place = {text: i for i, text in enumerate(unique)}
-        rows: np.ndarray = vectors[[place[text] for text in texts]]
-        return rows
-
-
 @dataclass(frozen=True)
 class Scorer:
-    """A model as another process needs it: everything but the weights. Called there with one task."""
+    """A model as another process needs it: its reader, which has no weights. Called there with one task."""
 
     name: str
-    prompt: Any
-    store: Path
-    identity: str
-    dimension: int
+    reader: EvaluatedEncoder
     prompts: dict[str, TaskPrompt]
     settings: dict[str, Any]
 
-    @classmethod
-    def of(cls, name: str, model: FoundryModel, store: Path) -> "Scorer":
-        encoder: Any = model.encoder
-        return cls(name, encoder.prompt, store, encoder.identity, encoder.dimension, model.prompts, model.settings)
-
     def __call__(self, make: Callable[[], Any], folder: Path) -> bool:
         """Score one task from stored vectors; False when the plan lacked some of them."""
-        encoder = StoredEncoder(self.prompt, VectorStore(self.store, self.identity), self.identity, self.dimension)
         try:
-            evaluate_task(FoundryModel(self.name, encoder, self.prompts, self.settings), make, folder)
+            evaluate_task(FoundryModel(self.name, self.reader, self.prompts, self.settings), make, folder)
         except MissingVectorError:
             return False
         return True

@@ -7,7 +7,6 @@ documents. Documents get no shots, so they are encoded once whatever is tried.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -16,18 +15,8 @@ from components.contracts.tasks import Task
 from components.data.inputs import Inputs
 from components.data.splits import rank
 from components.model.prompt import Shot
-
-DEPTH = 10
-
-
-class Encodes(Protocol):
-    """The two calls of `components.model.encoder.Encoder`."""
-
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray: ...
-
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray: ...
+from components.model.stored_embedder import TextEncoder
+from components.statistics.ndcg import ndcg_at_10
 
 
 @dataclass
@@ -40,7 +29,7 @@ class DevSet:
     relevant: np.ndarray  # bool [queries, documents or queries]
     _vectors: np.ndarray | None = None
 
-    def scores(self, encoder: Encodes, shots: Sequence[Shot]) -> np.ndarray:
+    def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
         """nDCG@10 of every dev query: float64 [n]."""
         asked = encoder.encode_queries(self.queries, self.task.instruction, shots)
         if self.documents is None:
@@ -48,9 +37,9 @@ class DevSet:
             np.fill_diagonal(similarity, -np.inf)
         else:
             similarity = asked @ self._document_vectors(encoder).T
-        return ndcg(similarity, self.relevant)
+        return ndcg_at_10(similarity, self.relevant)
 
-    def _document_vectors(self, encoder: Encodes) -> np.ndarray:
+    def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
         if self._vectors is None:
             documents = self.documents or []
             if self.task.symmetric:
@@ -58,20 +47,6 @@ class DevSet:
             else:
                 self._vectors = encoder.encode_documents(documents)
         return self._vectors
-
-
-def ndcg(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """nDCG@10 per row, binary gains (Järvelin & Kekäläinen 2002).
-
-    >>> ndcg(np.array([[0.9, 0.5, 0.1]]), np.array([[True, False, False]])).tolist()
-    [1.0]
-    """
-    depth = min(DEPTH, similarity.shape[1])
-    ranked = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
-    gains = np.take_along_axis(relevant, ranked, axis=1)
-    discounts = 1 / np.log2(np.arange(2, depth + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant.sum(axis=1), depth)]
-    return (gains * discounts).sum(axis=1) / ideal
 
 
 def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:

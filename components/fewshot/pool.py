@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from components.base.overlap import normalise, word_ngrams
 from components.data.inputs import Inputs
-from components.data.splits import normal, rank
+from components.data.splits import rank
 
-SHINGLE = 3  # words in a shingle
-NEAR = 0.6  # share of the shorter text's shingles from which on two texts count as the same
+MIN_WORDS = 6  # shorter texts only count as the same when they are equal
+NEAR = 0.6  # share of the shorter text's word trigrams from which on two texts count as the same
 
 
 @dataclass(frozen=True)
@@ -40,35 +41,35 @@ def task_pool(inputs: Inputs, task: str, size: int, seed: int) -> list[Candidate
 class Guard:
     """Knows every held-out text, and says which texts repeat one.
 
-    Two texts are the same when they are equal after normalisation, or when the shorter one (from 2 * SHINGLE words on)
-    shares at least NEAR of its word shingles with the longer: a quote, a cut or a lightly edited copy.
+    Two texts are the same when they are equal after normalisation, or when the shorter one (of MIN_WORDS or more)
+    shares at least NEAR of its word trigrams with the longer: a quote, a cut or a lightly edited copy.
     """
 
     def __init__(self, held_out: Iterable[str]) -> None:
         self._texts: set[str] = set()
-        self._shingles: list[frozenset[str]] = []
+        self._ngrams: list[frozenset[str]] = []
         self._index: dict[str, list[int]] = {}
         for text in held_out:
-            plain = normal(text)
+            plain = normalise(text, punctuation=True)
             if plain in self._texts:
                 continue
             self._texts.add(plain)
-            pieces = _shingles(plain)
+            pieces = word_ngrams(plain, min_words=MIN_WORDS)
             for piece in pieces:
-                self._index.setdefault(piece, []).append(len(self._shingles))
-            self._shingles.append(pieces)
+                self._index.setdefault(piece, []).append(len(self._ngrams))
+            self._ngrams.append(pieces)
 
     def repeats(self, text: str) -> bool:
         """Whether `text` is, or nearly is, a held-out text."""
-        plain = normal(text)
+        plain = normalise(text, punctuation=True)
         if plain in self._texts:
             return True
-        pieces = _shingles(plain)
+        pieces = word_ngrams(plain, min_words=MIN_WORDS)
         common: dict[int, int] = {}
         for piece in pieces:
             for other in self._index.get(piece, ()):
                 common[other] = common.get(other, 0) + 1
-        return any(shared >= NEAR * min(len(pieces), len(self._shingles[o])) for o, shared in common.items())
+        return any(shared >= NEAR * min(len(pieces), len(self._ngrams[o])) for o, shared in common.items())
 
     def clean(self, candidates: Sequence[Candidate], answers: frozenset[str]) -> list[Candidate]:
         """Candidates none of whose texts repeats a held-out one; responses in `answers` (label names) are allowed."""
@@ -77,10 +78,3 @@ class Guard:
             for one in candidates
             if not self.repeats(one.query) and (one.response in answers or not self.repeats(one.response))
         ]
-
-
-def _shingles(plain: str) -> frozenset[str]:
-    words = plain.split()
-    if len(words) < 2 * SHINGLE:
-        return frozenset()
-    return frozenset(" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1))

@@ -8,6 +8,7 @@ shots is scored on dev data with the trained model, and the fewest shots within 
     curve.svg       the same as a picture
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import SelectShotsParams
+from components.contracts.shots import ChosenShots, Shot, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
@@ -29,10 +30,14 @@ from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
+from components.model.device import device_of
 from components.model.encoder import Encoder
-from components.model.prompt import Prompt, Shot
-from components.model.sentence_model import ForeignEncoder
+from components.model.prompt import Prompt
+from components.model.sentence_model import SentenceModel
+from components.model.stored_embedder import TextEncoder
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def run(context: StageContext) -> dict[str, float]:
     guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
     store, adapter = context.cache / "vectors", context.outputs / "train" / "adapter"
     encoder = Encoder.load(models / "student", config.prompt, config.encoder, adapter, store)
-    teacher = ForeignEncoder.load(models / params.teacher, config.encoder, store)
+    teacher = SentenceModel.load(models / params.teacher, device_of(config.encoder.device), store=store)
     scores = _teacher_scores(context)
     found: dict[str, Selection] = {}
     for name in progress(inputs.tasks, "select shots", unit="task"):
@@ -66,6 +71,15 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, evidence, encoder, params)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
+    for name, selection in found.items():
+        log.info(
+            "%s: %s shots (%s), dev %.4f; without shots %.4f",
+            name,
+            selection.chosen.shots,
+            selection.chosen.strategy,
+            selection.chosen.mean,
+            selection.tried[0].mean,
+        )
     _write(found, tasks, context)
     return _metrics(found)
 
@@ -140,7 +154,7 @@ def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
 
 
 def _evidence(
-    pool: list[Candidate], teacher: ForeignEncoder, scores: dict[tuple[str, str], float], with_responses: bool
+    pool: list[Candidate], teacher: TextEncoder, scores: dict[tuple[str, str], float], with_responses: bool
 ) -> Evidence:
     queries = teacher.encode_queries([one.query for one in pool], "")
     responses = teacher.encode_documents([one.response for one in pool if with_responses])
@@ -149,16 +163,15 @@ def _evidence(
 
 
 def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:
-    entries: dict[str, Any] = {}
+    entries: dict[str, ChosenShots] = {}
     rows: list[dict[str, Any]] = []
     for name, selection in found.items():
-        entries[name] = {
-            "number": selection.chosen.shots,
-            "strategy": selection.chosen.strategy,
-            "instruction": tasks[name].instruction,
-            "examples": [{"query": shot.query, "response": shot.response} for shot in selection.shots],
-            "dev_scores": dict(curve(selection.tried, _shown_strategy(selection))),
-        }
+        entries[name] = ChosenShots(
+            selection.chosen.strategy,
+            tasks[name].instruction,
+            selection.shots,
+            curve(selection.tried, _shown_strategy(selection)),
+        )
         rows += [
             {
                 "task": name,
@@ -170,8 +183,7 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
             }
             for one in selection.tried
         ]
-    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
-    (context.out / "shots.yaml").write_text(text, encoding="utf-8")
+    write_shots(entries, context.out / "shots.yaml")
     pl.DataFrame(rows).write_csv(context.out / "curve.csv")
     chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
     (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")

@@ -10,16 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from datasketch import MinHash
 
-from components.data.decontaminate import bare, shingles
+from components.base.overlap import distinct_words, jaccard, minhashes, normalise, word_ngrams
 
 SAME_WORDS = 0.75  # least Jaccard overlap of the sets of long words
-_LONG = 4  # letters
-_FEWEST = 8  # long words in each text: fewer are shared by chance
+_LONG = 4  # letters of a long word
+_FEWEST = 8  # words for trigrams, and long words
 _PERMUTATIONS = 64
 _SLACK = 0.2  # the estimate's standard error is at most 0.063: three of them
-_SEED = 1
 _CHUNK = 1 << 18  # pairs compared at once
 
 
@@ -36,15 +34,17 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
     """
     ids = sorted({*pairs["left"], *pairs["right"]})
     place = {identity: i for i, identity in enumerate(ids)}
-    words = [bare(texts[identity]) for identity in ids]
+    words = [normalise(texts[identity], punctuation=False) for identity in ids]
     left = np.array([place[identity] for identity in pairs["left"]], dtype=np.int64)
     right = np.array([place[identity] for identity in pairs["right"]], dtype=np.int64)
     found: dict[tuple[str, str], float] = {}
-    for sets, least in (([shingles(text) for text in words], threshold), ([_long(text) for text in words], SAME_WORDS)):
-        sketches = np.stack([_sketch(one) for one in sets]) if ids else np.empty((0, _PERMUTATIONS), np.uint64)
+    trigrams = [word_ngrams(text, min_words=_FEWEST) for text in words]
+    long_words = [distinct_words(text, min_letters=_LONG, min_words=_FEWEST) for text in words]
+    for sets, least in ((trigrams, threshold), (long_words, SAME_WORDS)):
+        sketches = np.array([sketch.hashvalues for sketch in minhashes(sets, _PERMUTATIONS)], dtype=np.uint64)
         for i in _likely(sketches, left, right, least):
             a, b = int(left[i]), int(right[i])
-            overlap = 1.0 if words[a] == words[b] else _jaccard(sets[a], sets[b])
+            overlap = 1.0 if words[a] == words[b] else jaccard(sets[a], sets[b])
             if overlap >= least:
                 found.setdefault((ids[a], ids[b]), overlap)
     rows = [(*pair, overlap) for pair, overlap in found.items()]
@@ -59,19 +59,3 @@ def _likely(sketches: np.ndarray, left: np.ndarray, right: np.ndarray, threshold
         a, b = sketches[left[start : start + _CHUNK]], sketches[right[start : start + _CHUNK]]
         found.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-
-
-def _long(text: str) -> set[str]:
-    found = {word for word in text.split() if len(word) >= _LONG}
-    return found if len(found) >= _FEWEST else set()
-
-
-def _sketch(found: set[str]) -> np.ndarray:
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-    if found:
-        sketch.update_batch([one.encode() for one in sorted(found)])
-    return np.asarray(sketch.hashvalues, dtype=np.uint64)
-
-
-def _jaccard(left: set[str], right: set[str]) -> float:
-    return len(left & right) / len(left | right) if left and right else 0.0

@@ -6,13 +6,14 @@ distillation: the trainer divides them by its own teacher temperature.
 """
 
 import json
+import logging
 
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.overlap import normalise
 from components.config import MineParams
 from components.contracts.tables import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
-from components.data.decontaminate import bare
 from components.data.inputs import Inputs, read_inputs
 from components.mining.adaptive import fitted_margins, hardest, margin_curves
 from components.mining.duplicates import near_duplicates
@@ -20,6 +21,8 @@ from components.mining.report import write_report
 from components.mining.rules import apply_rules
 from components.mining.suspicious import suspicious_positives
 from components.stage.context import StageContext
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -44,7 +47,28 @@ def run(context: StageContext) -> dict[str, float]:
     write_report(
         context.out / "report.html", inputs, judged, positives, suspicious, curves, params, context.config.seed
     )
-    return _metrics(triplets, judged, suspicious, curves, margins)
+    metrics = _metrics(triplets, judged, suspicious, curves, margins)
+    _log_counts(metrics, len(judged))
+    return metrics
+
+
+def _log_counts(metrics: dict[str, float], candidates: int) -> None:
+    refused = ", ".join(
+        f"{key.removeprefix('rejected/')} {int(n):,}" for key, n in metrics.items() if "rejected/" in key
+    )
+    log.info(
+        "%s candidates: %.1f %% may be negatives; refused: %s",
+        f"{candidates:,}",
+        100 * metrics["kept_share"],
+        refused or "none",
+    )
+    log.info(
+        "%s positives with %.1f negatives each; %s positives have none; %s positives are suspicious",
+        f"{int(metrics['triplets']):,}",
+        metrics["negatives_per_positive"],
+        f"{int(metrics['positives_without_negatives']):,}",
+        f"{int(metrics['suspicious_positives']):,}",
+    )
 
 
 def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
@@ -79,7 +103,7 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
         .join(_copies(ranked, positives, inputs, params), on=["query_id", "doc_id"], how="left")
         .sort("query_id", "doc_id")
     )
-    words = {text: bare(text) for text in {*facts["query_text"], *facts["document_text"]}}
+    words = {text: normalise(text, punctuation=False) for text in {*facts["query_text"], *facts["document_text"]}}
     own = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
     return facts.with_columns(
         same_label=(pl.col("query_label") == pl.col("document_label")).fill_null(False),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as functional
 from transformers import AttentionInterface
 
+from components.base.errors import UserError
 from components.model.packing import PREFIX, Row
 from components.model.shared_prefix_attention import cells, shared_prefix_attention
 
@@ -26,12 +27,21 @@ def packed_attention(
     row: Row,
     dropout: float = 0.0,
     queries_at: torch.Tensor | None = None,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface for a `Row`; returns [1, T, H, D].
 
     `queries_at`, int64 [N]: the only tokens at which the result has to be right (components/model/last_layer.py).
+
+    Raises:
+        UserError: a sequence is longer than the model's sliding window, which a row does not follow.
     """
+    if sliding_window is not None and (longest := row.prefix_length + max(row.lengths)) > sliding_window:
+        raise UserError(
+            f"encoder: a sequence of {longest} tokens is longer than the student's sliding window of {sliding_window}; "
+            "lower prompt.prefix_tokens + prompt.query_tokens, or prompt.document_tokens, to that in params.yaml"
+        )
     if query.is_cuda:
         return flex_attention_over(row, query, key, value, scaling, compiled_flex()), None
     if queries_at is not None and len(queries_at) * row.tokens < row.blocked_cells:

@@ -1,15 +1,13 @@
 """The decoder and its LoRA adapter: loading, wrapping, and the pooled forward over a packed row."""
 
-import gc
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from components.base.errors import UserError
-from components.base.machine import return_freed_memory
 from components.config import EncoderParams, PromptParams
 from components.model.attention import PACKED
 from components.model.last_layer import narrow_last_layer
@@ -20,15 +18,6 @@ from components.model.tokenizer_mistral import load_fast, needs_conversion
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def device_of(params: EncoderParams) -> torch.device:
-    """The device the parameters ask for; `auto` is CUDA when there is one."""
-    if params.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("params.yaml: encoder.device: cuda, but torch sees no GPU; set auto or cpu")
-    return torch.device(params.device)
 
 
 def training_precision(wanted: str, device: torch.device) -> str:
@@ -44,14 +33,22 @@ def training_precision(wanted: str, device: torch.device) -> str:
 def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
     """The student's fast tokenizer, with the prompt's special tokens when the template uses them.
 
+    A tokenizer.json is taken as it is. AutoTokenizer would rebuild it by the class that tokenizer_config.json names,
+    and transformers 5.23 then loses parts: SmolLM2's (GPT2Tokenizer) no longer splits numbers into digits.
+
     Raises:
-        UserError: no model folder at `model`.
+        UserError: no model folder at `model`, or no tokenizer in it.
     """
     folder = locate_model(model)
     if needs_conversion(folder):
         tokenizer = load_fast(folder / "tokenizer.model")
+    elif (folder / "tokenizer.json").is_file():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        raise UserError(
+            f"{folder}: no tokenizer here; fetch the model's tokenizer.json (or Mistral's tokenizer.model) with it, "
+            f"by fetch.models.{model.name} in params.yaml"
+        )
     if prompt.template == "special":
         add_special_tokens(tokenizer)
     return tokenizer
@@ -62,17 +59,44 @@ def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: An
 
     New rows get the mean of the old ones (and no noise), so they start as an average token on every machine.
     `how` goes to `from_pretrained` (quantization, device map).
+
+    Raises:
+        UserError: no model folder at `model`, or a model that computes texts packed in a row otherwise than alone.
     """
     folder = locate_model(model)
     config = AutoConfig.from_pretrained(folder)
     backbone = AutoModel.from_pretrained(
         folder, config=config, dtype=DTYPES[encoder.precision], attn_implementation=PACKED, **how
     )
+    _check_attention(folder, backbone)
     grow_embeddings(backbone, len(tokenizer))
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
     narrow_last_layer(backbone)
     return backbone
+
+
+def _check_attention(folder: Path, backbone: Any) -> None:
+    """Every layer must be plain attention: it alone keeps the texts of a packed row apart, and LoRA knows its parts.
+
+    peft takes the projections that it finds: of Phi-3's, whose query, key and value are one matrix, only the output.
+    """
+    config = backbone.config
+    layers = list(getattr(backbone, "layers", ()))
+    other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if not layers or not all(hasattr(layer, "self_attn") for layer in layers):
+        other.append("layers without self_attn")
+    elif missing := [name for name in PROJECTIONS[:4] if not hasattr(layers[0].self_attn, name)]:
+        other.append(f"no {' and no '.join(missing)} for LoRA")
+    if getattr(config, "attn_logit_softcapping", None) is not None:
+        other.append("capped attention scores")
+    if any(hasattr(getattr(layer, "self_attn", None), "sinks") for layer in layers):
+        other.append("attention sinks")
+    if other:
+        raise UserError(
+            f"{folder}: a {config.model_type} has {', '.join(other)}; packed rows and LoRA need plain attention; "
+            "set fetch.models.student to a decoder that has it (Mistral, Llama, Qwen3, ...)"
+        )
 
 
 def grow_embeddings(backbone: Any, size: int) -> None:
@@ -85,17 +109,6 @@ def grow_embeddings(backbone: Any, size: int) -> None:
     backbone.resize_token_embeddings(size, mean_resizing=False)
     with torch.no_grad():
         backbone.get_input_embeddings().weight[rows:] = mean
-
-
-def free_memory() -> None:
-    """Give back what models that nobody refers to any more hold; they contain cycles, so leaving a function does not.
-
-    Before the next model is loaded: two 7B models in bf16 are 27 GiB.
-    """
-    gc.collect()
-    return_freed_memory()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:

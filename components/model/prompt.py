@@ -9,26 +9,33 @@ The format is bge-en-icl's (FlagEmbedding, research/llm_dense_retriever), in two
               '------------------- prefix, shared by a task --------------'  '-- query ids --'
     document  bos  {p}  eos                                         never a prompt
 
-The prefix ends at a point where tokenising prefix and query together or apart gives the same ids; that is asserted
-for every text, so packed training, mteb evaluation and a served sentence-transformers model see the same ids.
+A tokenizer without a bos token (Qwen's) puts none in front. A served model tokenises bos, prefix, text, tail and eos as
+one string, so the ids used everywhere are those of that string: Qwen's and Llama 3's tokenizers make one token of a
+text's last full stop and the tail's line break. It is cut into prefix and query at one place, behind the marker:
+an added token never merges, and the words `Query:` do not merge with the space behind them. `Prompt` compares whole and
+parts over `PROBES` when it is made, and the marker's ids for every text.
+
+A special token's word in a user's text (`<query>`, `<|im_end|>`) would become that token, so it is written with a space
+behind its first character (`as_text`); the served model's chat template does the same (components/model/export.py).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components.base.errors import UserError
 from components.config import PromptParams
+from components.contracts.shots import Shot
 
 SPECIAL_TOKENS = ("<instruct>", "<query>", "<response>")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One few-shot example: a query of the task and what answers it (a passage, a label, a similar text)."""
-
-    query: str
-    response: str
+PROBES = (  # texts whose ends and inside tokenizers treat differently
+    *("word", "Two words", "a.", "Really?!", "(so)", '"quoted"', "...", ".", ",x", "'s", "- item", "$5", "#1", "@me"),
+    *("7", "12.5%", "1024", "3 apples", "in 1999", "line\nbreak", "end.\n\nNew", "tab\there", "two  spaces", "a\r\nb"),
+    *("f(x) {\n  return;\n}", "<b>bold</b>", "Query: x", "x\nResponse:", "https://example.org/a_b?c=d&e=%20", "\\n"),
+    *("naïve café", "e\u0301te", "\u0301", "日本語。", "。", "مرحبا؟", "नमस्ते", "🙂", "🙂🙃 x", "x 👩‍👩‍👧"),
+    *("\u200b", ""),
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +53,37 @@ _SPELLINGS = {
 
 
 class Prompt:
-    """Makes token ids with one tokenizer and one set of `PromptParams`. `cut`: texts cut to their length so far."""
+    """Makes token ids with one tokenizer and one set of `PromptParams`.
+
+    Attributes:
+        cut: texts cut to their length so far.
+        special_words: the tokenizer's special tokens as they are written, the longest first.
+
+    Raises:
+        UserError: the tokenizer has no eos token, or gives other ids for a prompt in one string than in its parts.
+    """
 
     def __init__(self, tokenizer: Any, params: PromptParams) -> None:
         self.tokenizer, self.params, self.cut = tokenizer, params, 0
         self._words = _SPELLINGS[params.template]
         self.bos, self.eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        if self.bos is None or self.eos is None:
-            raise UserError("the student's tokenizer has no bos or no eos token; set both in its tokenizer_config.json")
+        if self.eos is None:
+            raise UserError(
+                f"{self._folder}: the tokenizer has no eos token, where a text's vector is read; "
+                "set eos_token in its tokenizer_config.json"
+            )
         if params.template == "special":
             add_special_tokens(tokenizer)
+        self.special_words = _special_words(tokenizer)
+        self._special = re.compile("|".join(map(re.escape, self.special_words)))
+        self._bos_text = tokenizer.bos_token or ""
         self._anchor = self._ids([self._words.query])[0]
         self._tail = self._ids([self._words.query + self._words.gap + "x" + self.tail_text])[0][-self._tail_length() :]
+        self._check_parts()
+
+    @property
+    def _folder(self) -> str:
+        return self.tokenizer.name_or_path or "the student"
 
     @property
     def tail_text(self) -> str:
@@ -67,20 +93,29 @@ class Prompt:
     def prefix_text(self, instruction: str, shots: Sequence[Shot] = ()) -> str:
         """Everything before a query's text, as sentence-transformers' `prompts` want it (bos left out)."""
         words = self._words
-        head = f"{words.instruct}{words.gap}{instruction.strip()}\n{words.query}"
+        head = f"{words.instruct}{words.gap}{self.as_text(instruction)}\n{words.query}"
         examples = [
             f"{head}{words.gap}{self.clip(shot.query)}{self.tail_text}{words.gap}{self.clip(shot.response)}\n\n"
             for shot in shots
         ]
         return "".join(examples) + head + words.gap
 
+    def as_text(self, text: str) -> str:
+        """`text` without the space around it and without special tokens: `<query>` becomes `< query>`."""
+        text = text.strip()
+        if self._special.search(text):
+            for word in self.special_words:
+                text = text.replace(word, f"{word[0]} {word[1:]}")
+        return text
+
     def clip(self, text: str) -> str:
         """`text`, cut to `example_tokens` tokens: one side of a few-shot example."""
-        text = text.strip()
+        text = self.as_text(text)
         ids = self._ids([text])[0]
         if len(ids) <= self.params.example_tokens:
             return text
-        return str(self.tokenizer.decode(ids[: self.params.example_tokens], skip_special_tokens=True)).strip()
+        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}  # Llama 3's would make " ." a "."
+        return str(self.tokenizer.decode(ids[: self.params.example_tokens], **how)).strip()
 
     def prefix_ids(self, instruction: str, shots: Sequence[Shot] = ()) -> list[int]:
         """bos + examples + instruction, up to where the query's text begins.
@@ -88,7 +123,7 @@ class Prompt:
         Raises:
             UserError: the prefix is longer than `prompt.prefix_tokens`.
         """
-        ids = [self.bos, *self._ids([self.prefix_text(instruction, shots).rstrip(" ")])[0]]
+        ids = self._ids([self._bos_text + self.prefix_text(instruction, shots).rstrip(" ")])[0]
         if len(ids) > self.params.prefix_tokens:
             raise UserError(
                 f"prompt: {len(shots)} shots make a prefix of {len(ids)} tokens, over prompt.prefix_tokens = "
@@ -97,26 +132,57 @@ class Prompt:
         return ids
 
     def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """For each text, the ids after the prefix: text (cut to `query_tokens`), tail, eos."""
-        head = self._words.query + self._words.gap
-        joined = self._ids([head + text.strip() + self.tail_text for text in texts])
+        """For each text, the ids after the prefix: text, tail, eos.
+
+        Text and tail together have at most `query_tokens` and the tail's own length. The tail survives the cut: it is
+        written over a full row's end, as sentence-transformers does.
+
+        Raises:
+            UserError: the tokenizer merges the plain template's words with a text.
+        """
+        most = self.params.query_tokens + len(self._tail)
         result = []
-        for ids, text in zip(joined, texts, strict=True):
-            if ids[: len(self._anchor)] != self._anchor or ids[-len(self._tail) :] != self._tail:
-                raise UserError(
-                    f"prompt: the tokenizer merges {text[:60]!r} with the prompt around it; remove the text"
-                )
-            body = ids[len(self._anchor) : len(ids) - len(self._tail)]
-            self.cut += len(body) > self.params.query_tokens
-            result.append([*body[: self.params.query_tokens], *self._tail, self.eos])
+        for ids in self._behind_prefix(texts):
+            kept = ids if len(ids) < most else [*ids[: self.params.query_tokens], *self._tail]
+            self.cut += kept != ids
+            result.append([*kept, self.eos])
         return result
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos survive the cut."""
-        keep = self.params.document_tokens - 2
-        bodies = self._ids([text.strip() for text in texts])
+        keep = self.params.document_tokens - 1
+        bodies = self._ids([self._bos_text + self.as_text(text) for text in texts])
         self.cut += sum(len(ids) > keep for ids in bodies)
-        return [[self.bos, *ids[:keep], self.eos] for ids in bodies]
+        return [[*ids[:keep], self.eos] for ids in bodies]
+
+    def _behind_prefix(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text and the tail, uncut, as they follow a prefix."""
+        head = self._words.query + self._words.gap
+        found, result = self._ids([head + self.as_text(text) + self.tail_text for text in texts]), []
+        for ids, text in zip(found, texts, strict=True):
+            if ids[: len(self._anchor)] != self._anchor:
+                raise UserError(
+                    f"{self._folder}: the tokenizer merges {self._words.query!r} with {text[:60]!r} behind it; "
+                    "set prompt.template: special in params.yaml, whose added tokens never merge"
+                )
+            result.append(ids[len(self._anchor) :])
+        return result
+
+    def _check_parts(self) -> None:
+        """Compare the ids of whole prompts and documents in one string with those of their parts, over `PROBES`."""
+        head, eos = self._bos_text + self.prefix_text("Find it.", (Shot("why?", "Because."),)), self.tokenizer.eos_token
+        prefix = self._ids([head.rstrip(" ")])[0]
+        parts = [[*prefix, *ids, self.eos] for ids in self._behind_prefix(PROBES)]
+        parts += [[*ids, self.eos] for ids in self._ids([self._bos_text + probe for probe in PROBES])]
+        whole = [head + probe + self.tail_text + eos for probe in PROBES]
+        whole += [self._bos_text + probe + eos for probe in PROBES]
+        for text, apart, together in zip([*PROBES, *PROBES], parts, self._ids(whole), strict=True):
+            if apart != together or (self.bos is not None and apart[0] != self.bos):
+                raise UserError(
+                    f"{self._folder}: {text!r} has other token ids within a prompt than apart, so a served model would "
+                    "differ from the trained one; in its tokenizer.json make bos and eos special added tokens without "
+                    "single_word, lstrip and rstrip"
+                )
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:
@@ -127,6 +193,12 @@ class Prompt:
     def _tail_length(self) -> int:
         head = self._words.query + self._words.gap + "x"
         return len(self._ids([head + self.tail_text])[0]) - len(self._ids([head])[0])
+
+
+def _special_words(tokenizer: Any) -> list[str]:
+    """A word of one character is left alone: somebody's pad token may be "!", and it has no inside for a space."""
+    words = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted((word for word in words if len(word) > 1), key=lambda word: (-len(word), word))
 
 
 def add_special_tokens(tokenizer: Any) -> list[int]:

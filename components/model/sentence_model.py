@@ -1,106 +1,233 @@
-"""A sentence-transformers model as an evaluated encoder: the teacher, or any public model to compare with.
+"""Any sentence-transformers model: the dense teacher that retrieves, and an evaluated model to compare with.
 
-It keeps its own prompts (`query`, `document` in its configuration); our instructions and shots are not put before its
-texts, as it was not trained on them. Vectors go through the same content-addressed store as ours.
+One identity and one way to compute a vector, so that a text which one stage embedded is a hit for the others. What
+decides a vector is the weights, the length limit and the dtype (the identity, which names the store's folder), and how
+the text is put to the model (the side, part of the text's key): its prompt, and the kind of text where the model treats
+queries and documents differently.
+
+A batch always has the same shape (components/model/batches.py) and is computed on one thread, so a vector does not
+depend on the texts beside it, the shards or the number of cores, to the bit (on a CPU).
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch.nn.functional import normalize
 
+from components.base.errors import UserError
 from components.base.hashing import content_hash
-from components.config import EncoderParams
-from components.model.backbone import device_of
-from components.model.encoder import vector_key
+from components.base.threads import map_single_threaded
+from components.contracts.shots import Shot
+from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
+from components.model.device import device_of
 from components.model.locate import locate_model
-from components.model.prompt import Shot
+from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
 
-BATCH = 16  # texts in one forward pass; small batches of like length waste least on a CPU
+GPU_TOKENS = 16_384  # in one forward pass
+_TOKENISED = 64  # texts tokenised together: they come padded to the longest
+_TOKENISING = Lock()  # a fast tokenizer must not be entered twice
+
+Kind = Literal["query", "document"]
 
 
-class ForeignPrompt:
-    """Token ids as the foreign model makes them, with the interface of `components.model.prompt.Prompt`."""
+class Side(NamedTuple):
+    """How texts are put to the model: what stands before them and, if that matters to the model, their kind."""
 
-    def __init__(self, tokenizer: Any, prompts: dict[str, str], length: int | None) -> None:
-        self.tokenizer, self.prompts, self.length = tokenizer, prompts, length
+    prompt: str = ""
+    kind: Kind | None = None
+
+
+PLAIN = Side()
+
+
+class SentenceModel(StoredEmbedder):
+    """A sentence-transformers model with a transformer as its first module.
+
+    Attributes:
+        query, document: the model's own sides, as `encode_query` and `encode_document` of the library put texts.
+        prompts: the model's own, by name.
+    """
+
+    def __init__(self, model: Any, identity: str, store: VectorStore | None = None) -> None:
+        super().__init__(model.eval(), identity, int(model.get_embedding_dimension()), store)
+        self.query, self.document = _own_side(model, "query"), _own_side(model, "document")
+        self.prompts: dict[str, str | None] = dict(model.prompts)
+
+    @classmethod
+    def load(
+        cls, folder: Path, device: torch.device, max_tokens: int | None = None, store: Path | None = None
+    ) -> "SentenceModel":
+        """The model in `folder`, which cuts texts to `max_tokens` or to its own limit.
+
+        Raises:
+            UserError: no model in the folder, or one that does not start with a transformer.
+        """
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.base.modules import Transformer
+
+        folder = locate_model(folder)
+        model = SentenceTransformer(str(folder), device=str(device), local_files_only=True)
+        if not isinstance(model[0], Transformer):
+            raise UserError(f"{folder}: starts with {type(model[0]).__name__}, not a transformer; choose another model")
+        most = int(model.max_seq_length or 512)
+        model.max_seq_length = min(max_tokens or most, most)
+        identity = _identity(folder, model)
+        return cls(model, identity, VectorStore(store, identity) if store is not None else None)
+
+    def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
+        """float32 [n, dim], L2-normalised, behind the model's own query prompt: it was not trained on our prompts."""
+        return self.encode(texts, self.query)
+
+    def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, dim], L2-normalised."""
+        return self.encode(texts, self.document)
+
+    def encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
+        """float32 [n, dim], L2-normalised."""
+        return self._encode(texts, side)
+
+    @property
+    def prompt(self) -> "OwnPrompt":
+        """Token ids of texts on the model's own sides."""
+        return OwnPrompt(self)
+
+    def tokenise(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int | None]:
+        """(ids, tokens of the prompt where that is known), by the model's own rules: prompt, chat template, length."""
+        ids: list[list[int]] = []
+        prompt_length = None
+        for start in range(0, len(texts), _TOKENISED):
+            part = list(texts[start : start + _TOKENISED])
+            with _TOKENISING:
+                features = self.model.preprocess(part, prompt=side.prompt or None, task=side.kind)
+            rows = zip(features["input_ids"], features["attention_mask"].bool(), strict=True)
+            ids += [row[mask].tolist() for row, mask in rows]
+            prompt_length = features.get("prompt_length")
+        return ids, prompt_length
+
+    def forward(self, texts: Sequence[str], side: Side, tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(vectors: float32 [n, dim]; with `tokens`, float16 [tokens, width] of each text), all L2-normalised.
+
+        Token vectors leave out the special tokens.
+        """
+        ids, prompt_length = self.tokenise(texts, side)
+        gpu = self.model.device.type != "cpu"
+        budget = GPU_TOKENS if gpu else CPU_TOKENS
+        batches = list(token_batches([len(sequence) for sequence in ids], budget))
+
+        def compute(batch: tuple[list[int], int]) -> tuple[np.ndarray, list[np.ndarray]]:
+            members, length = batch
+            sequences = [ids[i] for i in members]
+            features: dict[str, Any] = {
+                "input_ids": padded_batch(sequences, length, budget, self.model.tokenizer.pad_token_id),
+                "attention_mask": attention_mask(sequences, length, budget),
+            }
+            features = {name: values.to(self.model.device) for name, values in features.items()}
+            if prompt_length is not None:
+                features["prompt_length"] = prompt_length  # read by poolings that leave the prompt out
+            return self._computed(features, sequences, side, tokens)
+
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        matrices: list[np.ndarray] = [np.empty((0, 0), dtype=np.float16)] * (len(texts) if tokens else 0)
+        computed = map(compute, batches) if gpu else map_single_threaded(compute, batches)
+        for (members, _), (pooled, hidden) in zip(batches, computed, strict=True):
+            vectors[members] = pooled
+            for i, matrix in zip(members if tokens else [], hidden, strict=True):
+                matrices[i] = matrix
+        self.tokens += sum(map(len, ids))
+        return vectors, matrices
+
+    def _computed(
+        self, features: dict[str, Any], sequences: list[list[int]], side: Side, tokens: bool
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(pooled vectors, token vectors) of one batch, without the rows that only fill it."""
+        kind = {"task": side.kind} if side.kind else {}
+        with torch.inference_mode():
+            out = self.model(features, **kind)
+            pooled = normalize(out["sentence_embedding"][:, : self.dimension].float(), dim=-1)[: len(sequences)]
+            hidden = normalize(out["token_embeddings"].float(), dim=-1).cpu().numpy() if tokens else None
+        if hidden is None:
+            return pooled.cpu().numpy(), []
+        rows = [hidden[row, self._ordinary(ids)].astype(np.float16) for row, ids in enumerate(sequences)]
+        return pooled.cpu().numpy(), rows
+
+    def _ordinary(self, ids: list[int]) -> list[int]:
+        """Places of the tokens that are no special ones; all of them in a text that has no other."""
+        special = set(self.model.tokenizer.all_special_ids)
+        return [i for i, token in enumerate(ids) if token not in special] or list(range(len(ids)))
+
+    def _keyed(self, texts: list[str], way: Side) -> tuple[list[str], list[str]]:
+        return texts, [text_key(way, text) for text in texts]
+
+    def _embed(self, inputs: list[str], way: Side) -> np.ndarray:
+        return self.forward(inputs, way, tokens=False)[0]
+
+
+@dataclass(frozen=True)
+class SentenceSource:
+    """What a sentence model is loaded from, in plain values that travel to another process."""
+
+    folder: Path
+    store: Path
+    device: str = "auto"
+    max_tokens: int | None = None
+
+    def load(self) -> SentenceModel:
+        """The model itself. Raises UserError when the folder holds none."""
+        return SentenceModel.load(self.folder, device_of(self.device), self.max_tokens, self.store)
+
+
+class OwnPrompt:
+    """A sentence-transformers model's token ids, with the interface of `components.model.prompt.Prompt`."""
+
+    def __init__(self, model: SentenceModel) -> None:
+        self._model = model
 
     def prefix_ids(self, instruction: str, shots: Sequence[Shot] = ()) -> list[int]:
         """Always empty: our prompts are not put before its texts."""
         return []
 
     def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of its own query prompt and each text, cut to its length."""
-        return self._ids(texts, self.prompts.get("query", ""))
+        """Ids of the model's query prompt and each text, cut to its length."""
+        return self._model.tokenise(texts, self._model.query)[0]
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of its own document prompt and each text, cut to its length."""
-        return self._ids(texts, self.prompts.get("document", ""))
-
-    def _ids(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
-        if not texts:
-            return []
-        cut: dict[str, Any] = {"truncation": self.length is not None, "max_length": self.length}
-        ids: list[list[int]] = self.tokenizer([prompt + text for text in texts], **cut)["input_ids"]
-        return ids
+        """Ids of the model's document prompt and each text, cut to its length."""
+        return self._model.tokenise(texts, self._model.document)[0]
 
 
-class ForeignEncoder:
-    """Attributes as `components.model.encoder.Encoder`: identity, prompt, dimension, tokens, tokens_asked."""
+def text_key(side: Side, text: str) -> str:
+    """The store's key of a text put that way."""
+    kind = f"{side.kind}\0" if side.kind else ""
+    return hashlib.sha256(f"{kind}{side.prompt}\0{text}".encode()).hexdigest()
 
-    def __init__(self, model: Any, identity: str, store: VectorStore | None = None) -> None:
-        self.model, self.identity, self.store = model, identity, store
-        self.prompt = ForeignPrompt(model.tokenizer, dict(model.prompts), model.max_seq_length)
-        self.dimension = int(model.get_embedding_dimension())
-        self.tokens = self.tokens_asked = 0
 
-    @classmethod
-    def load(cls, folder: Path, params: EncoderParams, store: Path | None = None) -> "ForeignEncoder":
-        """The model in `folder`, on the device the parameters ask for.
+def _own_side(model: Any, kind: Kind) -> Side:
+    """How the library puts texts of this kind."""
+    names = ("query",) if kind == "query" else ("document", "passage", "corpus")
+    name = next((name for name in names if name in model.prompts), model.default_prompt_name)
+    return Side(model.prompts.get(name) or "", kind if _knows_kinds(model) else None)
 
-        Raises:
-            UserError: no model in the folder.
-        """
-        from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(locate_model(folder)), device=str(device_of(params)), local_files_only=True)
-        settings = {"prompts": model.prompts, "length": model.max_seq_length}
-        text = content_hash(folder) + json.dumps(settings, sort_keys=True)
-        identity = hashlib.sha256(text.encode()).hexdigest()
-        return cls(model, identity, VectorStore(store, identity) if store is not None else None)
+def _knows_kinds(model: Any) -> bool:
+    """Whether queries and documents may differ in more than the prompt: in length, template or what is computed."""
+    first = model[0]
+    lengths = first.query_length, first.document_length, first.query_expansion
+    return any(lengths) or "message" in first.modality_config or "task" in model.get_model_kwargs()
 
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray:
-        """float32 [n, dim], L2-normalised; instruction and shots are ignored."""
-        return self._encode(self.model.encode_query, self.prompt.query_ids, texts)
 
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray:
-        """float32 [n, dim], L2-normalised."""
-        return self._encode(self.model.encode_document, self.prompt.document_ids, texts)
-
-    def _encode(self, encode: Any, tokenise: Any, texts: Sequence[str]) -> np.ndarray:
-        unique = list(dict.fromkeys(texts))
-        sequences: list[list[int]] = tokenise(unique)
-        length = {text: len(ids) for text, ids in zip(unique, sequences, strict=True)}
-        self.tokens_asked += sum(length[text] for text in texts)
-        vectors = np.empty((len(unique), self.dimension), dtype=np.float32)
-        missing = list(range(len(unique)))
-        keys = [vector_key([], ids) for ids in sequences]
-        if self.store is not None:
-            found, known = self.store.get(keys)
-            if found.any():
-                vectors[found] = known
-            missing = [int(i) for i in np.flatnonzero(~found)]
-        if missing:
-            wanted = [unique[i] for i in missing]
-            vectors[missing] = encode(wanted, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
-            self.tokens += sum(length[text] for text in wanted)
-            if self.store is not None:
-                self.store.put([keys[i] for i in missing], vectors[missing])
-        place = {text: i for i, text in enumerate(unique)}
-        return vectors[[place[text] for text in texts]]
+def _identity(folder: Path, model: Any) -> str:
+    """sha256 of what decides a vector besides the text and its side."""
+    parts = {
+        "weights": content_hash(folder),
+        "max_tokens": model.max_seq_length,
+        "dtype": str(next(model.parameters()).dtype),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

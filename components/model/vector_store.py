@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,13 @@ class VectorStore:
         for segment, places in parts:
             out[places] = self._segments.vectors(segment)[rows[places]]
         return found, out[found]
+
+    def read(self, keys: Sequence[str]) -> np.ndarray:
+        """float32 [n, dim]. Raises KeyError when one is not stored."""
+        found, vectors = self.get(keys)
+        if not found.all():
+            raise KeyError(keys[int(found.argmin())])
+        return vectors
 
     def put(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Store float32 [n, dim] under `keys`.
@@ -83,6 +91,10 @@ class Segments:
         self._names: list[str] = []
         self._keys = np.empty((0, 4), dtype=np.uint64)  # sorted by the first column
         self._place = np.empty((0, 2), dtype=np.int64)  # segment, row
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the folder itself: the index of its keys may be large."""
+        return Segments, (self.folder,)
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(segment, row) per key, int64 [n]; segment -1 where the key is not stored."""

@@ -12,7 +12,7 @@ from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemor
 from components.plan.shapes import Shape, shape_of
 from components.plan.tokens import TaskTexts, step_tokens, training_tokens
 
-MTEB_SIZES = Path(__file__).parents[1] / "evaluation" / "public" / "task_sizes.csv"
+MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # how it was made: task_sizes.md
 CHARACTERS = 4.5  # of a token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
 CANDIDATE_ROW = 64  # bytes a row of candidates.parquet or teacher_scores.parquet takes, compressed

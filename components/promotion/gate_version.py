@@ -68,11 +68,11 @@ def gate_version(client: "MlflowClient", name: str, which: str) -> GateResult:
 def _evaluate_both(version: Any, champion: Any) -> str:
     """The commands that put both evaluations on today's benchmark."""
     numbers = [v.version for v in (version, champion) if v is not None]
-    return " and ".join(f"python -m flows.evaluation {number}" for number in numbers)
+    return " and ".join(f"foundry evaluate {number}" for number in numbers)
 
 
 def again_of(client: "MlflowClient", version: Any, to: Path) -> Path | None:
-    """The version evaluated a second time (`python -m flows.evaluation VERSION --again`); None when it was not."""
+    """The version evaluated a second time (`foundry evaluate VERSION --again`); None when it was not."""
     if not client.list_artifacts(version.run_id, AGAIN):
         return None
     return Path(client.download_artifacts(version.run_id, AGAIN, str(to)))
@@ -88,5 +88,5 @@ def evaluation_of(client: "MlflowClient", version: Any, to: Path) -> Path:
     except (MlflowException, OSError) as problem:
         raise UserError(
             f"{version.name} version {version.version}: no evaluation beside it ({problem}); evaluate it:"
-            f" python -m flows.evaluation {version.version}"
+            f" foundry evaluate {version.version}"
         ) from None

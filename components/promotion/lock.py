@@ -41,7 +41,7 @@ def promotion_lock(client: "MlflowClient", name: str, who: str, patience: float 
             if time.monotonic() > deadline:
                 raise RefusedError(
                     f"{name}: another promotion holds the lock ({_holder(client, name) or problem});"
-                    " if it is dead: python -m flows.doctor"
+                    " if it is dead: foundry doctor"
                 ) from None
             time.sleep(0.3)
     try:

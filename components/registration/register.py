@@ -11,11 +11,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.base.errors import UserError
 from components.base.hashing import file_hash
 from components.config import Config
+from components.contracts.shots import read_shots
 from components.contracts.tasks import read_tasks
 from components.stage.context import StageContext
 from components.tracking.journal import Journal, keep
@@ -56,16 +55,13 @@ def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> No
     from transformers import AutoTokenizer
 
     from components.model.export import set_prompts
-    from components.model.prompt import Prompt, Shot
+    from components.model.prompt import Prompt
 
     tasks = read_tasks(outputs / "prepare" / "tasks.yaml")
     held_out = outputs / "prepare" / "benchmark" / "tasks.yaml"
     if held_out.exists():
         tasks |= read_tasks(held_out)
-    chosen = yaml.safe_load((outputs / "select_shots" / "shots.yaml").read_text(encoding="utf-8")) or {}
-    shots = {
-        task: [Shot(**example) for example in entry["examples"][: entry["number"]]] for task, entry in chosen.items()
-    }
+    shots = read_shots(outputs / "select_shots" / "shots.yaml")
     shutil.copyfile(export / PROMPTS, out / PROMPTS)
     set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), list(tasks.values()), shots)
 

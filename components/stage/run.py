@@ -1,4 +1,4 @@
-"""The thin entry point every stage shares: `python -m components.stage NAME`.
+"""The thin entry point every stage shares: `foundry stage NAME`.
 
 Reads the typed parameters, opens the MLflow run, hands the stage a `StageContext`, and moves what it wrote into
 place only when it has finished. A stage is a module with one function:
@@ -8,48 +8,54 @@ place only when it has finished. A stage is a module with one function:
 
 import hashlib
 import json
+import logging
 import shutil
-import sys
 from pathlib import Path
 
 import yaml
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
+from components.base.log import set_up_logging
 from components.base.machine import keep_freed_memory, limit_threads
-from components.base.process import die_with_dvc
 from components.config import Config, load_config
 from components.stage.context import Finisher, StageContext
 from components.stage.launch import launch
 from components.stage.stages import STAGES, stage_function
 from components.tracking.runs import stage_run
 
+log = logging.getLogger(__name__)
+
 
 def run_stage(name: str, root: Path) -> dict[str, float]:
     """Run one stage in the checkout `root` and put its folder in place. Raises UserError on bad input."""
+    if name not in STAGES:
+        raise UserError(f"no such stage; stages: {', '.join(STAGES)}")
     config = load_config(root / "params.yaml")
     limit_threads(config.threads)
     keep_freed_memory()
+    set_up_logging(name, root / ".cache" / "logs" / f"{name}.log", progress_bars=name == "fetch")
     outputs, scratch = root / "outputs", root / ".cache" / "work"
     out = _emptied(scratch / f"{name}.out")
     finishers: list[Finisher] = []
-    with stage_run(name, config, root) as log:
+    with stage_run(name, config, root) as live:
         context = StageContext(
             config=config,
             outputs=outputs,
             out=out,
             work=_work_folder(name, config, root, scratch),
             cache=root / ".cache",
-            log=log,
-            publish=log.publish,
+            log=live,
+            publish=live.publish,
             on_finish=finishers.append,
         )
         metrics = _metrics(name, context)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        log.finish(metrics, out)
+        live.finish(metrics, out)
         for finisher in finishers:
-            finisher(log.journal, root, out)
+            finisher(live.journal, root, out)
     _move_into_place(out, outputs / name)
+    log.info("wrote %s (%.1f MB)", outputs / name, _size(outputs / name) / 1e6)
     shutil.rmtree(context.work)
     return metrics
 
@@ -59,6 +65,10 @@ def _metrics(name: str, context: StageContext) -> dict[str, float]:
     if name == "train" and train.processes > 1:
         return launch(name, context, train.processes, train.restarts)
     return stage_function(name)(context)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _emptied(folder: Path) -> Path:
@@ -83,17 +93,3 @@ def _move_into_place(out: Path, final: Path) -> None:
     final.parent.mkdir(exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     out.replace(final)
-
-
-def main(arguments: list[str]) -> int:
-    """Command line of `python -m components.stage`; returns the exit status."""
-    if len(arguments) != 1 or arguments[0] not in STAGES:
-        print(f"usage: python -m components.stage {{{','.join(STAGES)}}}", file=sys.stderr)
-        return 2
-    die_with_dvc()
-    try:
-        run_stage(arguments[0], Path.cwd())
-    except UserError as problem:
-        print(f"error: {arguments[0]}: {problem}", file=sys.stderr)
-        return 1
-    return 0

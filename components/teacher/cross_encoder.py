@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
+from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
 from components.model.locate import locate_model
-from components.teacher.batches import CPU_TOKENS, batch_rows, token_batches
 
 _READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types: what their heads read
 
@@ -65,15 +65,14 @@ class CrossEncoderTeacher:
         return scores
 
     def _forward(self, encoded: Any, members: list[int], length: int) -> np.ndarray:
-        rows = batch_rows(length, self.token_budget)
-        features = {}
-        for name, values in encoded.items():
-            fill = self.model.tokenizer.pad_token_id if name == "input_ids" else 0
-            padded = torch.full((rows, length), fill, dtype=torch.long)  # [rows, length]
-            for row, i in enumerate(members):
-                padded[row, : len(values[i])] = torch.tensor(values[i])
-            features[name] = padded.to(self.model.device)
-        features["attention_mask"][len(members) :, 0] = 1  # the rows that only fill the batch
+        fill = {"input_ids": self.model.tokenizer.pad_token_id}
+        features = {
+            name: padded_batch([values[i] for i in members], length, self.token_budget, fill.get(name, 0))
+            for name, values in encoded.items()
+        }  # [rows, length] each
+        ids = [encoded["input_ids"][i] for i in members]
+        features["attention_mask"] = attention_mask(ids, length, self.token_budget)
+        features = {name: values.to(self.model.device) for name, values in features.items()}
         with torch.inference_mode():
             logits = self.model.model(**features).logits[:, 0]
         return np.asarray(logits.float().cpu().numpy()[: len(members)])

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
+from components.model.batches import attention_mask, padded_batch, token_batches
 from components.model.locate import locate_model
-from components.teacher.batches import batch_rows, token_batches
 
 PREFIX = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -63,18 +63,13 @@ class LlmTeacher:
         return head + encode(document)[:room] + tail
 
     def _forward(self, sequences: list[list[int]], length: int) -> np.ndarray:
-        rows = batch_rows(length, self.token_budget)
-        ids = torch.zeros((rows, length), dtype=torch.long)  # [rows, length], padded on the right
-        mask = torch.zeros((rows, length), dtype=torch.long)
-        mask[len(sequences) :, 0] = 1  # the rows that only fill the batch
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = torch.tensor(sequence)
-            mask[row, : len(sequence)] = 1
+        ids = padded_batch(sequences, length, self.token_budget)  # [rows, length]
+        mask = attention_mask(sequences, length, self.token_budget)
         last_token = mask.sum(dim=1) - 1  # [rows]
         device = self.model.device
         with torch.inference_mode():
             hidden = self.model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
-            last = hidden[torch.arange(rows), last_token]  # [rows, hidden]: the same shape for every batch
+            last = hidden[torch.arange(len(ids)), last_token]  # [rows, hidden]: the same shape for every batch
             head = self.model.get_output_embeddings().weight[[self.yes, self.no]]
             logits = (last @ head.T).float()
         return np.asarray((logits[:, 0] - logits[:, 1]).cpu().numpy()[: len(sequences)])

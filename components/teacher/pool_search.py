@@ -14,12 +14,13 @@ import numpy as np
 from components.base.files import whole_file
 from components.base.progress import progress
 from components.config import EngineParams
+from components.model.sentence_model import Side, text_key
 from components.model.vector_store import VectorStore
 from components.search.exact import Hits, exact_search
 from components.search.stream import DOCUMENT_BLOCK
 from components.search.top_k import from_keys, keys_of_hits
 from components.stage.executor import run_shards
-from components.teacher.dense import EmbeddedTexts, Side, text_key
+from components.teacher.dense import EmbeddedTexts
 
 QUERIES_A_SHARD = 4096  # fewer read the corpus more often than they need to; more are lost at a kill
 
@@ -41,7 +42,7 @@ def search_pool(
         work: folder that survives a kill; what is searched for in what names a folder of its own in it.
     """
     keys = ["\n".join(text_key(side, text) for text in texts) for texts, side in (documents, queries)]
-    digest = hashlib.sha256("\n\n".join([teacher.teacher.identity, *keys]).encode())
+    digest = hashlib.sha256("\n\n".join([teacher.identity, *keys]).encode())
     folder = work / "search" / digest.hexdigest()[:32]
     for name, lines in zip(("documents", "queries"), keys, strict=True):
         with whole_file(folder / f"{name}.keys") as partial:
@@ -49,7 +50,7 @@ def search_pool(
     starts = range(0, len(queries[0]), QUERIES_A_SHARD)
     files = [folder / f"{start:09d}-{QUERIES_A_SHARD}-{k}.npy" for start in starts]
     shards = [
-        (file, teacher.store, teacher.teacher.identity, start, QUERIES_A_SHARD, k)
+        (file, teacher.store, teacher.identity, start, QUERIES_A_SHARD, k)
         for file, start in zip(files, starts, strict=True)
         if not file.exists()
     ]
@@ -70,16 +71,8 @@ def search_shard(out: Path, store: Path, identity: str, start: int, count: int, 
 
     def blocks() -> Iterator[np.ndarray]:
         for first in range(0, len(documents), DOCUMENT_BLOCK):
-            yield stored(vectors, documents[first : first + DOCUMENT_BLOCK])
+            yield vectors.read(documents[first : first + DOCUMENT_BLOCK])
 
-    hits = exact_search(stored(vectors, asked), blocks, k, threads)
+    hits = exact_search(vectors.read(asked), blocks, k, threads)
     with whole_file(out) as partial, partial.open("wb") as handle:
         np.save(handle, keys_of_hits(hits.documents, hits.scores), allow_pickle=False)
-
-
-def stored(vectors: VectorStore, keys: Sequence[str]) -> np.ndarray:
-    """float32 [n, dim]. Raises KeyError when one is not stored."""
-    found, rows = vectors.get(keys)
-    if not found.all():
-        raise KeyError(keys[int(found.argmin())])
-    return rows

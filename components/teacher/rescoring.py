@@ -1,24 +1,24 @@
 """Teacher scores of many pairs, in shards that survive a kill."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import polars as pl
 
 from components.base.files import whole_file
 from components.config import DenseTeacherParams, ScoreParams
-from components.model.vector_store import TokenVectorStore
+from components.model.load_once import load_once
+from components.model.sentence_model import Side, text_key
+from components.model.vector_store import TokenVectorStore, VectorStore
 from components.stage.executor import run_shards
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import EmbeddedTexts, Side, text_key
+from components.teacher.dense import EmbeddedTexts
 from components.teacher.llm_reranker import LlmTeacher
 from components.teacher.maxsim import maxsim
 
 PAIRS_A_SHARD = 4096
-_LOADING = Lock()
 
 
 def rescore_pairs(pairs: pl.DataFrame, params: ScoreParams, models: Path, work: Path, threads: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def rescore_pairs(pairs: pl.DataFrame, params: ScoreParams, models: Path, work: 
 
 def score_pairs_shard(out: Path, models: Path, params: ScoreParams, pairs: Sequence[tuple[str, str]]) -> None:
     """Raw scores of one shard's pairs, float32 [n], into the .npy file `out`."""
-    _save(out, _reranker(models, params).score(pairs))
+    _save(out, load_once(_RerankerSource(models, params)).score(pairs))
 
 
 def rescore_maxsim(
@@ -55,18 +55,18 @@ def rescore_maxsim(
     """float32 [pairs]: late interaction and cosine, fused; token vectors that the store lacks are computed first."""
     dense = dense.model_copy(update={"token_vectors": True})
     embedded = EmbeddedTexts(models, params.model, dense, cache)
-    for what, column, side in (
-        ("queries", "query_text", Side(dense.query_prompt)),
-        ("documents", "document_text", Side(dense.document_prompt)),
-    ):
-        texts = pairs[column].unique(maintain_order=True).to_list()
-        embedded.fill(texts, side, f"score: {what}", params.engine.shard, params.engine, threads)
+    sides = Side(dense.query_prompt), Side(dense.document_prompt)
+    texts: dict[Side, list[str]] = {}
+    for side, column in zip(sides, ("query_text", "document_text"), strict=True):
+        texts.setdefault(side, []).extend(pairs[column].unique(maintain_order=True).to_list())
+    embedded.fill(texts, "score: texts", params.engine, threads)
     order = pairs.with_row_index("place").sort("document_text", "query_text")
     groups = order.group_by("document_text", maintain_order=True).agg("query_text").rows()
+    where = (embedded.store, embedded.identity, sides, params.dense_weight)
     shards, files = [], []
     for start in range(0, len(groups), params.engine.shard):
         files.append(work / "scores" / f"{start // params.engine.shard:06d}.npy")
-        shards.append((files[-1], models, params, dense, cache, groups[start : start + params.engine.shard]))
+        shards.append((files[-1], *where, groups[start : start + params.engine.shard]))
     waiting = [shard for shard in shards if not shard[0].exists()]
     run_shards(score_maxsim_shard, waiting, "score: late interaction", params.engine, threads)
     scores = np.empty(len(pairs), dtype=np.float32)
@@ -76,26 +76,25 @@ def rescore_maxsim(
 
 def score_maxsim_shard(
     out: Path,
-    models: Path,
-    params: ScoreParams,
-    dense: DenseTeacherParams,
-    cache: Path,
+    store: Path,
+    identity: str,
+    sides: tuple[Side, Side],
+    dense_weight: float,
     groups: Sequence[tuple[str, list[str]]],
 ) -> None:
     """Fused scores of one shard, [(document, its queries)], float32 in that order, into the .npy file `out`."""
-    embedded = EmbeddedTexts(models, params.model, dense, cache)
-    query_side, document_side = Side(dense.query_prompt), Side(dense.document_prompt)
+    pooled_store, token_store = VectorStore(store, identity), TokenVectorStore(store, identity)
     asked = list(dict.fromkeys(query for _, queries in groups for query in queries))
-    asked_keys = [text_key(query_side, text) for text in asked]
-    tokens = {text: m.astype(np.float32) for text, m in zip(asked, embedded.tokens.get(asked_keys), strict=True)}
-    pooled = dict(zip(asked, embedded.all(asked, query_side), strict=True))
-    documents = embedded.all([document for document, _ in groups], document_side)
+    query_keys = [text_key(sides[0], text) for text in asked]
+    document_keys = [text_key(sides[1], document) for document, _ in groups]
+    tokens = {text: m.astype(np.float32) for text, m in zip(asked, token_store.get(query_keys), strict=True)}
+    pooled = dict(zip(asked, pooled_store.read(query_keys), strict=True))
     parts = []
-    matrices = _in_chunks(embedded.tokens, [text_key(document_side, document) for document, _ in groups])
-    for (_, queries), vector, matrix in zip(groups, documents, matrices, strict=True):
+    documents = zip(pooled_store.read(document_keys), _in_chunks(token_store, document_keys), strict=True)
+    for (_, queries), (vector, matrix) in zip(groups, documents, strict=True):
         late = maxsim([tokens[query] for query in queries], matrix.astype(np.float32))
         cosine = (np.stack([pooled[query] for query in queries]) * vector).sum(axis=1)
-        parts.append(params.dense_weight * cosine + (1 - params.dense_weight) * late)
+        parts.append(dense_weight * cosine + (1 - dense_weight) * late)
     _save(out, np.concatenate(parts).astype(np.float32))
 
 
@@ -110,14 +109,15 @@ def _save(out: Path, scores: np.ndarray) -> None:
         np.save(handle, scores, allow_pickle=False)
 
 
-def _reranker(models: Path, params: ScoreParams) -> CrossEncoderTeacher | LlmTeacher:
-    """Loaded once, by one thread: transformers sets torch's default dtype for all threads while it loads."""
-    with _LOADING:
-        return _loaded(models, params)
+@dataclass(frozen=True)
+class _RerankerSource:
+    models: Path
+    params: ScoreParams
 
-
-@lru_cache(maxsize=1)
-def _loaded(models: Path, params: ScoreParams) -> CrossEncoderTeacher | LlmTeacher:
-    if params.reranker == "llm":
-        return LlmTeacher.load(models, params.model, params.instruction, params.max_tokens, params.token_budget)
-    return CrossEncoderTeacher.load(models, params.model, params.max_tokens, params.token_budget)
+    def load(self) -> CrossEncoderTeacher | LlmTeacher:
+        params = self.params
+        if params.reranker == "llm":
+            return LlmTeacher.load(
+                self.models, params.model, params.instruction, params.max_tokens, params.token_budget
+            )
+        return CrossEncoderTeacher.load(self.models, params.model, params.max_tokens, params.token_budget)

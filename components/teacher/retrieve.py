@@ -3,6 +3,7 @@
 BM25 and every dense teacher give their `depth` best; one fused score orders their union.
 """
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from components.config import RetrieveParams
 from components.contracts.tables import CANDIDATES, write_table
 from components.contracts.tasks import read_tasks
 from components.data.inputs import Inputs, Pool, read_inputs
+from components.model.sentence_model import Side
 from components.search.approximate import approximate_search
 from components.search.bm25 import bm25_search
 from components.search.fusion import hits_table, reciprocal_rank, z_scores
 from components.search.stream import DOCUMENT_BLOCK
 from components.stage.context import StageContext
-from components.teacher.dense import EmbeddedTexts, Side
+from components.teacher.dense import EmbeddedTexts
 from components.teacher.pool_search import search_pool
 
+log = logging.getLogger(__name__)
 Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
 
 
@@ -31,17 +34,32 @@ def run(context: StageContext) -> dict[str, float]:
     inputs = read_inputs(context.outputs / "prepare")
     params = context.config.retrieve
     models = context.outputs / "fetch" / "models"
-    teachers = {name: EmbeddedTexts(models, name, dense, context.cache) for name, dense in params.dense.items()}
-    sides = {name: _sides(teacher, inputs, context.outputs / "prepare") for name, teacher in teachers.items()}
-    for name, teacher in teachers.items():
-        _embed(inputs, name, teacher, sides[name], params, worker_count(context.config.threads))
+    log.info(
+        "%s queries and %s documents of %s tasks",
+        f"{len(inputs.queries):,}",
+        f"{len(inputs.corpus):,}",
+        len(inputs.tasks),
+    )
+    teachers: dict[str, EmbeddedTexts] = {}
+    sides: dict[str, Sides] = {}
+    for name, dense in params.dense.items():  # one after the other: a process holds one model at a time
+        teachers[name] = EmbeddedTexts(models, name, dense, context.cache)
+        sides[name] = _sides(teachers[name], inputs, context.outputs / "prepare")
+        _embed(inputs, teachers[name], sides[name], params, worker_count(context.config.threads))
     for name in params.keep_vectors:
         write_vectors(context.out / "vectors", name, teachers[name], sides[name], inputs)
     recall: dict[str, float] = {}
     tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
     candidates = pl.concat(tables).sort("query_id", "doc_id")
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
-    return {**_recall(candidates, inputs), **recall}
+    metrics = {**_recall(candidates, inputs), **recall}
+    log.info(
+        "%s candidates, %.1f a query; %.1f %% of the positives are among them",
+        f"{len(candidates):,}",
+        metrics["candidates_per_query"],
+        100 * metrics["recall"],
+    )
+    return metrics
 
 
 def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
@@ -50,17 +68,13 @@ def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
     return {task: teacher.sides(task, task in tasks and tasks[task].symmetric) for task in inputs.tasks}
 
 
-def _embed(
-    inputs: Inputs, name: str, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int
-) -> None:
-    """Every text once, in one run of shards for each way it is put to the teacher."""
+def _embed(inputs: Inputs, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int) -> None:
+    """Every text once, in one run of shards."""
     texts: dict[Side, list[str]] = {}
     for task, pair in sides.items():
         for side, frame in zip(pair, (inputs.queries, inputs.corpus), strict=True):
             texts.setdefault(side, []).extend(frame.filter(pl.col("task") == task)["text"].to_list())
-    for number, (side, own) in enumerate(texts.items(), 1):
-        label = f"retrieve: {name}: texts, {number} of {len(texts)}"
-        teacher.fill(own, side, label, params.engine.shard, params.engine, threads)
+    teacher.fill(texts, f"retrieve: {teacher.name}: texts", params.engine, threads)
 
 
 def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, sides: Sides, inputs: Inputs) -> None:

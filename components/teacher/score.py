@@ -6,6 +6,7 @@ interaction, in [-1, 1].
 """
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from components.teacher.calibration import cross_fitted, expected_calibration_er
 from components.teacher.reliability import Reliability, write_reliability
 from components.teacher.rescoring import rescore_maxsim, rescore_pairs
 
+log = logging.getLogger(__name__)
 _LEAST = 20  # labelled positives and other candidates on dev for a curve of the task's own
 
 
@@ -30,6 +32,12 @@ def run(context: StageContext) -> dict[str, float]:
     inputs = read_inputs(context.outputs / "prepare")
     candidates = read_table(context.outputs / "retrieve" / "candidates.parquet", CANDIDATES)
     pairs = with_positives(candidates, inputs)
+    log.info(
+        "%s candidates and positives to score with %s (%s)",
+        f"{len(pairs):,}",
+        context.config.score.model,
+        context.config.score.reranker,
+    )
     raw = _raw_scores(pairs, context)
     if not np.isfinite(raw).all():
         query, document = pairs.select("query_id", "doc_id").row(int(np.flatnonzero(~np.isfinite(raw))[0]))
@@ -40,6 +48,12 @@ def run(context: StageContext) -> dict[str, float]:
     pairs = pairs.with_columns(reranker_score=pl.Series(raw.astype(np.float64)))
     scored, metrics = _calibrated(pairs, context.config.score, context.out)
     write_table(scored.select(list(TEACHER_SCORES.columns)), context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    log.info(
+        "mean score: positives %.3f, others %.3f; calibration error %.3f",
+        metrics["mean_score_positive"],
+        metrics["mean_score_other"],
+        metrics["calibration_error"],
+    )
     return metrics
 
 

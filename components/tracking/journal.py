@@ -1,4 +1,4 @@
-"""What a run wants MLflow to know, written to disk first: a journal never waits for a server and survives kill -9.
+"""Write-ahead log of MLflow events. Logging never blocks on the server and survives SIGKILL.
 
 One folder per run under .cache/tracking: `events.jsonl` (appended), `files/` (small artifacts).
 components/tracking/upload.py follows the journals from a process of its own, so that a stage neither imports MLflow
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 Value = dict[str, Any]
+Events = list[Value]  # lines of events.jsonl: kind, time and what belongs to the kind
 
 
 @dataclass(frozen=True)

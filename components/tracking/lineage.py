@@ -1,7 +1,7 @@
 """Where a model came from, and what came of a file: MLflow's registry and runs, DVC's md5s, as a tree.
 
-    python -m components.tracking.lineage production          of a version: number or alias
-    python -m components.tracking.lineage 3f2a...  | FILE     of bytes: every output, run and version made from them
+    foundry lineage production          of a version: number or alias
+    foundry lineage 3f2a...  | FILE     of bytes: every output, run and version made from them
 
 Versions carry the md5 of everything they came from, so a stage that DVC took from its cache, or that ran on another
 machine, is no gap.
@@ -9,15 +9,12 @@ machine, is no gap.
 
 import json
 import re
-import signal
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import find_version, registry_client, split_version
 from components.tracking.snapshot import git
 from components.tracking.store import EXPERIMENT, run_link, tracking_uri, version_link
 from components.tracking.versions import dvc_md5
@@ -185,31 +182,18 @@ def _md5s(version: Any) -> list[str]:
     return [value for key, value in version.tags.items() if key.startswith("md5:")]
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- either
 
 
-def main(arguments: list[str]) -> int:
-    """`[MODEL/]VERSION | MD5 | FILE`; returns the exit status."""
-    if len(arguments) != 1:
-        print("usage: python -m components.tracking.lineage {[MODEL/]VERSION | MD5 | FILE}", file=sys.stderr)
-        return 2
-    root, what = Path.cwd(), arguments[0]
-    try:
-        registry = Registry(registry_client(root), tracking_uri(root), root)
-        if MD5.fullmatch(what):
-            tree = of_md5(registry, what)
-        elif Path(what).exists():
-            tree = of_md5(registry, dvc_md5(Path(what)))
-        else:
-            name, _, which = what.rpartition("/")
-            tree = of_version(registry, name or DEFAULT_NAME, which)
-    except UserError as problem:
-        print(f"error: lineage: {problem}", file=sys.stderr)
-        return 1
-    print("\n".join(tree.lines()))
-    return 0
+def lineage(root: Path, what: str, folder: Path) -> Node:
+    """The tree of `what`: [MODEL/]VERSION, an md5, or a file or folder relative to `folder`.
 
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
-    sys.exit(main(sys.argv[1:]))
+    Raises:
+        UserError: no such version, or nothing recorded has to do with these bytes.
+    """
+    registry = Registry(registry_client(root), tracking_uri(root), root)
+    if MD5.fullmatch(what):
+        return of_md5(registry, what)
+    if (folder / what).exists():
+        return of_md5(registry, dvc_md5(folder / what))
+    return of_version(registry, *split_version(what))

@@ -1,22 +1,20 @@
-"""Python's way to the model in production: refuses what has not passed the gate.
+"""Model versions from the registry, loaded or kept as a folder; production must have passed the gate.
 
-from components.tracking.load import load_production
 model = load_production()
 vectors = model.encode_query(["is the sky blue"], prompt_name="boolq")
-
-Many queries of one task: components.model.shared_prefix.encode_task(model, texts, "boolq") puts the shots through once.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from components.tracking.registry import PRODUCTION, find_version, refuse_ungated, registry_client
+from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DEFAULT_NAME = "embedding-foundry"
+VERSIONS = Path(".cache") / "versions"
 
 
 def load_production(name: str = DEFAULT_NAME, root: Path | None = None) -> "SentenceTransformer":
@@ -36,9 +34,34 @@ def load_version(name: str, which: str, root: Path | None = None, gated: bool = 
     version = find_version(client, name, which)
     if gated:
         refuse_ungated(version)
-    import mlflow
     from sentence_transformers import SentenceTransformer
 
     with tempfile.TemporaryDirectory() as scratch:
-        place = mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}", dst_path=scratch)
-        return SentenceTransformer(str(Path(place) / "artifacts" / "model"))
+        return SentenceTransformer(str(_download(version, Path(scratch))))
+
+
+def keep_version(root: Path, name: str, which: str) -> Path:
+    """The folder of a version (number or alias) below VERSIONS, downloaded once; relative to `root`.
+
+    Raises:
+        UserError: there is no such version, or `which` is production and has not passed the gate.
+    """
+    version = find_version(registry_client(root), name, which)
+    if which == PRODUCTION:
+        refuse_ungated(version)
+    folder = VERSIONS / f"{name}-{version.version}"
+    if not (root / folder).exists():
+        draft = (root / folder).with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        _download(version, draft).rename(root / folder)
+        shutil.rmtree(draft)
+    return folder
+
+
+def _download(version: Any, to: Path) -> Path:
+    """Download a version's files below `to`; returns the folder that sentence-transformers reads."""
+    import mlflow
+
+    place = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(to))
+    return Path(place) / "artifacts" / "model"

@@ -13,6 +13,7 @@ from components.tracking.store import connect, tracking_uri
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+DEFAULT_NAME = "embedding-foundry"
 CANDIDATE = "candidate"
 PRODUCTION = "production"
 SERVING_REQUIREMENTS = ("mlflow", "sentence-transformers", "transformers", "torch", "peft")
@@ -53,8 +54,8 @@ def description(name: str, version: str, tags: dict[str, str], metrics: dict[str
         lines.append(f"Gain over base: {gain:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})")
     lines += [
         f"Run it again and compare every byte: `make reproduce RUN={version}`",
-        f"All it came from, with links: `python -m components.tracking.lineage {name}/{version}`",
-        f"Make it production: `python -m flows.promotion promote {version} --because ...`",
+        f"All it came from, with links: `foundry lineage {name}/{version}`",
+        f"Make it production: `foundry promote {version} --because ...`",
     ]
     made_from = {key.removeprefix("md5:"): md5 for key, md5 in sorted(tags.items()) if key.startswith("md5:outputs/")}
     table = ["| made from | md5 |", "|---|---|", *(f"| {path} | `{md5}` |" for path, md5 in made_from.items())]
@@ -111,6 +112,16 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
         raise UserError(f"model {name!r} has no version or alias {which!r}; versions: {known}") from None
 
 
+def split_version(text: str) -> tuple[str, str]:
+    """(model, version) of `[MODEL/]VERSION`, as commands take it.
+
+    >>> split_version("7"), split_version("other/production")
+    (('embedding-foundry', '7'), ('other', 'production'))
+    """
+    name, _, which = text.rpartition("/")
+    return name or DEFAULT_NAME, which
+
+
 def registry_client(root: Path) -> "MlflowClient":
     """A client of the checkout's registry."""
     return connect(tracking_uri(root))
@@ -131,6 +142,6 @@ def refuse_ungated(version: Any) -> None:
     if version.tags.get("gate.verdict") not in {"promote", "forced"}:
         raise RefusedError(
             f"{version.name} version {version.version} has not passed the gate (no gate.verdict tag); the alias was"
-            " moved by hand. Promote it: python -m flows.promotion promote"
-            f" {version.version}; or go back: python -m flows.promotion rollback"
+            " moved by hand. Promote it: foundry promote"
+            f" {version.version} --because ...; or go back: foundry rollback --because ..."
         )

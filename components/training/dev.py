@@ -5,6 +5,7 @@ import torch
 
 from components.config import DevParams
 from components.model.encoder import Encoder
+from components.statistics.ndcg import ndcg_at_10
 from components.training.batches import random
 from components.training.examples import TrainingData
 
@@ -43,12 +44,12 @@ class DevCheck:
         documents = (
             encoder.encode_queries(texts, task.instruction) if task.symmetric else encoder.encode_documents(texts)
         )
-        ranked = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :10]
-        return float(np.mean([self._ndcg(name, q, row) for q, row in zip(self.queries[name], ranked, strict=True)]))
+        return float(ndcg_at_10(queries @ documents.T, self._relevant(name)).mean())
 
-    def _ndcg(self, name: str, query_id: str, ranked: np.ndarray) -> float:
-        relevant = self.data.relevant.get(query_id, set())
-        gains = np.array([self.documents[name][int(j)] in relevant for j in ranked], dtype=float)
-        discounts = 1 / np.log2(np.arange(2, len(gains) + 2))
-        ideal = discounts[: min(len(relevant), len(gains))].sum()
-        return float((gains * discounts).sum() / ideal) if ideal else 0.0
+    def _relevant(self, name: str) -> np.ndarray:
+        """bool [queries, documents] of the task's sample."""
+        column = {doc_id: j for j, doc_id in enumerate(self.documents[name])}
+        relevant = np.zeros((len(self.queries[name]), len(column)), dtype=bool)
+        for i, query_id in enumerate(self.queries[name]):
+            relevant[i, [column[doc_id] for doc_id in self.data.relevant.get(query_id, ())]] = True
+        return relevant

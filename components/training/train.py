@@ -4,6 +4,7 @@ Writes adapter/ (peft safetensors), export/ (merged model) and curve.parquet. Wi
 function and the first one writes.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from components.training.examples import TrainingData, load_training_data
 from components.training.soft_labels import SoftLabels
 from components.training.world import World, join_world, shard
 
+log = logging.getLogger(__name__)
+
 
 def run(context: StageContext) -> dict[str, float]:
     """Train; returns final loss, accuracy and dev score."""
-    from components.model.backbone import free_memory
+    from components.base.machine import free_memory
     from components.model.export import export_model
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
@@ -44,10 +47,28 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     model = adapted(student, tokenizer, config)
     shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
+    if world.first:
+        _log_start(model, data, config)
     curve = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels).fit()
     if world.first:
         save_adapter(model, context.out / "adapter")
     return curve
+
+
+def _log_start(model: Any, data: TrainingData, config: Config) -> None:
+    parameters = list(model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    place = next(iter(parameters))
+    log.info(
+        "%s steps of %s queries from %s tasks; %s of %s parameters are trained, on %s, base in %s",
+        f"{config.train.steps:,}",
+        config.train.batch_queries,
+        len(data.tasks),
+        f"{trained:,}",
+        f"{sum(p.numel() for p in parameters):,}",
+        place.device,
+        str(place.dtype).removeprefix("torch."),
+    )
 
 
 def _soft_labels(context: StageContext) -> SoftLabels | None:
@@ -75,13 +96,14 @@ def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from components.model.backbone import PROJECTIONS, device_of, load_backbone, training_precision
+    from components.model.backbone import PROJECTIONS, load_backbone, training_precision
+    from components.model.device import device_of
     from components.model.prompt import SPECIAL_TOKENS
     from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
     params = config.train
-    device = device_of(config.encoder)
+    device = device_of(config.encoder.device)
     precision = training_precision(params.precision, device)
     encoder = config.encoder.model_copy(update={"precision": precision})
     backbone = load_backbone(student, tokenizer, encoder, **_quantized(config))

@@ -5,6 +5,7 @@ last checkpoint.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from components.training.soft_labels import SoftLabels
 from components.training.step import PlacedRow, Step, rows_of
 from components.training.world import World
 
+log = logging.getLogger(__name__)
 Log = Callable[[dict[str, float], int | None], None]
 
 
@@ -124,12 +126,13 @@ class Trainer:
         }
 
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
-        shown = {"task": row["task"], "loss": f"{row['loss']:.3f}", "acc": f"{row['accuracy']:.2f}"}
+        """What the bar shows beside the rate, the most important first: a narrow terminal cuts the end."""
+        shown = {"loss": f"{row['loss']:.3f}"}
         if self.speeds:
             shown["useful tok/s"] = f"{self.speeds['speed/useful_tokens_per_second']:.0f}"
             shown["mfu"] = f"{self.speeds['speed/mfu']:.2f}"
             shown["GiB"] = f"{self.speeds['memory/peak_gib']:.1f}"
-        return shown
+        return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
     def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The batch's loss as a function of query and document vectors; leaves its parts in `numbers`."""
@@ -203,6 +206,10 @@ class Trainer:
         if state["config"] != self._mark():
             raise UserError(f"{found[-1]}: checkpoint of other parameters; delete the folder or restore params.yaml")
         self.curve = state["curve"]
+        if self.world.first:
+            log.info(
+                "going on after step %s of %s, from the checkpoint %s", state["step"], self.params.steps, found[-1]
+            )
         return int(state["step"])
 
     def _mark(self) -> str:

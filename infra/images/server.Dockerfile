@@ -18,13 +18,11 @@ COPY constraints.txt /tmp/constraints.txt
 # The ranges that keep Prefect alive (fastapi, sqlalchemy) are in constraints.txt as exact versions.
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install -c /tmp/constraints.txt \
-       "mlflow[auth]" prefect prefect-kubernetes asyncpg psycopg2-binary boto3 \
+       "mlflow[auth]" prefect prefect-docker prefect-kubernetes asyncpg psycopg2-binary boto3 \
     && /opt/venv/bin/pip check
 
 COPY infra/images/entrypoint.sh /usr/local/bin/with-secrets
-COPY infra/bootstrap.py /opt/foundry/bootstrap.py
-COPY infra/work-pools /opt/foundry/work-pools
-COPY infra/mlflow/basic_auth.ini /opt/foundry/basic_auth.ini
+COPY infra/bootstrap.py infra/work-pools.yaml infra/mlflow/basic_auth.ini /opt/foundry/
 
 USER 10001:10001
 WORKDIR /home/foundry

@@ -1,1 +1,1 @@
-"""What must hold in every file of infra/: one module a kind of file, each yielding problems as lines to read."""
+"""Rules for the files of infra/: one module per kind of file, each yielding one line per problem."""

@@ -1,40 +1,36 @@
-"""Rules that hold in compose, Kubernetes and job templates alike: pinned images, no secret as text."""
+"""Rules for images and environment variables, wherever they are named: pinned tags, no secret as text."""
 
 import re
 from collections.abc import Iterator, Mapping
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|AUTH_STRING|ACCESS_KEY|API_KEY|CREDENTIAL|PRIVATE_KEY", re.I)
-_NO_SECRET = re.compile(r"SECRET_NAME$|SECRET_KEY$")  # names of Kubernetes secrets and of keys in them
+_NO_SECRET = re.compile(r"^PREFECT_INTEGRATIONS_.*(SECRET_NAME|SECRET_KEY)$")  # a Kubernetes secret and its key
 _USER_AND_PASSWORD = re.compile(r"://[^/@\s:]+:[^/@\s]+@")
-_OURS = "embedding-foundry/"
+_SECRETS = "/run/secrets/"
+OURS = "embedding-foundry/"
 
 
 def image_problems(image: object, version: str) -> Iterator[str]:
-    """Whether an image is pinned by a tag; ours carry the project's version."""
+    """An image must be pinned by a version tag; ours carry the project's version."""
     name, _, tag = str(image).rpartition(":")
-    if not name or "/" in tag or tag in {"latest", "main", "stable", "edge"} or not re.search(r"\d", tag):
+    if not name or "/" in tag or not re.search(r"\d", tag):
         yield f"image {image} is not pinned; name a version tag"
-    elif name.startswith(_OURS) and tag != version:
+    elif name.startswith(OURS) and tag != version:
         yield f"image {image} should carry the version of pyproject.toml, {version}"
 
 
 def variable_problems(variables: Mapping[str, object]) -> Iterator[str]:
-    """Whether an environment hands a secret over as text instead of as a file under /run/secrets."""
+    """A secret must be handed over as a file under /run/secrets, not as text."""
     for name, value in variables.items():
-        text = str(value)
-        if _USER_AND_PASSWORD.search(text):
+        if _USER_AND_PASSWORD.search(str(value)):
             yield f"{name} has a password in its address; use a _FILE variable"
-        if not _SECRET_NAME.search(name):
-            continue
-        by_name = name.startswith("PREFECT_INTEGRATIONS_") and _NO_SECRET.search(name)
-        if not by_name and not (name.endswith("_FILE") and text.startswith("/run/secrets/")):
-            yield f"{name} is a secret as text; name a file: {name.removesuffix('_FILE')}_FILE: /run/secrets/..."
+        in_file = name.endswith("_FILE") and str(value).startswith(_SECRETS)
+        if _SECRET_NAME.search(name) and not _NO_SECRET.match(name) and not in_file:
+            yield f"{name} is a secret as text; name a file: {name.removesuffix('_FILE')}_FILE: {_SECRETS}..."
 
 
-def secret_files(variables: Mapping[str, object]) -> set[str]:
-    """Names of the secrets that an environment expects under /run/secrets."""
-    return {
-        text.removeprefix("/run/secrets/")
-        for text in (str(value) for value in variables.values())
-        if text.startswith("/run/secrets/")
-    }
+def missing_secrets(variables: Mapping[str, object], held: set[str]) -> Iterator[str]:
+    """Every file under /run/secrets that a variable names must be among the secrets that the container gets."""
+    for value in sorted({str(value) for value in variables.values()}):
+        if value.startswith(_SECRETS) and value.removeprefix(_SECRETS) not in held:
+            yield f"reads {value}, which the container does not get"

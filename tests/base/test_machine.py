@@ -11,7 +11,7 @@ from components.base.machine import limit_threads
 
 MEMORY = """
 import psutil, torch
-from components.base.machine import keep_freed_memory, return_freed_memory
+from components.base.machine import keep_freed_memory, free_memory
 
 def held():
     return psutil.Process().memory_info().rss / 2**20
@@ -26,7 +26,7 @@ after_large, small = held() - begin, filled(8, 40)
 pin = torch.ones(2**20)  # 4 MiB that stay, above the others in the heap
 del small
 kept = held() - begin
-return_freed_memory()
+free_memory()
 print(after_large, kept, held() - begin)
 """
 

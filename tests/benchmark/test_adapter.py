@@ -34,11 +34,9 @@ class SpyEncoder(Encoder):
 
     seen: list[list[int]]
 
-    def _embed_missing(
-        self, prefix: list[int], sequences: list[list[int]], missing: list[int], vectors: np.ndarray, label: Any
-    ) -> None:
-        self.seen = [[*prefix, *sequences[i]] for i in missing]
-        super()._embed_missing(prefix, sequences, missing, vectors, label)
+    def _embed(self, inputs: list[list[int]], way: Any) -> np.ndarray:
+        self.seen = [[*way.prefix, *ids] for ids in inputs]
+        return super()._embed(inputs, way)
 
 
 def encoded(tiny_student: Path, prompt: TaskPrompt, texts: Sequence[str], side: PromptType | None) -> list[str]:

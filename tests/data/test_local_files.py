@@ -13,7 +13,8 @@ import yaml
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import FetchParams, SourceParams, load_config
-from components.data.local_files import LIST, changed_since, find_files, held_to_the_list, main, read_list, write_list
+from components.data.local_files import LIST, changed_since, find_files, held_to_the_list, read_list, write_list
+from tests.command import foundry
 from tests.samples import small_parameters
 
 KEY = "fetch.sources.faq.origin"
@@ -148,7 +149,8 @@ def test_a_path_without_a_file_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(checkout_with(tmp_path, "my/faq.jsonl"))
-    assert main() == 1
+    (tmp_path / "dvc.yaml").touch()
+    assert foundry("stage", "local_files") == 1
     said = f"{KEY}.path: my/faq.jsonl in {tmp_path}: no such file or folder; correct the path"
     assert capsys.readouterr().err == f"error: local_files: {said}\n"
     (tmp_path / "my" / "empty").mkdir(parents=True)

@@ -4,11 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.splits import Group, groups, normal, shuffled, take, take_last
-
-
-def test_normal() -> None:
-    assert normal("  Is  the\tEarth\nROUND? ") == "is the earth round?"
+from components.data.splits import Group, groups, shuffled, take, take_last
 
 
 def test_a_shared_document_joins_its_queries() -> None:

@@ -54,22 +54,23 @@ class HashEncoder:
         self.identity = f"hash-{seed}"
         self.prompt = WordPrompt()
         self._words: dict[str, np.ndarray] = {}
-        self.seed, self.tokens, self.tokens_asked = seed, 0, 0
+        self.seed, self.tokens = seed, 0
         self.calls: list[tuple[str, list[str], str, tuple[Shot, ...]]] = []
 
-    def encode_queries(
-        self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = (), label: str | None = None
-    ) -> np.ndarray:
+    def reader(self) -> "HashEncoder":
+        """Needs no weights to begin with."""
+        return self
+
+    def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         self.calls.append(("query", list(texts), instruction, tuple(shots)))
         prompt = instruction + "".join(shot.query + shot.response for shot in shots)
         return self._encode(texts, prompt)
 
-    def encode_documents(self, texts: Sequence[str], label: str | None = None) -> np.ndarray:
+    def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
         self.calls.append(("document", list(texts), "", ()))
         return self._encode(texts, "")
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
-        self.tokens_asked += sum(len(text.split()) + len(prompt.split()) for text in texts)
         self.tokens += sum(len(text.split()) + len(prompt.split()) for text in set(texts))
         rows = [sum((self._word(word) for word in text.lower().split()), start=np.zeros(48)) for text in texts]
         vectors = np.array(rows).reshape(len(rows), self.dimension) + 1e-3 + (0.3 * self._word(prompt) if prompt else 0)

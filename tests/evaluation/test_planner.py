@@ -2,40 +2,30 @@
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
-import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from distributed import Client
 
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EvaluateParams, PromptParams
-from components.evaluation.planner import Lengths, Plan, Shard, TaskPlan, Way, make_plan
-from components.evaluation.workers import (
-    MissingVectorError,
-    Recipe,
-    Scorer,
-    StoredEncoder,
-    _loaded,
-    embed_shard,
-    embedded,
-    scoring_pool,
-)
+from components.evaluation import workers
+from components.evaluation.planner import Lengths, Plan, TaskPlan, make_plan
+from components.evaluation.workers import Scorer, embedded, scoring_pool
+from components.model.embed_shard import Way
+from components.model.encoder import EncoderSource
+from components.model.load_once import load_once
 from components.model.prompt import Shot
-from components.model.vector_store import VectorStore
-from infra.dask_cluster import start_cluster
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
+from tests.warm import warm_context
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
@@ -51,8 +41,8 @@ def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> P
     return make_plan(makers, PROMPTS, lengths or Lengths(WordPrompt()))
 
 
-def recipe(tiny_student: Path, store: Path) -> Recipe:
-    return Recipe(tiny_student, store, EncoderParams(device="cpu"), PARAMS)
+def source(tiny_student: Path, store: Path) -> EncoderSource:
+    return EncoderSource(tiny_student, store, PARAMS, EncoderParams(device="cpu"))
 
 
 def test_a_text_that_two_tasks_want_is_embedded_for_the_first_only(folder: Path) -> None:
@@ -80,8 +70,14 @@ def test_costs_are_counted_by_hand() -> None:
     assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
 
 
+@pytest.fixture
+def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fork their processes; the test that kills one leaves them the product's own start method."""
+    monkeypatch.setattr(workers, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
+
+
 @pytest.fixture(params=["here", "two processes", "dask"])
-def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+def settings(request: pytest.FixtureRequest, warm_pools: None) -> Iterator[dict[str, Any]]:
     """The three engines; Dask's workers are threads of this process, behind a real scheduler."""
     if request.param == "dask":
         from distributed import LocalCluster
@@ -96,15 +92,15 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
     folder: Path, tiny_student: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     plan = plan_of(folder, ["find", "alike"])
-    expected = recipe(tiny_student, tmp_path / "reference").load()
-    own = recipe(tiny_student, tmp_path / "store")
+    expected = source(tiny_student, tmp_path / "reference").load()
+    own = source(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
     params = EvaluateParams(shard=5, **settings)
     done: list[int] = []
     names = [task.name for task in embedded(plan, model, own, params, done.append)]
     assert names == [task.name for task in plan.tasks]
     assert sum(done) == plan.texts
-    stored = StoredEncoder(expected.prompt, VectorStore(tmp_path / "store", expected.identity), "", 32)
+    stored = own.load().reader()
     for task in plan.tasks:
         for way, texts in task.texts.items():
             left, right = (
@@ -114,11 +110,12 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
             np.testing.assert_allclose(left, right, atol=1e-6)
 
 
+@pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path / "store")
+    own = source(tiny_student, tmp_path / "store")
     model = FoundryModel("m", own.load(), PROMPTS, {})
     plan = plan_of(folder, ["find", "alike", "sort"], Lengths(model.encoder.prompt))
-    scorer = Scorer.of("m", model, tmp_path / "store")
+    scorer = Scorer("m", load_once(own).reader(), model.prompts, model.settings)
     for processes in (0, 1):
         with scoring_pool(processes) as score:
             for task in embedded(plan, model, own, EvaluateParams(), lambda texts: None):
@@ -128,55 +125,12 @@ def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_stud
         assert left.read_bytes() == right.read_bytes()
 
 
-def test_a_vector_missing_from_the_store_is_never_made_up(tmp_path: Path) -> None:
-    stored = StoredEncoder(WordPrompt(), VectorStore(tmp_path, "x"), "x", 4)
-    with pytest.raises(MissingVectorError, match="1 of 1"):
-        stored.encode_documents(["never embedded"])
-
-
 def test_an_unreachable_scheduler_is_one_line(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path)
+    own = source(tiny_student, tmp_path)
     model = FoundryModel("m", own.load(), PROMPTS, {})
     params = EvaluateParams(address="tcp://127.0.0.1:9", connect_seconds=1)
     with pytest.raises(UserError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         list(embedded(plan_of(folder, ["find"]), model, own, params, lambda texts: None))
-
-
-@pytest.mark.parametrize("after", [2, 4])
-def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: Path, after: int) -> None:
-    texts = [f"text number {i} of the corpus" for i in range(60)]
-    shards = [Shard(Way(document=True), texts[start : start + 10]) for start in range(0, 60, 10)]
-    script = textwrap.dedent(
-        f"""
-        from pathlib import Path
-        from components.config import EncoderParams, PromptParams
-        from components.evaluation.planner import Shard, Way
-        from components.evaluation.workers import Recipe, embed_shard
-        own = Recipe(Path({str(tiny_student)!r}), Path({str(tmp_path)!r}), EncoderParams(device="cpu"),
-                     PromptParams(template="plain", query_tokens=64, document_tokens=64))
-        texts = [f"text number {{i}} of the corpus" for i in range(60)]
-        def in_flight(*_):
-            print("ready", flush=True)
-            import time; time.sleep(60)
-        for number, start in enumerate(range(0, 60, 10)):
-            if number == {after}:
-                import components.model.encoder
-                components.model.encoder.pooled = in_flight
-            embed_shard(own, Shard(Way(document=True), texts[start : start + 10]))
-        """
-    )
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline().strip() == "ready"
-    time.sleep(0.05)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    encoder = recipe(tiny_student, tmp_path).load()
-    for shard in shards:
-        encoder.encode_documents(shard.texts)
-    per_shard = [sum(len(ids) for ids in encoder.prompt.document_ids(shard.texts)) for shard in shards]
-    assert encoder.tokens == sum(per_shard[after:])
 
 
 def long_plan() -> tuple[Plan, list[str]]:
@@ -186,7 +140,7 @@ def long_plan() -> tuple[Plan, list[str]]:
 
 
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
-    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+    own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
     done: list[int] = []
 
@@ -204,50 +158,23 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
-def test_a_killed_dask_worker_s_shards_are_embedded_by_another(tiny_student: Path, tmp_path: Path) -> None:
-    own, (plan, texts) = recipe(tiny_student, tmp_path), long_plan()
+def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
+    tiny_student: Path, tmp_path: Path, dask_workers: str
+) -> None:
+    own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
-    with start_cluster(2) as cluster:
-        victim = next(iter(cluster.workers.values())).pid
-        done: list[int] = []
+    with Client(dask_workers) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+    done: list[int] = []
 
-        def kill(finished: int) -> None:
-            if not done:
-                os.kill(victim, signal.SIGKILL)
-            done.append(finished)
+    def kill(finished: int) -> None:
+        if not done:
+            os.kill(victim, signal.SIGKILL)
+        done.append(finished)
 
-        params = EvaluateParams(shard=1, address=cluster.scheduler_address)
-        assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
+    params = EvaluateParams(shard=1, address=dask_workers)
+    assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
     assert sum(done) == len(texts)
     again = own.load()
     again.encode_documents(texts)
     assert again.tokens == 0  # every vector is in the store
-
-
-def test_two_threads_of_a_process_load_one_model(tiny_student: Path, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(_loaded, [recipe(tiny_student, tmp_path)] * 2)
-    assert one is two
-
-
-def test_a_process_holds_one_model_at_a_time(
-    tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = weakref.ref(_loaded(recipe(tiny_student, tmp_path / "one")).backbone)
-    load = Recipe.load
-
-    def watched(self: Recipe) -> Any:
-        assert first() is None
-        return load(self)
-
-    monkeypatch.setattr(Recipe, "load", watched)
-    assert _loaded(recipe(tiny_student, tmp_path / "two"))
-
-
-def test_embedding_a_shard_twice_costs_once(tiny_student: Path, tmp_path: Path) -> None:
-    own = recipe(tiny_student, tmp_path)
-    shard = Shard(Way(document=True), ["one", "two"])
-    embed_shard(own, shard)
-    again = own.load()
-    again.encode_documents(shard.texts)
-    assert again.tokens == 0

@@ -76,7 +76,7 @@ def outputs(tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         select_shots.Encoder, "load", lambda _, prompt, encoder, *rest: load(tiny_student, prompt, encoder)
     )
-    monkeypatch.setattr(select_shots.ForeignEncoder, "load", lambda *rest: HashEncoder())
+    monkeypatch.setattr(select_shots.SentenceModel, "load", lambda *rest, **store: HashEncoder())
     return tmp_path / "outputs"
 
 

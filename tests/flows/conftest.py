@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from flows.daemon import free_port
-from tests.tracking.stores import make_empty_store
 
 REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """\
@@ -83,22 +82,16 @@ def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def toy(toy_template: Path, mlflow_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the toy for one test, with an MLflow store of its own."""
     root = tmp_path / "repo"
     shutil.copytree(toy_template, root, symlinks=True)
-    shutil.copyfile(mlflow_template, root / "mlflow.db")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "FOUNDRY_PIPELINE_JOURNAL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(root)
     return root
-
-
-@pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: making its tables takes seconds, a copy nothing."""
-    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from components.tracking.versions import dvc_md5
 from flows import doctor
 from flows.daemon import Server, free_port
 
-TARGETS = {"flow": "flows.pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
+TARGETS = {"flow": "flows.cli pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
 POOL = "kills"
 STAGE_SECONDS = 2.0
 REPOSITORY = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def start(root: Path) -> "subprocess.Popen[bytes]":
     """The pipeline as a user starts it."""
     environment = {**os.environ, "TOY_SLEEP": str(STAGE_SECONDS)}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.pipeline"],
+        [sys.executable, "-m", "flows.cli", "pipeline"],
         cwd=root,
         env=environment,
         stdout=subprocess.DEVNULL,

@@ -24,7 +24,7 @@ def test_planted_secrets_are_found_nowhere(toy: Path) -> None:
     for text in ("hello\n", "boom\n"):  # a run that goes well, and one whose stage fails
         (toy / "input.txt").write_text(text)
         done = subprocess.run(
-            [sys.executable, "-m", "flows.pipeline"],
+            [sys.executable, "-m", "flows.cli", "pipeline"],
             cwd=toy,
             env={**environment, **PLANTED, "TOY_SLEEP": "0"},
             stdout=subprocess.PIPE,

@@ -60,7 +60,7 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
     from prefect.client.orchestration import get_client
 
     monkeypatch.chdir(REPOSITORY)
-    set_up()
+    set_up(REPOSITORY)
     again = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
     assert all(line.endswith(": there") for line in again), again
     with get_client(sync_client=True) as client:

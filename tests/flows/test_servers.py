@@ -21,7 +21,7 @@ def test_both_pages_answer_and_ctrl_c_stops_everything(toy: Path) -> None:
         (toy / name).symlink_to(REPOSITORY / name)
     shutil.copyfile(REPOSITORY / "prefect.yaml", toy / "prefect.yaml")
     ports = free_port(), free_port()
-    command = [sys.executable, "-m", "flows.servers", f"--mlflow-port={ports[0]}", f"--prefect-port={ports[1]}"]
+    command = [sys.executable, "-m", "flows.cli", "ui", f"--mlflow-port={ports[0]}", f"--prefect-port={ports[1]}"]
     log = toy / "said.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with log.open("w") as said:

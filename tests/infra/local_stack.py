@@ -263,8 +263,8 @@ def _prepare_folders(stack: LocalStack) -> None:
         (stack.folder / name).mkdir()
     ini = stack.localised((INFRA / "mlflow/basic_auth.ini").read_text(encoding="utf-8"))
     (stack.folder / "opt/basic_auth.ini").write_text(ini, encoding="utf-8")
-    shutil.copy(INFRA / "bootstrap.py", stack.folder / "opt/bootstrap.py")
-    shutil.copytree(INFRA / "work-pools", stack.folder / "opt/work-pools")
+    for name in ("bootstrap.py", "work-pools.yaml"):
+        shutil.copy(INFRA / name, stack.folder / "opt" / name)
 
 
 @contextmanager

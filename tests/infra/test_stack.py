@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra.bootstrap import POOLS, read_pools, work_pool
 from infra.make_secrets import make_secrets
 from tests.flows.conftest import make_toy
 from tests.infra.local_stack import REPOSITORY, LocalStack, status
@@ -97,8 +98,7 @@ def test_bootstrap_made_the_pools_and_can_run_again(stack: LocalStack) -> None:
     assert "account pipeline has the current password" in output
     pools = {pool["name"]: pool for pool in post(stack, "/api/work_pools/filter", {})}
     assert {"process", "docker"} <= set(pools)
-    on_disk = json.loads((REPOSITORY / "infra/work-pools/docker.json").read_text())
-    assert pools["docker"]["base_job_template"] == on_disk
+    assert pools["docker"]["base_job_template"] == work_pool(read_pools(POOLS), "docker")["base_job_template"]
 
 
 def test_a_run_reaches_mlflow_and_its_artifact_the_store(stack: LocalStack, s3: Any, tmp_path: Path) -> None:
@@ -158,19 +158,19 @@ def test_the_pipeline_and_a_promotion_go_through_the_servers(
 ) -> None:
     """The toy's four stages as a flow; then a real (tiny) model: registered, gated, promoted, loaded from the store."""
     toy = make_toy(tmp_path / "toy")
-    said = run_client(stack, toy, sys.executable, "-m", "flows.pipeline")
+    said = run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline")
     assert [line.split() for line in said.splitlines()] == [
         [stage, "executed"] for stage in ("source", "left", "right", "join")
     ]
     assert any(key.endswith("artifacts/metrics.json") for key in objects(s3, "mlflow"))
     assert {
-        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.pipeline").splitlines()
+        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline").splitlines()
     } == {"unchanged"}
 
     root = tmp_path / "trained"
     shutil.copytree(trained, root, symlinks=True)
-    run_client(stack, root, sys.executable, "-m", "components.stage", "register")
-    said = run_client(stack, root, sys.executable, "-m", "flows.promotion", "promote", "--because", "it is better")
+    run_client(stack, root, sys.executable, "-m", "flows.cli", "stage", "register")
+    said = run_client(stack, root, sys.executable, "-m", "flows.cli", "promote", "--because", "it is better")
     assert "version 1 is in production, before: base" in said
     assert stack.url("mlflow") in said, "the page of the version"
     load = "from components.tracking.load import load_production as load; print(load().encode_document(['x']).shape)"
@@ -183,16 +183,13 @@ def test_the_clusters_deployments_are_accepted(stack: LocalStack) -> None:
     """`prefect deploy` imports every flow, so a wrong entry point or parameter fails here."""
     bootstrap = str(stack.folder / "opt/bootstrap.py")
     stack.run_service("bootstrap", sys.executable, bootstrap, "pools:kubernetes,kubernetes-gpu")
-    file = str(REPOSITORY / "infra/kubernetes/prefect.yaml")
-    address = {"FOUNDRY_POOL": "kubernetes-gpu", "FOUNDRY_REPOSITORY": "https://git.example.invalid/foundry.git"}
-    command = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file)
-    env = {**os.environ, **stack.client_environment(), **address}
-    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    repository = "https://git.example.invalid/foundry.git"
+    deploy = (sys.executable, "-m", "infra.cluster_deployments", "--pool", "kubernetes-gpu", "--repository", repository)
+    run_client(stack, REPOSITORY, *deploy)
     found = {each["name"]: each for each in post(stack, "/api/deployments/filter", {})}
     nightly = found["cluster-nightly"]
     assert nightly["work_pool_name"] == "kubernetes-gpu"
-    assert nightly["job_variables"] == {"repository": address["FOUNDRY_REPOSITORY"]}
+    assert nightly["job_variables"] == {"repository": repository}
     assert nightly["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     assert nightly["pull_steps"][0]["prefect.deployments.steps.set_working_directory"]["directory"] == "/project"
 

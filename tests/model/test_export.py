@@ -12,7 +12,7 @@ from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import export_model, set_prompts
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
 from components.training.train import adapted, save_adapter
 from tests.samples import ROOT, small_parameters
@@ -20,23 +20,29 @@ from tests.samples import ROOT, small_parameters
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
 SHOTS = {"sky": [Shot("why is it so", "because of that")]}
 QUERIES = ["is the sky blue", " what?? \n", 'Größe 42 "quoted"']
+MARKED = ["what does <query> mean", "<|im_end|>", "<<response>> </s> <|begin_of_text|>x"]  # special tokens' words
 DOCUMENTS = ["The sky is blue because of scattering, and so is the sea. " * 6, "short"]
 
 
-@pytest.fixture(params=["special", "plain"])
-def exported(request, tiny_student, tmp_path) -> tuple:
-    config: Config = parse_config(small_parameters(**{"prompt.template": request.param}), "test")
-    tokenizer = load_tokenizer(tiny_student, config.prompt)
-    model = adapted(tiny_student, tokenizer, config)
+def export_of(student, template, folder) -> tuple:
+    """(encoder, folder of the export, config) of `student` with a random adapter."""
+    config: Config = parse_config(small_parameters(**{"prompt.template": template}), "test")
+    tokenizer = load_tokenizer(student, config.prompt)
+    model = adapted(student, tokenizer, config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
-    save_adapter(model, tmp_path / "adapter")
-    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
-    set_prompts(tmp_path / "export", Prompt(tokenizer, config.prompt), [TASK], SHOTS)
-    encoder = Encoder.load(tiny_student, config.prompt, config.encoder, tmp_path / "adapter")
-    return encoder, tmp_path / "export", config
+    save_adapter(model, folder / "adapter")
+    export_model(student, folder / "adapter", folder / "export", config, [TASK])
+    set_prompts(folder / "export", Prompt(tokenizer, config.prompt), [TASK], SHOTS)
+    encoder = Encoder.load(student, config.prompt, config.encoder, folder / "adapter")
+    return encoder, folder / "export", config
+
+
+@pytest.fixture(params=["special", "plain"])
+def exported(request, tiny_student, tmp_path) -> tuple:
+    return export_of(tiny_student, request.param, tmp_path)
 
 
 def test_the_export_holds_the_weights_once(tiny_student, tmp_path, monkeypatch):
@@ -68,9 +74,55 @@ def test_sentence_transformers_gives_the_same_vectors(exported):
 
     encoder, folder, _ = exported
     model = SentenceTransformer(str(folder), device="cpu")
-    queries = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
-    np.testing.assert_allclose(model.encode_query(QUERIES, prompt_name="sky"), queries, atol=1e-5)
+    texts = [*QUERIES, *MARKED]
+    queries = encoder.encode_queries(texts, TASK.instruction, SHOTS["sky"])
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), queries, atol=1e-5)
     np.testing.assert_allclose(model.encode_document(DOCUMENTS), encoder.encode_documents(DOCUMENTS), atol=1e-5)
+
+
+def test_the_export_of_a_base_held_in_bf16_gives_nearly_the_vectors_of_training(tiny_student, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    config = parse_config(small_parameters(**{"train.precision": "bf16"}), "test")
+    tokenizer = load_tokenizer(tiny_student, config.prompt)
+    model = adapted(tiny_student, tokenizer, config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_adapter(model, tmp_path / "adapter")
+    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
+    encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")
+    trained = encoder.encode_queries(QUERIES, TASK.instruction)
+    exported = SentenceTransformer(str(tmp_path / "export"), device="cpu").encode_query(QUERIES, prompt_name="sky")
+    assert (trained * exported).sum(1).min() > 0.99
+
+
+@pytest.mark.parametrize("template", ["special", "plain"])
+def test_decoders_of_other_families_are_served_as_they_are_trained(decoder, template, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, folder, config = export_of(decoder, template, tmp_path)
+    model = SentenceTransformer(str(folder), device="cpu")
+    texts = ["The sky is blue.", *QUERIES, *PROBES, *MARKED]
+    features = model.preprocess(texts, prompt=model.prompts["sky"], task="query")
+    prefix = encoder.prompt.prefix_ids(TASK.instruction, SHOTS["sky"])
+    assert real_ids(features) == [prefix + ids for ids in encoder.prompt.query_ids(texts)]
+    assert real_ids(model.preprocess(texts, task="document")) == encoder.prompt.document_ids(texts)
+    queries = encoder.encode_queries(texts, TASK.instruction, SHOTS["sky"])
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), queries, atol=1e-5)
+    np.testing.assert_allclose(encode_task(model, texts, "sky"), queries, atol=1e-5)
+    np.testing.assert_allclose(model.encode_document(texts), encoder.encode_documents(texts), atol=1e-5)
+    by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
+    np.testing.assert_allclose(np.asarray(by_hand), queries, atol=1e-5)
+    again = Encoder.load(folder, config.prompt, config.encoder).encode_queries(texts, TASK.instruction, SHOTS["sky"])
+    np.testing.assert_allclose(again, queries, atol=1e-5)
+    assert np.abs(queries[0] - queries[1]).max() > 0.01  # weights that tell texts apart
+
+
+def real_ids(features) -> list[list[int]]:
+    pairs = zip(features["input_ids"], features["attention_mask"], strict=True)
+    return [ids[mask.bool()].tolist() for ids, mask in pairs]
 
 
 def test_plain_transformers_gives_the_same_vectors(exported):

@@ -70,7 +70,7 @@ def test_evaluations_on_other_data_name_the_way_out(uri: str, tmp_path: Path) ->
     examples = pl.read_parquet(tables / "examples.parquet").with_columns(pl.col("example_id") + " of other data")
     examples.write_parquet(tables / "examples.parquet")
     client.log_artifacts(find_version(client, NAME, second).run_id, str(tables), "evaluation")
-    with pytest.raises(UserError, match=rf"same data: python -m flows.evaluation {second} and python -m .* {first}$"):
+    with pytest.raises(UserError, match=rf"same data: foundry evaluate {second} and foundry evaluate {first}$"):
         gate_version(client, NAME, second)
 
 
@@ -162,5 +162,5 @@ def test_no_evaluation_names_the_command(uri: str, tmp_path: Path) -> None:
     ensure_model(client)
     run = client.create_run("0")
     version = client.create_model_version(NAME, run.info.artifact_uri, run.info.run_id)
-    with pytest.raises(UserError, match=rf"python -m flows.evaluation {version.version}"):
+    with pytest.raises(UserError, match=rf"foundry evaluate {version.version}"):
         gate_version(client, NAME, str(version.version))

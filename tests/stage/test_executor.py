@@ -62,8 +62,8 @@ def test_a_file_cut_short_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "x.txt").exists()
 
 
-def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path, dask: EngineParams) -> None:
-    run_shards(die_once, shards(tmp_path), "test", dask, threads=1)
+def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path, dask_engine: EngineParams) -> None:
+    run_shards(die_once, shards(tmp_path), "test", dask_engine, threads=1)
     assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]
     assert (tmp_path / "died").exists()
 

@@ -30,13 +30,13 @@ def test_same_distribution_as_a_plain_loop(kind: str) -> None:
         assert abs(np.quantile(ours, level) - np.quantile(widened, level)) < 0.06 * scale
 
 
-def test_both_ways_of_drawing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_chunk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).choice([0.0, 0.5, 1.0], size=400)
-    drawn = paired_bootstrap({"t": values}, 20_000).replicates[0]
-    monkeypatch.setattr(bootstrap, "_CELL_COST", 10**9)
-    gathered = paired_bootstrap({"t": values}, 20_000).replicates[0]
-    assert not np.array_equal(drawn, gathered)
-    assert drawn.std() == pytest.approx(gathered.std(), rel=0.03)
+    at_once = paired_bootstrap({"t": values}, 500).replicates
+    monkeypatch.setattr(bootstrap, "_CHUNK", 3 * 400)
+    assert np.array_equal(at_once, paired_bootstrap({"t": values}, 500).replicates)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 1)
+    assert np.array_equal(at_once, paired_bootstrap({"t": values}, 500).replicates)
 
 
 def test_a_task_s_numbers_depend_on_nothing_but_its_name_and_the_seed() -> None:
@@ -47,6 +47,11 @@ def test_a_task_s_numbers_depend_on_nothing_but_its_name_and_the_seed() -> None:
     backwards = paired_bootstrap(dict(reversed(tasks.items())), 300, 5)
     assert np.array_equal(together.replicates, backwards.replicates)
     assert not np.array_equal(together.replicates, paired_bootstrap(tasks, 300, 6).replicates)
+
+
+def test_one_example_and_equal_examples_have_no_spread() -> None:
+    assert paired_bootstrap({"t": np.array([0.3])}, 5).replicates.tolist() == [[0.3] * 5]
+    assert np.unique(paired_bootstrap({"t": np.full(7, 0.1)}, 5).replicates).tolist() == [np.full(7, 0.1).mean()]
 
 
 def test_unchanged_examples_have_no_spread() -> None:

@@ -1,7 +1,5 @@
 """A tiny prepared data set and tiny random models, laid out like outputs/."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.config import EngineParams, RetrieveParams, ScoreParams
+from components.config import RetrieveParams, ScoreParams
 from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
 
 TOPICS = ("river", "engine", "bread", "planet", "music", "winter")
@@ -109,25 +107,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_dense_teacher(folder / "other", seed=1)
     make_reranker(folder / "reranker")
     return folder
-
-
-@pytest.fixture(scope="session")
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
-    """A two-worker Dask cluster and a Prefect server, both on the loopback address, with a home of their own."""
-    from components.stage.executor import prefect_server
-    from infra.dask_cluster import start_cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
-        from prefect.settings import PREFECT_HOME, temporary_settings
-
-        with (
-            temporary_settings({PREFECT_HOME: os.environ["PREFECT_HOME"]}),
-            prefect_server(),
-            start_cluster(2) as cluster,
-        ):
-            yield EngineParams(kind="dask", address=cluster.scheduler_address)
 
 
 @dataclass

@@ -1,42 +1,16 @@
-"""The dense teacher: same vectors as sentence-transformers, independent of neighbours, embedded once."""
+"""The dense teacher's texts: embedded once, in any shards, with token vectors where they are asked for."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.base.errors import UserError
 from components.config import DenseTeacherParams, EngineParams
-from components.teacher.dense import PLAIN, DenseTeacher, EmbeddedTexts, Side
+from components.model.sentence_model import PLAIN, Side
+from components.model.stored_embedder import MissingVectorError
+from components.teacher.dense import EmbeddedTexts
 
 TEXTS = [f"text {i} " + "long " * (i % 17) for i in range(60)]
-
-
-@pytest.fixture(scope="module")
-def teacher(models: Path) -> DenseTeacher:
-    return DenseTeacher.load(models, "dense", DenseTeacherParams())
-
-
-def test_same_vectors_as_sentence_transformers(teacher: DenseTeacher) -> None:
-    vectors, matrices = teacher.encode(TEXTS, tokens=True)
-    expected = teacher.model.encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(vectors, expected, atol=1e-5)
-    hidden = teacher.model.encode(TEXTS[3], output_value="token_embeddings").numpy()[1:-1]  # without [CLS], [SEP]
-    hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
-    np.testing.assert_allclose(matrices[3], hidden, atol=1e-3)
-
-
-def test_a_vector_does_not_depend_on_its_neighbours(teacher: DenseTeacher) -> None:
-    together = teacher.encode(TEXTS, tokens=False)[0]
-    for i in (0, 16, 59):
-        assert teacher.encode([TEXTS[i]], tokens=False)[0].tobytes() == together[i].tobytes()
-
-
-def test_texts_are_cut_to_max_tokens(models: Path) -> None:
-    short = DenseTeacher.load(models, "dense", DenseTeacherParams(max_tokens=10))
-    a, b = short.encode(["abcdefgh then one end", "abcdefgh then another"], tokens=False)[0]
-    np.testing.assert_array_equal(a, b)
-    assert short.identity != DenseTeacher.load(models, "dense", DenseTeacherParams()).identity
 
 
 def embedded(models: Path, cache: Path, name: str = "dense", **params: object) -> EmbeddedTexts:
@@ -44,7 +18,7 @@ def embedded(models: Path, cache: Path, name: str = "dense", **params: object) -
 
 
 def fill(texts: EmbeddedTexts, rows: list[str], prompt: str = "", shard: int = 16) -> int:
-    return texts.fill(rows, Side(prompt), "test", shard, EngineParams(), threads=2)
+    return texts.fill({Side(prompt): rows}, "test", EngineParams(shard=shard), threads=2)
 
 
 def test_nothing_is_embedded_twice(models: Path, tmp_path: Path) -> None:
@@ -74,6 +48,14 @@ def test_token_vectors_asked_for_later_are_added(models: Path, tmp_path: Path) -
     assert fill(late, TEXTS) == 0
 
 
-def test_a_missing_model_is_named(models: Path) -> None:
-    with pytest.raises(UserError, match="nowhere"):
-        DenseTeacher.load(models, "nowhere", DenseTeacherParams())
+def test_all_sides_are_filled_in_one_run(models: Path, tmp_path: Path) -> None:
+    both = embedded(models, tmp_path)
+    wanted = {PLAIN: TEXTS, Side("query: "): TEXTS[:5]}
+    assert both.fill(wanted, "test", EngineParams(shard=16), threads=2) == len(set(TEXTS)) + 5
+    assert both.fill(wanted, "test", EngineParams(shard=16), threads=2) == 0
+    assert not np.allclose(both.all(TEXTS[:5], PLAIN), both.all(TEXTS[:5], Side("query: ")))
+
+
+def test_a_text_that_was_not_filled_is_never_embedded_by_reading(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingVectorError):
+        embedded(models, tmp_path).all(["never filled"], PLAIN)

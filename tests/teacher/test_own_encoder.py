@@ -12,7 +12,8 @@ from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import export_model
-from components.teacher.dense import EmbeddedTexts, Side
+from components.model.sentence_model import Side
+from components.teacher.dense import EmbeddedTexts
 from components.training.train import adapted, save_adapter
 from tests.samples import small_parameters
 
@@ -41,7 +42,7 @@ def embedded(folder: Path, cache: Path) -> EmbeddedTexts:
 
 
 def vectors(teacher: EmbeddedTexts, side: Side, texts: list[str]) -> np.ndarray:
-    teacher.fill(texts, side, "test", 2, EngineParams(), threads=1)
+    teacher.fill({side: texts}, "test", EngineParams(shard=2), threads=1)
     return teacher.all(texts, side)
 
 

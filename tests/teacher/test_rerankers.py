@@ -9,11 +9,11 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from components.base.errors import UserError
+from components.model.batches import batch_rows, token_batches
 from components.model.locate import locate_model
-from components.teacher.batches import batch_rows, token_batches
 from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.teacher.conftest import make_reranker
 
 PAIRS = [(f"query {i}", "a document about rivers " * (1 + i % 5)) for i in range(20)]

@@ -2,9 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.contracts.tables import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
-from components.teacher import pool_search, rescoring, retrieve, score
+from components.model.sentence_model import SentenceModel
+from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import DenseTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
+from tests.warm import start_warm
 
 
 def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **scoring: object) -> FakeContext:
@@ -147,21 +147,21 @@ def test_the_number_of_shards_changes_no_byte(
 
 
 def test_two_dask_workers_change_no_byte(
-    tmp_path: Path, models: Path, dask: EngineParams, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = written(tmp_path / "whole", models, EngineParams())
     monkeypatch.setattr(pool_search, "QUERIES_A_SHARD", 5)
-    assert written(tmp_path / "dask", models, dask.model_copy(update={"shard": 24})) == whole
+    assert written(tmp_path / "dask", models, dask_engine.model_copy(update={"shard": 24})) == whole
 
 
 def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
-    tmp_path: Path, models: Path, dask: EngineParams, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
     retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 32)
     monkeypatch.setattr(rescoring, "score_pairs_shard", score_or_die)
-    context = make_context(tmp_path, models, "score", score=score_params(engine=dask, **CROSS_ENCODER))
+    context = make_context(tmp_path, models, "score", score=score_params(engine=dask_engine, **CROSS_ENCODER))
     score.run(context)  # type: ignore[arg-type]
     assert (tmp_path / "work" / "died").exists()
     assert (context.out / "teacher_scores.parquet").read_bytes() == whole.read_bytes()
@@ -200,22 +200,21 @@ def test_a_search_goes_on_with_the_shards_that_are_missing(
     assert (context.out / "candidates.parquet").read_bytes() == whole
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from components.teacher import rescoring, score
-from tests.teacher.conftest import make_context, retrieve_params, score_params
+def slowed(shard_work: Callable[..., None]) -> Callable[..., None]:
+    """The same with half a second after every shard, for a test to kill in."""
 
-rescoring.PAIRS_A_SHARD = 8
-plain = rescoring.score_pairs_shard
-def slow(*shard):
-    plain(*shard)
-    time.sleep(0.5)
-rescoring.score_pairs_shard = slow
-folder, models = map(Path, sys.argv[1:])
-params = score_params(reranker="cross_encoder", model="reranker", max_tokens=128)
-score.run(make_context(folder, models, "score", retrieve=retrieve_params(), score=params))
-"""
+    def slow(*shard: Any) -> None:
+        shard_work(*shard)
+        time.sleep(0.5)
+
+    return slow
+
+
+def score_slowly(folder: Path, models: Path) -> None:
+    """The score stage in a process of its own."""
+    rescoring.PAIRS_A_SHARD = 8
+    rescoring.score_pairs_shard = slowed(plain_score_pairs_shard)
+    score.run(make_context(folder, models, "score", score=score_params(**CROSS_ENCODER)))  # type: ignore[arg-type]
 
 
 def test_a_killed_stage_continues_with_the_shards_that_are_missing(
@@ -224,11 +223,12 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
     whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
     retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     shards = tmp_path / "work" / "scores"
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(models)]) as running:
-        deadline = time.monotonic() + 300
-        while len(list(shards.glob("*.npy"))) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        running.send_signal(signal.SIGKILL)
+    running = start_warm(score_slowly, tmp_path, models)
+    deadline = time.monotonic() + 300
+    while len(list(shards.glob("*.npy"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    running.join()
     finished = {file: file.stat().st_mtime_ns for file in shards.glob("*.npy")}
     assert len(finished) >= 3
     monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 8)
@@ -239,21 +239,11 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
     assert (context.out / "teacher_scores.parquet").read_bytes() == whole.read_bytes()
 
 
-KILLED_EMBEDDING = """
-import sys, time
-from pathlib import Path
-from components.config import EngineParams
-from components.teacher import dense, retrieve
-from tests.teacher.conftest import make_context, retrieve_params
-
-plain = dense.embed_shard
-def slow(*shard):
-    plain(*shard)
-    time.sleep(0.5)
-dense.embed_shard = slow
-folder, models = map(Path, sys.argv[1:])
-retrieve.run(make_context(folder, models, retrieve=retrieve_params(engine=EngineParams(shard=4))))
-"""
+def retrieve_slowly(folder: Path, models: Path) -> None:
+    """The retrieve stage in a process of its own."""
+    dense.embed_side = slowed(dense.embed_side)
+    params = retrieve_params(engine=EngineParams(shard=4))
+    retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 
 
 def test_a_killed_retrieve_embeds_only_what_is_missing(tmp_path: Path, models: Path) -> None:
@@ -263,11 +253,12 @@ def test_a_killed_retrieve_embeds_only_what_is_missing(tmp_path: Path, models: P
     def segments() -> set[Path]:
         return {file.parent for file in (tmp_path / "cache").rglob("[0-9a-f]*/keys.npy")}
 
-    with subprocess.Popen([sys.executable, "-c", KILLED_EMBEDDING, str(tmp_path), str(models)]) as running:
-        deadline = time.monotonic() + 300
-        while len(segments()) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        running.send_signal(signal.SIGKILL)
+    running = start_warm(retrieve_slowly, tmp_path, models)
+    deadline = time.monotonic() + 300
+    while len(segments()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    running.join()
     finished = {folder: (folder / "keys.npy").stat().st_mtime_ns for folder in segments()}
     assert len(finished) >= 3
     context = make_context(tmp_path, models)
@@ -289,14 +280,14 @@ def test_not_a_number_from_a_teacher_names_the_pair(
 def test_not_a_number_from_a_dense_teacher_stops_the_stage(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = DenseTeacher.encode
+    plain = SentenceModel.forward
 
-    def broken(self: DenseTeacher, *given: Any) -> tuple[np.ndarray, list[np.ndarray]]:
-        vectors, matrices = plain(self, *given)
+    def broken(self: SentenceModel, *given: Any, **tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        vectors, matrices = plain(self, *given, **tokens)
         vectors[0, 0] = np.nan
         return vectors, matrices
 
-    monkeypatch.setattr(DenseTeacher, "encode", broken)
+    monkeypatch.setattr(SentenceModel, "forward", broken)
     with pytest.raises(UserError, match="a vector that is not finite; check its weights"):
         retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     assert not list((tmp_path / "cache").rglob("vectors.npy"))  # nothing of the shard is kept

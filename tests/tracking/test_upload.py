@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 
 from components.tracking import upload
 from components.tracking.journal import Journal, RunStart
+from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from components.tracking.uploader import Uploader, uploaded_link
 
 AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
 
@@ -33,7 +36,7 @@ def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) ->
     for journal in (child, nested, parent):
         journal.end("FINISHED")
     assert upload.upload_all(tmp_path) == 0
-    assert upload.journals(tracking_folder(tmp_path)) == []
+    assert journals(tracking_folder(tmp_path)) == []
 
     client = connect(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -54,7 +57,8 @@ def test_a_kill_between_sending_and_noting_makes_no_second_run(
     journal.metrics({"loss": 0.5}, 1)
     journal.end("FINISHED")
     with monkeypatch.context() as patch:
-        patch.setattr(upload, "_note", lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed = "components.tracking.uploader.note_state"
+        patch.setattr(killed, lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             upload.upload_all(tmp_path)
     assert upload.upload_all(tmp_path) == 0
@@ -75,12 +79,12 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
     assert upload.upload_all(tmp_path) == 1
     assert "does not answer" in capsys.readouterr().err
 
-    upload.Uploader(tracking_folder(tmp_path)).round()
+    Uploader(tracking_folder(tmp_path)).round()
     for _ in range(3):
         assert not upload.settle(journal.folder, patience=0)
     said = capsys.readouterr().err
     assert said.count("does not answer") == 1
-    assert "python -m components.tracking.upload" in said
+    assert "foundry upload" in said
     assert "secret" not in said
 
     events = journal.folder / "events.jsonl"
@@ -109,7 +113,7 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
     assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 0.25})
 
 
-def test_following_process_starts_once_uploads_and_goes(
+def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{store}"
@@ -117,16 +121,26 @@ def test_following_process_starts_once_uploads_and_goes(
     upload.follow(tmp_path)
     journal.end("FINISHED")
     assert upload.settle(journal.folder, patience=300)
-    assert "/#/experiments/" in upload.uploaded_link(tracking_folder(tmp_path), journal.identity)
+    assert "/#/experiments/" in uploaded_link(tracking_folder(tmp_path), journal.identity)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
     upload.follow(tmp_path)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with upload._only_one(tracking_folder(tmp_path)) as free:
-            if free:
-                return
-        time.sleep(0.5)
-    pytest.fail("the uploading process did not end by itself")
+
+
+def test_following_ends_by_itself_once_every_run_has_ended(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "IDLE_SECONDS", 0.5)
+    journal = begin(tmp_path, f"sqlite:///{store}")
+    following = threading.Thread(target=upload.watch, args=(tmp_path,), daemon=True)
+    following.start()
+    time.sleep(1)
+    assert following.is_alive(), "its run has not ended"
+    journal.end("FINISHED")
+    following.join(120)
+    assert not following.is_alive()
+    assert not journal.folder.exists()
+    with upload._only_one(tracking_folder(tmp_path)) as free:
+        assert free
 
 
 def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Path) -> None:
@@ -135,7 +149,7 @@ def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Pa
     for name in ("report.html", "table.json"):
         (out / name).write_text("the output")
     journal = begin(tmp_path, AWAY, "evaluate")
-    run = StageRun(journal, "evaluate", tmp_path)
+    run = StageRun(journal, "evaluate")
     run.publish("report.html", "the page with its times")
     run.finish({}, out)
     kept = {file.name: file.read_text() for file in (journal.folder / "files").iterdir()}

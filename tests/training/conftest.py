@@ -15,8 +15,6 @@ from components.training.trainer import Trainer
 from components.training.world import World
 from tests.samples import small_parameters, write_training_tables
 
-collect_ignore = ["killed_run.py", "two_processes.py"]  # scripts that tests start
-
 
 @pytest.fixture(scope="session")
 def training_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,8 +1,7 @@
-"""Train until a given step has begun, then kill -9 ourselves: TABLES STUDENT WORK STEP."""
+"""Train until a given step has begun, then kill -9 ourselves: started by a test in a process of its own."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -16,18 +15,17 @@ from components.training.trainer import Trainer
 from components.training.world import World
 from tests.samples import small_parameters
 
-tables, student, work = map(Path, sys.argv[1:4])
-torch.set_num_threads(1)
-lora = {"rank": 4, "alpha": 8, "dropout": 0.2}
-config = parse_config(small_parameters(**{"train.shots": {"max": 2, "share": 2}, "train.lora": lora}), "test")
-tokenizer = load_tokenizer(student, config.prompt)
 
+def train_until_killed(tables: Path, student: Path, work: Path, killed_at: int) -> None:
+    """Does not return."""
+    torch.set_num_threads(1)
+    lora = {"rank": 4, "alpha": 8, "dropout": 0.2}
+    config = parse_config(small_parameters(**{"train.shots": {"max": 2, "share": 2}, "train.lora": lora}), "test")
+    tokenizer = load_tokenizer(student, config.prompt)
 
-def kill(metrics: dict[str, float], step: int | None) -> None:
-    if step == int(sys.argv[4]):
-        os.kill(os.getpid(), signal.SIGKILL)
+    def kill(metrics: dict[str, float], step: int | None) -> None:
+        if step == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-
-data = load_training_data(tables)
-model = adapted(student, tokenizer, config)
-Trainer(model, Prompt(tokenizer, config.prompt), data, config, work, kill, World()).fit()
+    model = adapted(student, tokenizer, config)
+    Trainer(model, Prompt(tokenizer, config.prompt), load_training_data(tables), config, work, kill, World()).fit()

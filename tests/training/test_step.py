@@ -1,17 +1,13 @@
 """GradCache and several processes give the loss and gradients of one pass in one process."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from components.model.backbone import training_precision
 from components.training.step import rows_of
-from tests.samples import ROOT
+from tests.training.two_processes import WAYS, train, train_every_way
+from tests.warm import meeting_store, start_warm
 
 TWO_STEPS = {
     "train.temperature": 0.02,
@@ -81,31 +77,29 @@ def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encod
     assert found.norm() > 0
 
 
-GRADCACHE = ["train.gradcache=true", "train.gradient_checkpointing=true"]
-DEV = "train.dev={every: 2, queries: 4, documents: 8}"
+@pytest.fixture(scope="module")
+def trained(training_tables, tiny_student, tmp_path_factory):
+    """The folder of `alone.pt`, made in this process, and of what two others made in every way."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    store = meeting_store()
+    given = (training_tables, tiny_student, folder)
+    running = [start_warm(train_every_way, *given, rank, store.port) for rank in range(2)]
+    train(training_tables, tiny_student, folder / "alone.pt", {})
+    for process in running:
+        process.join(300)
+        assert process.exitcode == 0
+    return folder
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [["train.distributed=ddp"], ["train.distributed=fsdp2"], ["train.distributed=fsdp2", *GRADCACHE]],
-    ids=["ddp", "fsdp2", "fsdp2-gradcache"],
-)
-def test_two_processes_equal_one(training_tables, tiny_student, tmp_path, changes):
-    script = Path(__file__).parent / "two_processes.py"
-    arguments = [str(script), str(training_tables), str(tiny_student)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, *arguments, str(tmp_path / "one.pt"), DEV]
-    subprocess.run(alone, check=True, env=env, timeout=300)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    together = [sys.executable, *launch, *arguments, str(tmp_path / "two.pt"), DEV, *changes]
-    subprocess.run(together, check=True, env=env, timeout=300)
-    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_equal_one(trained, way):
+    one, two = (torch.load(trained / f"{name}.pt", weights_only=True) for name in ("alone", way))
     assert one["processes"] == 1
     assert two["processes"] == 2
-    assert two["held"] < 0.8 if "fsdp2" in changes[0] else two["held"] == 1  # the adapter is whole in both
+    assert two["held"] < 0.8 if "fsdp2" in way else two["held"] == 1  # the adapter is whole in both
     torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-6)
     assert two["dev"] == pytest.approx(one["dev"])
     for name, weight in one["weights"].items():  # by norm: Adam turns the rounding of a gradient near 0 into a step
         assert (two["weights"][name] - weight).norm() <= 1e-3 * weight.norm(), name
-    adapters = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one.adapter", "two.adapter")]
+    adapters = [load_file(trained / f"{name}.adapter" / "adapter_model.safetensors") for name in ("alone", way)]
     assert {key: value.shape for key, value in adapters[0].items()} == {k: v.shape for k, v in adapters[1].items()}

@@ -1,18 +1,15 @@
 """The loop: it learns, goes on bit for bit after a kill, and stops for a reason it names."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from components.base.errors import UserError
 from components.training.checkpoint import checkpoints
-from tests.samples import ROOT
+from tests.training.killed_run import train_until_killed
+from tests.warm import start_warm
 
 
 def weights(trainer) -> torch.Tensor:
@@ -42,10 +39,9 @@ def test_kill_minus_nine_changes_no_bit(make_trainer, training_tables, tiny_stud
     whole = make_trainer(work=tmp_path / "whole", **shots)
     expected = whole.fit()
     work = tmp_path / "killed"
-    script = Path(__file__).parent / "killed_run.py"
-    command = [sys.executable, str(script), str(training_tables), str(tiny_student), str(work), str(killed_at)]
-    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
-    assert run.returncode == -signal.SIGKILL
+    run = start_warm(train_until_killed, training_tables, tiny_student, work, killed_at)
+    run.join(300)
+    assert run.exitcode == -signal.SIGKILL
     assert [path.name for path in checkpoints(work / "checkpoints")][-1:] == (
         [f"step-{killed_at // 2 * 2:08d}"] if killed_at >= 2 else []
     )

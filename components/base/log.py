@@ -1,0 +1,50 @@
+"""What a stage says: one line an event, to stderr and to .cache/logs/STAGE.log, through Python's `logging`.
+
+Modules log with `logging.getLogger(__name__)`. A progress bar and a log line share stderr: the handler clears the bar,
+writes the line and draws the bar again. Libraries are heard from WARNING on; what they repeat on every run is filtered.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from tqdm import tqdm
+
+_FORMAT = "%(asctime)s %(stage)s: %(message)s"
+_REPEATED = (  # warnings of libraries about themselves, on every run and about nothing that a user can change
+    r".*is_gradient_checkpointing.*",
+    r".*Sparse CSR tensor support is in beta.*",
+    r".*torch\.jit\.script.*",
+)
+
+
+def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
+    """Send log records of `components` from INFO on, and of libraries from WARNING on, to stderr and to `file`.
+
+    Args:
+        stage: stands before every message.
+        file: written anew; its folder is made.
+        progress_bars: whether hub and transformers may draw bars of their own, as for downloads.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    formatter = logging.Formatter(_FORMAT, "%H:%M:%S", defaults={"stage": stage})
+    root = logging.getLogger()
+    for handler in (_BarHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")):
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("components").setLevel(logging.INFO)
+    for message in _REPEATED:
+        warnings.filterwarnings("ignore", message=message)
+    if not progress_bars:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
+
+
+class _BarHandler(logging.Handler):
+    """To stderr, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode():
+            print(self.format(record), file=sys.stderr, flush=True)

@@ -1,0 +1,77 @@
+"""Whether two texts are the same: equal once normalised, or sharing enough of their words or word n-grams.
+
+Pure functions of texts. A caller keeps its own thresholds, least lengths and kind of normalisation as arguments:
+
+    prepare, decontaminate   no punctuation   trigrams of texts of 8 words or more, Jaccard
+    prepare, hard documents  punctuation      single words, Jaccard
+    mine, copies             no punctuation   trigrams of 8 words or more, then long words, Jaccard
+    select_shots, guard      punctuation      trigrams of 6 words or more, containment in the longer text
+    prepare, splits          punctuation      equal texts only
+"""
+
+from collections.abc import Iterable, Iterator, Set
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+SHINGLE = 3  # words in a word n-gram
+_SEED = 1  # of the hash permutations; any number will do, as long as it stays
+
+
+def normalise(text: str, *, punctuation: bool) -> str:
+    """The form in which two texts are compared for equality; words are separated by single spaces.
+
+    Args:
+        text: as the source has it.
+        punctuation: True keeps it and lower-cases (splits are hashed from this form, so it stays as it is). False
+            keeps letters and digits only, case-folded; the text itself when nothing would be left.
+
+    >>> normalise(" Is  Earth (the planet) ROUND?", punctuation=True)
+    'is earth (the planet) round?'
+    >>> normalise(" Is  Earth (the planet) ROUND?", punctuation=False)
+    'is earth the planet round'
+    """
+    if punctuation:
+        return " ".join(text.lower().split())
+    kept = "".join(letter if letter.isalnum() else " " for letter in text.casefold())
+    return " ".join(kept.split()) or text
+
+
+def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:
+    """Word n-grams of a normalised text; empty below `min_words` words: short texts share most n-grams by nature.
+
+    >>> sorted(word_ngrams("a b c d", min_words=4))
+    ['a b c', 'b c d']
+    """
+    words = normalised.split()
+    if len(words) < min_words:
+        return frozenset()
+    return frozenset(" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
+
+
+def distinct_words(normalised: str, *, min_letters: int = 1, min_words: int = 1) -> frozenset[str]:
+    """Words of at least `min_letters` letters; empty when there are fewer than `min_words`, shared by chance."""
+    found = frozenset(word for word in normalised.split() if len(word) >= min_letters)
+    return found if len(found) >= min_words else frozenset()
+
+
+def jaccard(left: Set[str], right: Set[str]) -> float:
+    """|left and right| / |left or right|; 0 when one is empty.
+
+    >>> jaccard({"a", "b"}, {"b", "c"})
+    0.3333333333333333
+    """
+    return len(left & right) / len(left | right) if left and right else 0.0
+
+
+def minhashes(sets: Iterable[Set[str]], permutations: int) -> Iterator["MinHash"]:
+    """Sketches whose share of equal values estimates Jaccard (Broder 1997); its standard error is at most
+    1 / (2 sqrt(permutations))."""
+    from datasketch import MinHash  # a second to import
+
+    empty = MinHash(num_perm=permutations, seed=_SEED)
+    for found in sets:
+        sketch = empty.copy()
+        sketch.update_batch([one.encode() for one in found])
+        yield sketch

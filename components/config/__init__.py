@@ -1,0 +1,80 @@
+"""Typed parameters: params.yaml and recipes/*.yaml, one model a section; docs/parameters.md lists every key.
+
+Unknown keys, wrong types and values out of range are refused, each with the key's path.
+"""
+
+from components.config.evaluation import EvaluateParams
+from components.config.fetch import (
+    FetchParams,
+    HubOrigin,
+    LocalOrigin,
+    MistralShape,
+    ModelParams,
+    Origin,
+    SourceParams,
+    WheelOrigin,
+)
+from components.config.fewshot import SelectShotsParams
+from components.config.load import load_config, parse_config, read_parameters
+from components.config.mining import MineParams
+from components.config.model import EncoderParams, PromptParams
+from components.config.prepare import DecontaminateParams, PrepareParams, TaskParams
+from components.config.registration import RegisterParams
+from components.config.retrieval import (
+    Bm25Params,
+    DenseTeacherParams,
+    EngineParams,
+    IndexParams,
+    RetrieveParams,
+    ScoreParams,
+)
+from components.config.training import (
+    DevParams,
+    DistillationParams,
+    InBatchParams,
+    LoraParams,
+    PhaseParams,
+    ShotDrawParams,
+    TrainParams,
+)
+from components.config.types import Params, TaskKind
+from components.config.whole import Config
+
+__all__ = [
+    "Bm25Params",
+    "Config",
+    "DecontaminateParams",
+    "DenseTeacherParams",
+    "DevParams",
+    "DistillationParams",
+    "EncoderParams",
+    "EngineParams",
+    "EvaluateParams",
+    "FetchParams",
+    "HubOrigin",
+    "InBatchParams",
+    "IndexParams",
+    "LocalOrigin",
+    "LoraParams",
+    "MineParams",
+    "MistralShape",
+    "ModelParams",
+    "Origin",
+    "Params",
+    "PhaseParams",
+    "PrepareParams",
+    "PromptParams",
+    "RegisterParams",
+    "RetrieveParams",
+    "ScoreParams",
+    "SelectShotsParams",
+    "ShotDrawParams",
+    "SourceParams",
+    "TaskKind",
+    "TaskParams",
+    "TrainParams",
+    "WheelOrigin",
+    "load_config",
+    "parse_config",
+    "read_parameters",
+]

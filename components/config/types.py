@@ -1,0 +1,44 @@
+"""What every section of the parameters is made of: the base class, number ranges and names."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Name | Annotated[list[Name], Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+TaskKind = Literal[
+    "retrieval", "reranking", "classification", "clustering", "pair_classification", "sts", "summarization"
+]
+
+
+class Params(BaseModel):
+    """Base of every section: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def refuse_settings_without_effect(section: Params, belong_to: Mapping[str, tuple[str, ...]], *chosen: str) -> None:
+    """Refuse settings that are set but belong to another choice than the one made here.
+
+    Args:
+        belong_to: setting: the choices (formats, kinds) that read it.
+        chosen: the section's own choices.
+
+    Raises:
+        ValueError: one line for each such setting.
+    """
+    wrong = [
+        f"{setting} has no effect on {', '.join(chosen)}, it belongs to {' and '.join(choices)}; remove it"
+        for setting, choices in belong_to.items()
+        if getattr(section, setting) and not set(chosen) & set(choices)
+    ]
+    if wrong:
+        raise ValueError("\n".join(wrong))

@@ -1,0 +1,76 @@
+"""The whole of params.yaml, one section a stage, and the checks that need more than one section.
+
+Every section carries the name of the stage that reads it; `prompt` and `encoder` are shared by several.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import Field, model_validator
+
+from components.config.evaluation import EvaluateParams
+from components.config.fetch import FetchParams
+from components.config.fewshot import SelectShotsParams
+from components.config.mining import MineParams
+from components.config.model import EncoderParams, PromptParams
+from components.config.prepare import PrepareParams
+from components.config.registration import RegisterParams
+from components.config.retrieval import RetrieveParams, ScoreParams
+from components.config.training import TrainParams
+from components.config.types import Count, Params
+
+CUT_LENGTHS = ("query_tokens", "document_tokens")  # of `prompt`; `train` may have shorter ones
+
+
+class Config(Params):
+    """The whole of params.yaml."""
+
+    seed: int = Field(description="of every random draw: the same seed gives the same bytes")
+    threads: Count = Field(description="CPU threads; 0 = every core")
+    fetch: FetchParams
+    prepare: PrepareParams
+    prompt: PromptParams
+    encoder: EncoderParams
+    retrieve: RetrieveParams
+    score: ScoreParams
+    mine: MineParams
+    train: TrainParams
+    select_shots: SelectShotsParams
+    evaluate: EvaluateParams
+    register_: RegisterParams = Field(alias="register")
+
+    @property
+    def training_prompt(self) -> PromptParams:
+        """`prompt` with the lengths that training cuts to."""
+        own = {name: getattr(self.train, name) for name in CUT_LENGTHS}
+        return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Config":
+        wrong = [*_training_longer_than_use(self), *_tasks_without_source(self), *_teachers_without_vectors(self)]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+
+def _training_longer_than_use(whole: Config) -> Iterator[str]:
+    for name in CUT_LENGTHS:
+        trained, used = getattr(whole.train, name), getattr(whole.prompt, name)
+        if trained and trained > used:
+            yield f"train.{name}: {trained} is over prompt.{name}: {used}, which cuts every text in use; lower it"
+
+
+def _tasks_without_source(whole: Config) -> Iterator[str]:
+    known = ", ".join(whole.fetch.sources)
+    for name, task in whole.prepare.tasks.items():
+        if task.source not in whole.fetch.sources:
+            yield f"prepare.tasks.{name}.source: unknown source {task.source!r}; fetch.sources has {known}"
+
+
+def _teachers_without_vectors(whole: Config) -> Iterator[str]:
+    known = ", ".join(whole.retrieve.dense)
+    for name in whole.retrieve.keep_vectors:
+        if name not in whole.retrieve.dense:
+            yield f"retrieve.keep_vectors: {name!r} is no dense teacher; retrieve.dense has {known}"
+    soft = whole.train.distillation.in_batch
+    if soft and soft.teacher not in whole.retrieve.keep_vectors:
+        yield f"train.distillation.in_batch.teacher: add {soft.teacher!r} to retrieve.keep_vectors"

@@ -1,0 +1,14 @@
+"""Where a model computes."""
+
+import torch
+
+from components.base.errors import UserError
+
+
+def device_of(wanted: str) -> torch.device:
+    """The device that `encoder.device` asks for; `auto` is CUDA when there is one."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("params.yaml: encoder.device: cuda, but torch sees no GPU; set auto or cpu")
+    return torch.device(wanted)

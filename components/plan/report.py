@@ -1,0 +1,158 @@
+"""The estimated cost of a run before it starts: a line a stage, and what does not fit (`foundry plan`).
+
+What does not fit: a GPU or a disk too small, or, if the hub is asked, a pinned revision that it no longer has.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from psutil import virtual_memory
+
+from components.config import Config, load_config
+from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
+from components.plan.hub import hub_problems
+from components.plan.page import scaled, scaling_page
+from components.plan.shapes import shape_of
+from components.plan.stages import Plan, make_plan, quantized_share
+from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
+
+TIGHT = 0.9  # of the memory; above it the plan warns
+OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts
+LARGER = "the model's weights pass through it: run it on a larger machine"
+FEWER_TEXTS = "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
+
+
+def own_outputs(config: Config, root: Path) -> Path:
+    """outputs/ when prepare has run for these tasks there; else a folder that is not there: nothing is counted then."""
+    from components.contracts.tasks import read_tasks
+
+    tasks = root / "outputs" / "prepare" / "tasks.yaml"
+    trained = {name for name, task in config.prepare.tasks.items() if task.train}
+    if tasks.is_file() and set(read_tasks(tasks)) == trained:
+        return root / "outputs"
+    return root / "outputs" / "of-another-run"
+
+
+def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
+    """The run's texts, and where their numbers come from."""
+    student = outputs / "fetch" / "models" / "student"
+    if (outputs / "prepare" / "corpus.parquet").is_file() and student.is_dir():
+        from components.model.backbone import load_tokenizer
+        from components.model.prompt import Prompt
+
+        prompt = Prompt(load_tokenizer(student, config.prompt), config.prompt)
+        return counted_texts(outputs, prompt, config.training_prompt), f"texts counted in {outputs / 'prepare'}"
+    return estimated_texts(config), "texts estimated from the recipe's row caps (run prepare to have them counted)"
+
+
+def findings(
+    config: Config, plan: Plan, device: Device, outputs: Path, free: float, host: float
+) -> tuple[list[str], list[str]]:
+    """(what does not fit, what is tight), each with what to change.
+
+    Args:
+        free, host: bytes of free disk and of memory of this machine.
+    """
+    wrong, tight = [], []
+    for cost in plan.costs:
+        if cost.host > host:
+            need = f"{cost.stage}: needs {cost.host / GIB:.0f} GiB of host memory, this machine has {host / GIB:.0f}; "
+            tight.append(need + (FEWER_TEXTS if cost.stage in OF_TEXTS else LARGER))
+    for cost in plan.costs:
+        if not device.is_gpu or not cost.gpu:
+            continue
+        line = f"{cost.stage}: needs {cost.gpu / GIB:.1f} GiB, {device.name} has {device.memory / GIB:.1f}; "
+        if cost.gpu > device.memory:
+            wrong.append(line + _cure(config, cost.stage, outputs))
+        elif cost.gpu > TIGHT * device.memory:
+            tight.append(line + "it may not survive fragmentation")
+    if not device.is_gpu and plan.training.peak > device.memory:
+        need = f"train: needs {plan.training.peak / GIB:.1f} GiB of memory, there are {device.memory / GIB:.1f}; "
+        wrong.append(need + _cure(config, "train", outputs))
+    disk = sum(cost.disk for cost in plan.costs)
+    if disk > free:
+        wrong.append(
+            f"disk: outputs and caches need {disk / GIB:.0f} GiB, {free / GIB:.0f} are free; free some, or lower "
+            "retrieve.depth, prepare.tasks.<task>.train or fetch.sources.<source>.max_rows"
+        )
+    return wrong, tight
+
+
+def _cure(config: Config, stage: str, outputs: Path) -> str:
+    if stage != "train":
+        return "lower encoder.token_budget (score.token_budget for score), or take a larger GPU"
+    train = config.train
+    if not train.gradient_checkpointing:
+        return "set train.gradient_checkpointing: true"
+    if not train.gradcache:
+        return "set train.gradcache: true"
+    if train.quantization == "none":
+        saved = quantized_share(shape_of("student", config.fetch.models["student"], outputs)) / GIB
+        return f"set train.quantization: 4bit, which saves {saved:.1f} GiB, or take a larger GPU"
+    return "lower train.row_tokens or train.lora.rank, or take a larger GPU"
+
+
+def table(plan: Plan, device: Device, devices: int, efficiency: float) -> str:
+    """The plan as Markdown."""
+    memory = "GPU GiB" if device.is_gpu else "model GiB"
+    lines = [
+        f"| stage | texts | Mtokens | PFLOP | hours | {memory} | host GiB | disk GiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    hours = disk = 0.0
+    for cost in plan.costs:
+        own = cost.hours(device, devices, efficiency)
+        hours, disk = hours + own, disk + cost.disk
+        lines.append(
+            f"| {cost.stage} | {cost.texts:,.0f} | {cost.tokens / 1e6:,.1f} | {cost.flops / 1e15:,.3g} | {own:.2f} "
+            f"| {cost.gpu / GIB:.1f} | {cost.host / GIB:.1f} | {cost.disk / GIB:.2f} |"
+        )
+    return "\n".join([*lines, f"| all | | | | {hours:.2f} | | | {disk / GIB:.2f} |"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """The estimate as text, and a line each for what does not fit and for what is tight."""
+
+    text: str
+    wrong: list[str]
+    tight: list[str]
+
+
+def plan_run(
+    path: Path, root: Path, device: Device, devices: int, documents: int | None, efficiency: float | None, hub: bool
+) -> Report:
+    """The estimate for the parameter file `path` in the checkout `root`.
+
+    Args:
+        documents: plan for a corpus of this size, queries in proportion.
+        efficiency: share of the device's peak that is reached; EFFICIENCY or CPU_EFFICIENCY when None.
+        hub: also ask the hub whether it has every pinned revision.
+
+    Raises:
+        UserError: the parameters are wrong.
+    """
+    config = load_config(path)
+    outputs = own_outputs(config, root)
+    tasks, source = texts_of(config, outputs)
+    if documents:
+        tasks = scaled(tasks, documents)
+    plan = make_plan(config, tasks, outputs, device, devices)
+    efficiency = efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
+    parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
+    lines = [
+        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)",
+        f"{source}\n\n{table(plan, device, devices, efficiency)}\n",
+        "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
+    ]
+    wrong, tight = findings(config, plan, device, outputs, shutil.disk_usage(root).free, virtual_memory().total)
+    return Report("\n".join(lines), [*wrong, *(hub_problems(config) if hub else [])], tight)
+
+
+def scaling_tables(path: Path, root: Path, device: Device, efficiency: float | None) -> str:
+    """The tables of docs/scaling.md for a parameter file. Raises UserError like `plan_run`."""
+    config = load_config(path)
+    outputs = own_outputs(config, root)
+    tasks, _ = texts_of(config, outputs)
+    return scaling_page(config, tasks, outputs, device, efficiency or EFFICIENCY)

@@ -1,0 +1,62 @@
+"""Reading journals that other processes write: which ones wait, their new events, and how far each was uploaded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.tracking.journal import Events, alive
+
+
+def journals(tracking: Path) -> list[Path]:
+    """The journals that wait, oldest first: a pipeline before its stages."""
+    return sorted(folder.parent for folder in tracking.glob("[0-9]*/events.jsonl"))
+
+
+def new_events(folder: Path) -> tuple[Events, int]:
+    """Whole lines after the noted offset, and the offset behind them; a line still being written is left."""
+    start = int(read_state(folder).get("offset", 0))
+    with (folder / "events.jsonl").open("rb") as handle:
+        handle.seek(start)
+        data = handle.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+
+
+def group_by_kind(events: Events) -> Iterator[tuple[str, Events]]:
+    group: Events = []
+    for event in events:
+        if group and group[-1]["kind"] != event["kind"]:
+            yield group[-1]["kind"], group
+            group = []
+        group.append(event)
+    if group:
+        yield group[-1]["kind"], group
+
+
+def first_event(folder: Path) -> dict[str, Any]:
+    with (folder / "events.jsonl").open(encoding="utf-8") as handle:
+        first: dict[str, Any] = json.loads(handle.readline())
+    return first
+
+
+def owner_lives(folder: Path) -> bool:
+    """Whether the process that writes this journal still runs."""
+    try:
+        return alive(first_event(folder)["owner"])
+    except FileNotFoundError:
+        return False  # uploaded and removed by another process since it was listed
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return state
+
+
+def note_state(folder: Path, **values: Any) -> None:
+    draft = folder / ".state.json"
+    draft.write_text(json.dumps({**read_state(folder), **values}), encoding="utf-8")
+    draft.replace(folder / "state.json")

@@ -1,0 +1,127 @@
+"""Sends journals to their MLflow stores and remembers how far each came.
+
+Every event may be sent twice (a kill between sending and noting): parameters, metrics, tags, inputs and files are the
+same when repeated, and a run is looked up by its journal before it is created.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from components.tracking.journal_files import (
+    first_event,
+    group_by_kind,
+    journals,
+    new_events,
+    note_state,
+    owner_lives,
+    read_state,
+)
+from components.tracking.senders import SENDERS, send_inputs, send_params
+from components.tracking.store import answers, connect, experiment_id, run_link, shown
+
+
+class NotAnsweringError(ConnectionError):
+    """The store of a journal cannot be reached now."""
+
+
+class Uploader:
+    """Sends journals to their stores; remembers per journal how far it came."""
+
+    def __init__(self, tracking: Path) -> None:
+        self._tracking = tracking
+        self._clients: dict[str, Any] = {}
+        self._retry_at: dict[str, float] = {}
+
+    def round(self) -> bool:
+        """One look at every journal; True while something is going on (a living owner, or bytes sent)."""
+        busy = False
+        for folder in journals(self._tracking):
+            living = owner_lives(folder)
+            busy = busy or living
+            if time.monotonic() < self._retry_at.get(folder.name, 0):
+                continue
+            try:
+                busy = self.send(folder, dead=not living) or busy
+            except Exception as problem:  # noqa: BLE001  any refusal of the store must leave the journal for later
+                note_state(folder, problem=one_line(problem))
+                self._retry_at[folder.name] = time.monotonic() + 15
+        return busy
+
+    def send(self, folder: Path, dead: bool) -> bool:
+        """Send what is new in one journal; a dead owner's run is closed as KILLED. True when anything was sent.
+
+        Raises:
+            NotAnsweringError: nothing listens at the store's address.
+        """
+        events, offset = new_events(folder)
+        if not events and not dead:
+            return False
+        start = first_event(folder)
+        if not answers(start["store"]):
+            raise NotAnsweringError(f"{shown(start['store'])} does not answer")
+        client = self._client(start["store"])
+        run_id = self._run_id(client, folder, start)
+        for kind, group in group_by_kind(events):
+            SENDERS[kind](client, run_id, folder, group)
+        note_state(folder, offset=offset, problem="")
+        ended = any(event["kind"] == "end" for event in events)
+        if dead and not ended:
+            client.set_tag(run_id, "ended.because", "its process died")
+            client.set_terminated(run_id, "KILLED")
+        if ended or dead:
+            self._finished(folder, run_link(start["store"], client.get_run(run_id).info.experiment_id, run_id))
+        return True
+
+    def _client(self, store: str) -> Any:
+        if store not in self._clients:
+            self._clients[store] = connect(store)
+        return self._clients[store]
+
+    def _run_id(self, client: Any, folder: Path, start: dict[str, Any]) -> str:
+        known = read_state(folder).get("run_id") or self._lookup(client, start, folder.name)
+        if not known:
+            experiment = experiment_id(client, start["store"], start["experiment"])
+            tags = {**start["tags"], "journal": folder.name}
+            parent = self._parent(client, start)
+            if parent:
+                tags["mlflow.parentRunId"] = parent
+            run = client.create_run(experiment, start["time"], {k: v[:5000] for k, v in tags.items()}, start["name"])
+            known = run.info.run_id
+            send_params(client, known, start["params"])
+            send_inputs(client, known, start["inputs"])
+        note_state(folder, run_id=known)
+        return str(known)
+
+    def _parent(self, client: Any, start: dict[str, Any]) -> str:
+        kind, _, journal = start["parent"].partition("journal:")
+        if not journal:
+            return str(kind)
+        folder = self._tracking / journal
+        if folder.exists():
+            return self._run_id(client, folder, first_event(folder))
+        return self._lookup(client, start, journal)
+
+    def _lookup(self, client: Any, start: dict[str, Any], journal: str) -> str:
+        experiment = experiment_id(client, start["store"], start["experiment"])
+        found = client.search_runs([experiment], f"tags.journal = '{journal}'", max_results=1)
+        return str(found[0].info.run_id) if found else ""
+
+    def _finished(self, folder: Path, link: str) -> None:
+        done = self._tracking / "done"
+        done.mkdir(exist_ok=True)
+        (done / folder.name).write_text(link, encoding="utf-8")
+        folder.rename(gone := self._tracking / f".{folder.name}")
+        shutil.rmtree(gone)
+        (self._tracking / "said").unlink(missing_ok=True)
+
+
+def uploaded_link(tracking: Path, journal: str) -> str:
+    """The page of the MLflow run that a journal became; empty while it waits."""
+    note = tracking / "done" / journal
+    return note.read_text(encoding="utf-8") if note.exists() else ""
+
+
+def one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split())[:300] or type(problem).__name__

@@ -1,0 +1,34 @@
+"""The documents name code that exists."""
+
+import re
+
+import pytest
+
+from tests.samples import ROOT
+
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+CODE = re.compile(r"`((?:components|flows|infra|tests|benchmarks|examples|recipes)/[\w./-]*)`")
+MADE = ("infra/secrets/",)  # made by a command, never committed
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+# `name` (`path`), also with a line break between them, and `name` in `path`
+NAMED = re.compile(r"`([A-Za-z_.]+)`(?:\s+in)?\s+\(?`((?:components|flows)/[\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_and_link_of_a_page_exists(page):
+    text = page.read_text(encoding="utf-8")
+    paths = [ROOT / path for path in CODE.findall(text) if not path.startswith(MADE)]
+    paths += [page.parent / link for link in LINK.findall(text)]
+    assert [str(path) for path in paths if not path.exists()] == []
+
+
+def test_the_walks_name_functions_that_are_where_they_say():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = NAMED.findall(text)
+    assert len(named) > 15
+    lost = []
+    for name, path in named:
+        code = (ROOT / path).read_text(encoding="utf-8")
+        if not re.search(rf"^(?:    )?(?:def|class) {re.escape(name.rpartition('.')[2])}\b", code, re.MULTILINE):
+            lost.append(f"{name} in {path}")
+    assert lost == []

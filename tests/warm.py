@@ -1,0 +1,44 @@
+"""Child processes that start in a blink: forked from a server that has imported the heavy packages once.
+
+A process that imports torch, transformers, peft and mteb works six to ten seconds before it does anything, and a test
+that kills a process, or compares two, is not about that. It starts its processes here. Tests of a command line start
+the command.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+HEAVY = ["peft", "sentence_transformers", "polars", "components.training.train", "components.evaluation.evaluate"]
+
+
+def warm_context() -> ForkServerContext:
+    """A start method for `multiprocessing` whose server runs, with everything of `HEAVY` imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(HEAVY)
+    forkserver.ensure_running()
+    return context
+
+
+def start_warm(target: Callable[..., object], *arguments: Any) -> ForkServerProcess:
+    """Call `target` of a module of `tests` or `components` in a process of its own."""
+    process = warm_context().Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def meeting_store() -> Any:
+    """Where two processes meet to train together; torchrun keeps one for its processes, here the test does."""
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def meet_as_under_torchrun(rank: int, store_port: int) -> None:
+    """Set what torchrun sets in each of two processes of one machine."""
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store_port)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
