@@ -62,7 +62,9 @@ def test_help_is_quick_has_an_example_and_touches_no_file(
 def test_the_pages_name_commands_that_exist() -> None:
     files = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / name for name in ("Makefile", "dvc.yaml"))]
     texts = {file.name: file.read_text(encoding="utf-8") for file in files}
-    named = {(name, word) for name, text in texts.items() for word in re.findall(r"(?<![\w-])foundry ([a-z][a-z-]*)", text)}
+    named = {
+        (name, word) for name, text in texts.items() for word in re.findall(r"(?<![\w-])foundry ([a-z][a-z-]*)", text)
+    }
     known = {command[0] for command in COMMANDS}
     assert len(named) > 20
     assert [(name, word) for name, word in sorted(named) if word not in known] == []
