@@ -35,7 +35,7 @@ def write_recipe(pairs: Path, root: Path) -> Path:
     origin = {"kind": "local", "path": str(pairs), "licence": "internal"}
     source = {"origin": origin, "format": pairs.suffix.removeprefix(".")}
     checked = SourceParams.model_validate(source)
-    rows, _ = read_source(collect(checked.origin, str(pairs), root / ".cache"), checked)
+    rows, _ = read_source(collect(checked, str(pairs), root / ".cache"), checked)
     tenth = len(rows) // 10
     sizes = {"train": len(rows) - 2 * tenth, "dev": tenth, "test": tenth}
     task = {"kind": "retrieval", "instruction": INSTRUCTION, **sizes}
