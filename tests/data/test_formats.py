@@ -149,9 +149,7 @@ def test_a_header_is_read_without_its_spaces_and_names_no_column_twice(tmp_path:
 
 @pytest.mark.parametrize("text", ['[\n {\n  "query": "q"', '{\n  "query": "q"', '[{"query": "q", "document": "p"}]'])
 def test_one_json_document_is_told_from_lines(tmp_path: Path, text: str) -> None:
-    with pytest.raises(
-        UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"
-    ):
+    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"):
         read(write(tmp_path / "a.json", text), "jsonl")
 
 

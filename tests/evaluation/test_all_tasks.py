@@ -9,7 +9,7 @@ import datasets
 import mteb
 import numpy as np
 import pytest
-from mteb.abstasks import AbsTaskClustering
+from mteb.abstasks import AbsTaskClassification, AbsTaskClustering
 from mteb.abstasks.abstask import AbsTask
 from mteb.models.abs_encoder import AbsEncoder
 
@@ -59,6 +59,8 @@ class PlainModel(AbsEncoder):
 def small(task: AbsTask) -> AbsTask:
     if isinstance(task, AbsTaskClustering):
         task.max_documents_per_cluster = DRAWN
+    if isinstance(task, AbsTaskClassification):
+        task.n_experiments = 3  # draws of examples to fit on, of mteb's 10
     return task
 
 
