@@ -82,7 +82,7 @@ def test_score_and_plan(name: str, mirror: Path, tmp_path: Path) -> None:
     found = mteb.evaluate(PlainModel(plain), plain_task(name, mirror), **options)  # type: ignore[arg-type]  # no __init__
     assert ours == pytest.approx(found.task_results[0].get_score(), abs=1e-6)
     assert 0 < ours < 1
-    task = make()
+    task = small(make())
     task.load_data()
     assert set(asked(plain)) == {
         (way, text) for way, texts in task_texts(task, model.prompts[name]).items() for text in texts
