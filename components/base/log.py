@@ -18,6 +18,7 @@ _REPEATED = (  # warnings of libraries about themselves, on every run and about 
     r".*Sparse CSR tensor support is in beta.*",
     r".*torch\.jit\.script.*",
 )
+_LOUD = ("bm25s", "bitsandbytes")  # log progress or missing optional kernels as if something were wrong
 
 
 def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
@@ -33,6 +34,7 @@ def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
     root = logging.getLogger()
     for handler in (_BarHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")):
         handler.setFormatter(formatter)
+        handler.addFilter(_is_worth_a_line)
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("components").setLevel(logging.INFO)
@@ -40,6 +42,11 @@ def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
         warnings.filterwarnings("ignore", message=message)
     if not progress_bars:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """A filter of handlers: a level set on the libraries' own loggers would be overwritten when they are imported."""
+    return record.levelno >= logging.ERROR or record.name.partition(".")[0] not in _LOUD
 
 
 class _BarHandler(logging.Handler):

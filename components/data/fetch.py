@@ -32,7 +32,7 @@ def run(context: StageContext) -> dict[str, float]:
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
         target = context.out / group / name
-        with held_to_the_list(item.origin, key, context.outputs, home(context.cache.parent)):
+        with held_to_the_list(item, key, context.outputs, home(context.cache.parent)):
             if group == "sources":
                 card[group][name] = fetch_source(item, key, target, context.cache)
                 log.info("source %s: %s", name, _counts(card[group][name]))
@@ -47,7 +47,9 @@ def run(context: StageContext) -> dict[str, float]:
 
 def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
     """Write `target`.parquet in our columns and return the source's entry in the data card."""
-    files = collect(params.origin, key, cache)
+    files = collect(params, key, cache)
+    if files.left_out:
+        print(f"{key}.path: not read, as {params.format} has other endings: {', '.join(files.left_out)}")
     try:
         rows, counts = read_source(files, params)
     except UserError as problem:
@@ -66,7 +68,7 @@ def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: 
         pointer = {"repo": params.origin.repo, "revision": params.origin.revision}
         (target / "hub.json").write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
         return {"origin": "hub", "version": f"{params.origin.repo}@{params.origin.revision}", **_licence(params)}
-    files = collect(params.origin, key, cache, "model")
+    files = collect(params, key, cache)
     if params.format == "gguf":
         from components.data.gguf import convert
 

@@ -64,10 +64,12 @@ def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed
     """Asked and given, one line a task: fewer rows than asked for are never silent."""
     for name, params in tasks.items():
         given = {split: int(metrics[f"{name}.{split}"]) for split in ("train", "dev", "test")}
-        counts = ", ".join(f"{split} {count:,} of {getattr(params, split):,}" for split, count in given.items())
+        counts = ", ".join(
+            f"{split} {count:,} ({getattr(params, split):,} asked for)" for split, count in given.items()
+        )
         documents, copies = int(metrics[f"{name}.documents"]), len(removed[name])
         log.info(
-            "%s: %s asked for; %s documents; %s texts match an evaluation text and left",
+            "%s: %s; %s documents; removed %s texts that match an evaluation text",
             name,
             counts,
             f"{documents:,}",

@@ -10,7 +10,8 @@ import pyarrow
 import pytest
 
 from components.base.errors import UserError
-from tests.data.test_formats import QUERIES, collection, read, rows, write
+from tests.data.test_collection import QUERIES, collection
+from tests.data.test_formats import read, rows, write
 
 LINES = '{"query": "how do I reset it", "document": "Hold the button."}\n' * 2
 ROW = {"query": "how do I reset it", "document": "Hold the button."}
