@@ -1,6 +1,6 @@
-"""A collection: a folder with a corpus, queries, and the judgements (qrels) that join them.
+"""Reader for retrieval collections in BEIR layout: a folder with corpus, queries and qrels.
 
-A document's title goes before its text, as BEIR and mteb embed it.
+A document's title is prepended to its text, as in BEIR and mteb.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def read_collection(files: Files, params: SourceParams) -> Iterator[Raw]:
                 where = "corpus" if column == "doc_id" else "queries"
                 raise raw.error(column, f"unknown id {raw.values.get(column)!r}; add it to {where} or remove the row")
         query, document = queries[raw.values["query_id"]], corpus[raw.values["doc_id"]]
-        if _text(query):  # else drop_empty leaves this row out, and the document stays without a query
+        if _text(query):  # drop_empty removes rows with an empty query; the document is then yielded without one
             judged.add(raw.values["doc_id"])
         yield Raw(raw.file, raw.row, _joined(query, document, _grade(raw)))
     for identity, document in corpus.items():
@@ -34,7 +34,7 @@ def read_collection(files: Files, params: SourceParams) -> Iterator[Raw]:
 
 
 def _grade(raw: Raw) -> Any:
-    """relevance, or score as BEIR calls it; 1 where a row has the two ids only."""
+    """Column relevance or score (BEIR's name); 1 if the row has only the two ids."""
     for column in ("relevance", "score"):
         if column in raw.values:
             if is_null(raw.values[column]):
@@ -58,7 +58,7 @@ def _joined(query: Raw | None, document: Raw, relevance: Any) -> dict[str, Any]:
 
 
 def _text(raw: Raw) -> str:
-    """Title and text in one; empty only where drop_empty leaves the row out."""
+    """Title and text joined by a space; empty only with drop_empty, which then drops the row."""
     parts = [read_text(raw, column, raw.values.get(column)) for column in ("title", "text")]
     return " ".join(part for part in parts if part)
 

@@ -1,8 +1,8 @@
-"""What one row of a file holds: a row of ours, parallel lists of them, or a query with its positives and negatives.
+"""Row shapes: expand a file row (plain, parallel lists, or query with positives and negatives) into rows.
 
-`lists` is how mteb packs clustering and pair data (one row, parallel lists); `positives_and_negatives` is
-FlagEmbedding's training row (query, pos, neg, and scores, prompt and type that we leave: teacher and prompts are ours),
-as in the hub data set cfli/bge-full-data. Its positives become pairs of score 1, its negatives of score 0.
+`lists` is mteb's layout of clustering and pair data (one row, parallel lists); `positives_and_negatives` is
+FlagEmbedding's training row (query, pos, neg; its scores, prompt and type are ignored), as in the hub data set
+cfli/bge-full-data. Its positives become pairs of score 1, its negatives of score 0.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def _parallel_lists(raw: Raw, params: SourceParams) -> Iterator[Raw]:
 
 
 def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
-    """One row a document: query, document, score (1 or 0) [, label]. FlagEmbedding's own names are the default."""
+    """One row per document: query, document, score (1 or 0) [, label]. Default names are those of FlagEmbedding."""
     names = {"query": "query", "positives": "pos", "negatives": "neg", **params.fields}
     for ours, theirs in names.items():
         if ours not in ("query", "label", *LISTS):
@@ -45,7 +45,7 @@ def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
         if not params.drop_empty:
             cure = "correct or remove the row, or set drop_empty: true"
             raise raw.error(names["positives"], f"empty; a query needs a positive: {cure}")
-        positives, negatives = [""], list[str]()  # one row that drop_empty leaves out and counts
+        positives, negatives = [""], list[str]()  # one row for drop_empty to drop and count
     else:
         negatives = _texts(raw, names["negatives"], params, params.negatives)
     for score, documents in ((1.0, positives), (0.0, negatives)):
@@ -54,7 +54,7 @@ def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
 
 
 def _texts(raw: Raw, column: str, params: SourceParams, limit: int | None = None) -> list[str]:
-    """The first texts of a list; with drop_empty, empty ones too, which it then leaves out and counts."""
+    """The first `limit` texts of a list; empty ones are kept only with drop_empty, which drops and counts them."""
     values = raw.values.get(column)
     if is_null(values):
         return []

@@ -52,7 +52,7 @@ def test_files_of_other_endings_are_told(
     write_jsonl(tmp_path / "in/a.jsonl", [{"query": "a", "document": "b"}])
     (tmp_path / "in/README.md").write_text("what this is")
     card = run(make_context({}, {}), sources={"mine": local(tmp_path / "in")})
-    said = "fetch.sources.mine.origin.path: not read, as jsonl has other endings: README.md\n"
+    said = "fetch.sources.mine.origin.path: skipped, no extension of format jsonl: README.md\n"
     assert capsys.readouterr().out == said
     (tmp_path / "in/README.md").write_text("what else this is")
     assert run(make_context({}, {}), sources={"mine": local(tmp_path / "in")}) == card
