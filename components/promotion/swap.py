@@ -1,7 +1,7 @@
-"""Which version is `production`: swapped under a lock, recorded, and taken back in one call.
+"""Swap the `production` alias under a lock, with an audit record; rollback in one call.
 
 Under the lock the champion is read again: a gate verdict against a version that is no longer the champion is void. Tags
-are written first and the alias last, so a version that is `production` always carries the verdict that made it so.
+are written first and the alias last, so the `production` version always has the tags of its verdict.
 """
 
 from dataclasses import asdict
@@ -20,8 +20,8 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
     """Make the gated version `production`; returns the audit record.
 
     Raises:
-        RefusedError: the gate said no (force overrides it, and is recorded), or production is no longer the version
-            the gate compared with.
+        RefusedError: the gate's verdict was hold (force overrides it, and is recorded), or production is no longer the
+            version that the gate compared with.
     """
     if not result.promote and not force:
         raise RefusedError(f"{result.name} version {result.version}: gate: hold: {'; '.join(result.reasons)}")
@@ -41,10 +41,10 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
 
 
 def rollback(client: "MlflowClient", name: str, who: str, why: str) -> dict[str, Any]:
-    """Give `production` back to the version the present one replaced; returns the audit record.
+    """Move `production` back to the version that the current one replaced; returns the audit record.
 
     Raises:
-        RefusedError: nothing is in production, or it replaced nothing that had passed the gate.
+        RefusedError: there is no production version, or the version it replaced had not passed the gate.
     """
     with promotion_lock(client, name, who):
         champion = current(client, name)

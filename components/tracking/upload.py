@@ -1,7 +1,7 @@
-"""Uploads run journals to MLflow: live while the runs go on, or later if the server was down.
+"""Uploads run journals to MLflow: live, or later if the server was down.
 
-A stage starts this module as a process of its own, one per checkout, which ends ten seconds after the last run has
-ended. `foundry upload` sends everything that waits.
+A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended.
+`foundry upload` uploads all pending journals.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 120.0
 
 
 def follow(root: Path) -> None:
-    """Start the uploading process of this checkout unless it runs; it outlives the caller by seconds."""
+    """Start this checkout's upload process unless it runs; it exits some seconds after the last run ended."""
     folder = tracking_folder(root)
     with _only_one(folder) as mine:
         if not mine:
@@ -58,14 +58,14 @@ def _announce(tracking: Path, problem: str) -> None:
     if not said.exists() or said.read_text(encoding="utf-8") != problem:
         said.write_text(problem, encoding="utf-8")
         print(
-            f"warning: MLflow: {problem}. Runs are kept in {tracking} and go up with the next run, or with"
+            f"warning: MLflow: {problem}. Runs are kept in {tracking} and uploaded with the next run, or by"
             " `foundry upload`.",
             file=sys.stderr,
         )
 
 
 def watch(root: Path) -> None:
-    """Follow every journal below `root` until none has a living owner and ten seconds have passed."""
+    """Upload every journal below `root` until no owner process has been alive for ten seconds."""
     tracking, quiet_since = tracking_folder(root), time.monotonic()
     while True:
         with _only_one(tracking) as mine:
@@ -76,7 +76,7 @@ def watch(root: Path) -> None:
                 if uploader.round():
                     quiet_since = time.monotonic()
                 time.sleep(0.2)
-        # A run may have begun between the last look and the unlock, and have seen the lock still taken.
+        # A run may have started between the last check and the unlock, while the lock was still held.
         if not any(owner_lives(folder) for folder in journals(tracking)):
             return
         quiet_since = time.monotonic()
@@ -84,7 +84,7 @@ def watch(root: Path) -> None:
 
 @contextlib.contextmanager
 def _only_one(tracking: Path) -> Iterator[bool]:
-    """Whether this process now holds the checkout's upload lock; the kernel frees it when the process dies."""
+    """Try to take the checkout's upload lock; yields whether it was free. The kernel releases it on process exit."""
     with (tracking / "upload.lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +95,7 @@ def _only_one(tracking: Path) -> Iterator[bool]:
 
 
 def upload_all(root: Path) -> int:
-    """Send everything that waits; prints a line per run. Returns how many could not be sent."""
+    """Upload all pending journals; prints a line per run. Returns how many failed."""
     tracking = tracking_folder(root)
     uploader, failed = Uploader(tracking), 0
     with _only_one(tracking) as mine:
