@@ -111,7 +111,7 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
     return f"{ui_address(uri)}/#/experiments/{experiment}/runs/{run_id}?{_AS_TRAINING}"
 
 
-def beside_others(link: str) -> str:
+def comparison_link(link: str) -> str:
     """Link to the charts of all runs of the experiment, from the link of one run."""
     return f"{link.rpartition('/')[0]}?compareRunsMode=CHART&{_AS_TRAINING}"
 
