@@ -24,7 +24,7 @@ from components.promotion.lock import lock_name
 from components.tracking import upload
 from components.tracking.journal_files import journals, owner_lives
 from components.tracking.registry import registry_client
-from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
+from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, tracking_folder, tracking_uri
 from flows import lockfile
 from flows.isolation import abandoned, remove
 from flows.pipeline import GPU_LIMIT
@@ -48,9 +48,9 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    if not answers(tracking_uri(root)):
+    if not is_reachable(tracking_uri(root)):
         yield Finding(
-            f"MLflow at {shown(tracking_uri(root))} does not answer", "start it, then rerun the doctor", _nothing
+            f"MLflow at {redact_uri(tracking_uri(root))} does not answer", "start it, then rerun the doctor", _nothing
         )
     else:
         yield from mlflow_runs(root)
@@ -240,8 +240,8 @@ def prefect_runs(root: Path) -> Iterator[Finding]:
     address = PREFECT_API_URL.value()
     if not address:
         return
-    if not answers(address):
-        yield Finding(f"Prefect at {shown(address)} does not answer", "start it, then rerun the doctor", _nothing)
+    if not is_reachable(address):
+        yield Finding(f"Prefect at {redact_uri(address)} does not answer", "start it, then rerun the doctor", _nothing)
         return
     yield from _dead_flow_runs(root)
     yield from _taken_slots()
@@ -250,7 +250,7 @@ def prefect_runs(root: Path) -> Iterator[Finding]:
 def _dead_flow_runs(root: Path) -> Iterator[Finding]:
     """Flow runs RUNNING in Prefect whose MLflow run was marked KILLED because its process died."""
     client = registry_client(root)
-    experiment = client.get_experiment_by_name(EXPERIMENT) if answers(tracking_uri(root)) else None
+    experiment = client.get_experiment_by_name(EXPERIMENT) if is_reachable(tracking_uri(root)) else None
     if experiment is None:
         return
     for run in _running_flow_runs():

@@ -10,7 +10,7 @@ from pathlib import Path
 import prefect
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
-from components.tracking.store import answers, shown
+from components.tracking.store import is_reachable, redact_uri
 from flows.daemon import HOST, Server, free_port
 
 
@@ -22,12 +22,12 @@ def prefect_server_or_temporary() -> Iterator[bool]:
         UserError: the temporary server did not start; the text names its log.
     """
     configured = PREFECT_API_URL.value()
-    if configured and answers(configured):
+    if configured and is_reachable(configured):
         yield True
         return
     if configured:
         print(
-            f"warning: Prefect: {shown(configured)} does not answer; using a temporary server without a UI",
+            f"warning: Prefect: {redact_uri(configured)} does not answer; using a temporary server without a UI",
             file=sys.stderr,
         )
     server, before = _temporary_server(port := free_port()), os.environ.get("PREFECT_API_URL")

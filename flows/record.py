@@ -30,7 +30,7 @@ def open_record(
     params = flatten(load_config(root / "params.yaml").model_dump(mode="json", by_alias=True))
     start = RunStart(tracking_uri(root), EXPERIMENT, f"{name} {title}".strip(), tags=about, params=params)
     record = Journal.open(tracking_folder(root), start)
-    upload.follow(root)
+    upload.start_uploader(root)
     return record
 
 
@@ -58,7 +58,7 @@ def close_record(record: Journal, root: Path, status: str, latest: str = "") -> 
         record.metrics(stage_metrics(root))
     record.end(status)
     if status != "KILLED":
-        upload.settle(record.folder)
+        upload.wait_until_uploaded(record.folder)
     return uploaded_link(record.folder.parent, record.identity)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
 from components.promotion.gate import gate_folders
-from components.tracking.registry import RefusedError, current, find_version
+from components.tracking.registry import RefusedError, find_version, production_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,7 +41,7 @@ def gate_version(client: "MlflowClient", name: str, which: str) -> GateResult:
     Raises:
         UserError: no such version, or its evaluation is missing or not comparable with the champion's.
     """
-    version, champion = find_version(client, name, which), current(client, name)
+    version, champion = find_version(client, name, which), production_version(client, name)
     if champion is not None and champion.version == version.version:
         raise RefusedError(f"{name} version {version.version} is production already")
     with tempfile.TemporaryDirectory() as scratch:

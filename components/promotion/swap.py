@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.promotion.gate_version import GateResult
 from components.promotion.lock import promotion_lock
-from components.tracking.registry import PRODUCTION, RefusedError, current, find_version, refuse_ungated
+from components.tracking.registry import PRODUCTION, RefusedError, find_version, production_version, refuse_ungated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,7 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
     if not result.promote and not force:
         raise RefusedError(f"{result.name} version {result.version}: gate: hold: {'; '.join(result.reasons)}")
     with promotion_lock(client, result.name, who):
-        champion = current(client, result.name)
+        champion = production_version(client, result.name)
         now = str(champion.version) if champion is not None else "base"
         if now != result.against:
             by = champion.tags.get("promoted.by", "someone") if champion is not None else "a rollback"
@@ -47,7 +47,7 @@ def rollback(client: "MlflowClient", name: str, who: str, why: str) -> dict[str,
         RefusedError: there is no production version, or the version it replaced had not passed the gate.
     """
     with promotion_lock(client, name, who):
-        champion = current(client, name)
+        champion = production_version(client, name)
         if champion is None:
             raise RefusedError(f"{name}: nothing is in production")
         before = champion.tags.get("promoted.replaces", "base")

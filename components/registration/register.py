@@ -17,7 +17,7 @@ from components.config import Config
 from components.contracts.shots import read_shots
 from components.contracts.tasks import read_tasks
 from components.stage.context import StageContext
-from components.tracking.journal import Journal, keep
+from components.tracking.journal import Journal, link_or_copy
 from components.tracking.registry import CANDIDATE
 from components.tracking.snapshot import snapshot
 from components.tracking.versions import ancestry
@@ -89,7 +89,7 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
     """Write the version request to the journal: links to its files, the snapshot commit, and all ancestor md5s."""
     written = json.loads((out / "registration.json").read_text(encoding="utf-8"))
     for name, file in model_files(root / "outputs" / "train" / "export", out).items():
-        keep(file, journal.folder / "files" / "model" / name)
+        link_or_copy(file, journal.folder / "files" / "model" / name)
     for table in EVALUATION:
         journal.artifact(root / "outputs" / "evaluate" / table, f"evaluation/{table}")
     journal.model(

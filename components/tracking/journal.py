@@ -66,7 +66,7 @@ class Journal:
 
     def artifact(self, file: Path, path: str) -> None:
         """Store a copy of `file`, to be uploaded as the artifact `path` of the run."""
-        keep(file, self.folder / "files" / path)
+        link_or_copy(file, self.folder / "files" / path)
         self._append({"kind": "artifact", "path": path})
 
     def model(self, request: Value) -> None:
@@ -84,7 +84,7 @@ class Journal:
             self._events.flush()
 
 
-def keep(file: Path, to: Path) -> None:
+def link_or_copy(file: Path, to: Path) -> None:
     """Hard-link `file` to `to`, or copy it across file systems. A link avoids a second copy of the weights."""
     to.parent.mkdir(parents=True, exist_ok=True)
     try:

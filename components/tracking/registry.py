@@ -127,7 +127,7 @@ def registry_client(root: Path) -> "MlflowClient":
     return connect(tracking_uri(root))
 
 
-def current(client: "MlflowClient", name: str) -> Any:
+def production_version(client: "MlflowClient", name: str) -> Any:
     """The version under the alias `production`, or None."""
     from mlflow.exceptions import MlflowException
 

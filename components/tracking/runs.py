@@ -72,7 +72,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         inputs=stage_inputs(root, name),
     )
     journal = Journal.open(tracking_folder(root), start)
-    upload.follow(root)
+    upload.start_uploader(root)
     sampler, status = _Sampler(journal), "FAILED"
     try:
         yield StageRun(journal, name)
@@ -84,7 +84,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         sampler.stop()
         journal.end(status)
         if status != "KILLED":  # don't wait on Ctrl-C; the uploader runs in its own process
-            upload.settle(journal.folder)
+            upload.wait_until_uploaded(journal.folder)
 
 
 def declared_params(config: Config, sections: list[str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ def connect(uri: str) -> "MlflowClient":
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def answers(uri: str, seconds: float = 3) -> bool:
+def is_reachable(uri: str, seconds: float = 3) -> bool:
     """Whether a server accepts connections; True for a file-based store."""
     address = urlparse(uri)
     if address.scheme not in {"http", "https"}:
@@ -92,7 +92,7 @@ def experiment_id(client: "MlflowClient", uri: str, name: str = EXPERIMENT) -> s
         return str(found.experiment_id)
 
 
-def shown(uri: str) -> str:
+def redact_uri(uri: str) -> str:
     """The URI without user and password, for messages."""
     address = urlparse(uri)
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if address.netloc else uri
@@ -100,7 +100,7 @@ def shown(uri: str) -> str:
 
 def ui_address(uri: str) -> str:
     """The UI's URL: the server itself, or the address at which `make ui` serves the checkout's sqlite file."""
-    return shown(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    return redact_uri(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
 
 
 # By default MLflow's pages open in the view for LLM applications, without runs and models; the URL selects the view.

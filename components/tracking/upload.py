@@ -21,7 +21,7 @@ IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 
 
-def follow(root: Path) -> None:
+def start_uploader(root: Path) -> None:
     """Start this checkout's upload process unless it runs; it exits some seconds after the last run ended."""
     folder = tracking_folder(root)
     with _only_one(folder) as mine:
@@ -40,7 +40,7 @@ def follow(root: Path) -> None:
         )
 
 
-def settle(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
+def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
     """Wait until an ended journal is in MLflow; on a timeout or error warn once per distinct cause and return False."""
     root, deadline = journal.parent.parent.parent, time.monotonic() + patience
     while journal.exists():
@@ -48,7 +48,7 @@ def settle(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
         if problem or time.monotonic() > deadline:
             _announce(journal.parent, problem or f"not uploaded after {patience:.0f} s")
             return False
-        follow(root)
+        start_uploader(root)
         time.sleep(0.1)
     return True
 
@@ -64,7 +64,7 @@ def _announce(tracking: Path, problem: str) -> None:
         )
 
 
-def watch(root: Path) -> None:
+def upload_until_idle(root: Path) -> None:
     """Upload every journal below `root` until no owner process has been alive for ten seconds."""
     tracking, quiet_since = tracking_folder(root), time.monotonic()
     while True:
@@ -113,5 +113,5 @@ def upload_all(root: Path) -> int:
     return failed
 
 
-if __name__ == "__main__":  # started by `follow`
-    watch(Path.cwd())
+if __name__ == "__main__":  # started by `start_uploader`
+    upload_until_idle(Path.cwd())

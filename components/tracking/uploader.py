@@ -19,7 +19,7 @@ from components.tracking.journal_files import (
     read_state,
 )
 from components.tracking.senders import SENDERS, send_inputs, send_params
-from components.tracking.store import answers, connect, experiment_id, run_link, shown
+from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link
 
 
 class NotAnsweringError(ConnectionError):
@@ -59,8 +59,8 @@ class Uploader:
         if not events and not dead:
             return False
         start = first_event(folder)
-        if not answers(start["store"]):
-            raise NotAnsweringError(f"{shown(start['store'])} does not answer")
+        if not is_reachable(start["store"]):
+            raise NotAnsweringError(f"{redact_uri(start['store'])} does not answer")
         client = self._client(start["store"])
         run_id = self._run_id(client, folder, start)
         for kind, group in group_by_kind(events):
