@@ -64,8 +64,8 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals stay on disk: no uploading process beside the test."""
-    monkeypatch.setattr("components.tracking.upload.follow", lambda root: None)
-    monkeypatch.setattr("components.tracking.upload.settle", lambda journal: True)
+    monkeypatch.setattr("components.tracking.upload.start_uploader", lambda root: None)
+    monkeypatch.setattr("components.tracking.upload.wait_until_uploaded", lambda journal: True)
 
 
 def _write_outputs(root: Path, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The page of a gate's verdict."""
+"""HTML page of a gate verdict."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from components.promotion.gate import Verdict
 
 
 def gate_page(verdict: Verdict) -> str:
-    """The page of a gate's verdict."""
+    """Render the verdict as HTML."""
     rows = [mean_row(verdict.mean_difference, verdict.interval["lower"], verdict.interval["upper"])]
     for category in sorted({task.category for task in verdict.per_task}):
         members = [task for task in verdict.per_task if task.category == category]
