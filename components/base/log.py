@@ -38,8 +38,14 @@ def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("components").setLevel(logging.INFO)
+    quiet_libraries(progress_bars)
+
+
+def quiet_libraries(progress_bars: bool) -> None:
+    """Silence what libraries repeat on every run; call it before they are imported. See `set_up_logging`."""
     for message in _REPEATED:
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)  # each import: a kernel of the hub is not there
     if not progress_bars:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
 

@@ -43,6 +43,9 @@ def ask(
     Vectors of the corpus are kept in .cache/vectors, so the second question is fast.
     """
     root = enter_checkout()
+    from components.base.log import quiet_libraries
+
+    quiet_libraries(progress_bars=False)
     from components.serving.ask import ask as ask_model
 
     answer = ask_model(root, question, task, corpus, version, top)
