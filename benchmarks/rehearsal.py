@@ -201,11 +201,11 @@ def trained_vectors(config: Config, outputs: Path, texts: list[str], instruction
     from components.model.backbone import load_tokenizer
     from components.model.encoder import Encoder
     from components.model.prompt import Prompt
-    from components.training.train import adapted
+    from components.training.train import add_adapter
 
     student = outputs / "fetch" / "models" / "student"
     tokenizer = load_tokenizer(student, config.prompt)
-    model = adapted(student, tokenizer, config).eval()
+    model = add_adapter(student, tokenizer, config).eval()
     set_peft_model_state_dict(model, load_file(outputs / "train" / "adapter" / "adapter_model.safetensors"))
     encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")
     return encoder.encode_queries(texts, instruction)

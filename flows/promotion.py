@@ -1,10 +1,10 @@
-"""From candidate to production: gate, approval by a person if asked, swap, smoke test, audit. And back.
+"""Promotion and rollback flows: gate, optional manual approval, swap, smoke test, audit.
 
-    foundry promote [VERSION] --because TEXT [--ask]     candidate when no version is named
+    foundry promote [VERSION] --because TEXT [--ask]     default version: candidate
     foundry rollback --because TEXT
     foundry status
 
-`--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself is safe without
+`--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself does not need
 Prefect: components/promotion/swap.py.
 """
 
@@ -30,7 +30,7 @@ APPROVAL_SECONDS = 24 * 3600
 
 
 class Approval(RunInput):
-    """The form a person fills in; the audit record names who answered and why, so neither may be empty."""
+    """Approval form; the audit record names the approver and the reason, so neither may be empty."""
 
     approve: bool = Field(default=False, title="Make it production")
     by: str = Field(min_length=1, title="Your name")
@@ -53,19 +53,19 @@ def swap(root: str, result: GateResult, who: str, why: str, force: bool) -> dict
 
 @task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def smoke_test(root: str, name: str) -> float:
-    """Load what is now in production and compare its vectors with the stored ones."""
+    """Load the production version and compare its vectors with the stored ones."""
     return smoke.smoke_test(registry_client(Path(root)), name)
 
 
 @task(cache_policy=NO_CACHE)
 def undo(root: str, name: str, who: str, why: str) -> dict[str, Any]:
-    """Give production back to the version before."""
+    """Move production back to the previous version."""
     return registry_swap.rollback(registry_client(Path(root)), name, who, why)
 
 
 @task(cache_policy=NO_CACHE)
 def audit(root: str, record: dict[str, Any]) -> str:
-    """Write down who did what and why."""
+    """Write the audit record."""
     place = Path(root)
     return audit_record.write_audit(registry_client(place), place, tracking_uri(place), record)
 
@@ -83,7 +83,7 @@ def promotion(
     """Promote a version; returns the audit record.
 
     Raises:
-        RefusedError: the gate, the person asked, or the smoke test said no, or production moved in the meantime.
+        RefusedError: the gate, the approver or the smoke test refused, or production changed in the meantime.
     """
     log, place, who = get_run_logger(), str(Path(root).resolve()), who or getpass.getuser()
     result = gate(place, name, str(version))
@@ -107,7 +107,7 @@ def promotion(
 
 @flow(name="rollback", flow_run_name="{name}")
 def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = ".") -> dict[str, Any]:
-    """Give production back to the version the present one replaced; returns the audit record."""
+    """Move production back to the version that the current one replaced; returns the audit record."""
     place, who = str(Path(root).resolve()), who or getpass.getuser()
     record: dict[str, Any] = undo(place, name, who, because)
     record["smoke_test"] = {"largest_difference": smoke_test(place, name)}

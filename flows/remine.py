@@ -1,9 +1,9 @@
-"""The model in production teaches its successor: its own hits become candidates to mine hard negatives from.
+"""Re-mine hard negatives with the production model as an additional dense teacher, and train a new model.
 
     foundry remine
 
-An isolated pipeline run with one more dense teacher, `production`, fused with the others. The production model is
-kept below .cache/versions, so an unchanged one is fetched and embedded only once.
+This is an isolated pipeline run with one more dense teacher, `production`, fused with the others. The production model
+is stored below .cache/versions, so an unchanged one is downloaded and embedded only once.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from flows.pipeline import pipeline
 
 @flow(name="remine")
 def remine(name: str = DEFAULT_NAME, root: str = ".") -> dict[str, str]:
-    """Mine, train and register with the production model as one more teacher; returns per stage what happened."""
+    """Mine, train and register with the production model as one more teacher; returns the outcome per stage."""
     place = Path(root).resolve()
     folder = keep_version(place, name, PRODUCTION)
     get_run_logger().info(f"teacher: {folder}")

@@ -1,12 +1,12 @@
-"""Run exactly what made a model, or any run, again, and compare every output byte for byte.
+"""Rerun the pipeline of a model version or run, and compare every output byte for byte.
 
     foundry reproduce 7                         a model version (number or alias; MODEL/7 for another model)
     foundry reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
-    foundry reproduce 7 --restore DIR           no run: the code, parameters and data as they were
+    foundry reproduce 7 --restore DIR           no rerun: only restore code, parameters and data
 
-Code, parameters and expected hashes come from the run's commit; nothing is taken from DVC's caches, and nothing new
-is registered. Own files (`kind: local`) that have changed since are the exception: what fetch made of them then comes
-from DVC's cache, and the stages after it run.
+Code, parameters and expected hashes come from the run's commit. DVC's caches are not used, and no version is
+registered. Exception: if own files (`kind: local`) have changed since, fetch's outputs come from DVC's cache, and only
+the stages after it run.
 """
 
 import os
@@ -31,9 +31,9 @@ DAY_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output: the md5 dvc.lock had, and the one the rerun gave (empty: it was not made).
+    """One output: the md5 in the original dvc.lock, and the md5 of the rerun (empty: not produced).
 
-    kept: why its stage was not run again and the output of then is used; empty when the stage was run.
+    kept: why its stage was not rerun and the original output is used; empty if the stage was rerun.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         if self.kept:
-            return f"as it was, {self.kept}"
+            return f"not rerun, {self.kept}"
         return "identical" if self.before == self.again else "DIFFERENT" if self.again else "not made"
 
     @property
@@ -56,7 +56,7 @@ def find_commit(root: Path, run: str) -> str:
     """The commit of a run id, model version or git revision.
 
     Raises:
-        UserError: it is none of these.
+        UserError: `run` is none of these.
     """
     if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
         return resolve(root, run)
@@ -94,7 +94,7 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
             command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]
             environment = {**os.environ, **stage_environment(record)}
             if run_streamed(command, place, environment, print, DAY_SECONDS):
-                raise UserError(f"{run}: a stage failed; its words are above")
+                raise UserError(f"{run}: a stage failed; see the log above")
             again = locked_outputs(place)
             status = "FINISHED"
         finally:
@@ -107,12 +107,12 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
 
 
 def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
-    """Put the list of own files as it was into `place`; where they differ from it now, what was made of them too.
+    """Restore the original list of own files in `place`, and the outputs of stages whose own files have changed since.
 
-    Returns the stages that cannot run again, each with the reason.
+    Returns the stages that cannot be rerun, each with the reason.
 
     Raises:
-        UserError: DVC's cache has lost what would have to be put there.
+        UserError: DVC's cache no longer has these outputs.
     """
     lists = [name for name, stage in dag.items() if stage.always]
     if not lists:
@@ -128,7 +128,7 @@ def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
 
 
 def restore(root: Path, run: str, to: Path) -> None:
-    """Put the run's code, parameters and data into a new worktree at `to`.
+    """Restore the run's code, parameters and data in a new worktree at `to`.
 
     Raises:
         UserError: no such run, or `to` exists.

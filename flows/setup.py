@@ -1,4 +1,4 @@
-"""What a Prefect server needs to know about this project, made once and safe to repeat.
+"""Set up a Prefect server for this project; idempotent.
 
     foundry setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
 
@@ -17,11 +17,11 @@ from flows.pipeline import GPU_LIMIT
 POOL = "process"
 HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers
 AUTOMATION = "crash flow runs without heartbeat"
-ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # after these, silence is right
+ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # no heartbeats after these
 
 
 def make_gpu_slot() -> str:
-    """One flow at a time on the GPU."""
+    """Create the concurrency limit of one flow at a time on the GPU."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectNotFound
@@ -31,12 +31,12 @@ def make_gpu_slot() -> str:
             client.read_global_concurrency_limit_by_name(GPU_LIMIT)
         except ObjectNotFound:
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=1))
-            return f"concurrency limit {GPU_LIMIT}: made"
-    return f"concurrency limit {GPU_LIMIT}: there"
+            return f"concurrency limit {GPU_LIMIT}: created"
+    return f"concurrency limit {GPU_LIMIT}: exists"
 
 
 def make_heartbeat_automation() -> str:
-    """A flow run whose heartbeats stop (power cut, kill -9 of everything) becomes Crashed; else it runs for ever."""
+    """Create the automation that marks a flow run without heartbeats Crashed; otherwise it stays RUNNING forever."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
@@ -56,13 +56,13 @@ def make_heartbeat_automation() -> str:
     )
     with get_client(sync_client=True) as client:
         if client.read_automations_by_name(AUTOMATION):
-            return f"automation {AUTOMATION!r}: there"
+            return f"automation {AUTOMATION!r}: exists"
         client.create_automation(AutomationCore(name=AUTOMATION, trigger=silence, actions=[gone]))
-    return f"automation {AUTOMATION!r}: made"
+    return f"automation {AUTOMATION!r}: created"
 
 
 def make_pool(name: str) -> str:
-    """A work pool whose runs are processes of the worker's machine."""
+    """Create a work pool of type process."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -73,15 +73,15 @@ def make_pool(name: str) -> str:
         try:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
         except ObjectAlreadyExists:
-            return f"work pool {name}: there"
-    return f"work pool {name}: made"
+            return f"work pool {name}: exists"
+    return f"work pool {name}: created"
 
 
 def prefect(*arguments: str, cwd: Path) -> str:
-    """One command of Prefect's command line in the folder `cwd`.
+    """Run one command of Prefect's CLI in the folder `cwd`; returns its output.
 
     Raises:
-        UserError: it failed, with its last line.
+        UserError: it failed, with the last line of its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
@@ -96,10 +96,10 @@ def prefect(*arguments: str, cwd: Path) -> str:
 
 
 def set_up(root: Path) -> list[str]:
-    """Everything, with the deployments of `root`/prefect.yaml; returns a line per thing.
+    """Create limit, automation, work pool and the deployments of `root`/prefect.yaml; returns one line for each.
 
     Raises:
-        UserError: no server is named, or Prefect refused a deployment.
+        UserError: no server is configured, or Prefect rejected a deployment.
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise UserError("PREFECT_API_URL is not set; start `make ui`, or name your server")

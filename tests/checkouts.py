@@ -64,8 +64,8 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals stay on disk: no uploading process beside the test."""
-    monkeypatch.setattr("components.tracking.upload.follow", lambda root: None)
-    monkeypatch.setattr("components.tracking.upload.settle", lambda journal: True)
+    monkeypatch.setattr("components.tracking.upload.start_uploader", lambda root: None)
+    monkeypatch.setattr("components.tracking.upload.wait_until_uploaded", lambda journal: True)
 
 
 def _write_outputs(root: Path, config: Config) -> None:
@@ -73,7 +73,7 @@ def _write_outputs(root: Path, config: Config) -> None:
 
     from components.model.backbone import load_tokenizer
     from components.model.export import export_model
-    from components.training.train import adapted, save_adapter
+    from components.training.train import add_adapter, save_adapter
 
     outputs = root / "outputs"
     student = make_tiny_student(outputs / "fetch" / "models" / "student")
@@ -88,7 +88,7 @@ def _write_outputs(root: Path, config: Config) -> None:
     shots = {"boolq": {"number": 1, "examples": examples}}
     (outputs / "select_shots" / "shots.yaml").write_text(yaml.safe_dump(shots))
     write_evaluation(outputs / "evaluate", quality=0.7, seed=0)
-    model = adapted(student, load_tokenizer(student, config.prompt), config)
+    model = add_adapter(student, load_tokenizer(student, config.prompt), config)
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.02)

@@ -1,9 +1,9 @@
 """A local mirror of a benchmark's data sets: `foundry mirror FOLDER [--benchmark NAME]`.
 
-Run where there is a network, then carry the folder along and set `evaluate.mirror` to it. Every data set is a copy of
-the whole repository at the revision mteb pins, in `FOLDER/<repository>`; a finished copy is marked with that revision
-and not fetched again, so an interrupted run continues. A bare Hugging Face cache is no substitute: offline, `datasets`
-then sees one configuration only, and mteb silently ranks the whole corpus in both reranking tasks.
+Run it on a machine with network access, copy the folder, and set `evaluate.mirror` to it. Every data set is a copy of
+the whole repository at the revision that mteb pins, in `FOLDER/<repository>`. A finished copy is marked with that
+revision and not fetched again, so an interrupted run resumes. A bare Hugging Face cache is no substitute: offline,
+`datasets` then sees one configuration only, and mteb silently ranks the whole corpus in both reranking tasks.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ def make_mirror(folder: Path, benchmark: str, download: Download, tasks: Sequenc
     """Copy the data sets of `tasks` (all of the benchmark when empty); returns the repositories fetched now.
 
     Args:
-        download: (repository, revision, folder) -> None, leaves the repository's files in the folder.
+        download: (repository, revision, folder) -> None, writes the repository's files to the folder.
 
     Raises:
-        UserError: unknown benchmark or task, or a repository that can't be had.
+        UserError: unknown benchmark or task, or a repository that can't be downloaded.
     """
     known = mteb_task_names(benchmark)
     unknown = sorted(set(tasks) - set(known))
@@ -45,7 +45,7 @@ def make_mirror(folder: Path, benchmark: str, download: Download, tasks: Sequenc
 
 
 def from_hub(repository: str, revision: str, folder: Path) -> None:
-    """Fetch a data set repository from the hub into `folder`. Raises UserError when it can't be had."""
+    """Fetch a data set repository from the hub into `folder`. Raises UserError when it can't be downloaded."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -53,11 +53,11 @@ def from_hub(repository: str, revision: str, folder: Path) -> None:
         snapshot_download(repository, repo_type="dataset", revision=revision, local_dir=folder)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         reason = str(problem).splitlines()[0]
-        raise UserError(f"{repository}@{revision}: can't be had from the hub: {reason}; run this again") from None
+        raise UserError(f"{repository}@{revision}: download from the hub failed: {reason}; run this again") from None
 
 
 def check_mirror(folder: Path, benchmark: str) -> None:
-    """Raises UserError unless every data set is there, with the candidates of the reranking tasks."""
+    """Raises UserError if a data set, or the candidates of a reranking task, are missing."""
     from datasets import get_dataset_config_names
 
     for name in mteb_task_names(benchmark):

@@ -1,4 +1,4 @@
-"""One row of a source as its file has it, and the text or number of one of its cells."""
+"""A raw source row (file, row number, values) and readers for its text and number cells."""
 
 import math
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from typing import Any
 
 from components.base.errors import UserError
 
-INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # zero-width: a text of nothing else is empty
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # zero-width characters; a text of these only is empty
 
 
 @dataclass(frozen=True)
 class Raw:
-    """One row as the file has it, and where it stands."""
+    """One unconverted row with its file and row number."""
 
     file: Path
     row: int  # from 1, header not counted
     values: dict[str, Any]
 
     def error(self, column: str, what: str) -> UserError:
-        """A one-line error that names this row and the file's own column."""
+        """A one-line error that names this row and the column as the file calls it."""
         return UserError(f"{self.file}: row {self.row}: field {column}: {what}")
 
 
 def read_number(raw: Raw, column: str, value: Any) -> float:
-    """A finite number; a UserError names the row and column of anything else."""
+    """Cell as a finite float. Raises UserError naming row and column for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -35,9 +35,9 @@ def read_number(raw: Raw, column: str, value: Any) -> float:
 
 
 def read_text(raw: Raw, column: str, value: Any) -> str:
-    """Stripped text, empty for null and NaN; a UserError names the row and column of what is no text.
+    """Cell as stripped text, empty for null and NaN. Raises UserError naming row and column if it is not text.
 
-    Numbers and truth values become text, as labels and ids often are numbers; bytes are read as UTF-8.
+    Numbers and booleans become text, since labels and ids are often numbers; bytes are decoded as UTF-8.
     """
     if is_null(value):
         return ""
@@ -50,7 +50,7 @@ def read_text(raw: Raw, column: str, value: Any) -> str:
         text.encode()
     except UnicodeEncodeError as problem:
         half = ascii(text[problem.start])[1:-1]
-        raise raw.error(column, f"holds half of a character ({half}); correct or remove the row") from None
+        raise raw.error(column, f"holds an unpaired surrogate ({half}); correct or remove the row") from None
     return text if text.strip(INVISIBLE) else ""
 
 

@@ -1,11 +1,14 @@
-"""A collection: a folder with a corpus, queries, and the judgements (qrels) that join them."""
+"""Reader for retrieval collections in BEIR layout: a folder with corpus, queries and qrels.
+
+A document's title is prepended to its text, as in BEIR and mteb.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, read_text
+from components.data.cells import Raw, is_null, read_text
 from components.data.origins import Files
 from components.data.table_files import jsonl_rows, parquet_rows
 from components.data.text_files import COMPRESSIONS
@@ -22,22 +25,42 @@ def read_collection(files: Files, params: SourceParams) -> Iterator[Raw]:
                 where = "corpus" if column == "doc_id" else "queries"
                 raise raw.error(column, f"unknown id {raw.values.get(column)!r}; add it to {where} or remove the row")
         query, document = queries[raw.values["query_id"]], corpus[raw.values["doc_id"]]
-        judged.add(raw.values["doc_id"])
-        yield Raw(raw.file, raw.row, _joined(query, document, raw.values.get("relevance", 1)))
+        if _text(query):  # drop_empty removes rows with an empty query; the document is then yielded without one
+            judged.add(raw.values["doc_id"])
+        yield Raw(raw.file, raw.row, _joined(query, document, _grade(raw)))
     for identity, document in corpus.items():
         if identity not in judged:
             yield Raw(document.file, document.row, _joined(None, document, None))
 
 
+def _grade(raw: Raw) -> Any:
+    """Column relevance or score (BEIR's name); 1 if the row has only the two ids."""
+    for column in ("relevance", "score"):
+        if column in raw.values:
+            if is_null(raw.values[column]):
+                raise raw.error(column, "empty; correct or remove the row")
+            return raw.values[column]
+    if set(raw.values) - {"query_id", "doc_id"}:
+        has = ", ".join(raw.values)
+        raise raw.error("relevance", f"missing; the row has {has}: name the column of grades relevance, or remove it")
+    return 1
+
+
 def _joined(query: Raw | None, document: Raw, relevance: Any) -> dict[str, Any]:
     return {
         "query_id": query and query.values["query_id"],
-        "query": query and query.values.get("text"),
+        "query": query and _text(query),
         "split": query and query.values.get("split"),
         "doc_id": document.values["doc_id"],
-        "document": document.values.get("text"),
+        "document": _text(document),
         "score": relevance,
     }
+
+
+def _text(raw: Raw) -> str:
+    """Title and text joined by a space; empty only with drop_empty, which then drops the row."""
+    parts = [read_text(raw, column, raw.values.get(column)) for column in ("title", "text")]
+    return " ".join(part for part in parts if part)
 
 
 def _by_id(files: Files, params: SourceParams, part: str, column: str) -> dict[str, Raw]:
@@ -48,8 +71,8 @@ def _by_id(files: Files, params: SourceParams, part: str, column: str) -> dict[s
             raise raw.error(column, "missing or not text; every row needs an id")
         if identity in rows:
             raise raw.error(column, f"duplicate id {identity!r}; ids must be unique")
-        if not read_text(raw, "text", raw.values.get("text")):
-            raise raw.error("text", "empty; correct or remove the row")
+        if not (_text(raw) or params.drop_empty):
+            raise raw.error("text", "empty; correct or remove the row, or set drop_empty: true")
         rows[identity] = raw
     return rows
 

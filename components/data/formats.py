@@ -13,6 +13,7 @@ What a source may hold (all text is non-empty UTF-8 after reading):
 `drop_duplicates`, a value mapped to null and `max_rows` are the only ways to lose a row, and the data card counts them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -22,7 +23,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, read_number, read_text
-from components.data.columns import COLUMNS, NUMBERS, SPLITS, map_columns
+from components.data.columns import COLUMNS, NUMBERS, SPLITS, map_columns, needed_columns, refuse_other_columns
 from components.data.origins import Files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES
@@ -46,7 +47,7 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
     Raises:
         UserError: a malformed row, an empty text, an unknown value, or a column the file does not have.
     """
-    counts, seen = Counts(), set()
+    counts, among = Counts(), _AmongOthers(params)
     frames: list[pl.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for raw in islice(READERS[params.format](files, params), params.max_rows):
@@ -54,14 +55,10 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
             counts.read += 1
             try:
                 row = _row(one, params)
-                identity = tuple(row.values())
-                if params.drop_duplicates and identity in seen:
-                    raise _LeftOutError("duplicate")
+                among.check(one, row)
             except _LeftOutError as rule:
                 counts.dropped[str(rule)] += 1
                 continue
-            if params.drop_duplicates:
-                seen.add(identity)
             rows.append(row)
         if len(rows) >= _CHUNK:  # plain Python rows take several times the memory of a frame
             frames.append(_frame(rows))
@@ -74,6 +71,29 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
 _CHUNK = 100_000
 
 
+class _AmongOthers:
+    """A row beside the others of its source: it has the columns they have, and repeats none where that is a rule."""
+
+    def __init__(self, params: SourceParams) -> None:
+        self._params = params
+        self._first: tuple[Raw, frozenset[str]] | None = None  # the first row, and what every row must have
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def check(self, raw: Raw, row: dict[str, Any]) -> None:
+        """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
+        needed = needed_columns(row)
+        self._first = self._first or (raw, needed)
+        if needed != self._first[1]:
+            if self._params.drop_empty and needed < self._first[1]:
+                raise _LeftOutError("empty")
+            refuse_other_columns(*self._first, raw, needed)
+        if self._params.drop_duplicates:
+            identity = tuple(row.values())
+            if identity in self._seen:
+                raise _LeftOutError("duplicate")
+            self._seen.add(identity)
+
+
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     names = [name for name in COLUMNS if any(name in row for row in rows)]
     schema = {name: pl.Float64() if name in NUMBERS else pl.String() for name in names}
@@ -83,7 +103,8 @@ def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def _row(raw: Raw, params: SourceParams) -> dict[str, Any]:
     """Our columns of one row. Raises _LeftOutError when a rule of the source leaves it out."""
     row: dict[str, Any] = {}
-    for ours, theirs in map_columns(raw, params).items():
+    mapping = map_columns(raw, params)
+    for ours, theirs in mapping.items():
         value = raw.values[theirs]
         if ours in params.values:
             value = _translated(raw, theirs, value, params.values[ours])
@@ -92,14 +113,19 @@ def _row(raw: Raw, params: SourceParams) -> dict[str, Any]:
         elif ours in NUMBERS:
             row[ours] = read_number(raw, theirs, value)
         else:
-            row[ours] = read_text(raw, theirs, value)
-            if not row[ours]:
+            row[ours] = read_text(raw, theirs, value) or None
+            if row[ours] is None and not _may_be_empty(ours, mapping):
                 if params.drop_empty:
                     raise _LeftOutError("empty")
                 raise raw.error(theirs, "empty; correct or remove the row, or set drop_empty: true")
     if row.get("split") not in (None, *SPLITS):
         raise raw.error("split", f"{row['split']!r} is not a split; expected {', '.join(SPLITS)}")
     return row
+
+
+def _may_be_empty(column: str, present: Iterable[str]) -> bool:
+    """A pair may lack its label, and any row its split."""
+    return column == "split" or (column == "label" and "text" not in present)
 
 
 def _translated(raw: Raw, column: str, value: Any, known: dict[str, str | None]) -> str:

@@ -1,4 +1,4 @@
-"""One reader a format: the files of a source -> its rows as the files have them, one after another."""
+"""Source readers, one per format: each streams the raw rows of a source's files."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ from components.data.text_files import find_encoding, open_text, read_lines
 
 
 def read_jsonl(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """One JSON object a line."""
+    """One JSON object per line."""
     for path in files.paths():
         yield from jsonl_rows(path, params)
 
@@ -35,7 +35,7 @@ def _delimited(files: Files, params: SourceParams, delimiter: str, quoting: int)
     csv.field_size_limit(1 << 30)
     for path in files.paths():
         with open_text(path, find_encoding(path, params), newline="") as handle:
-            # strict: a quote that is not closed would take all that follows into its cell
+            # strict: else an unclosed quote would swallow the rest of the file
             reader = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
             number = 0
             try:
@@ -54,7 +54,7 @@ def _delimited(files: Files, params: SourceParams, delimiter: str, quoting: int)
 
 
 def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
-    """Names of the columns, without the spaces around them."""
+    """Column names, stripped. Raises UserError for a duplicate."""
     names = [cell.strip() for cell in cells]
     for name in params.fields.values() or COLUMNS:
         if names.count(name) > 1:
@@ -63,13 +63,13 @@ def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
 
 
 def read_parquet(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """Parquet, read a batch at a time."""
+    """Parquet, read in batches."""
     for path in files.paths():
         yield from parquet_rows(path)
 
 
 def read_text_lines(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """A record a line, taken apart by `pattern` (a regular expression with named groups)."""
+    """One record per line, parsed by `pattern` (a regular expression with named groups)."""
     if not params.pattern:
         raise UserError("pattern: a text_lines source needs a regular expression with named groups")
     try:
@@ -85,20 +85,20 @@ def read_text_lines(files: Files, params: SourceParams) -> Iterator[Raw]:
 
 
 def read_text_folders(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """A text a file; the name of its folder is the label."""
+    """One text per file; the folder name is the label."""
     for name, path in zip(files.names, files.paths(), strict=True):
         folder, _, _ = name.rpartition("/")
         if not folder:
-            raise UserError(f"{path}: lies in no folder; a text_folders source has a folder for each label")
+            raise UserError(f"{path}: is not in a folder; a text_folders source has one folder per label")
         with open_text(path, find_encoding(path, params)) as handle:
             text = " ".join(handle.read().split())
         yield Raw(path, 1, {"text": text, "label": folder.rpartition("/")[2]})
 
 
 def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """Two files: a document a line, and the upper triangle of a tab-separated matrix of ratings.
+    """Two files: one document per line, and the upper triangle of a tab-separated rating matrix.
 
-    `fields` names them: {documents: file, ratings: file}. Gives text1, text2, score for every pair i < j.
+    `fields` names them: {documents: file, ratings: file}. Yields text1, text2, score for every pair i < j.
     """
     chosen = {}
     for part in ("documents", "ratings"):
@@ -118,7 +118,7 @@ def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[R
 
 
 def read_hub(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """A data set in any layout of the hub: the library `datasets` finds its files by configuration and split."""
+    """A hub data set in any layout; `datasets` finds the files of the configuration and split."""
     from datasets import load_dataset
 
     split = params.split or "train"
@@ -126,7 +126,7 @@ def read_hub(files: Files, params: SourceParams) -> Iterator[Raw]:
         rows = load_dataset(str(files.root), params.config, split=split, streaming=True)
         for number, values in enumerate(rows, start=1):
             yield Raw(files.root, number, values)
-    except (ValueError, OSError) as problem:  # what `datasets` raises for a wrong configuration, split or file
+    except (ValueError, OSError) as problem:  # raised by `datasets` for an unknown configuration, split or file
         reason = " ".join(str(problem).split())[:160]
         raise UserError(f"{files.root}: config {params.config!r}, split {split!r}: {reason}") from None
 

@@ -1,8 +1,8 @@
-"""What one row of a file holds: a row of ours, parallel lists of them, or a query with its positives and negatives.
+"""Row shapes: expand a file row (plain, parallel lists, or query with positives and negatives) into rows.
 
-`lists` is how mteb packs clustering and pair data (one row, parallel lists); `positives_and_negatives` is
-FlagEmbedding's training row (query, pos, neg, and scores, prompt and type that we leave: teacher and prompts are ours),
-as in the hub data set cfli/bge-full-data. Its positives become pairs of score 1, its negatives of score 0.
+`lists` is mteb's layout of clustering and pair data (one row, parallel lists); `positives_and_negatives` is
+FlagEmbedding's training row (query, pos, neg; its scores, prompt and type are ignored), as in the hub data set
+cfli/bge-full-data. Its positives become pairs of score 1, its negatives of score 0.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw
+from components.data.cells import Raw, is_null, read_text
 from components.data.columns import LISTS, map_columns
 
 
@@ -32,7 +32,7 @@ def _parallel_lists(raw: Raw, params: SourceParams) -> Iterator[Raw]:
 
 
 def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
-    """One row a document: query, document, score (1 or 0) [, label]. FlagEmbedding's own names are the default."""
+    """One row per document: query, document, score (1 or 0) [, label]. Default names are those of FlagEmbedding."""
     names = {"query": "query", "positives": "pos", "negatives": "neg", **params.fields}
     for ours, theirs in names.items():
         if ours not in ("query", "label", *LISTS):
@@ -40,22 +40,34 @@ def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
         if theirs not in raw.values and ours != "negatives":
             raise raw.error(theirs, f"missing; the row has {', '.join(raw.values)}: correct `fields` or the file")
     shared: dict[str, Any] = {ours: raw.values[names[ours]] for ours in ("query", "label") if ours in names}
-    positives = _texts(raw, names["positives"])
-    if not positives:
-        raise raw.error(names["positives"], "empty; a query needs a positive: correct or remove the row")
-    negatives = _texts(raw, names["negatives"])[: params.negatives]
+    positives = _texts(raw, names["positives"], params)
+    if not any(positives):
+        if not params.drop_empty:
+            cure = "correct or remove the row, or set drop_empty: true"
+            raise raw.error(names["positives"], f"empty; a query needs a positive: {cure}")
+        positives, negatives = [""], list[str]()  # one row for drop_empty to drop and count
+    else:
+        negatives = _texts(raw, names["negatives"], params, params.negatives)
     for score, documents in ((1.0, positives), (0.0, negatives)):
         for document in documents:
             yield Raw(raw.file, raw.row, {**shared, "document": document, "score": score})
 
 
-def _texts(raw: Raw, column: str) -> list[str]:
+def _texts(raw: Raw, column: str, params: SourceParams, limit: int | None = None) -> list[str]:
+    """The first `limit` texts of a list; empty ones are kept only with drop_empty, which drops and counts them."""
     values = raw.values.get(column)
-    if values is None:
+    if is_null(values):
         return []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list):
         raise raw.error(column, "expected a list of texts; correct `fields` or the file")
-    return values
+    texts = []
+    for place, value in enumerate(values[:limit]):
+        if not (is_null(value) or isinstance(value, (str, bytes))):
+            raise raw.error(f"{column}[{place}]", f"holds a {type(value).__name__}, expected text; correct the row")
+        texts.append(read_text(raw, f"{column}[{place}]", value))
+        if not (texts[-1] or params.drop_empty):
+            raise raw.error(f"{column}[{place}]", "empty; correct or remove it, or set drop_empty: true")
+    return texts
 
 
 SHAPES: dict[str, Callable[[Raw, SourceParams], Iterator[Raw]]] = {

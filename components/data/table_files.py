@@ -1,4 +1,4 @@
-"""The rows of one JSON Lines or Parquet file."""
+"""Row iterators for JSON Lines and Parquet files."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from components.config import SourceParams
 from components.data.cells import Raw
 from components.data.text_files import read_lines
 
-ONE_DOCUMENT = "the file looks like one JSON document: write one object a line (jq -c '.[]' of a list)"
+ONE_DOCUMENT = "the file looks like one JSON document: write one object per line (jq -c '.[]' for a list)"
 
 
 def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
-    """One JSON object a line."""
+    """One JSON object per line."""
     for number, line in read_lines(path, params):
         try:
             values = json.loads(line)
@@ -21,13 +21,13 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
             cure = ONE_DOCUMENT if line.strip() in ("[", "{") else "correct or remove the line"
             raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {cure}") from None
         if not isinstance(values, dict):
-            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object a line"
+            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object per line"
             raise UserError(f"{path}: row {number}: not a JSON object; {cure}")
         yield Raw(path, number, values)
 
 
 def parquet_rows(path: Path) -> Iterator[Raw]:
-    """Parquet, read a batch at a time."""
+    """Parquet, read in batches."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

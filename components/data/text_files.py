@@ -1,7 +1,6 @@
-"""Text files of a source: compression, encoding, and their lines.
+"""Text files of a source: compression, encoding and line iteration.
 
-The first bytes say how a file is compressed, so its name may end in .gz, .GZ or nothing. A byte order mark at the start
-(Excel, PowerShell) is no part of the text.
+Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) is skipped.
 """
 
 import bz2
@@ -19,13 +18,13 @@ from components.config import SourceParams
 
 
 def open_zst(path: Path) -> Any:
-    """A Zstandard file; Python has no module for it before 3.14."""
+    """Open a Zstandard file; Python has no module for it before 3.14."""
     import pyarrow
 
     return pyarrow.input_stream(str(path), compression="zstd")
 
 
-COMPRESSIONS: dict[str, tuple[bytes, Callable[[Path], Any]]] = {  # usual ending: first bytes, how to open it
+COMPRESSIONS: dict[str, tuple[bytes, Callable[[Path], Any]]] = {  # extension: (first bytes, open function)
     ".gz": (b"\x1f\x8b", gzip.open),
     ".bz2": (b"BZh", bz2.open),
     ".xz": (b"\xfd7zXZ\0", lzma.open),
@@ -36,13 +35,13 @@ DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def find_encoding(path: Path, params: SourceParams) -> str:
-    """The first of the source's encodings that can read the whole file.
+    """The first of the source's encodings that decodes the whole file.
 
     Raises:
         UserError: none can, or the file is an archive, damaged, or cannot be opened.
     """
     if path.suffix.lower() in ARCHIVES or ".tar" in path.suffixes:
-        raise UserError(f"{path}: an archive; unpack it, and name what is in it")
+        raise UserError(f"{path}: an archive; unpack it and name the files in it")
     choices = [params.encoding] if isinstance(params.encoding, str) else params.encoding
     for encoding in choices:
         try:
@@ -55,15 +54,15 @@ def find_encoding(path: Path, params: SourceParams) -> str:
             raise UserError(f"encoding: {encoding!r} is unknown; use utf-8, latin-1 or another of Python's") from None
         except DAMAGED as problem:
             reason = " ".join(str(problem).split()) or type(problem).__name__
-            raise UserError(f"{path}: cannot be read ({reason[:120]}); the file is damaged: get it again") from None
+            raise UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again") from None
         return encoding
     if path.suffix.lower() in COMPRESSIONS:
-        raise UserError(f"{path}: neither a {path.suffix} file nor text; get it again")
+        raise UserError(f"{path}: neither a {path.suffix} file nor text; download it again")
     raise UserError(f"{path}: not {' or '.join(choices)} text; set the source's `encoding`")
 
 
 def open_text(path: Path, encoding: str, newline: str = "\n") -> IO[str]:
-    """A text file, unpacked on the way, without its byte order mark."""
+    """Open a text file, decompressed, without its byte order mark."""
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
     return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, newline=newline)
@@ -79,7 +78,7 @@ def _open_unpacked(path: Path) -> Any:
 
 
 def read_lines(path: Path, params: SourceParams) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their number from 1."""
+    """Non-blank lines with their number from 1."""
     with open_text(path, find_encoding(path, params)) as handle:
         for number, line in enumerate(handle, start=1):
             if line.strip():

@@ -1,4 +1,4 @@
-"""The short table at the end of `make run`: base, trained and teacher per task, with 95 % bootstrap intervals.
+"""Summary table at the end of `make run`: base, trained and teacher per task, with 95 % bootstrap intervals.
 
 The evaluate stage writes it as table.json; `foundry table` prints it.
 """
@@ -52,7 +52,7 @@ def summary_table(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def print_table(folder: Path) -> None:
-    """Print the table of the finished evaluation in `folder`, and where to look next.
+    """Print the table of the finished evaluation in `folder`, and the paths of the report and the MLflow UI.
 
     Raises:
         UserError: no evaluation has finished there.

@@ -1,8 +1,8 @@
-"""The mine stage: hard negatives for every training and dev query, and the evidence for every one refused.
+"""Stage `mine`: hard negatives for every training and dev query, and the reason for each rejected candidate.
 
 A candidate is kept when the teacher scores it below the margin of the query's weakest positive and no other rule
-(components/mining/rules.py) refuses it. The scores handed on are raw teacher scores (`reranker_score`), the logits for
-distillation: the trainer divides them by its own teacher temperature.
+(components/mining/rules.py) rejects it. Scores in the output are raw teacher scores (`reranker_score`), the logits for
+distillation: the trainer divides them by its teacher temperature.
 """
 
 import json
@@ -15,7 +15,7 @@ from components.base.overlap import normalise
 from components.config import MineParams
 from components.contracts.tables import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
-from components.mining.adaptive import fitted_margins, hardest, margin_curves
+from components.mining.adaptive import fit_margins, hardest, margin_curves
 from components.mining.duplicates import near_duplicates
 from components.mining.report import write_report
 from components.mining.rules import apply_rules
@@ -34,7 +34,7 @@ def run(context: StageContext) -> dict[str, float]:
     positives = positive_scores(scores, inputs, str(file))
     facts = gather_facts(scores, positives, inputs, params)
     curves = margin_curves(facts.filter(pl.col("split") == "dev"), params)
-    margins = fitted_margins(curves, params)
+    margins = fit_margins(curves, params)
     judged = apply_rules(with_margins(facts, margins, params), params)
     rejected = judged.filter(pl.col("reason").is_not_null())
     triplets = build_triplets(judged, positives, params.negatives)
@@ -57,13 +57,13 @@ def _log_counts(metrics: dict[str, float], candidates: int) -> None:
         f"{key.removeprefix('rejected/')} {int(n):,}" for key, n in metrics.items() if "rejected/" in key
     )
     log.info(
-        "%s candidates: %.1f %% may be negatives; refused: %s",
+        "%s candidates: %.1f %% usable as negatives; rejected: %s",
         f"{candidates:,}",
         100 * metrics["kept_share"],
         refused or "none",
     )
     log.info(
-        "%s positives with %.1f negatives each; %s positives have none; %s positives are suspicious",
+        "%s positives with %.1f negatives on average; %s without negatives; %s suspicious",
         f"{int(metrics['triplets']):,}",
         metrics["negatives_per_positive"],
         f"{int(metrics['positives_without_negatives']):,}",
@@ -84,7 +84,7 @@ def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataF
 
 
 def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """What the rules look at, for every candidate but the positives; sorted by query_id, doc_id.
+    """Input of the rules: one row per candidate except positives; sorted by query_id, doc_id.
 
     Columns: query_id, doc_id, task, split, score, relevance, rank, weakest, same_label, same_as_query, duplicate.
     """
@@ -112,7 +112,7 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
 
 
 def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """query_id, doc_id, duplicate: candidates that copy a positive of their query, with the overlap."""
+    """query_id, doc_id, duplicate: the overlap of candidates that copy a positive of their query."""
     beside = ranked.select("query_id", right="doc_id").join(positives.select("query_id", left="doc_id"), on="query_id")
     beside = beside.filter(pl.col("left") != pl.col("right"))
     used = inputs.corpus.join(
@@ -129,7 +129,7 @@ def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, param
 
 
 def with_margins(facts: pl.DataFrame, margins: dict[str, float], params: MineParams) -> pl.DataFrame:
-    """Add `margin`: the task's own, or mine.margin for a task without dev queries."""
+    """Add `margin`: the margin of the task, or mine.margin for a task without dev queries."""
     return facts.with_columns(
         margin=pl.col("task").replace_strict(margins, default=params.margin, return_dtype=pl.Float64)
     )

@@ -1,6 +1,6 @@
-"""The estimated cost of a run before it starts: a line a stage, and what does not fit (`foundry plan`).
+"""Cost estimate of a run (`foundry plan`): one line per stage, and the resources that are too small.
 
-What does not fit: a GPU or a disk too small, or, if the hub is asked, a pinned revision that it no longer has.
+Findings: too little GPU memory, host memory or disk, or (with the hub check) a pinned revision that no longer exists.
 """
 
 import shutil
@@ -17,14 +17,14 @@ from components.plan.shapes import shape_of
 from components.plan.stages import Plan, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
 
-TIGHT = 0.9  # of the memory; above it the plan warns
+TIGHT = 0.9  # share of the memory above which the plan warns
 OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts
 LARGER = "the model's weights pass through it: run it on a larger machine"
 FEWER_TEXTS = "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
 
 
 def own_outputs(config: Config, root: Path) -> Path:
-    """outputs/ when prepare has run for these tasks there; else a folder that is not there: nothing is counted then."""
+    """outputs/ if prepare has run for these tasks; else a folder that does not exist, so that nothing is counted."""
     from components.contracts.tasks import read_tasks
 
     tasks = root / "outputs" / "prepare" / "tasks.yaml"
@@ -35,7 +35,7 @@ def own_outputs(config: Config, root: Path) -> Path:
 
 
 def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
-    """The run's texts, and where their numbers come from."""
+    """The run's texts, and a line that says whether they were counted or estimated."""
     student = outputs / "fetch" / "models" / "student"
     if (outputs / "prepare" / "corpus.parquet").is_file() and student.is_dir():
         from components.model.backbone import load_tokenizer
@@ -49,7 +49,7 @@ def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
 def findings(
     config: Config, plan: Plan, device: Device, outputs: Path, free: float, host: float
 ) -> tuple[list[str], list[str]]:
-    """(what does not fit, what is tight), each with what to change.
+    """(resources that are too small, resources that are tight), each with the parameter to change.
 
     Args:
         free, host: bytes of free disk and of memory of this machine.
@@ -113,7 +113,7 @@ def table(plan: Plan, device: Device, devices: int, efficiency: float) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """The estimate as text, and a line each for what does not fit and for what is tight."""
+    """The estimate as text, and one line per resource that is too small or tight."""
 
     text: str
     wrong: list[str]
@@ -128,7 +128,7 @@ def plan_run(
     Args:
         documents: plan for a corpus of this size, queries in proportion.
         efficiency: share of the device's peak that is reached; EFFICIENCY or CPU_EFFICIENCY when None.
-        hub: also ask the hub whether it has every pinned revision.
+        hub: also check that the hub has every pinned revision.
 
     Raises:
         UserError: the parameters are wrong.

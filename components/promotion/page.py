@@ -1,4 +1,4 @@
-"""The page of a gate's verdict."""
+"""HTML page of a gate verdict."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from components.promotion.gate import Verdict
 
 
 def gate_page(verdict: Verdict) -> str:
-    """The page of a gate's verdict."""
+    """Render the verdict as HTML."""
     interval = verdict.interval
     mean = Difference("mean(task)", verdict.mean_difference, interval["lower"], interval["upper"], bold=True)
     categories: dict[str, list[Difference]] = {}

@@ -8,6 +8,17 @@ documents = model.encode_document(["The sky looks blue because ..."])
 """
 
 from components.model.shared_prefix import encode_task
+from components.serving.ask import choose_task, nearest, registered_model, trained_model
+from components.serving.corpus import read_corpus
 from components.tracking.load import load_production, load_version
 
-__all__ = ["encode_task", "load_production", "load_version"]
+__all__ = [
+    "choose_task",
+    "encode_task",
+    "load_production",
+    "load_version",
+    "nearest",
+    "read_corpus",
+    "registered_model",
+    "trained_model",
+]

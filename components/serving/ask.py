@@ -4,7 +4,6 @@ A document's vector is stored by the model's content and its own text, so the ne
 a retrained model never meets old vectors. Vectors stream from disk: memory holds the texts and a few blocks.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.base.errors import UserError
-from components.base.hashing import content_hash
 from components.base.progress import bar
 from components.contracts.tasks import read_tasks
-from components.model.vector_store import VectorStore
 from components.serving.corpus import read_corpus, task_corpus
 from components.tracking.load import keep_version
 from components.tracking.registry import split_version
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from components.model.sentence_model import SentenceModel
 
 PROMPTS = "config_sentence_transformers.json"
 STORED = 512  # documents embedded before their vectors are stored: what an interruption costs at most
@@ -129,45 +126,36 @@ def nearest(
 
     store: the folder of the vector store.
     """
-    from sentence_transformers import SentenceTransformer
-
+    from components.model.device import device_of
+    from components.model.sentence_model import SentenceModel, Side
     from components.search.exact import exact_search
 
-    loaded = SentenceTransformer(str(model.folder), local_files_only=True)
-    loaded.prompts = {**loaded.prompts, **model.prompts}
-    identity = f"sentence-transformers document {content_hash(model.folder)}"
-    vectors = Documents(loaded, texts, VectorStore(store, identity))
-    vectors.embed_missing()
-    queries = np.asarray(loaded.encode_query(list(questions), prompt_name=task), dtype=np.float32)
-    found = exact_search(queries, vectors.blocks, top)
+    loaded = SentenceModel.load(model.folder, device_of("auto"), store=store)
+    embed_missing(loaded, texts)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(texts), BLOCK):
+            yield loaded.encode_documents(texts[start : start + BLOCK])
+
+    queries = loaded.encode(questions, Side(model.prompts[task], loaded.query.kind))
+    found = exact_search(queries, blocks, top)
     return [
         [(float(score), texts[document]) for document, score in zip(*row, strict=True) if document >= 0]
         for row in zip(found.documents, found.scores, strict=True)
     ]
 
 
-class Documents:
-    """The vectors of a corpus, in a store."""
+def embed_missing(model: "SentenceModel", texts: Sequence[str]) -> None:
+    """Embed and store, piece by piece, the documents that the model's store lacks."""
+    from components.model.sentence_model import text_key
 
-    def __init__(self, model: "SentenceTransformer", texts: Sequence[str], store: VectorStore) -> None:
-        self._model, self._texts, self._store = model, texts, store
-        self._keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-
-    def embed_missing(self) -> None:
-        """Embed what the store lacks, and store it piece by piece."""
-        stored = self._store.has(self._keys)
-        missing = list({key: i for i, key in enumerate(self._keys) if not stored[i]}.values())
-        if not missing:
-            return
-        missing.sort(key=lambda i: -len(self._texts[i]))  # texts of like length share a batch
-        with bar("documents", len(missing), "text") as shown:
-            for start in range(0, len(missing), STORED):
-                part = missing[start : start + STORED]
-                vectors = self._model.encode_document([self._texts[i] for i in part], show_progress_bar=False)
-                self._store.put([self._keys[i] for i in part], np.asarray(vectors, dtype=np.float32))
-                shown.update(len(part))
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """float32 [<= BLOCK, dim] each, in the order of the texts."""
-        for start in range(0, len(self._keys), BLOCK):
-            yield self._store.get(self._keys[start : start + BLOCK])[1]
+    assert model.store is not None
+    stored = model.store.has([text_key(model.document, text) for text in texts])
+    missing = list(dict.fromkeys(text for text, known in zip(texts, stored, strict=True) if not known))
+    if not missing:
+        return
+    with bar("documents", len(missing), "text") as shown:
+        for start in range(0, len(missing), STORED):
+            part = missing[start : start + STORED]
+            model.encode_documents(part)
+            shown.update(len(part))

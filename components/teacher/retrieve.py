@@ -1,6 +1,6 @@
-"""The retrieve stage: for every training and dev query, the documents of its own task worth a closer look.
+"""Stage `retrieve`: candidate documents for every training and dev query, from its own task.
 
-BM25 and every dense teacher give their `depth` best; one fused score orders their union.
+BM25 and each dense teacher retrieve their top `depth`; a fused score ranks the union.
 """
 
 import logging
@@ -26,7 +26,7 @@ from components.teacher.dense import EmbeddedTexts
 from components.teacher.pool_search import search_pool
 
 log = logging.getLogger(__name__)
-Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
+Sides = dict[str, tuple[Side, Side]]  # by task: a teacher's (query side, document side)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -42,7 +42,7 @@ def run(context: StageContext) -> dict[str, float]:
     )
     teachers: dict[str, EmbeddedTexts] = {}
     sides: dict[str, Sides] = {}
-    for name, dense in params.dense.items():  # one after the other: a process holds one model at a time
+    for name, dense in params.dense.items():  # one by one: a process holds one model at a time
         teachers[name] = EmbeddedTexts(models, name, dense, context.cache)
         sides[name] = _sides(teachers[name], inputs, context.outputs / "prepare")
         _embed(inputs, teachers[name], sides[name], params, worker_count(context.config.threads))
@@ -54,7 +54,7 @@ def run(context: StageContext) -> dict[str, float]:
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
     metrics = {**_recall(candidates, inputs), **recall}
     log.info(
-        "%s candidates, %.1f a query; %.1f %% of the positives are among them",
+        "%s candidates, %.1f per query; they include %.1f %% of the positives",
         f"{len(candidates):,}",
         metrics["candidates_per_query"],
         100 * metrics["recall"],
@@ -69,7 +69,7 @@ def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
 
 
 def _embed(inputs: Inputs, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int) -> None:
-    """Every text once, in one run of shards."""
+    """Embed each text once, in one run of shards."""
     texts: dict[Side, list[str]] = {}
     for task, pair in sides.items():
         for side, frame in zip(pair, (inputs.queries, inputs.corpus), strict=True):
@@ -126,7 +126,7 @@ def _retrieve_pool(
 def _candidates(
     fused: pl.DataFrame, rankings: dict[str, pl.DataFrame], queries: pl.DataFrame, corpus: pl.DataFrame
 ) -> pl.DataFrame:
-    """Positions to ids; the columns of the contract."""
+    """Map positions to ids; returns the columns of CANDIDATES."""
     table = fused.rename({"fused": "fused_score"})
     empty = pl.DataFrame(schema={"query": pl.Int64, "document": pl.Int64, "rank": pl.Int64, "score": pl.Float64})
     dense = next((name for name in rankings if name != "bm25"), None)

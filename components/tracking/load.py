@@ -1,4 +1,4 @@
-"""Model versions from the registry, loaded or kept as a folder; production must have passed the gate.
+"""Load or download model versions from the registry; production must have passed the gate.
 
 model = load_production()
 vectors = model.encode_query(["is the sky blue"], prompt_name="boolq")
@@ -20,16 +20,16 @@ VERSIONS = Path(".cache") / "versions"
 def load_production(name: str = DEFAULT_NAME, root: Path | None = None) -> "SentenceTransformer":
     """The production version as a SentenceTransformer; its prompts hold every task's instruction and shots.
 
-    root: the checkout whose registry is meant when MLFLOW_TRACKING_URI is not set; the current folder by default.
+    root: the checkout whose registry is used if MLFLOW_TRACKING_URI is not set; the current folder by default.
 
     Raises:
-        UserError: nothing is in production, or what is there has no gate tag.
+        UserError: there is no production version, or it has no gate tag.
     """
     return load_version(name, PRODUCTION, root, gated=True)
 
 
 def load_version(name: str, which: str, root: Path | None = None, gated: bool = False) -> "SentenceTransformer":
-    """Any version (number or alias) as a SentenceTransformer; `gated` refuses one without a gate tag."""
+    """Any version (number or alias) as a SentenceTransformer; `gated` rejects one without a gate tag."""
     client = registry_client(root or Path.cwd())
     version = find_version(client, name, which)
     if gated:

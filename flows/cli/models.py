@@ -43,6 +43,9 @@ def ask(
     Vectors of the corpus are kept in .cache/vectors, so the second question is fast.
     """
     root = enter_checkout()
+    from components.base.log import quiet_libraries
+
+    quiet_libraries(progress_bars=False)
     from components.serving.ask import ask as ask_model
 
     answer = ask_model(root, question, task, corpus, version, top)
@@ -94,10 +97,10 @@ def promote(
     """Gate a version and make it production."""
     root = enter_for_flows()
     from components.tracking.store import tracking_uri, version_link
-    from flows.fallback import a_prefect_server
+    from flows.fallback import prefect_server_or_temporary
     from flows.promotion import promotion
 
-    with a_prefect_server() as visible:
+    with prefect_server_or_temporary() as visible:
         if ask and not visible:
             raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
         record = promotion(because=because, version=version, name=name, ask=ask, force=force)
@@ -110,10 +113,10 @@ def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
     """Give production back to the version before."""
     root = enter_for_flows()
     from components.tracking.store import tracking_uri, version_link
-    from flows.fallback import a_prefect_server
+    from flows.fallback import prefect_server_or_temporary
     from flows.promotion import rollback as flow
 
-    with a_prefect_server():
+    with prefect_server_or_temporary():
         record = flow(because=because, name=name)
     print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
@@ -135,10 +138,10 @@ def evaluate(
     """
     enter_for_flows()
     from flows.evaluation import evaluation
-    from flows.fallback import a_prefect_server
+    from flows.fallback import prefect_server_or_temporary
 
     name, which = split_version(version)
-    with a_prefect_server():
+    with prefect_server_or_temporary():
         metrics = evaluation(which, name, again)
     for metric, value in metrics.items():
         print(f"{metric:50} {value:.4f}")

@@ -185,13 +185,13 @@ def pipeline(
     """
     enter_for_flows()
     from components.config.overrides import parse_overrides
-    from flows.fallback import a_prefect_server
+    from flows.fallback import prefect_server_or_temporary
     from flows.pipeline import pipeline as flow
     from flows.processes import StoppedError
 
     parameters = parse_overrides(change or [])
     try:
-        with a_prefect_server():
+        with prefect_server_or_temporary():
             results = flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
     except StoppedError as problem:
         raise UserError(str(problem)) from None
@@ -205,10 +205,10 @@ def remine() -> None:
     Its hits become candidates to mine hard negatives from. Runs in a worktree of HEAD, as a Prefect flow.
     """
     enter_for_flows()
-    from flows.fallback import a_prefect_server
+    from flows.fallback import prefect_server_or_temporary
     from flows.remine import remine as flow
 
-    with a_prefect_server():
+    with prefect_server_or_temporary():
         results = flow()
     print_outcomes(results)
 

@@ -46,7 +46,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path, value: Any) -> None:
 
 def test_half_of_an_emoji_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", GOOD + r'{"query": "what is this \ud83d", "document": "an emoji cut in half"}')
-    with pytest.raises(UserError, match=r"a\.jsonl: row 2: field query: holds half of a character \(\\ud83d\)"):
+    with pytest.raises(UserError, match=r"a\.jsonl: row 2: field query: holds an unpaired surrogate \(\\ud83d\)"):
         read(file, "jsonl")
     whole = write(tmp_path / "b.jsonl", r'{"query": "\ud83d\ude00", "document": "whole"}')
     assert rows(whole, "jsonl")[0]["query"] == "😀"

@@ -10,7 +10,8 @@ import pyarrow
 import pytest
 
 from components.base.errors import UserError
-from tests.data.test_formats import QUERIES, collection, read, rows, write
+from tests.data.test_collection import QUERIES, collection
+from tests.data.test_formats import read, rows, write
 
 LINES = '{"query": "how do I reset it", "document": "Hold the button."}\n' * 2
 ROW = {"query": "how do I reset it", "document": "Hold the button."}
@@ -36,7 +37,7 @@ def test_a_compressed_file_is_known_by_its_bytes(tmp_path: Path, ending: str, na
 def test_half_a_compressed_file_is_one_line(tmp_path: Path, ending: str) -> None:
     packed = PACK[ending]("".join(LINES + str(number) for number in range(500)).encode())
     (tmp_path / f"a.jsonl.{ending}").write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(UserError, match=rf"a\.jsonl\.{ending}: cannot be read \(.+\); the file is damaged") as caught:
+    with pytest.raises(UserError, match=rf"a\.jsonl\.{ending}: cannot be read \(.+\); damaged file") as caught:
         read(tmp_path / f"a.jsonl.{ending}", "jsonl")
     assert "\n" not in str(caught.value)
 
@@ -45,7 +46,7 @@ def test_other_bytes_under_a_compressed_name(tmp_path: Path) -> None:
     write(tmp_path / "plain.jsonl.gz", LINES)
     assert len(rows(tmp_path / "plain.jsonl.gz", "jsonl")) == 2
     (tmp_path / "noise.jsonl.gz").write_bytes(b"\xff\xfe\xfd\x00" * 9)
-    with pytest.raises(UserError, match=r"noise\.jsonl\.gz: neither a \.gz file nor text; get it again"):
+    with pytest.raises(UserError, match=r"noise\.jsonl\.gz: neither a \.gz file nor text; download it again"):
         read(tmp_path / "noise.jsonl.gz", "jsonl")
     for name in ("a.zip", "a.tar.gz", "a.xlsx"):
         with pytest.raises(UserError, match=rf"{name}: an archive; unpack it"):

@@ -34,7 +34,7 @@ def test_the_last_committed_lock_is_put_back(toy: Path, done: str) -> None:
     (toy / "dvc.lock").write_text(done[: len(done) - 5] + "\n:")
     said: list[str] = []
     doctor.repair_all(toy, look=False, say=said.append)
-    assert any("dvc.lock is half-written: put the last committed one in its place" in line for line in said)
+    assert any("dvc.lock is half-written: restored the last committed one" in line for line in said)
     assert (toy / "dvc.lock").read_text() == done
 
 

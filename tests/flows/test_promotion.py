@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.promotion import smoke
-from components.tracking.registry import RefusedError, current
+from components.tracking.registry import RefusedError, production_version
 from components.tracking.store import connect, tracking_uri
 from flows.promotion import promotion, rollback
 from tests.tracking.stores import NAME, add_version
@@ -26,7 +26,7 @@ def registry(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def production(root: Path) -> str:
-    return str(current(connect(tracking_uri(root)), NAME).version)
+    return str(production_version(connect(tracking_uri(root)), NAME).version)
 
 
 def answering(form: dict[str, Any]) -> Callable[[], None]:

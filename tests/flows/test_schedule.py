@@ -62,7 +62,7 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(REPOSITORY)
     set_up(REPOSITORY)
     again = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
-    assert all(line.endswith(": there") for line in again), again
+    assert all(line.endswith(": exists") for line in again), again
     with get_client(sync_client=True) as client:
         found = {deployment.name: deployment for deployment in client.read_deployments()}
         assert len(client.read_automations_by_name(AUTOMATION)) == 1

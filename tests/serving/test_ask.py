@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from components.model.sentence_model import SentenceModel, Side
 from components.serving.ask import ask, trained_model
 from tests.command import foundry
 
@@ -64,16 +66,14 @@ def test_the_register_stage_s_prompts_have_the_shots(here: Path) -> None:
 def test_a_file_of_the_user_s_and_only_new_documents_are_embedded(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sentence_transformers import SentenceTransformer
-
     embedded: list[str] = []
-    encode = SentenceTransformer.encode_document
+    forward = SentenceModel.forward
 
-    def counted(self: SentenceTransformer, texts: list[str], **how: object) -> object:
-        embedded.extend(texts)
-        return encode(self, texts, **how)
+    def counted(self: SentenceModel, texts: list[str], side: Side, tokens: bool) -> object:
+        embedded.extend(() if side.prompt else texts)  # a question is behind the task's prompt
+        return forward(self, texts, side, tokens)
 
-    monkeypatch.setattr(SentenceTransformer, "encode_document", counted)
+    monkeypatch.setattr(SentenceModel, "forward", counted)
     (here / "below").mkdir()
     faq = here / "below" / "faq.txt"
     faq.write_text("one\ntwo\none\n")
@@ -90,8 +90,6 @@ def test_a_file_of_the_user_s_and_only_new_documents_are_embedded(
 def test_another_model_never_meets_these_vectors(here: Path) -> None:
     before = ask(here, QUESTION, "", None, "", 5)
     weights = here / "outputs" / "train" / "export" / "model.safetensors"
-    from safetensors.numpy import load_file, save_file
-
     tensors = {name: value * 1.5 if "embed" in name else value for name, value in load_file(weights).items()}
     weights.unlink()  # a link to the fixture's
     save_file(tensors, weights, metadata={"format": "pt"})

@@ -109,14 +109,13 @@ def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, t
 def test_refused_input_is_one_line_and_not_tried_again(
     template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    gone = {"origin": {"kind": "local", "path": "gone.jsonl", "licence": "none"}, "format": "jsonl"}
-    root = checkout(template, tmp_path / "refused", **{"fetch": {"models": {}, "sources": {"gone": gone}}})
+    root = checkout(template, tmp_path / "refused")
     config = load_config(root / "params.yaml")
     context = StageContext(config, root / "outputs", root / "out", root / "work", root / ".cache", print)
     for folder in (context.out, context.work):
         folder.mkdir()
-    with pytest.raises(UserError, match=r"gone\.jsonl"):
-        launch.launch("fetch", context, processes=2, restarts=1)
+    with pytest.raises(UserError, match=r"teacher_scores\.parquet"):
+        launch.launch("mine", context, processes=2, restarts=1)
     said = capfd.readouterr().err
     assert "start 2" not in said
     assert "Traceback" not in said

@@ -47,7 +47,7 @@ def check_independence(teacher: CrossEncoderTeacher | LlmTeacher) -> None:
 
 def test_a_classifier_of_several_classes_is_refused(tmp_path: Path) -> None:
     make_reranker(tmp_path / "three", labels=3)
-    with pytest.raises(UserError, match="gives 3 logits"):
+    with pytest.raises(UserError, match="outputs 3 logits"):
         CrossEncoderTeacher.load(tmp_path, "three", max_tokens=64, token_budget=512)
 
 

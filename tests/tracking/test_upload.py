@@ -81,7 +81,7 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
 
     Uploader(tracking_folder(tmp_path)).round()
     for _ in range(3):
-        assert not upload.settle(journal.folder, patience=0)
+        assert not upload.wait_until_uploaded(journal.folder, patience=0)
     said = capsys.readouterr().err
     assert said.count("does not answer") == 1
     assert "foundry upload" in said
@@ -118,12 +118,12 @@ def test_following_process_starts_once_and_uploads(
 ) -> None:
     uri = f"sqlite:///{store}"
     journal = begin(tmp_path, uri)
-    upload.follow(tmp_path)
+    upload.start_uploader(tmp_path)
     journal.end("FINISHED")
-    assert upload.settle(journal.folder, patience=300)
+    assert upload.wait_until_uploaded(journal.folder, patience=300)
     assert "/#/experiments/" in uploaded_link(tracking_folder(tmp_path), journal.identity)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
-    upload.follow(tmp_path)
+    upload.start_uploader(tmp_path)
 
 
 def test_following_ends_by_itself_once_every_run_has_ended(
@@ -131,7 +131,7 @@ def test_following_ends_by_itself_once_every_run_has_ended(
 ) -> None:
     monkeypatch.setattr(upload, "IDLE_SECONDS", 0.5)
     journal = begin(tmp_path, f"sqlite:///{store}")
-    following = threading.Thread(target=upload.watch, args=(tmp_path,), daemon=True)
+    following = threading.Thread(target=upload.upload_until_idle, args=(tmp_path,), daemon=True)
     following.start()
     time.sleep(1)
     assert following.is_alive(), "its run has not ended"

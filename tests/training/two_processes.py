@@ -10,7 +10,7 @@ from components.config import parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.training.examples import load_training_data
-from components.training.train import adapted, save_adapter
+from components.training.train import add_adapter, save_adapter
 from components.training.trainer import Trainer
 from components.training.world import join_world, shard
 from tests.samples import small_parameters
@@ -40,7 +40,7 @@ def train(tables: Path, student: Path, result: Path, changes: dict[str, Any]) ->
     config = parse_config(small_parameters(**small, **dev, **changes), "test")
     tokenizer = load_tokenizer(student, config.prompt)
     world = join_world(config.train.distributed)
-    model = adapted(student, tokenizer, config)
+    model = add_adapter(student, tokenizer, config)
     whole = sum(p.numel() for p in model.parameters())
     shard(model, world)
     held = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in model.parameters())

@@ -1,5 +1,6 @@
 """Every command: its help, where it may run, and how it says what is wrong."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from components.base.errors import UserError
 from flows.cli import main as module
 from flows.cli.main import new_app
 from tests.command import foundry
+from tests.samples import ROOT
 
 ANYWHERE = {"gate", "mirror", "public-scores"}  # they need no checkout
 ARGUMENTS = {
@@ -55,6 +57,16 @@ def test_help_is_quick_has_an_example_and_touches_no_file(
     example = f"foundry {' '.join(command)}"
     assert example in said.partition("Examples:")[2]
     assert files(tmp_path) == [tmp_path / "dvc.yaml"]
+
+
+def test_the_pages_name_commands_that_exist() -> None:
+    files = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / name for name in ("Makefile", "dvc.yaml"))]
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    command = re.compile(r"(?<![\w-])foundry ([a-z][a-z-]*)")
+    named = {(name, word) for name, text in texts.items() for word in command.findall(text)}
+    known = {words[0] for words in COMMANDS}
+    assert len(named) > 20
+    assert [(name, word) for name, word in sorted(named) if word not in known] == []
 
 
 def test_groups_and_the_whole_have_help_too(capsys: pytest.CaptureFixture[str]) -> None:
