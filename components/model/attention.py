@@ -11,7 +11,7 @@ from transformers import AttentionInterface
 
 from components.base.errors import UserError
 from components.model.packing import PREFIX, Row
-from components.model.shared_prefix_attention import cells, shared_prefix_attention
+from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
 PACKED = "packed"
 _FLEX_BLOCK = 128  # FlexAttention's block size: rows on CUDA are padded to a multiple of it
@@ -80,7 +80,7 @@ def blocked_attention(
     outputs = []
     for block in row.blocks:
         n, width = block.index.shape
-        bq, bk, bv = (cells(x, block) for x in (q, k, v))
+        bq, bk, bv = (gather_block(x, block) for x in (q, k, v))
         if prefix:
             bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
         mask = _block_mask(row, width, block.lengths)
