@@ -120,10 +120,10 @@ def _failure(name: str, lines: list[str], status: int) -> Exception:
     tail = "\n".join(lines[-40:])
     own = [line for line in lines if line.startswith(f"error: {name}:")]
     others = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating lock file"))]
-    said = (own or others or ["no output"])[-1]
+    message = (own or others or ["no output"])[-1]
     passing = status < 0 or (not own and TRANSIENT.search(tail))
     kind = TransientFailureError if passing else StageFailedError
-    return kind(said if own else f"{name}: {said}")
+    return kind(message if own else f"{name}: {message}")
 
 
 def _gpu_slot(stage: Stage) -> AbstractContextManager[Any]:

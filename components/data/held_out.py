@@ -45,20 +45,20 @@ def pair_benchmark(kind: str, source: PairSource, queries: list[str], documents:
 
 
 def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
-    asked = [query for query in queries if source.positives(query)]
+    rankable = [query for query in queries if source.positives(query)]
     if kind == "reranking":  # a query needs at least one negative to be ranked
-        asked = [query for query in asked if len(source.positives(query)) < len(source.judged[query])]
-        documents = list(dict.fromkeys(document for query in asked for document in source.judged[query]))
+        rankable = [query for query in rankable if len(source.positives(query)) < len(source.judged[query])]
+        documents = list(dict.fromkeys(document for query in rankable for document in source.judged[query]))
     identity = {key: entry["id"] for key, entry in source.documents.items()}
     corpus = [{"doc_id": identity[key], "text": source.documents[key]["text"]} for key in documents]
-    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in asked]
+    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in rankable]
     qrels = [
         {
             "query_id": source.queries[query]["id"],
             "doc_id": identity[document],
             "relevance": source.judged[query][document],
         }
-        for query in asked
+        for query in rankable
         for document in source.positives(query)
     ]
     tables = {
@@ -69,7 +69,7 @@ def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[
     if kind == "reranking":
         candidates = [
             {"query_id": source.queries[query]["id"], "doc_ids": sorted(identity[one] for one in source.judged[query])}
-            for query in asked
+            for query in rankable
         ]
         tables["candidates"] = pl.DataFrame(candidates).sort("query_id")
     return tables

@@ -35,20 +35,20 @@ def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) 
 
 def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least: int) -> list[str]:
     """Documents of held-out groups plus hard ones up to `least`; the groups of those are removed from `pool`."""
-    own = source.documents_of(found)
+    held_out = source.documents_of(found)
     queries = query_keys(found)
-    missing = least - len(own)
+    missing = least - len(held_out)
     if missing <= 0 or not queries:
-        return own
+        return held_out
     owner = {key: group for group in pool if group.pinned in (None, "train") for key in group.documents}
-    keys = [key for key in owner if not key.startswith(LOOSE) and key not in set(own)]
+    keys = [key for key in owner if not key.startswith(LOOSE) and key not in set(held_out)]
     answers = {key: [source.documents[one]["text"] for one in source.positives(key)] for key in queries}
-    asked = [(source.queries[key]["text"], answers[key]) for key in queries]
-    chosen = hard_documents(asked, [source.documents[key]["text"] for key in keys], missing)
+    judged_queries = [(source.queries[key]["text"], answers[key]) for key in queries]
+    chosen = hard_documents(judged_queries, [source.documents[key]["text"] for key in keys], missing)
     hard = [keys[index] for index in chosen]
-    gone = {id(owner[key]) for key in hard}
-    pool[:] = [group for group in pool if id(group) not in gone]
-    return own + hard
+    moved = {id(owner[key]) for key in hard}
+    pool[:] = [group for group in pool if id(group) not in moved]
+    return held_out + hard
 
 
 def _add_split(done: Prepared, source: PairSource, found: list[Group], documents: list[str], split: str) -> None:

@@ -32,13 +32,13 @@ def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
         parent[_root(parent, left)] = _root(parent, right)
         if split is not None:
             stated[left] = min(split, stated.get(left, split), key=_STRICTEST.index)
-    found: dict[tuple[str, str], Group] = {}
+    by_root: dict[tuple[str, str], Group] = {}
     for node in parent:
-        group = found.setdefault(_root(parent, node), Group())
+        group = by_root.setdefault(_root(parent, node), Group())
         (group.queries if node[0] == "q" else group.documents).append(node[1])
         if node in stated:
             group.pinned = min(stated[node], group.pinned or stated[node], key=_STRICTEST.index)
-    return list(found.values())
+    return list(by_root.values())
 
 
 _STRICTEST = ("test", "dev", "train")
@@ -56,9 +56,9 @@ def rank(seed: int, source: str, key: str) -> str:
     return hashlib.sha256(f"{seed}\0{source}\0{key}".encode()).hexdigest()
 
 
-def sort_by_hash(found: Sequence[Group], seed: int, source: str) -> list[Group]:
+def sort_by_hash(pool: Sequence[Group], seed: int, source: str) -> list[Group]:
     """Groups sorted by the hash of their alphabetically first text."""
-    return sorted(found, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
+    return sorted(pool, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
 
 
 def take_groups(pool: list[Group], split: str, queries: int) -> list[Group]:
@@ -108,5 +108,5 @@ def _allowed(pool: list[Group], split: str) -> list[Group]:
 
 
 def _remove(pool: list[Group], taken: list[Group]) -> None:
-    gone = {id(group) for group in taken}
-    pool[:] = [group for group in pool if id(group) not in gone]
+    removed = {id(group) for group in taken}
+    pool[:] = [group for group in pool if id(group) not in removed]

@@ -31,12 +31,12 @@ class DevSet:
 
     def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
         """nDCG@10 of every dev query: float64 [n]."""
-        asked = encoder.encode_queries(self.queries, self.task.instruction, shots)
+        vectors = encoder.encode_queries(self.queries, self.task.instruction, shots)
         if self.documents is None:
-            similarity = asked @ asked.T
+            similarity = vectors @ vectors.T
             np.fill_diagonal(similarity, -np.inf)
         else:
-            similarity = asked @ self._document_vectors(encoder).T
+            similarity = vectors @ self._document_vectors(encoder).T
         return ndcg_at_10(similarity, self.relevant)
 
     def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
@@ -51,8 +51,10 @@ class DevSet:
 
 def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
     """The task's dev data, at most `limit` queries; None if fewer than 2 queries can be scored."""
-    found = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
-    rows = sorted(found.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[:limit]
+    dev_queries = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
+    rows = sorted(dev_queries.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[
+        :limit
+    ]
     if not rows:
         return None
     labels = [row["label"] for row in rows]

@@ -22,10 +22,10 @@ def margin_curves(dev: pl.DataFrame, params: MineParams) -> pl.DataFrame:
         dev: the columns of `apply_rules`, and query_id, task, relevance; dev queries only.
     """
     rows = []
-    for (task,), own in dev.group_by("task", maintain_order=True):
-        queries = own["query_id"].n_unique()
+    for (task,), task_rows in dev.group_by("task", maintain_order=True):
+        queries = task_rows["query_id"].n_unique()
         for margin in GRID:
-            used = hardest(apply_rules(own.with_columns(margin=pl.lit(margin)), params), params.negatives)
+            used = hardest(apply_rules(task_rows.with_columns(margin=pl.lit(margin)), params), params.negatives)
             rate = float(np.mean(used["relevance"].to_numpy())) if len(used) else None
             rows.append((str(task), margin, rate, len(used) / queries))
     return pl.DataFrame(rows, schema=CURVE, orient="row")

@@ -37,7 +37,7 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
     words = [normalise(texts[identity], punctuation=False) for identity in ids]
     left = np.array([place[identity] for identity in pairs["left"]], dtype=np.int64)
     right = np.array([place[identity] for identity in pairs["right"]], dtype=np.int64)
-    found: dict[tuple[str, str], float] = {}
+    overlaps: dict[tuple[str, str], float] = {}
     trigrams = [word_ngrams(text, min_words=_FEWEST) for text in words]
     long_words = [distinct_words(text, min_letters=_LONG, min_words=_FEWEST) for text in words]
     for sets, least in ((trigrams, threshold), (long_words, SAME_WORDS)):
@@ -46,16 +46,16 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
             a, b = int(left[i]), int(right[i])
             overlap = 1.0 if words[a] == words[b] else jaccard(sets[a], sets[b])
             if overlap >= least:
-                found.setdefault((ids[a], ids[b]), overlap)
-    rows = [(*pair, overlap) for pair, overlap in found.items()]
+                overlaps.setdefault((ids[a], ids[b]), overlap)
+    rows = [(*pair, overlap) for pair, overlap in overlaps.items()]
     schema = {"left": pl.String, "right": pl.String, "overlap": pl.Float64}
     return pl.DataFrame(sorted(rows), schema=schema, orient="row")
 
 
 def _likely(sketches: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
     """Positions of the pairs whose estimated overlap is at least threshold - _SLACK (equal texts: 1)."""
-    found = []
+    positions = []
     for start in range(0, len(left), _CHUNK):
         a, b = sketches[left[start : start + _CHUNK]], sketches[right[start : start + _CHUNK]]
-        found.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        positions.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
+    return np.concatenate(positions) if positions else np.empty(0, dtype=np.int64)

@@ -73,14 +73,14 @@ def _log_counts(metrics: dict[str, float], candidates: int) -> None:
 
 def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
     """query_id, doc_id, score of every positive. Raises UserError when the teacher did not score one."""
-    found = inputs.qrels.select("query_id", "doc_id").join(
+    scored = inputs.qrels.select("query_id", "doc_id").join(
         scores.select("query_id", "doc_id", score="reranker_score"), on=["query_id", "doc_id"], how="left"
     )
-    lost = found.filter(pl.col("score").is_null())
-    if len(lost):
-        query, document = lost.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
+    unscored = scored.filter(pl.col("score").is_null())
+    if len(unscored):
+        query, document = unscored.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
         raise UserError(f"{file}: no score for positive {document!r} of query {query!r}; run the score stage again")
-    return found.sort("query_id", "doc_id")
+    return scored.sort("query_id", "doc_id")
 
 
 def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
@@ -104,25 +104,27 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
         .sort("query_id", "doc_id")
     )
     words = {text: normalise(text, punctuation=False) for text in {*facts["query_text"], *facts["document_text"]}}
-    own = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
+    equal = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
     return facts.with_columns(
         same_label=(pl.col("query_label") == pl.col("document_label")).fill_null(False),
-        same_as_query=pl.Series(own, dtype=pl.Boolean),
+        same_as_query=pl.Series(equal, dtype=pl.Boolean),
     ).drop("query_label", "document_label", "query_text", "document_text")
 
 
 def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
     """query_id, doc_id, duplicate: the overlap of candidates that copy a positive of their query."""
-    beside = ranked.select("query_id", right="doc_id").join(positives.select("query_id", left="doc_id"), on="query_id")
-    beside = beside.filter(pl.col("left") != pl.col("right"))
+    compared = ranked.select("query_id", right="doc_id").join(
+        positives.select("query_id", left="doc_id"), on="query_id"
+    )
+    compared = compared.filter(pl.col("left") != pl.col("right"))
     used = inputs.corpus.join(
-        pl.concat([beside.select(doc_id="left"), beside.select(doc_id="right")]).unique(), on="doc_id", how="semi"
+        pl.concat([compared.select(doc_id="left"), compared.select(doc_id="right")]).unique(), on="doc_id", how="semi"
     )
     texts = dict(used.select("doc_id", "text").iter_rows())
-    pairs = beside.select("left", "right").unique().sort("left", "right")
+    pairs = compared.select("left", "right").unique().sort("left", "right")
     found = near_duplicates(pairs, texts, params.near_duplicate)
     return (
-        beside.join(found, on=["left", "right"])
+        compared.join(found, on=["left", "right"])
         .group_by("query_id", doc_id="right")
         .agg(duplicate=pl.col("overlap").max())
     )
@@ -159,11 +161,11 @@ def _metrics(
     margins: dict[str, float],
 ) -> dict[str, float]:
     counts = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
-    found = triplets["negative_ids"].list.len()
+    negative_counts = triplets["negative_ids"].list.len()
     return {
         "triplets": float(len(triplets)),
-        "negatives_per_positive": float(found.sum()) / max(1, len(triplets)),
-        "positives_without_negatives": float((found == 0).sum()),
+        "negatives_per_positive": float(negative_counts.sum()) / max(1, len(triplets)),
+        "positives_without_negatives": float((negative_counts == 0).sum()),
         "kept_share": judged["reason"].null_count() / max(1, len(judged)),
         "suspicious_positives": float(len(suspicious)),
         **{f"rejected/{reason}": float(count) for reason, count in counts.rows()},

@@ -57,9 +57,9 @@ def apply_rules(judged: pl.DataFrame, params: MineParams) -> pl.DataFrame:
     if params.min_score is not None:
         rules.append(("too_easy", score < params.min_score, pl.lit(params.min_score)))
     reason, threshold = pl.lit(None, pl.String), relative
-    for name, refused, against in reversed(rules):
-        reason = pl.when(refused).then(pl.lit(name)).otherwise(reason)
-        threshold = pl.when(refused).then(against).otherwise(threshold)
+    for name, rejected, bound in reversed(rules):
+        reason = pl.when(rejected).then(pl.lit(name)).otherwise(reason)
+        threshold = pl.when(rejected).then(bound).otherwise(threshold)
     return judged.with_columns(reason=reason, threshold=threshold)
 
 

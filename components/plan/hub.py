@@ -12,11 +12,11 @@ def hub_problems(config: Config) -> list[str]:
     """
     named = [(f"fetch.models.{name}.origin", model.origin, "model") for name, model in config.fetch.models.items()]
     named += [(f"fetch.sources.{name}.origin", one.origin, "dataset") for name, one in config.fetch.sources.items()]
-    found, asked = [], set()
+    found, checked = [], set()
     for key, origin, kind in named:
-        if not isinstance(origin, HubOrigin) or (kind, origin.repo, origin.revision) in asked:
+        if not isinstance(origin, HubOrigin) or (kind, origin.repo, origin.revision) in checked:
             continue
-        asked.add((kind, origin.repo, origin.revision))
+        checked.add((kind, origin.repo, origin.revision))
         try:
             check_hub(origin, key, kind)
         except UserError as problem:

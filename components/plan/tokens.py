@@ -91,8 +91,8 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         if not len(train) or not len(documents):
             continue
         texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
-        asked, told = prompt.query_ids(texts), prompt.document_ids(passages)
-        found_by = prompt.query_ids(passages) if task.symmetric else told
+        query_ids, text_ids = prompt.query_ids(texts), prompt.document_ids(passages)
+        found_by = prompt.query_ids(passages) if task.symmetric else text_ids
         query_limit = trained.query_tokens + len(prompt.query_ids([""])[0])
         document_limit = query_limit if task.symmetric else trained.document_tokens
         prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
@@ -102,12 +102,12 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
                 queries=len(train),
                 dev=len(own) - len(train),
                 documents=len(documents),
-                query_tokens=_mean(asked),
+                query_tokens=_mean(query_ids),
                 document_tokens=_mean(found_by),
-                trained_query_tokens=_mean([ids[:query_limit] for ids in asked]),
+                trained_query_tokens=_mean([ids[:query_limit] for ids in query_ids]),
                 trained_document_tokens=_mean([ids[:document_limit] for ids in found_by]),
                 prefix_tokens=prefix,
-                shot_tokens=_mean([ids[:cut] for ids in asked]) + _mean([ids[:cut] for ids in told]) + prefix,
+                shot_tokens=_mean([ids[:cut] for ids in query_ids]) + _mean([ids[:cut] for ids in text_ids]) + prefix,
                 symmetric=task.symmetric,
                 weight=task.weight,
             )

@@ -58,14 +58,14 @@ def cross_fit_relevance(
     Folds are the odd and the even queries. query: int [n]. If the other fold has one class only, the
     curve is fitted on all pairs.
     """
-    found = np.empty(len(raw))
-    for half in (0, 1):
-        own = np.unique(query, return_inverse=True)[1] % 2 == half
-        if positive[~own].all() or not positive[~own].any():
-            found[own] = fit_calibration(kind, raw, positive)(raw[own])
+    relevance = np.empty(len(raw))
+    for parity in (0, 1):
+        fold = np.unique(query, return_inverse=True)[1] % 2 == parity
+        if positive[~fold].all() or not positive[~fold].any():
+            relevance[fold] = fit_calibration(kind, raw, positive)(raw[fold])
         else:
-            found[own] = fit_calibration(kind, raw[~own], positive[~own])(raw[own])
-    return found
+            relevance[fold] = fit_calibration(kind, raw[~fold], positive[~fold])(raw[fold])
+    return relevance
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, with_offset: bool) -> tuple[float, float]:

@@ -100,21 +100,21 @@ def _retrieve_pool(
     recall: dict[str, float],
 ) -> pl.DataFrame:
     params, threads = context.config.retrieve, worker_count(context.config.threads)
-    documents, asked = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
+    documents, query_texts = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
     rankings, weights = {}, {}
     if params.bm25 is not None:
         label = f"retrieve: bm25: {pool.name}"
-        rankings["bm25"] = hits_table(bm25_search(documents, asked, params.depth, params.bm25, threads, label))
+        rankings["bm25"] = hits_table(bm25_search(documents, query_texts, params.depth, params.bm25, threads, label))
         weights["bm25"] = params.bm25.weight
     for name, teacher in teachers.items():
         query_side, document_side = sides[name][pool.queries["task"][0]]
         if params.index.kind == "exact":
             label = f"retrieve: {name}: {pool.name}"
-            texts, queries = (documents, document_side), (asked, query_side)
+            texts, queries = (documents, document_side), (query_texts, query_side)
             hits = search_pool(teacher, texts, queries, params.depth, context.work, label, params.engine, threads)
         else:
             blocks = partial(teacher.blocks, documents, document_side, DOCUMENT_BLOCK)
-            vectors = teacher.all(asked, query_side)
+            vectors = teacher.all(query_texts, query_side)
             hits, share = approximate_search(vectors, blocks, len(documents), params.depth, params.index, threads)
             recall[f"index_recall/{name}/{pool.name}"] = share
         rankings[name] = hits_table(hits)
@@ -140,9 +140,9 @@ def _candidates(
 
 def _recall(candidates: pl.DataFrame, inputs: Inputs) -> dict[str, float]:
     """Share of the positives that are among the candidates, by retriever."""
-    found = inputs.qrels.join(candidates, on=["query_id", "doc_id"], how="left")
+    joined = inputs.qrels.join(candidates, on=["query_id", "doc_id"], how="left")
     by = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
     return {
-        **{name: 1 - found[column].null_count() / len(found) for name, column in by.items()},
+        **{name: 1 - joined[column].null_count() / len(joined) for name, column in by.items()},
         "candidates_per_query": len(candidates) / len(inputs.queries),
     }

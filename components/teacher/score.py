@@ -100,19 +100,19 @@ def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl
     dev = pairs.filter(pl.col("split") == "dev")
     fitted_on, on = (dev, "dev queries") if len(dev) else (pairs, "training queries (there are no dev queries)")
     together = fit_calibration(params.calibration, *_labelled(fitted_on))
-    curves, shown, parts = {}, [], []
+    curves, reliabilities, parts = {}, [], []
     for task in pairs["task"].unique().sort().to_list():
-        own, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
+        task_pairs, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
         raw, positive = _labelled(fit)
         enough = min(int(positive.sum()), int((~positive).sum())) >= _LEAST
         curve = fit_calibration(params.calibration, raw, positive) if enough else together
-        parts.append(own.with_columns(relevance=pl.Series(curve(own["reranker_score"].to_numpy()))))
+        parts.append(task_pairs.with_columns(relevance=pl.Series(curve(task_pairs["reranker_score"].to_numpy()))))
         curves[task] = {**asdict(curve), "of": task if enough else "all tasks"}
         queries = fit["query_id"].rank("dense").to_numpy()
         relevance = cross_fit_relevance(params.calibration, raw, positive, queries) if enough else curve(raw)
-        shown.append(Reliability(task, curve, raw, relevance, positive, enough))
+        reliabilities.append(Reliability(task, curve, raw, relevance, positive, enough))
     (out / "calibration.json").write_text(json.dumps(curves, indent=2) + "\n", encoding="utf-8")
-    write_reliability(out / "report.html", shown, on)
+    write_reliability(out / "report.html", reliabilities, on)
     scored = pl.concat(parts).sort("query_id", "doc_id")
     positives = scored.filter(pl.col("positive"))["reranker_score"].mean()
     others = scored.filter(~pl.col("positive"))["reranker_score"].mean()
@@ -121,7 +121,8 @@ def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl
         "mean_score_positive": float(positives or 0.0),  # type: ignore[arg-type]  # polars types mean() loosely
         "mean_score_other": float(others or 0.0),  # type: ignore[arg-type]
         "calibration_error": expected_calibration_error(
-            np.concatenate([one.relevance for one in shown]), np.concatenate([one.positive for one in shown])
+            np.concatenate([one.relevance for one in reliabilities]),
+            np.concatenate([one.positive for one in reliabilities]),
         ),
     }
 

@@ -199,15 +199,15 @@ class Trainer:
 
     def _resume(self) -> int:
         """Load the newest checkpoint; returns the next step."""
-        found = checkpoints(self.work)
-        if not found:
+        saved = checkpoints(self.work)
+        if not saved:
             return 0
-        state = load_checkpoint(found[-1], self.named, self.optimizer)
+        state = load_checkpoint(saved[-1], self.named, self.optimizer)
         if state["config"] != self._mark():
-            raise UserError(f"{found[-1]}: checkpoint has other parameters; delete the folder or restore params.yaml")
+            raise UserError(f"{saved[-1]}: checkpoint has other parameters; delete the folder or restore params.yaml")
         self.curve = state["curve"]
         if self.world.first:
-            log.info("resuming after step %s of %s from checkpoint %s", state["step"], self.params.steps, found[-1])
+            log.info("resuming after step %s of %s from checkpoint %s", state["step"], self.params.steps, saved[-1])
         return int(state["step"])
 
     def _mark(self) -> str:
