@@ -12,7 +12,7 @@ from components.config import Config, load_config
 from components.contracts.tasks import Task, write_tasks
 from tests.models import make_tiny_student
 from tests.samples import ROOT
-from tests.tracking.stores import make_empty_store, write_evaluation
+from tests.tracking.stores import write_evaluation
 
 TASKS = [
     Task("boolq", "retrieval", "Given a question, retrieve a passage that answers it", False, 1.0, "cc0", "boolq"),
@@ -47,12 +47,6 @@ def checkout(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return root
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
-    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture

@@ -2,17 +2,19 @@
 
 import gc
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.config import EngineParams
-from tests.checkouts import checkout, empty_store, no_upload, store, trained
+from tests.checkouts import checkout, no_upload, store, trained
+from tests.databases import empty_prefect, empty_store
 from tests.models import make_tiny_student
 from tests.warm import warm_context
 
-__all__ = ["checkout", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
+__all__ = ["checkout", "empty_prefect", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
 
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
@@ -56,14 +58,18 @@ def dask_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def dask_engine(dask_workers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
+def dask_engine(
+    dask_workers: str, empty_prefect: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EngineParams]:
     """The two workers, and a Prefect server with a home of its own."""
     from components.stage.executor import prefect_server
 
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copyfile(empty_prefect, home / "prefect.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_HOME", str(home))
         patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
         from prefect.settings import PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_HOME: os.environ["PREFECT_HOME"]}), prefect_server():
+        with temporary_settings({PREFECT_HOME: home}), prefect_server():
             yield EngineParams(kind="dask", address=dask_workers)

@@ -47,9 +47,9 @@ def ours(root: Path) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def start(root: Path) -> "subprocess.Popen[bytes]":
+def start(root: Path, stage_seconds: float = STAGE_SECONDS) -> "subprocess.Popen[bytes]":
     """The pipeline as a user starts it."""
-    environment = {**os.environ, "TOY_SLEEP": str(STAGE_SECONDS)}
+    environment = {**os.environ, "TOY_SLEEP": str(stage_seconds)}
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "pipeline"],
         cwd=root,
@@ -154,7 +154,7 @@ def _find(root: Path, mark: str, run: "subprocess.Popen[bytes]") -> psutil.Proce
 def prove(root: Path, expected: dict[str, str]) -> None:
     """Repair, run to the end, and compare; raises AssertionError."""
     doctor.repair_all(root, look=False, say=print)
-    assert start(root).wait() == 0, (root / ".cache/kills.log").read_text()[-2000:]
+    assert start(root, stage_seconds=0).wait() == 0, (root / ".cache/kills.log").read_text()[-2000:]
     assert hashes(root) == expected
     rwlock = root / ".dvc" / "tmp" / "rwlock"
     assert not rwlock.exists() or rwlock.read_text() in {"{}", '{"write": {}, "read": {}}'}

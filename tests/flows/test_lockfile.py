@@ -14,8 +14,9 @@ from flows.pipeline import pipeline
 
 
 @pytest.fixture
-def done(toy: Path, prefect_server: str) -> str:
+def done(toy: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The toy has run; its dvc.lock."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing listens there: nothing is uploaded
     run_dvc(toy, "repro")
     return (toy / "dvc.lock").read_text()
 
