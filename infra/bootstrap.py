@@ -9,6 +9,7 @@ PREFECT_API_URL and PREFECT_API_AUTH_STRING.
 """
 
 import base64
+import importlib
 import json
 import os
 import sys
@@ -121,12 +122,17 @@ def work_pool(pools: dict[str, Any], name: str) -> dict[str, Any]:
 
 def default_template(worker_type: str) -> dict[str, Any]:
     """The base job template that comes with Prefect's worker of this type. Raises ModuleNotFoundError without it."""
+    from prefect.utilities.dispatch import lookup_type
     from prefect.workers.base import BaseWorker
 
-    worker = BaseWorker.get_worker_class_from_type(worker_type)
-    if worker is None:
-        raise ModuleNotFoundError(f"no {worker_type} worker: pip install -c constraints.txt prefect-{worker_type}")
-    return worker.get_default_base_job_template()
+    try:
+        importlib.import_module(
+            "prefect.workers.process" if worker_type == "process" else f"prefect_{worker_type}.worker"
+        )
+    except ModuleNotFoundError as problem:
+        raise ModuleNotFoundError(f"{problem}: pip install -c constraints.txt prefect-{worker_type}") from None
+    template: dict[str, Any] = lookup_type(BaseWorker, worker_type).get_default_base_job_template()
+    return template
 
 
 def merge_patch(base: Any, changes: Any) -> Any:

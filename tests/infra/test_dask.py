@@ -19,6 +19,7 @@ with Client(sys.argv[1], timeout=sys.argv[2]) as client:
 """
 
 
+@pytest.mark.slow
 def test_scheduler_and_worker_talk_tls_only(tmp_path: Path) -> None:
     stack = LocalStack(tmp_path, "sqlite")
     (tmp_path / "home").mkdir()

@@ -1,4 +1,4 @@
-"""The servers of compose.yaml, run on loopback: what they refuse, and that a run, its artifact and data get through."""
+"""The servers of compose.yaml on loopback: what they refuse, and that a pipeline, its data and a promotion pass."""
 
 import base64
 import json
@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from infra.bootstrap import POOLS, read_pools, work_pool
+from infra.bootstrap import POOLS, make_pools, read_pools, work_pool
 from infra.make_secrets import make_secrets
-from tests.flows.conftest import make_toy
+from tests.command import foundry
 from tests.infra.local_stack import REPOSITORY, LocalStack, status
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+DVC = (sys.executable, "-m", "dvc")
 
 
 def basic(account: str) -> dict[str, str]:
@@ -59,6 +61,20 @@ def objects(s3: Any, bucket: str) -> list[str]:
     return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+@pytest.fixture(scope="module")
+def ran(stack: LocalStack, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose pipeline (one real stage, on a tiny random model) ran as a flow against the servers."""
+    root = tmp_path_factory.mktemp("ran") / "checkout"
+    shutil.copytree(trained, root, symlinks=True)
+    register = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["register"]
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"register": register}}))
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").write_text("[core]\nremote = store\n['remote \"store\"']\nurl = s3://dvc/cache\n")
+    said = run_client(stack, root, sys.executable, "-m", "flows.cli", "pipeline")
+    assert said.split() == ["register", "executed"]
+    return root
+
+
 def test_says_which_database_it_runs_on(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     if stack.database == "sqlite":
         with capsys.disabled():
@@ -92,55 +108,33 @@ def test_prefect_needs_a_password(stack: LocalStack) -> None:
     assert status(url, basic(stack.secret("prefect_auth"))) == 200
 
 
-def test_bootstrap_made_the_pools_and_can_run_again(stack: LocalStack) -> None:
-    output = stack.run_service("bootstrap")
+@pytest.fixture(scope="module")
+def kubernetes_pools(stack: LocalStack) -> None:
+    """The pools of the Kubernetes job, as bootstrap makes them; docker's is there and is updated."""
+    variables = stack.client_environment()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+            patch.setenv(name, variables[name])
+        make_pools(["docker", "kubernetes", "kubernetes-gpu"])
+
+
+@pytest.mark.usefixtures("kubernetes_pools")
+def test_the_pools_are_those_of_the_file(stack: LocalStack) -> None:
+    there = {pool["name"]: pool["base_job_template"] for pool in post(stack, "/api/work_pools/filter", {})}
+    pools = read_pools(POOLS)
+    assert there == {name: work_pool(pools, name)["base_job_template"] for name in pools}
+
+
+def test_bootstrap_can_run_again(stack: LocalStack) -> None:
+    script = str(stack.folder / "opt/bootstrap.py")
+    output = stack.run_service("bootstrap", sys.executable, script, "buckets", "mlflow-user")
     assert "buckets: already there" in output
     assert "account pipeline has the current password" in output
-    pools = {pool["name"]: pool for pool in post(stack, "/api/work_pools/filter", {})}
-    assert {"process", "docker"} <= set(pools)
-    assert pools["docker"]["base_job_template"] == work_pool(read_pools(POOLS), "docker")["base_job_template"]
 
 
-def test_a_run_reaches_mlflow_and_its_artifact_the_store(stack: LocalStack, s3: Any, tmp_path: Path) -> None:
-    script = tmp_path / "log_run.py"
-    script.write_text(
-        "import mlflow, pathlib\n"
-        "mlflow.set_experiment('stack')\n"
-        "pathlib.Path('weights.bin').write_bytes(bytes(range(256)) * 64)\n"
-        "with mlflow.start_run() as run:\n"
-        "    mlflow.log_metric('loss', 0.5)\n"
-        "    mlflow.log_artifact('weights.bin', 'adapter')\n"
-        "path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path='adapter/weights.bin')\n"
-        "assert pathlib.Path(path).read_bytes() == bytes(range(256)) * 64\n"
-        "print(run.info.run_id)\n"
-    )
-    run_id = run_client(stack, tmp_path, sys.executable, str(script)).split()[-1]
-    assert any(key.endswith(f"{run_id}/artifacts/adapter/weights.bin") for key in objects(s3, "mlflow"))
-
-
-def test_dvc_data_goes_to_the_store_and_comes_back(stack: LocalStack, s3: Any, tmp_path: Path) -> None:
-    dvc = (sys.executable, "-m", "dvc")
-    data = tmp_path / "pairs.txt"
-    data.write_text("query\tdocument\n")
-    run_client(stack, tmp_path, "git", "init", "--quiet")
-    run_client(stack, tmp_path, *dvc, "init", "--quiet")
-    run_client(stack, tmp_path, *dvc, "remote", "add", "--default", "store", "s3://dvc/cache")
-    run_client(stack, tmp_path, *dvc, "add", "--quiet", "pairs.txt")
-    run_client(stack, tmp_path, *dvc, "push", "--quiet")
-    assert any(key.startswith("cache/files/md5/") for key in objects(s3, "dvc"))
-    config = (tmp_path / ".dvc/config").read_text()
-    assert stack.secret("store_secret_key") not in config
-    data.unlink()
-    subprocess.run(["rm", "-r", str(tmp_path / ".dvc/cache")], check=True)
-    run_client(stack, tmp_path, *dvc, "pull", "--quiet")
-    assert data.read_text() == "query\tdocument\n"
-
-
-def test_a_flow_run_is_recorded(stack: LocalStack, tmp_path: Path) -> None:
-    script = tmp_path / "tiny.py"
-    script.write_text("from prefect import flow\n@flow\ndef tiny() -> int:\n    return 7\ntiny()\n")
-    run_client(stack, tmp_path, sys.executable, str(script))
-    runs = post(stack, "/api/flow_runs/filter", {"flows": {"name": {"any_": ["tiny"]}}})
+@pytest.mark.usefixtures("ran")
+def test_the_pipeline_is_recorded_by_prefect(stack: LocalStack) -> None:
+    runs = post(stack, "/api/flow_runs/filter", {"flows": {"name": {"any_": ["pipeline"]}}})
     assert [run["state"]["type"] for run in runs] == ["COMPLETED"]
     if stack.database == "postgres":
         done = subprocess.run(
@@ -153,36 +147,49 @@ def test_a_flow_run_is_recorded(stack: LocalStack, tmp_path: Path) -> None:
         assert int(done.stdout) >= 1
 
 
-def test_the_pipeline_and_a_promotion_go_through_the_servers(
-    stack: LocalStack, s3: Any, trained: Path, tmp_path: Path
+@pytest.mark.usefixtures("ran")
+def test_its_artifacts_are_in_the_store(s3: Any) -> None:
+    names = {key.rpartition("/artifacts/")[2] for key in objects(s3, "mlflow")}
+    assert {"metrics.json", "model/model.safetensors", "evaluation/scores.parquet"} <= names
+
+
+def test_its_data_goes_to_the_store_and_comes_back(stack: LocalStack, s3: Any, ran: Path) -> None:
+    run_client(stack, ran, *DVC, "push", "--quiet")
+    assert any(key.startswith("cache/files/md5/") for key in objects(s3, "dvc"))
+    reference = ran / "outputs/register/reference.json"
+    before = reference.read_bytes()
+    shutil.rmtree(ran / ".dvc/cache")
+    shutil.rmtree(ran / "outputs/register")
+    run_client(stack, ran, *DVC, "pull", "--quiet")
+    assert reference.read_bytes() == before
+
+
+def test_its_version_is_promoted(
+    stack: LocalStack, ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The toy's four stages as a flow; then a real (tiny) model: registered, gated, promoted, loaded from the store."""
-    toy = make_toy(tmp_path / "toy")
-    said = run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline")
-    assert [line.split() for line in said.splitlines()] == [
-        [stage, "executed"] for stage in ("source", "left", "right", "join")
-    ]
-    assert any(key.endswith("artifacts/metrics.json") for key in objects(s3, "mlflow"))
-    assert {
-        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline").splitlines()
-    } == {"unchanged"}
+    """Gate, lock, alias and audit with the rights of the pipeline's account; the smoke test loads it from the store."""
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    root = tmp_path / "trained"
-    shutil.copytree(trained, root, symlinks=True)
-    run_client(stack, root, sys.executable, "-m", "flows.cli", "stage", "register")
-    said = run_client(stack, root, sys.executable, "-m", "flows.cli", "promote", "--because", "it is better")
+    monkeypatch.chdir(ran)
+    variables = stack.client_environment()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = {each: variables[each.name] for each in (PREFECT_API_URL, PREFECT_API_AUTH_STRING, PREFECT_HOME)}
+    EventsWorker.drain_all()  # one a process, bound to the first server it meets
+    with temporary_settings(settings):
+        assert foundry("promote", "--because", "it is better") == 0
+        EventsWorker.drain_all()
+    said = capsys.readouterr().out
     assert "version 1 is in production, before: base" in said
-    assert stack.url("mlflow") in said, "the page of the version"
-    load = "from components.tracking.load import load_production as load; print(load().encode_document(['x']).shape)"
-    assert run_client(stack, root, sys.executable, "-c", load).startswith("(1, ")
-    runs = post(stack, "/api/flow_runs/filter", {"flows": {"name": {"any_": ["pipeline", "promotion"]}}})
-    assert [run["state"]["type"] for run in runs] == ["COMPLETED"] * 3
+    assert stack.url("mlflow") in said.splitlines()[-1], "the page of the version"
+    runs = post(stack, "/api/flow_runs/filter", {"flows": {"name": {"any_": ["promotion"]}}})
+    assert [run["state"]["type"] for run in runs] == ["COMPLETED"]
 
 
+@pytest.mark.usefixtures("kubernetes_pools")
 def test_the_clusters_deployments_are_accepted(stack: LocalStack) -> None:
     """`prefect deploy` imports every flow, so a wrong entry point or parameter fails here."""
-    bootstrap = str(stack.folder / "opt/bootstrap.py")
-    stack.run_service("bootstrap", sys.executable, bootstrap, "pools:kubernetes,kubernetes-gpu")
     repository = "https://git.example.invalid/foundry.git"
     deploy = (sys.executable, "-m", "infra.cluster_deployments", "--pool", "kubernetes-gpu", "--repository", repository)
     run_client(stack, REPOSITORY, *deploy)
@@ -214,12 +221,13 @@ def test_a_rotated_administrator_password_takes_over(stack: LocalStack) -> None:
     url = stack.url("mlflow") + "/api/2.0/mlflow/users/get?username=admin"
     make_secrets(stack.secrets, ("mlflow_admin_password", "mlflow_pipeline_password"))
     old, new = stack.secret("mlflow_admin_password.old"), stack.secret("mlflow_admin_password")
+    step = (sys.executable, str(stack.folder / "opt/bootstrap.py"), "mlflow-user")
     with pytest.raises(RuntimeError, match="MLflow answered 401"):
-        stack.run_service("bootstrap")
+        stack.run_service("bootstrap", *step)
     environment = stack.environment("bootstrap")
     try:
         stack.compose["services"]["bootstrap"]["environment"]["MLFLOW_AUTH_ADMIN_PASSWORD_OLD"] = old
-        assert "administrator's password rotated" in stack.run_service("bootstrap")
+        assert "administrator's password rotated" in stack.run_service("bootstrap", *step)
     finally:
         del stack.compose["services"]["bootstrap"]["environment"]["MLFLOW_AUTH_ADMIN_PASSWORD_OLD"]
     assert stack.environment("bootstrap") == environment
