@@ -1,7 +1,7 @@
-"""What a shell on this machine needs to reach the servers of compose.yaml: `eval "$(python -m infra.client)"`.
+"""Print the environment variables of a client of compose.yaml's servers: `eval "$(python -m infra.client)"`.
 
-Prints the worker's own variables as `export` lines, addresses as published on loopback, secrets read from
-infra/secrets. Kubernetes: the same after `kubectl port-forward` of mlflow, prefect and store to their own ports.
+The `export` lines are those of the worker, with service names replaced by 127.0.0.1 and secrets read from infra/secrets.
+They fit Kubernetes too, after `kubectl port-forward` of mlflow, prefect and store to their own ports.
 """
 
 import shlex
@@ -12,15 +12,15 @@ import yaml
 
 FOLDER = Path(__file__).parent
 SERVICES = ("mlflow", "prefect", "store")
-LEFT_OUT = ("HOME", "HF_HOME", "DASK_")  # a container's own folders; Dask's port is not published
+SKIPPED = ("HOME", "HF_HOME", "DASK_")  # folders inside the container; Dask's port is not published
 
 
 def client_variables(folder: Path = FOLDER) -> dict[str, str]:
-    """The worker's variables for a process outside of the containers. Raises FileNotFoundError without secrets."""
+    """The worker's variables for a process outside the containers. Raises FileNotFoundError without secrets."""
     compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
     found = {}
     for name, text in compose["services"]["worker"]["environment"].items():
-        if name.startswith(LEFT_OUT):
+        if name.startswith(SKIPPED):
             continue
         value = str(text)
         for service in SERVICES:

@@ -1,6 +1,6 @@
-"""A Dask cluster on this machine: `python -m infra.dask_cluster [--workers 2] [--port 8786]`.
+"""Start a Dask cluster on this machine: `python -m infra.dask_cluster [--workers 2] [--port 8786]`.
 
-Each worker is a process with one thread on the loopback address. Ctrl-C, or a TERM signal, stops it. Point a stage at
+Each worker is a process with one thread, on the loopback address. SIGINT (Ctrl-C) or SIGTERM stops it. A stage uses
 it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def start_cluster(workers: int, port: int = 0) -> Any:
-    """A running `distributed.LocalCluster`; close() stops its processes. Port 0 takes a free one."""
+    """Start a `distributed.LocalCluster`; close() stops its processes. Port 0 takes a free one."""
     from distributed import LocalCluster
 
     return LocalCluster(
@@ -27,7 +27,7 @@ def start_cluster(workers: int, port: int = 0) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    """Start a cluster, print its address and wait."""
+    """Start a cluster, print its address and wait for SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m infra.dask_cluster", description="A local Dask cluster.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--port", type=int, default=8786, help="of the scheduler; 0 takes a free one")
@@ -40,10 +40,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop_signal() -> int:
-    """A file descriptor that has a byte to read once INT or TERM came.
+    """A file descriptor that has a byte to read after SIGINT or SIGTERM.
 
-    Blocking the signals for sigwait is not enough: starting a process makes multiprocessing unblock them in the thread
-    that does it, and a signal that comes before sigwait then ends the program.
+    Blocking the signals for sigwait is not enough: multiprocessing unblocks them in the thread that starts a process,
+    and a signal that arrives before sigwait would then end the program.
     """
     stopped, write = os.pipe()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,11 +1,11 @@
-"""Make the secrets that compose and Kubernetes read: `python infra/make_secrets.py [--rotate NAME ...]`.
+"""Create the secrets that compose and Kubernetes mount: `python infra/make_secrets.py [--rotate NAME ...]`.
 
-Writes the missing files of infra/secrets (or --folder): random text, and a private certificate authority with one
-certificate for Dask's TLS. What exists is left alone; --rotate makes a file anew and keeps the old text in NAME.old
-until the next rotation, since some servers ask for the old password to set a new one (docs/operations.md).
+Writes the missing files of infra/secrets (or --folder): random text, and for Dask's TLS a certificate signed by a
+private certificate authority. Existing files are kept; --rotate replaces a file and keeps the old text in NAME.old until
+the next rotation, since some servers need the old password to set a new one (docs/operations.md).
 
-The folder is 0700 and the files 0444: only their owner reaches them on the host, and any user inside a container that
-one is mounted into can read it.
+The folder has mode 0700, so only its owner reaches the files on the host; the files have mode 0444, so any user of a
+container can read the ones mounted there.
 """
 
 import argparse
@@ -35,13 +35,13 @@ SECRETS: dict[str, Callable[[], str]] = {
     "store_secret_key": _password,
 }
 NAMES = (*SECRETS, *DASK_FILES)
-YOURS = ("git_credentials",)  # made empty; for a private repository put https://user:token@host there (Kubernetes only)
+YOURS = ("git_credentials",)  # created empty; for a private repository put https://user:token@host there (Kubernetes only)
 
 
 def make_secrets(folder: Path, rotate: tuple[str, ...] = ()) -> list[str]:
     """Write the missing and the rotated secrets under `folder`; returns the names written.
 
-    The three Dask files belong together: if one is missing or rotated, all three are made.
+    The three Dask files belong together: if one is missing or rotated, all three are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -56,7 +56,7 @@ def make_secrets(folder: Path, rotate: tuple[str, ...] = ()) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write in place: a running container has this very file mounted, a renamed one it would not see."""
+    """Write in place: a container that has the file mounted would not see a renamed one."""
     if path.exists():
         old = path.with_name(f"{path.name}.old")
         old.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def dask_certificates() -> tuple[str, str, str]:
-    """A fresh authority (its key is thrown away) and one certificate: the PEM texts of (ca, certificate, key)."""
+    """A new authority, whose key is discarded, and one certificate: the PEM texts of (ca, certificate, key)."""
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
@@ -99,13 +99,13 @@ def dask_certificates() -> tuple[str, str, str]:
 
 
 def main() -> None:
-    """Command line; prints names, never contents."""
+    """Command line; prints the names of the files, never their contents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "secrets")
     parser.add_argument("--rotate", nargs="+", default=[], choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     options = parser.parse_args()
     written = make_secrets(options.folder, tuple(options.rotate))
-    print(f"{options.folder}: {'wrote ' + ', '.join(written) if written else 'nothing to do, every secret is there'}")
+    print(f"{options.folder}: {'wrote ' + ', '.join(written) if written else 'nothing to do, all secrets exist'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/bin/sh
 # For every variable NAME_FILE that names a file under /run/secrets, export NAME with the file's text, then run the
-# command. PEM files are left alone: what reads certificates wants the file. Secrets stay in files (compose secrets,
+# command. Variables for PEM files are kept: programs read certificates from the file. Secrets stay in files (compose secrets,
 # Kubernetes secret volumes): never in an image, a manifest or `docker inspect`.
 set -eu
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A flow run in a fresh clone on a machine that keeps nothing (a Kubernetes job): begin with the data of the last run,
-# leave this run's data in the object store and its commit (refs/runs/*) in the repository.
+# Run a flow in a fresh clone on a machine without a persistent disk (a Kubernetes job): fetch the data of the last run
+# first, then push this run's data to the object store and its commit (refs/runs/*) to the repository.
 # usage: remote-run COMMAND...      (FOUNDRY_DVC_REMOTE: address of the DVC remote, such as s3://dvc/cache)
 set -u
 
@@ -19,7 +19,7 @@ with_lock_of() {
 
 before=$(git rev-parse --verify --quiet refs/runs/latest)
 if [ -n "$before" ] && ! with_lock_of "$before" dvc fetch --quiet; then
-    echo "remote-run: not all data of the last run is in the store; what is missing will be made again" >&2
+    echo "remote-run: not all data of the last run is in the store; what is missing will be computed again" >&2
 fi
 
 "$@"
