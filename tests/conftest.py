@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,14 @@ def one_thread() -> Iterator[None]:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
     return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+
+
+@pytest.fixture
+def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fork their processes; a test that kills one leaves them the product's own start method."""
+    from components.stage import executor
+
+    monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
 
 
 @pytest.fixture(scope="session")
