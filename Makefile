@@ -1,4 +1,4 @@
-# make run    the pipeline at hand (params.yaml), then the table; RECIPE=name takes recipes/name.yaml first
+# make run    the pipeline at hand, then the table; RECIPE=name SET="train.steps=50 mine.margin=0.9" write params.yaml first
 # make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
 # make check  ruff, mypy, import layers
@@ -21,13 +21,10 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 run: $(RUN_ENV)
-	@$(if $(RECIPE),python -m components.recipe $(RECIPE))
-	@$(if $(filter-out starter,$(RECIPE)),python -m components.plan --hub)
-	dvc repro
-	@python -m components.evaluation.table
+	@foundry run $(if $(RECIPE),--recipe $(RECIPE)) $(foreach change,$(SET),--set '$(change)')
 
 plan: $(RUN_ENV)
-	@python -m components.plan $(if $(RECIPE),--recipe $(RECIPE))
+	@foundry plan $(if $(RECIPE),--recipe $(RECIPE))
 
 test: $(TEST_ENV)
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
@@ -39,10 +36,10 @@ check: $(TEST_ENV)
 	mypy
 
 ui: $(RUN_ENV)
-	@python -m flows.servers
+	@foundry ui
 
 reproduce: $(RUN_ENV)
-	@python -m flows.reproduce $(RUN)
+	@foundry reproduce $(RUN)
 
 infra-check: $(TEST_ENV)
 	@python -m infra.check

@@ -28,7 +28,7 @@ from components.config import MineParams, load_config
 from components.contracts.tables import CORPUS, QRELS, QUERIES, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import read_inputs
 from components.mining import mine
-from components.mining.adaptive import fitted_margins, margin_curves
+from components.mining.adaptive import fit_margins, margin_curves
 from components.mining.rules import apply_rules
 from components.teacher import retrieve, score
 
@@ -129,7 +129,7 @@ def judged_by(facts: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "ours: relative 0.95 + copies": _refused(facts.with_columns(margin=pl.lit(0.95)), ours),
     }
     for bound, params in curves.items():
-        margins = fitted_margins(margin_curves(facts.filter(pl.col("split") == "dev"), params), params)
+        margins = fit_margins(margin_curves(facts.filter(pl.col("split") == "dev"), params), params)
         label = f"ours: adaptive {bound} + copies ({', '.join(f'{t} {m:.2f}' for t, m in sorted(margins.items()))})"
         found[label] = _refused(mine.with_margins(facts, margins, params), params)
     return found

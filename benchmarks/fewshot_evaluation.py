@@ -3,11 +3,12 @@
     python -m benchmarks.fewshot_evaluation [--quick] [--json FILE]
 
 Stand-in data with each task's true mean text length, true share of duplicates and true few-shot prefix length
-(components/evaluation/public/task_sizes.csv), at a small number of rows. One randomly initialised Mistral, fp32, on
+(components/plan/task_sizes.csv), at a small number of rows. One randomly initialised Mistral, fp32, on
 both sides. Plain: mteb's own classes and search around an encoder that does what every public harness does: each text
 behind its own copy of the prefix, sorted by length, padded, in batches of 32. Ours: plan, store, packed shared prefix.
 CPU time is that of encoding; the scores are compared over whole tasks. Then a second prompt table is evaluated on two
-retrieval tasks: how many document tokens does it embed again? At the end, the projection for a 7B model.
+retrieval tasks: how many document tokens does it embed again? At the end, the hours of a 7B model, as `make plan`
+counts them.
 """
 
 import argparse
@@ -30,14 +31,18 @@ from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.tasks import PAIRED, english_scope, mteb_task, name_sides, read_instructions
 from components.config import EncoderParams, PromptParams
 from components.evaluation.planner import Lengths, make_plan
-from components.evaluation.projection import SIZES, table
 from components.model.embed_shard import embed
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
+from components.plan.devices import EFFICIENCY, GPUS
+from components.plan.shapes import KNOWN
+from components.plan.stages import MTEB_SIZES, Cost
 from tests.benchmark.standins import Shape, write_standins
 
 PROMPT = PromptParams(template="special")
 RETRIEVAL = ("ArguAna", "SCIDOCS")
+RETRIEVAL_QUERIES = 0.45  # million tokens of the 8,820 queries of the ten retrieval tasks (mteb's descriptive_stats)
+MISTRAL = "mistralai/Mistral-7B-v0.1"
 
 
 def write_student(folder: Path, texts: Sequence[str], layers: int, width: int) -> Path:
@@ -187,7 +192,7 @@ def run(model: Any, tasks: Iterator[Any]) -> dict[str, float]:
 
 def compare(scratch: Path, rows: int, layers: int, width: int, only: int | None) -> dict[str, float]:
     """Both sides over the tasks; the figures."""
-    sizes = pl.read_csv(SIZES).filter(pl.col("type") != "Retrieval").sort("task")
+    sizes = pl.read_csv(MTEB_SIZES).filter(pl.col("type") != "Retrieval").sort("task")
     sizes = sizes.gather_every(only) if only else sizes
     shapes = {
         row["task"]: Shape(rows, row["characters"], max(0.02, row["distinct"] / row["texts"]))
@@ -245,6 +250,26 @@ def second_table(encoder: TimedEncoder, mirror: Path) -> dict[str, float]:
     return {"first_document_tokens": float(counts[0]), "reencoded_document_tokens": float(counts[1])}
 
 
+def hours_of_7b() -> str:
+    """Markdown: tokens of all 41 tasks in plain mteb and in ours, and hours at the plan's rate for an H100."""
+    sizes = pl.read_csv(MTEB_SIZES)
+    total = {column: float(sizes[column].sum()) for column in sizes.columns if column.endswith("_mtok")}
+    documents = float(sizes.filter(type="Retrieval")["few_shot_shared_mtok"].sum()) - RETRIEVAL_QUERIES
+    tokens = {
+        "instructions, plain mteb": total["plain_mtok"],
+        "instructions, ours (distinct texts)": total["distinct_mtok"],
+        "few-shot, plain mteb": total["few_shot_plain_mtok"],
+        "few-shot, ours (distinct, prefix shared)": total["few_shot_shared_mtok"],
+        "another prompt table, ours (documents stored)": total["few_shot_shared_mtok"] - documents,
+    }
+    rows = ["| run | million tokens | 1 H100 | 8 H100s |", "|---|---|---|---|"]
+    for run_as, millions in tokens.items():
+        cost = Cost("evaluate", 0, 1e6 * millions, 2 * KNOWN[MISTRAL].linear * 1e6 * millions, 0, 0, 0)
+        one, eight = (cost.hours(GPUS["H100"], devices, EFFICIENCY) for devices in (1, 8))
+        rows.append(f"| {run_as} | {millions:.0f} | {one:.2f} h | {eight:.2f} h |")
+    return "\n".join(rows)
+
+
 def _texts_of(folder: Path) -> list[str]:
     """Every text in the stand-ins below `folder`."""
     texts: list[str] = []
@@ -272,7 +297,7 @@ def main() -> None:
     print(f"mteb {version('mteb')}, torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads")
     for name, value in figures.items():
         print(f"{name}: {value:.6g}")
-    print("\nA 7B model, 2 x 6.98e9 FLOPs a token, 400 TFLOP/s a device:\n\n" + table())
+    print("\nMTEB(eng, v2) with Mistral-7B, as the plan counts it:\n\n" + hours_of_7b())
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

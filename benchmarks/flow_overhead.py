@@ -3,7 +3,7 @@
     python -m benchmarks.flow_overhead [--quick] [--repeat N] [--json FILE]
 
 Both run in copies of the checkout (tracked files, shared downloads, no outputs): `dvc repro` as `make run` does it,
-and `python -m flows.pipeline` without a server, which it starts itself. They alternate, the first of a pair by turns;
+and `foundry pipeline` without a server, which it starts itself. They alternate, the first of a pair by turns;
 wall time from the command to its end. Then both again with nothing changed, and how many MLflow runs that made.
 --quick: a toy pipeline with two branches, stages of 5 s, once; there the flow may win, as it runs the branches side by
 side.
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DOWNLOADS = ("wheels", "unpacked")  # of .cache: what the fetch stage gets from the network
 COMMANDS = {
     "dvc": [sys.executable, "-m", "dvc", "repro"],
-    "flow": [sys.executable, "-m", "flows.pipeline"],
+    "flow": [sys.executable, "-m", "flows.cli", "pipeline"],
 }
 
 

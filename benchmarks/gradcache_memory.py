@@ -8,9 +8,19 @@ Each measurement is a process of its own (peak resident set minus the peak befor
 
 import argparse
 import json
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import MistralConfig, MistralModel
+
+from components.model.attention import PACKED
+from components.model.backbone import PROJECTIONS
+from components.model.packing import pack, plan_rows
+from components.training.meter import peak_memory
+from components.training.step import PlacedRow, Step
+from components.training.world import World
 
 GIB = 2**30
 
@@ -21,14 +31,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    small, large = (16, 64) if given.quick else (64, 512)
+    small, large = (8, 32) if given.quick else (64, 512)
+    asked = [(mode, queries) for mode in ("gradcache", "direct") for queries in (small, large)]
+    # Forked one after the other: the packages are imported once, here, where nothing is computed.
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        told = pool.starmap(step_peaks, asked, chunksize=1)
     figures: dict[str, float] = {}
-    for mode in ("gradcache", "direct"):
-        for queries in (small, large):
-            command = [sys.executable, __file__, "--child", mode, str(queries)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            total, step = (int(word) for word in told.split()[-2:])
-            figures[f"{mode}_{queries}_peak_gib"], figures[f"{mode}_{queries}_step_gib"] = total / GIB, step / GIB
+    for (mode, queries), (total, step) in zip(asked, told, strict=True):
+        figures[f"{mode}_{queries}_peak_gib"], figures[f"{mode}_{queries}_step_gib"] = total / GIB, step / GIB
     name = f"growth_{small}_to_{large}"
     figures[name] = figures[f"gradcache_{large}_peak_gib"] / figures[f"gradcache_{small}_peak_gib"]
     figures[f"{name}_step_only"] = figures[f"gradcache_{large}_step_gib"] / figures[f"gradcache_{small}_step_gib"]
@@ -39,19 +49,8 @@ def main() -> None:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def child(mode: str, queries: int) -> None:
-    """One step in this process; prints peak bytes of the process, and those the step added."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import MistralConfig, MistralModel
-
-    from components.model.attention import PACKED
-    from components.model.backbone import PROJECTIONS
-    from components.model.packing import pack, plan_rows
-    from components.training.meter import peak_memory
-    from components.training.step import PlacedRow, Step
-    from components.training.world import World
-
+def step_peaks(mode: str, queries: int) -> tuple[int, int]:
+    """One step in this process: the peak bytes of the process, and those the step added."""
     torch.manual_seed(0)
     torch.set_num_threads(2)
     config = MistralConfig(
@@ -76,11 +75,8 @@ def child(mode: str, queries: int) -> None:
     before = peak_memory(device)
     step.run(0, rows, queries, lambda q, d: torch.nn.functional.cross_entropy(q @ d.T / 0.02, labels))
     after = peak_memory(device)
-    print(after, after - before)
+    return after, after - before
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], int(sys.argv[3]))
-    else:
-        main()
+    main()

@@ -28,10 +28,10 @@ from components.plan.shapes import read_shape
 from components.plan.tokens import counted_texts, training_tokens
 from components.training.examples import load_training_data
 from components.training.step import PlacedRow, rows_of
-from components.training.train import adapted
+from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import small_parameters, write_training_tables
 
 STEPS = 160
@@ -78,7 +78,7 @@ def measured(
     size = {"steps": STEPS, "batch_queries": 8 if quick else 32, "negatives": 3, "row_tokens": 512, "shots": {"max": 2}}
     config = parse_config(small_parameters(**{f"train.{key}": value for key, value in size.items()}, **changes), "plan")
     tokenizer = load_tokenizer(folder / "student", config.prompt)
-    model, prompt = adapted(folder / "student", tokenizer, config), Prompt(tokenizer, config.prompt)
+    model, prompt = add_adapter(folder / "student", tokenizer, config), Prompt(tokenizer, config.prompt)
     data = load_training_data(folder)
     trainer = Trainer(model, prompt, data, config, folder, lambda metrics, step: None, World())
     rows = [
@@ -103,7 +103,7 @@ def measured(
 def step_peak(trainer: Trainer, step: int, rows: list[PlacedRow]) -> float:
     """Bytes: all tensors the training holds, and the peak of what a step allocates on top."""
     trainer.model.train()
-    trainer._one(step)  # AdamW makes its moments in its first step
+    trainer._run_step(step)  # AdamW makes its moments in its first step
     trainer.optimizer.zero_grad()
     parameters = list(trainer.model.parameters())
     held = sum(p.numel() * p.element_size() for p in parameters)

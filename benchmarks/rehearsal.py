@@ -85,14 +85,15 @@ def prepare_folder(folder: Path, raw: dict[str, Any]) -> None:
     (ROOT / ".cache" / "wheels").mkdir(parents=True, exist_ok=True)
     (folder / ".cache").mkdir(exist_ok=True)
     (folder / ".cache" / "wheels").symlink_to(ROOT / ".cache" / "wheels")
-    shutil.copytree(ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
 
 
 def rehearse(folder: Path) -> dict[str, float]:
     """Every stage of the path in `folder`; returns the figures."""
-    subprocess.run([sys.executable, "-m", "components.data.local_files"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "flows.cli", "stage", "local_files"], cwd=folder, check=True)
     costs = {stage: run_stage(folder, stage) for stage in BEFORE}
     killed_at = train_until_killed(folder)
     costs["train after the kill"] = run_stage(folder, "train")
@@ -130,7 +131,7 @@ def run_stage(folder: Path, stage: str) -> tuple[float, float]:
 
 def start(folder: Path, stage: str) -> "subprocess.Popen[bytes]":
     env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    return subprocess.Popen([sys.executable, "-m", "components.stage", stage], cwd=folder, env=env)
+    return subprocess.Popen([sys.executable, "-m", "flows.cli", "stage", stage], cwd=folder, env=env)
 
 
 def train_until_killed(folder: Path) -> int:
@@ -200,11 +201,11 @@ def trained_vectors(config: Config, outputs: Path, texts: list[str], instruction
     from components.model.backbone import load_tokenizer
     from components.model.encoder import Encoder
     from components.model.prompt import Prompt
-    from components.training.train import adapted
+    from components.training.train import add_adapter
 
     student = outputs / "fetch" / "models" / "student"
     tokenizer = load_tokenizer(student, config.prompt)
-    model = adapted(student, tokenizer, config).eval()
+    model = add_adapter(student, tokenizer, config).eval()
     set_peft_model_state_dict(model, load_file(outputs / "train" / "adapter" / "adapter_model.safetensors"))
     encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")
     return encoder.encode_queries(texts, instruction)

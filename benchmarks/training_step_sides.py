@@ -139,13 +139,13 @@ def ours(kind: str, work: Path, steps: int) -> Side:
     """The trainer's own loop, from tokenising to the update."""
     from components.model.backbone import load_tokenizer
     from components.model.prompt import Prompt
-    from components.training.train import adapted
+    from components.training.train import add_adapter
     from components.training.trainer import Trainer
     from components.training.world import World
 
     config, batches = fair_batches(kind, work, steps)
     tokenizer = load_tokenizer(work / "model", config.prompt)
-    model = adapted(work / "model", tokenizer, config)
+    model = add_adapter(work / "model", tokenizer, config)
     prompt = Prompt(tokenizer, config.prompt)
     Trainer(model, prompt, batches.data, config, work / kind, Turns(), World()).fit()
     return iter(())

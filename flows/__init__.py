@@ -1,9 +1,10 @@
-"""Prefect flows. Importing this package sets the defaults Prefect, DVC and MLflow read at their own import."""
+"""Prefect flows. Importing this package sets the environment defaults that Prefect, DVC and MLflow read at import."""
 
 import logging
 import os
 from pathlib import Path
 
+from components.base.checkout import find_checkout
 from components.base.errors import UserError
 from components.tracking.store import SAFE_DEFAULTS
 
@@ -13,16 +14,16 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own default is pickle
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too little on two busy cores
-    "PREFECT_HOME": str(Path.cwd() / ".cache" / "prefect"),  # its database belongs to the checkout
+    # the database is in the checkout
+    "PREFECT_HOME": str((find_checkout(Path.cwd()) or Path.cwd()) / ".cache" / "prefect"),
 }
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Logging filter: what the user can put right is told in its own line; Prefect logs every error's traceback."""
+    """Logging filter: log a UserError as one line, without the traceback that Prefect adds to every error."""
     if record.exc_info and isinstance(record.exc_info[1], UserError):
         record.exc_info = None
     return True

@@ -1,4 +1,4 @@
-"""A server of our own on loopback: it ends with the process that started it, however that one ends."""
+"""A child server process on loopback that ends when its parent ends, also by SIGKILL."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from components.base.errors import UserError
 from components.base.process import die_with_parent
 
 HOST = "127.0.0.1"
-READY_SECONDS = 600.0  # two busy cores take minutes; a server that dies is noticed at once
+READY_SECONDS = 600.0  # on two busy cores a start takes minutes; a server that dies is detected at once
 
 
 class Server:
-    """A process that ends with us, and the address that tells when it is ready."""
+    """A server process that ends with its parent, and its health check URL."""
 
     def __init__(self, name: str, command: list[str], env: dict[str, str], log: Path, health: str = "") -> None:
         self.name, self.health, self.log = name, health, log
@@ -35,7 +35,7 @@ class Server:
             )
 
     def wait_ready(self) -> None:
-        """Raises UserError when it ends or does not answer in ten minutes; its log is named."""
+        """Wait for the health check. Raises UserError, naming the log, if the process ends or ten minutes pass."""
         deadline = time.monotonic() + READY_SECONDS
         while self.health and not page_answers(self.health):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -43,7 +43,7 @@ class Server:
             time.sleep(0.3)
 
     def stop(self) -> None:
-        """End it and its children."""
+        """End the process and its children."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:
@@ -54,7 +54,7 @@ class Server:
 
 
 def page_answers(address: str) -> bool:
-    """Whether an HTTP server answers there, with whatever status."""
+    """Whether an HTTP server answers at `address`, with any status."""
     try:
         with urllib.request.urlopen(address, timeout=2):
             return True
@@ -65,7 +65,7 @@ def page_answers(address: str) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback nobody listens on now."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The pipeline as DVC sees it: dvc.yaml is the only DAG, the flow is built from what DVC makes of it."""
+"""Read the stage graph and its status from DVC: dvc.yaml is the only DAG; the flow is built from it."""
 
 import json
 import subprocess
@@ -13,10 +13,11 @@ from components.base.errors import UserError
 from components.tracking.versions import locked_outputs
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+FOUNDRY = (sys.executable, "-m", "flows.cli")  # the code of the folder it starts in
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
-    """One dvc command in `root`; its standard output, stripped.
+    """Run one dvc command in `root`; returns its standard output, stripped.
 
     Raises:
         UserError: dvc failed, with its last line.
@@ -33,7 +34,7 @@ def run_dvc(root: Path, *arguments: str) -> str:
 class Stage:
     """One stage. From its `meta` in dvc.yaml: gpu (takes the GPU slot), timeout_hours, publishes (to the registry).
 
-    always: DVC's `always_changed`: it runs every time, and what it writes says whether the stages after it run.
+    always: DVC's `always_changed`: it runs every time, and its output decides whether later stages run.
     """
 
     name: str
@@ -45,10 +46,10 @@ class Stage:
 
 
 def read_dag(root: Path) -> dict[str, Stage]:
-    """Every stage of the repository, each after what it needs.
+    """Every stage of the repository, in topological order.
 
     Raises:
-        UserError: `root` is no DVC repository, or dvc.yaml does not parse.
+        UserError: `root` is not a DVC repository, or dvc.yaml does not parse.
     """
     import networkx
     from dvc.exceptions import DvcException
@@ -65,12 +66,12 @@ def read_dag(root: Path) -> dict[str, Stage]:
 
 
 def outputs_of(name: str, root: Path) -> dict[str, str]:
-    """path -> md5 of what dvc.lock says that the stage has written."""
+    """path -> md5 of the stage's outputs in dvc.lock."""
     return {path: out["md5"] for path, out in locked_outputs(root).items() if out["stage"] == name}
 
 
 def _name(stage: Any, root: Path) -> str:
-    """As dvc's commands take it in `root`; DVC's own `addressing` is relative to this process' folder."""
+    """The stage's name for dvc commands in `root`; DVC's own `addressing` is relative to the current folder."""
     file = Path(stage.path).resolve().relative_to(root.resolve()).as_posix()
     own = getattr(stage, "name", None)
     if file == "dvc.yaml":
@@ -91,10 +92,10 @@ def _stage(stage: Any, graph: Any, name: Callable[[Any], str]) -> Stage:
 
 
 def select(dag: dict[str, Stage], targets: list[str]) -> dict[str, Stage]:
-    """`targets` and everything they need; the whole when none is named.
+    """`targets` and all their dependencies; the whole DAG if there are no targets.
 
     Raises:
-        UserError: a target is no stage.
+        UserError: a target is not a stage.
     """
     wanted: set[str] = set()
     waiting = list(targets or dag)
@@ -109,9 +110,9 @@ def select(dag: dict[str, Stage], targets: list[str]) -> dict[str, Stage]:
 
 
 def stale_stages(root: Path, dag: dict[str, Stage]) -> set[str]:
-    """The stages of `dag` that may have to run: what `dvc status` names, and all that needs one of those.
+    """The stages of `dag` that may have to run: those that `dvc status` lists, and all that depend on them.
 
-    A stage that is always run counts only if something else of it has changed: run it first.
+    A stage with `always_changed` counts only if something else of it has changed: run it first.
 
     Raises:
         UserError: dvc failed, with its last line.

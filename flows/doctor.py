@@ -1,25 +1,22 @@
-"""Find what crashes leave behind, repair it, and say what was done.
+"""Detect, repair and report the leftovers of crashes.
 
-    python -m flows.doctor              repair
-    python -m flows.doctor --look       only say what is wrong
+    foundry doctor              repair
+    foundry doctor --look       only report
 
-Looked for: stages whose flow is dead, DVC locks nobody holds, a half-written dvc.lock, worktrees of dead runs, MLflow
-runs RUNNING without a process, runs not uploaded, promotion locks of the dead, Prefect runs and GPU slots that nobody
-holds.
+Checks: stages whose flow is dead, stale DVC locks, a half-written dvc.lock, worktrees of dead runs, MLflow runs RUNNING
+without a process, runs not uploaded, stale promotion locks, and Prefect runs and GPU slots without a process.
 """
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-import typer
 from prefect import flow, get_run_logger
 
 from components.base.files import whole_file
@@ -27,7 +24,7 @@ from components.promotion.lock import lock_name
 from components.tracking import upload
 from components.tracking.journal_files import journals, owner_lives
 from components.tracking.registry import registry_client
-from components.tracking.store import EXPERIMENT, answers, shown, tracking_folder, tracking_uri
+from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, tracking_folder, tracking_uri
 from flows import lockfile
 from flows.isolation import abandoned, remove
 from flows.pipeline import GPU_LIMIT
@@ -37,7 +34,7 @@ LOCK_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong, and how to put it right; `repair` may be called once."""
+    """A problem and its repair; `repair` may be called once."""
 
     what: str
     cure: str
@@ -45,15 +42,15 @@ class Finding:
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Everything wrong in the checkout `root`, in the order it should be repaired."""
+    """All problems of the checkout `root`, in order of repair."""
     yield from orphans(root)
     yield from dvc_locks(root)
     yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    if not answers(tracking_uri(root)):
+    if not is_reachable(tracking_uri(root)):
         yield Finding(
-            f"MLflow at {shown(tracking_uri(root))} does not answer", "start it, then run this again", _nothing
+            f"MLflow at {redact_uri(tracking_uri(root))} does not answer", "start it, then rerun the doctor", _nothing
         )
     else:
         yield from mlflow_runs(root)
@@ -62,14 +59,14 @@ def examine(root: Path) -> Iterator[Finding]:
 
 
 def _nothing() -> None:
-    """No repair is ours to make."""
+    """No automatic repair."""
 
 
 # ---------------------------------------------------------------- processes
 
 
 def orphans(root: Path) -> Iterator[Finding]:
-    """Processes of a pipeline whose flow is dead: they would go on writing to the outputs."""
+    """Processes of a pipeline whose flow is dead: they would continue to write to the outputs."""
     for process in psutil.process_iter():
         pipeline = _pipeline_of(process, root)
         if pipeline and not _journal_lives(tracking_folder(root), pipeline):
@@ -83,7 +80,7 @@ def _pipeline_of(process: psutil.Process, root: Path) -> str:
         if not Path(process.cwd()).is_relative_to(root) or process.status() == psutil.STATUS_ZOMBIE:
             return ""
         if "components.tracking.upload" in process.cmdline():
-            return ""  # ends by itself
+            return ""  # exits by itself
         return process.environ().get("FOUNDRY_PIPELINE_JOURNAL", "").removeprefix("journal:")
     except (psutil.Error, OSError):
         return ""
@@ -115,7 +112,7 @@ class _Killer:
 
 
 def dvc_locks(root: Path) -> Iterator[Finding]:
-    """An empty or broken rwlock (every dvc command fails on it), and entries of processes that are gone."""
+    """An empty or invalid rwlock (every dvc command fails on it), and entries of dead processes."""
     path = root / ".dvc" / "tmp" / "rwlock"
     if not path.exists():
         return
@@ -128,14 +125,14 @@ def dvc_locks(root: Path) -> Iterator[Finding]:
     dead = sorted({entry["pid"] for entry in _holders(locks) if not _is_dvc(entry["pid"])})
     if dead:
         pids = ", ".join(str(pid) for pid in dead)
-        yield Finding(f"{path} names processes that are gone ({pids})", "removed their entries", _Unlocker(path, dead))
+        yield Finding(f"{path} has entries of dead processes ({pids})", "removed their entries", _Unlocker(path, dead))
 
 
 def dvc_lockfile(root: Path) -> Iterator[Finding]:
     """A dvc.lock that a killed dvc left half-written."""
     if lockfile.is_broken(root):
-        cure = "put the last committed one in its place, or none"
-        yield Finding(f"{root / 'dvc.lock'} is half-written", cure, partial(lockfile.mend, root))
+        cure = "restored the last committed one, or removed it"
+        yield Finding(f"{root / 'dvc.lock'} is half-written", cure, partial(lockfile.repair_lockfile, root))
 
 
 def _holders(locks: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,7 +141,7 @@ def _holders(locks: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class _Unlocker:
-    """Takes the entries of dead processes out of DVC's rwlock."""
+    """Removes the entries of dead processes from DVC's rwlock."""
 
     def __init__(self, path: Path, dead: list[int]) -> None:
         self.path, self.dead = path, dead
@@ -159,7 +156,7 @@ class _Unlocker:
 
 
 def _is_dvc(pid: int) -> bool:
-    """A living dvc; a pid given to another program since is not."""
+    """Whether the process is a running dvc; the pid may have been reused by another program."""
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in part for part in process.cmdline()[:3])
@@ -178,9 +175,9 @@ def _dvc_runs(root: Path) -> bool:
 
 
 def worktrees(root: Path) -> Iterator[Finding]:
-    """Worktrees of isolated runs whose process is gone."""
+    """Worktrees of isolated runs whose process is dead."""
     for place in abandoned(root):
-        yield Finding(f"{place} is left of a dead run", "removed it", partial(remove, root, place))
+        yield Finding(f"{place} is a leftover of a dead run", "removed it", partial(remove, root, place))
 
 
 # ---------------------------------------------------------------- MLflow
@@ -237,23 +234,23 @@ def promotion_locks(root: Path) -> Iterator[Finding]:
 
 
 def prefect_runs(root: Path) -> Iterator[Finding]:
-    """Flow runs and GPU slots that no process holds. Without a server (PREFECT_API_URL) there are none."""
+    """Flow runs and GPU slots without a process. Without a server (PREFECT_API_URL) there are none."""
     from prefect.settings import PREFECT_API_URL
 
     address = PREFECT_API_URL.value()
     if not address:
         return
-    if not answers(address):
-        yield Finding(f"Prefect at {shown(address)} does not answer", "start it, then run this again", _nothing)
+    if not is_reachable(address):
+        yield Finding(f"Prefect at {redact_uri(address)} does not answer", "start it, then rerun the doctor", _nothing)
         return
     yield from _dead_flow_runs(root)
     yield from _taken_slots()
 
 
 def _dead_flow_runs(root: Path) -> Iterator[Finding]:
-    """Flow runs RUNNING in Prefect whose own MLflow run was closed because its process died."""
+    """Flow runs RUNNING in Prefect whose MLflow run was marked KILLED because its process died."""
     client = registry_client(root)
-    experiment = client.get_experiment_by_name(EXPERIMENT) if answers(tracking_uri(root)) else None
+    experiment = client.get_experiment_by_name(EXPERIMENT) if is_reachable(tracking_uri(root)) else None
     if experiment is None:
         return
     for run in _running_flow_runs():
@@ -280,7 +277,7 @@ def _taken_slots() -> Iterator[Finding]:
 
 
 def _running_flow_runs() -> list[Any]:
-    """Flow runs that may hold something; this sweep is one of them and does not count."""
+    """Flow runs that may hold a slot, without this sweep itself."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
@@ -300,11 +297,11 @@ def _crash_flow_run(identity: Any) -> None:
         client.set_flow_run_state(identity, Crashed(message="swept: its process is gone"), force=True)
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- all checks
 
 
 def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
-    """Examine and (unless `look`) repair; returns how much was wrong."""
+    """Examine and (unless `look`) repair; returns the number of problems."""
     found = 0
     for finding in examine(root):
         found += 1
@@ -320,15 +317,5 @@ def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
 
 @flow(name="sweep")
 def sweep(root: str = ".") -> int:
-    """The doctor as a scheduled flow; returns how much was wrong."""
+    """The doctor as a scheduled flow; returns the number of problems."""
     return repair_all(Path(root).resolve(), look=False, say=get_run_logger().info)
-
-
-def main(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
-    """Repair what crashes left behind in the current folder."""
-    found = repair_all(Path.cwd(), look, print)
-    sys.exit(3 if look and found else 0)
-
-
-if __name__ == "__main__":
-    typer.run(main)

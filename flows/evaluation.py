@@ -1,22 +1,20 @@
-"""Evaluate any model version on the benchmark of today, so that the gate can compare it with newer ones.
+"""Evaluate any model version on the current benchmark, so that the gate can compare it with newer ones.
 
-    python -m flows.evaluation 3              a version (number or alias; MODEL/3 for another model)
-    python -m flows.evaluation 3 --again      a second time, for the gate's A/A noise floor
+    foundry evaluate 3              a version (number or alias; MODEL/3 for another model)
+    foundry evaluate 3 --again      a second time, for the gate's A/A noise floor
 
-The version's own adapter and shots, from the commit that made it, take the place of this checkout's in a worktree,
-where the evaluate stage runs as ever. Its tables replace the ones beside the version. `--again` computes every vector
-anew in batches of half the size and keeps its tables beside the first: what differs between the two is noise.
+The version's adapter and shots, from the commit that made it, are put into a worktree, where the evaluate stage runs.
+Its tables replace those stored with the version. `--again` recomputes every vector in batches of half the size and
+stores its tables next to the first ones: the difference between the two is noise.
 """
 
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -24,13 +22,11 @@ from components.base.errors import UserError
 from components.config import load_config
 from components.promotion.gate_version import AGAIN, FIRST
 from components.registration.register import EVALUATION
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import DEFAULT_NAME, find_version, registry_client
 from components.tracking.snapshot import resolve
 from components.tracking.store import tracking_uri, version_link
 from flows import isolation
-from flows.dag import DVC, read_dag, run_dvc
-from flows.fallback import a_prefect_server
+from flows.dag import DVC, FOUNDRY, read_dag, run_dvc
 from flows.processes import allow_running, run_streamed
 from flows.record import stage_environment
 from flows.summary import metrics_of
@@ -49,13 +45,13 @@ def evaluate_version(root: Path, name: str, version: Any, again: bool) -> dict[s
     commit = resolve(root, version.tags.get("git.commit", ""))
     with isolation.isolated(root, "HEAD", f"evaluation-{uuid.uuid4().hex[:8]}") as place:
         isolation.begin_from_newest(root, place)
-        _run("what the benchmark is made of", [*DVC, "repro", *benchmark_stages(place)], place)
+        _run("the benchmark's input stages", [*DVC, "repro", *benchmark_stages(place)], place)
         for path in OWN:
             shutil.rmtree(place / path, ignore_errors=True)
             run_dvc(root, "get", str(root), path, "--rev", commit, "--out", str(place / path))
         if again:
-            compute_anew(place)
-        command = [sys.executable, "-m", "components.stage", "evaluate"]
+            force_recompute(place)
+        command = [*FOUNDRY, "stage", "evaluate"]
         _run(f"{name} version {version.version}: the evaluate stage", command, place)
         client, made = registry_client(root), place / "outputs" / "evaluate"
         for table in EVALUATION:
@@ -64,32 +60,32 @@ def evaluate_version(root: Path, name: str, version: Any, again: bool) -> dict[s
 
 
 def benchmark_stages(root: Path) -> list[str]:
-    """The stages that evaluate reads, but for the ones whose outputs are the version's own."""
+    """The stages that evaluate depends on, except those whose outputs come from the version."""
     own = {Path(path).name for path in OWN}
     return [name for name in read_dag(root)["evaluate"].needs if name not in own]
 
 
-def compute_anew(place: Path) -> None:
+def force_recompute(place: Path) -> None:
     """Make the worktree's next evaluation embed every text again, in batches of half the size."""
     budget = load_config(place / "params.yaml").encoder.token_budget
     isolation.change_parameters(place, "", {"encoder.token_budget": max(1, budget // 2)})
     vectors = place / ".cache" / "vectors"
-    vectors.unlink(missing_ok=True)  # a link to the checkout's, which hold the first evaluation's vectors
+    vectors.unlink(missing_ok=True)  # a symlink to the checkout's vectors, which include the first evaluation's
     vectors.mkdir()
 
 
 def _run(what: str, command: Sequence[str], place: Path) -> None:
     environment = {**os.environ, **stage_environment(None)}
     if run_streamed(command, place, environment, get_run_logger().info, DAY_SECONDS):
-        raise UserError(f"{what} failed; its words are in the log")
+        raise UserError(f"{what} failed; see the log")
 
 
 @flow(name="evaluation", flow_run_name="{name} {version}")
 def evaluation(version: str | int, name: str = DEFAULT_NAME, again: bool = False, root: str = ".") -> dict[str, float]:
-    """Evaluate a version on today's benchmark; returns the metrics of the evaluate stage.
+    """Evaluate a version on the current benchmark; returns the metrics of the evaluate stage.
 
     version: a number, which `prefect deployment run --param` makes an int, or an alias.
-    again: keep the tables beside the first evaluation's, for the gate's A/A noise floor.
+    again: store the tables next to the first evaluation's, for the gate's A/A noise floor.
     """
     place = Path(root).resolve()
     allow_running()
@@ -97,23 +93,3 @@ def evaluation(version: str | int, name: str = DEFAULT_NAME, again: bool = False
     metrics: dict[str, float] = evaluate_version(place, name, found, again)
     get_run_logger().info(version_link(tracking_uri(place), name, found.version))
     return metrics
-
-
-def main(
-    version: Annotated[str, typer.Argument(help="version number or alias; MODEL/VERSION for another model")],
-    again: Annotated[bool, typer.Option("--again", help="a second time: the gate's A/A noise floor")] = False,
-) -> None:
-    """Evaluate a model version on today's benchmark."""
-    name, _, which = version.rpartition("/")
-    try:
-        with a_prefect_server():
-            metrics = evaluation(which, name or DEFAULT_NAME, again)
-    except UserError as problem:
-        print(f"error: evaluation: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for metric, value in metrics.items():
-        print(f"{metric:50} {value:.4f}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""Every command works without a Prefect server: a temporary one takes its place, and one that is away is named once."""
+"""Prefect server of a command: the configured one, else a temporary one (with a warning if one was configured)."""
 
 import atexit
 import os
@@ -10,34 +10,33 @@ from pathlib import Path
 import prefect
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
-from components.tracking.store import answers, shown
+from components.tracking.store import is_reachable, redact_uri
 from flows.daemon import HOST, Server, free_port
 
 
 @contextmanager
-def a_prefect_server() -> Iterator[bool]:
-    """The configured server if it answers, else one of our own for the time being; whether a person can see it.
+def prefect_server_or_temporary() -> Iterator[bool]:
+    """Use the configured server if it answers, else start a temporary one; yields True for the configured one.
 
     Raises:
-        UserError: the temporary server did not start; its log is named.
+        UserError: the temporary server did not start; the text names its log.
     """
     configured = PREFECT_API_URL.value()
-    if configured and answers(configured):
+    if configured and is_reachable(configured):
         yield True
         return
     if configured:
         print(
-            f"warning: Prefect: {shown(configured)} does not answer; going on with a temporary server, which nobody"
-            " can watch",
+            f"warning: Prefect: {redact_uri(configured)} does not answer; using a temporary server without a UI",
             file=sys.stderr,
         )
     server, before = _temporary_server(port := free_port()), os.environ.get("PREFECT_API_URL")
-    atexit.register(server.stop)  # later than Prefect's threads, which send their last logs and events when we exit
+    atexit.register(server.stop)  # after Prefect's threads, which send their last logs and events at exit
     address = f"http://{HOST}:{port}/api"
     try:
         server.wait_ready()
-        os.environ["PREFECT_API_URL"] = address  # Prefect's own threads read their settings anew
-        with temporary_settings({PREFECT_API_URL: address, PREFECT_UI_URL: ""}):  # no pages, so no links to them
+        os.environ["PREFECT_API_URL"] = address  # Prefect's own threads read the settings again
+        with temporary_settings({PREFECT_API_URL: address, PREFECT_UI_URL: ""}):  # no UI, so no links to it
             yield False
     finally:
         os.environ.pop("PREFECT_API_URL", None)
@@ -46,7 +45,7 @@ def a_prefect_server() -> Iterator[bool]:
 
 
 def _temporary_server(port: int) -> Server:
-    """As Prefect starts one by itself (no pages, no scheduler), but for its end: Prefect's outlives a kill -9 of us."""
+    """Like Prefect's own ephemeral server (no UI, no scheduler), but it also ends when this process is SIGKILLed."""
     command = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parents[1])]
     command += ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
     command += ["--host", HOST, "--port", str(port), "--log-level", "error"]

@@ -1,12 +1,12 @@
-"""Run in a git worktree that shares the DVC cache, so that scheduled runs never touch the user's files.
+"""Run in a git worktree that shares the DVC cache, so that scheduled runs don't touch the user's files.
 
-The worktree lies below .cache/runs; its stages use the same caches (vectors, downloads) and the same MLflow store as
-the checkout, and leave their outputs in the shared DVC cache and a commit under refs/runs.
+The worktree is below .cache/runs. Its stages use the same caches (vectors, downloads) and the same MLflow store as the
+checkout, and store their outputs in the shared DVC cache and in a commit under refs/runs.
 
-`dvc exp run --temp` was tried for this (DVC 3.67) and does less: a failed experiment leaves no ref and its folder is
-removed, so finished stages and a killed training's checkpoints are lost; ignored folders such as .cache are absent
-unless `--copy-paths` copies them, vectors and all; and it runs the whole pipeline in one call, where the flow runs
-stage by stage (a GPU slot, retries and a timeout each).
+`dvc exp run --temp` (tried with DVC 3.67) does less. A failed experiment leaves no ref and its folder is removed, so
+finished stages and a killed training's checkpoints are lost. Ignored folders such as .cache are missing, unless
+`--copy-paths` copies them, vectors included. And it runs the whole pipeline in one call, while the flow runs each stage
+with its own GPU slot, retries and timeout.
 """
 
 import json
@@ -29,10 +29,10 @@ LATEST = "latest"
 
 @contextmanager
 def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
-    """A worktree of `revision` with its outputs checked out; gone afterwards, whatever happened.
+    """A worktree of `revision` with its outputs checked out; always removed afterwards.
 
     Raises:
-        UserError: `root` is no git and DVC repository, or has no such revision.
+        UserError: `root` is not a git and DVC repository, or has no such revision.
     """
     place = root / ".cache" / "runs" / identity
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -49,19 +49,19 @@ def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
 
 
 def owner_note(place: Path) -> Path:
-    """Who works in a worktree: a file beside it."""
+    """The file next to a worktree that records its owner process."""
     return place.with_name(f"{place.name}.owner")
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Worktrees whose process is gone."""
+    """Worktrees whose owner process is dead."""
     folder = root / ".cache" / "runs"
     notes = sorted(folder.glob("*.owner")) if folder.exists() else []
     return [note.with_suffix("") for note in notes if not alive(json.loads(note.read_text(encoding="utf-8")))]
 
 
 def remove(root: Path, place: Path) -> None:
-    """Take a worktree down, a half-made one too."""
+    """Remove a worktree, also an incomplete one."""
     git(root, "worktree", "remove", "--force", "--force", str(place), check=False)
     shutil.rmtree(place, ignore_errors=True)
     git(root, "worktree", "prune", check=False)
@@ -69,9 +69,9 @@ def remove(root: Path, place: Path) -> None:
 
 
 def begin_from_newest(root: Path, place: Path, pull: bool = False) -> None:
-    """Put outputs in place that leave least to do: by the revision's own dvc.lock, or by the last successful run's.
+    """Check out the dvc.lock that leaves the fewest stale stages: the revision's own, or the last successful run's.
 
-    The last run's dvc.lock is on no branch; without it an unchanged nightly run would look new every night.
+    The last run's dvc.lock is on no branch; without it an unchanged nightly run would run again every night.
     """
     lock, ref = place / "dvc.lock", run_ref(LATEST)
     own = lock.read_bytes() if lock.exists() else b""
@@ -83,7 +83,7 @@ def begin_from_newest(root: Path, place: Path, pull: bool = False) -> None:
 
 
 def _stale_with(place: Path, lock: bytes, pull: bool) -> int:
-    """How many stages would run with this dvc.lock (empty: none); it and its outputs are in place afterwards."""
+    """Check out this dvc.lock (empty: none) with its outputs; returns the number of stale stages."""
     (place / "dvc.lock").unlink(missing_ok=True)
     if lock:
         (place / "dvc.lock").write_bytes(lock)
@@ -92,7 +92,7 @@ def _stale_with(place: Path, lock: bytes, pull: bool) -> int:
 
 
 def fetch_runs(root: Path) -> None:
-    """Get the commits of earlier runs from the git remote; a repository without one has only its own."""
+    """Fetch the commits of earlier runs from the git remote; no-op without a remote."""
     git(root, "fetch", "--quiet", "origin", "+refs/runs/*:refs/runs/*", check=False)
 
 
@@ -100,14 +100,14 @@ def push_runs(root: Path) -> None:
     """Push data, cached results and the commits of runs to the DVC and git remotes.
 
     Raises:
-        UserError: there is no remote, or it refused.
+        UserError: there is no remote, or the push failed.
     """
     run_dvc(root, "push", "--run-cache")
     git(root, "push", "--quiet", "origin", "+refs/runs/*:refs/runs/*")
 
 
 def change_parameters(place: Path, recipe: str, changes: Mapping[str, Any]) -> None:
-    """Write a recipe, then single values (`train.steps`: 50), into the params.yaml of a worktree.
+    """Write a recipe, then single values (`train.steps`: 50), to the params.yaml of a worktree.
 
     Raises:
         UserError: no such recipe, or the result is not a valid parameter file (the key is named).
@@ -126,7 +126,7 @@ def share_dvc(root: Path, place: Path) -> None:
 
 
 def checkout_outputs(place: Path, pull: bool = False) -> None:
-    """Put what dvc.lock names in place, as far as the cache (pull: or the remote) has it."""
+    """Check out the outputs in dvc.lock, as far as the cache (with `pull`, also the remote) has them."""
     run_dvc(place, "pull" if pull else "checkout", "--quiet", "--force", "--allow-missing")
 
 
@@ -139,7 +139,7 @@ def _share_cache(shared: Path, own: Path) -> None:
 
 
 def _give_back_cache(shared: Path, own: Path) -> None:
-    """Caches that the run was the first to fill."""
+    """Move caches that did not exist before this run to the checkout."""
     for entry in own.iterdir() if own.exists() else []:
         target = shared / entry.name
         if not entry.is_symlink() and entry.name not in PRIVATE and not target.exists():

@@ -1,7 +1,7 @@
-"""dvc.lock after a crash: DVC writes it in place, and a dvc killed while it writes leaves a part.
+"""Detect and repair a half-written dvc.lock: DVC writes it in place, so a killed dvc can leave it incomplete.
 
-Every dvc command refuses such a file. The last committed dvc.lock takes its place, or none; what stages made since then
-comes back from DVC's run cache, so nothing is computed again.
+Every dvc command fails on such a file. It is replaced by the last committed dvc.lock, or removed. Outputs made since
+then come from DVC's run cache, so nothing is recomputed.
 """
 
 import time
@@ -12,11 +12,11 @@ import yaml
 from components.base.files import whole_file
 from components.tracking.snapshot import git
 
-WRITING_SECONDS = 2.0  # a living dvc has written it by then
+WRITING_SECONDS = 2.0  # a running dvc finishes writing within this time
 
 
 def is_whole(text: str) -> bool:
-    """Whether DVC would read this as a dvc.lock."""
+    """Whether DVC accepts this text as a dvc.lock."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
@@ -28,7 +28,7 @@ def is_whole(text: str) -> bool:
 
 
 def is_broken(root: Path) -> bool:
-    """Whether `root` has a dvc.lock that is not whole, and not because a dvc is just writing it."""
+    """Whether `root` has an incomplete dvc.lock that no running dvc is writing."""
     path, deadline = root / "dvc.lock", time.monotonic() + WRITING_SECONDS
     while path.exists() and not is_whole(path.read_text(encoding="utf-8", errors="replace")):
         if time.monotonic() > deadline:
@@ -37,12 +37,12 @@ def is_broken(root: Path) -> bool:
     return False
 
 
-def mend(root: Path) -> str:
-    """Put the last committed dvc.lock in the place of a broken one, or remove it; says what was done."""
+def repair_lockfile(root: Path) -> str:
+    """Replace a broken dvc.lock by the last committed one, or remove it; returns a description of the repair."""
     path, committed = root / "dvc.lock", git(root, "show", "HEAD:./dvc.lock", check=False)
     if is_whole(committed):
         with whole_file(path) as partial:
             partial.write_text(committed + "\n", encoding="utf-8")
-        return "put the last committed one in its place"
+        return "restored the last committed one"
     path.unlink()
     return "removed it"

@@ -1,24 +1,22 @@
 """The pipeline as a Prefect flow, built from dvc.yaml's graph: one task per stage, DVC decides what runs.
 
-    python -m flows.pipeline                      every stage of this checkout; no server needed
-    python -m flows.pipeline train                one stage and what it needs
-    python -m flows.pipeline --isolated --set train.steps=50      in a worktree, with other parameters
+    foundry pipeline                      every stage of this checkout; no server needed
+    foundry pipeline train                one stage and what it needs
+    foundry pipeline --isolated --set train.steps=50      in a worktree, with other parameters
 
-A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (DVC had it) or Failed (with the stage's own
-words). Stages that do not need each other run side by side. Only `local_files`, which looks for edits of the user's own
-files, runs every time, before the others. When nothing changed, nothing else runs and MLflow sees nothing.
+A task runs `dvc repro -s STAGE` and ends Completed (it ran), Cached (unchanged) or Failed (with the stage's error
+message). Independent stages run in parallel. Only `local_files`, which detects edits of the user's own files, runs
+every time, before the others. If nothing changed, no other stage runs and no MLflow run is created.
 """
 
 import os
 import re
-import sys
 import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -28,13 +26,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from components.base.errors import UserError
-from components.config.overrides import parse_overrides
 from components.tracking.journal import Journal
-from components.tracking.store import beside_others
+from components.tracking.store import comparison_link
 from flows import isolation, lockfile
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
-from flows.fallback import a_prefect_server
-from flows.processes import StoppedError, allow_running, run_streamed, stop_running
+from flows.processes import allow_running, run_streamed, stop_running
 from flows.record import close_record, open_record, stage_environment
 from flows.summary import summarise
 
@@ -47,15 +43,15 @@ TRANSIENT = re.compile(
 
 
 class StageFailedError(UserError, RuntimeError):
-    """Stages failed, told in their own words; trying again would not help."""
+    """Stages failed permanently; the text has each stage's error message."""
 
 
 class TransientFailureError(UserError, RuntimeError):
-    """A stage failed for a reason that may have passed: network, lock, disk, memory."""
+    """A stage failed for a transient reason: network, lock, disk, memory."""
 
 
 def is_transient(task: Any, task_run: Any, state: "State[Any]") -> bool:
-    """Prefect's retry condition: whether the failure is worth another try."""
+    """Prefect's retry condition: whether the failure is transient."""
     return isinstance(state.result(raise_on_failure=False), TransientFailureError)
 
 
@@ -69,9 +65,9 @@ def is_transient(task: Any, task_run: Any, state: "State[Any]") -> bool:
     task_run_name="{stage.name}",
 )
 def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: bool) -> Any:
-    """Reproduce one stage with DVC and say how it went: a Completed state, named Cached when nothing ran.
+    """Reproduce one stage with DVC; returns a Completed state, named Cached if nothing ran.
 
-    pull: fetch what is missing here (inputs, cached results) from the DVC remote.
+    pull: fetch missing inputs and cached results from the DVC remote.
     """
     if not stale:
         return Completed(name="Cached", message="unchanged since the last run", data="unchanged")
@@ -92,7 +88,7 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
             ) from None
     if status:
         raise _failure(stage.name, lines, status)
-    how = outcome(lines)
+    how = parse_outcome(lines)
     if stage.always and outputs_of(stage.name, root) == before:
         how = "unchanged"
     if how == "executed":
@@ -100,14 +96,14 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
     return Completed(name="Cached", message=how, data=how)
 
 
-def outcome(lines: list[str]) -> str:
-    """What DVC did, from what it printed.
+def parse_outcome(lines: list[str]) -> str:
+    """The outcome of a `dvc repro` from its output.
 
-    >>> outcome(["Running stage 'train':", "> python -m components.stage train"])
+    >>> parse_outcome(["Running stage 'train':", "> foundry stage train"])
     'executed'
-    >>> outcome(["Stage 'train' is cached - skipping run, checking out outputs"])
+    >>> parse_outcome(["Stage 'train' is cached - skipping run, checking out outputs"])
     'restored from the run cache'
-    >>> outcome(["Stage 'train' didn't change, skipping"])
+    >>> parse_outcome(["Stage 'train' didn't change, skipping"])
     'unchanged'
     """
     text = "\n".join(lines)
@@ -117,21 +113,21 @@ def outcome(lines: list[str]) -> str:
 
 
 def _failure(name: str, lines: list[str], status: int) -> Exception:
-    """The failure in the stage's own words: its one-line error, or the last line before DVC's.
+    """The failure as an exception: the stage's one-line error, or the last line before DVC's own.
 
-    A negative status is a signal to dvc itself: killed from outside, as by a machine short of memory.
+    A negative status is the signal that killed dvc, for example when memory runs out.
     """
     tail = "\n".join(lines[-40:])
     own = [line for line in lines if line.startswith(f"error: {name}:")]
     others = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating lock file"))]
-    said = (own or others or ["no output"])[-1]
+    message = (own or others or ["no output"])[-1]
     passing = status < 0 or (not own and TRANSIENT.search(tail))
     kind = TransientFailureError if passing else StageFailedError
-    return kind(said if own else f"{name}: {said}")
+    return kind(message if own else f"{name}: {message}")
 
 
 def _gpu_slot(stage: Stage) -> AbstractContextManager[Any]:
-    """The one GPU, when the server has a global concurrency limit named `gpu`; a short lease frees it after a crash."""
+    """The GPU slot, if the server has a global concurrency limit `gpu`; a short lease frees it after a crash."""
     if not (stage.gpu and _limit_exists(GPU_LIMIT)):
         return nullcontext()
     from prefect.concurrency.sync import concurrency
@@ -152,19 +148,19 @@ def _limit_exists(name: str) -> bool:
 
 
 def run_name() -> str:
-    """What sets a flow run apart from others: its targets, recipe and changed parameters."""
+    """Name of a flow run: its targets, recipe and changed parameters."""
     from prefect.runtime import flow_run
 
     given = flow_run.parameters
-    title = changes(given.get("recipe", ""), given.get("parameters") or {})
+    title = describe_changes(given.get("recipe", ""), given.get("parameters") or {})
     revision = "" if given.get("revision", "HEAD") == "HEAD" else f"of {given['revision']}"
     return " ".join(part for part in ("+".join(given.get("targets") or ["all stages"]), title, revision) if part)
 
 
-def changes(recipe: str, parameters: dict[str, Any]) -> str:
-    """A recipe and single values in one line, for names of runs.
+def describe_changes(recipe: str, parameters: dict[str, Any]) -> str:
+    """A recipe and changed parameters in one line, for run names.
 
-    >>> changes("mistral-7b", {"train.steps": 50})
+    >>> describe_changes("mistral-7b", {"train.steps": 50})
     'mistral-7b train.steps=50'
     """
     return " ".join([*([recipe] if recipe else []), *(f"{key}={value}" for key, value in parameters.items())])[:200]
@@ -183,17 +179,17 @@ def pipeline(
     parameters: dict[str, Any] | None = None,
     share: bool = False,
 ) -> dict[str, str]:
-    """Bring `targets` (every stage when empty) up to date; returns per stage what happened.
+    """Bring `targets` (every stage if empty) up to date; returns the outcome per stage.
 
     Args:
-        isolated: in a git worktree of `revision`, not in the user's files; needed for `recipe` and `parameters`.
+        isolated: run in a git worktree of `revision`, not in the user's files; needed for `recipe` and `parameters`.
         recipe: a file of recipes/ to run instead of params.yaml.
         parameters: single values on top, by dotted key: {"train.steps": 50}.
-        share: pull from and push to the DVC and git remotes, for a worker that keeps no disk of its own.
+        share: pull from and push to the DVC and git remotes, for a worker without a persistent disk.
 
     Raises:
         UserError: a wrong target, revision, recipe or parameter.
-        StageFailedError: stages failed; each is named with its own words.
+        StageFailedError: stages failed; the text has each stage's error message.
     """
     place = Path(root).resolve()
     allow_running()
@@ -207,15 +203,15 @@ def pipeline(
         isolation.change_parameters(own, recipe, parameters or {})
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets or [], share, latest, changes(recipe, parameters or {}))
+        return _reproduce(own, targets or [], share, latest, describe_changes(recipe, parameters or {}))
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
     if lockfile.is_broken(root):
-        get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.mend(root)}")
+        get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.repair_lockfile(root)}")
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
-    results = _run_all(always, root, set(always), None, share)  # what they write decides which others are stale
+    results = _run_all(always, root, set(always), None, share)  # their outputs decide which other stages are stale
     stale = stale_stages(root, dag)
     record = open_record(root, sorted(stale), title=title) if stale else None
     status, link = "FAILED", ""
@@ -229,9 +225,9 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
     finally:
         if record is not None:
             link = close_record(record, root, status, latest)
-            get_run_logger().info(f"MLflow: {link or 'not there yet'}; again: make reproduce RUN={record.identity}")
+            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}; rerun: make reproduce RUN={record.identity}")
             if link:
-                get_run_logger().info(f"beside the others: {beside_others(link)}")
+                get_run_logger().info(f"compare with other runs: {comparison_link(link)}")
     if share and stale:
         isolation.push_runs(root)
     summarise(root, results, link)
@@ -254,33 +250,11 @@ def _run_all(dag: dict[str, Stage], root: Path, stale: set[str], record: Journal
     states = {name: future.state for name, future in futures.items()}
     failed = {name: state for name, state in states.items() if not state.is_completed()}
     if failed:
-        raise StageFailedError("; ".join(_said(name, state) for name, state in failed.items()))
+        raise StageFailedError("; ".join(_failure_text(name, state) for name, state in failed.items()))
     return {name: str(state.result()) for name, state in states.items()}
 
 
-def _said(name: str, state: "State[Any]") -> str:
+def _failure_text(name: str, state: "State[Any]") -> str:
     if state.name == "NotReady":
         return f"{name}: not run, a stage it needs failed"
     return str(state.message or "").removeprefix("Task run encountered an exception ") or f"{name}: {state.name}"
-
-
-def main(
-    targets: Annotated[list[str] | None, typer.Argument(help="stages to bring up to date; all of them")] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="in a worktree of HEAD, beside your files")] = False,
-    recipe: Annotated[str, typer.Option(help="a file of recipes/, without .yaml (with --isolated)")] = "",
-    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, repeatable (with --isolated)")] = None,
-) -> None:
-    """Run the pipeline of the current folder as a Prefect flow."""
-    try:
-        parameters = parse_overrides(change or [])
-        with a_prefect_server():
-            results = pipeline(targets=targets or [], isolated=isolated, recipe=recipe, parameters=parameters)
-    except (UserError, RuntimeError, StoppedError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for name, how in results.items():
-        print(f"{name:20} {how}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

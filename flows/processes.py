@@ -1,4 +1,4 @@
-"""A child process that is streamed, limited in time, and never left behind: not by an error, a cancel, or kill -9."""
+"""Run a subprocess with streamed output and a timeout; its process group is always ended, also after kill -9."""
 
 import os
 import selectors
@@ -17,20 +17,20 @@ _stop_all = threading.Event()
 
 
 class StoppedError(RuntimeError):
-    """The process was ended because the flow is ending."""
+    """The subprocess was ended because the flow is ending."""
 
 
 def run_streamed(
     command: Sequence[str], cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None], seconds: float
 ) -> int:
-    """Run `command` in a process group of its own; returns its exit status once nothing of the group is left.
+    """Run `command` in its own process group; returns its exit status once the whole group has ended.
 
     Args:
-        on_line: gets each line of stdout and stderr (a progress bar's redraws count as lines).
-        seconds: the time it may take.
+        on_line: called with each line of stdout and stderr (a progress bar's redraws count as lines).
+        seconds: the timeout.
 
     Raises:
-        TimeoutError: it took longer; the group is gone.
+        TimeoutError: the timeout expired; the group has been ended.
         StoppedError: `stop_running` was called.
     """
     process = subprocess.Popen(
@@ -51,12 +51,12 @@ def run_streamed(
 
 
 def stop_running() -> None:
-    """End every process started here, now, and the ones still to be started in this flow run."""
+    """End every subprocess of this flow run, and refuse to start new ones."""
     _stop_all.set()
 
 
 def allow_running() -> None:
-    """Begin a flow run."""
+    """Allow subprocesses again, at the start of a flow run."""
     _stop_all.clear()
 
 
@@ -74,7 +74,7 @@ def _pump(process: "subprocess.Popen[bytes]", on_line: Callable[[str], None], de
                 data = os.read(process.stdout.fileno(), 65536)
                 open_ = bool(data)
                 rest = _lines(rest + data, on_line)
-            elif _ended(process):  # with the pipe closed, or held open by a grandchild nobody waits for
+            elif _ended(process):  # the pipe is closed, or a grandchild that is not waited for keeps it open
                 break
             elif not open_:
                 time.sleep(0.02)
@@ -90,14 +90,14 @@ def _lines(data: bytes, on_line: Callable[[str], None]) -> bytes:
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> bool:
-    """Without reaping it: its group id stays ours until `_end_group` has signalled the rest of the group."""
+    """Whether the process has exited. It is not reaped, so its group id stays valid until `_end_group`."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + GRACE_SECONDS
     if not _ended(process):
-        # DVC ignores SIGINT while its command runs, unless the command gets one too: the whole group does.
+        # DVC ignores SIGINT while its command runs, unless the command gets one too: signal the whole group.
         os.killpg(process.pid, signal.SIGINT)
     while not _ended(process) and time.monotonic() < deadline:
         time.sleep(0.05)

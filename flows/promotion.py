@@ -1,41 +1,36 @@
-"""From candidate to production: gate, approval by a person if asked, swap, smoke test, audit. And back.
+"""Promotion and rollback flows: gate, optional manual approval, swap, smoke test, audit.
 
-    python -m flows.promotion promote [VERSION] --because TEXT [--ask]     candidate when no version is named
-    python -m flows.promotion rollback --because TEXT
-    python -m flows.promotion status
+    foundry promote [VERSION] --because TEXT [--ask]     default version: candidate
+    foundry rollback --because TEXT
+    foundry status
 
-`--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself is safe without
+`--ask` pauses the flow run with a form in Prefect's UI (needs a server: `make ui`). The swap itself does not need
 Prefect: components/promotion/swap.py.
 """
 
 import getpass
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from prefect import flow, get_run_logger, pause_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from components.base.errors import UserError
 from components.promotion import audit as audit_record
 from components.promotion import smoke
 from components.promotion import swap as registry_swap
 from components.promotion.gate_version import GateResult, gate_version
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import CANDIDATE, PRODUCTION, RefusedError, find_version, registry_client
+from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, RefusedError, registry_client
 from components.tracking.store import tracking_uri, version_link
-from flows.fallback import a_prefect_server
 from flows.links import run_page
 
 APPROVAL_SECONDS = 24 * 3600
 
 
 class Approval(RunInput):
-    """The form a person fills in; the audit record names who answered and why, so neither may be empty."""
+    """Approval form; the audit record names the approver and the reason, so neither may be empty."""
 
     approve: bool = Field(default=False, title="Make it production")
     by: str = Field(min_length=1, title="Your name")
@@ -58,19 +53,19 @@ def swap(root: str, result: GateResult, who: str, why: str, force: bool) -> dict
 
 @task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def smoke_test(root: str, name: str) -> float:
-    """Load what is now in production and compare its vectors with the stored ones."""
+    """Load the production version and compare its vectors with the stored ones."""
     return smoke.smoke_test(registry_client(Path(root)), name)
 
 
 @task(cache_policy=NO_CACHE)
 def undo(root: str, name: str, who: str, why: str) -> dict[str, Any]:
-    """Give production back to the version before."""
+    """Move production back to the previous version."""
     return registry_swap.rollback(registry_client(Path(root)), name, who, why)
 
 
 @task(cache_policy=NO_CACHE)
 def audit(root: str, record: dict[str, Any]) -> str:
-    """Write down who did what and why."""
+    """Write the audit record."""
     place = Path(root)
     return audit_record.write_audit(registry_client(place), place, tracking_uri(place), record)
 
@@ -88,7 +83,7 @@ def promotion(
     """Promote a version; returns the audit record.
 
     Raises:
-        RefusedError: the gate, the person asked, or the smoke test said no, or production moved in the meantime.
+        RefusedError: the gate, the approver or the smoke test refused, or production changed in the meantime.
     """
     log, place, who = get_run_logger(), str(Path(root).resolve()), who or getpass.getuser()
     result = gate(place, name, str(version))
@@ -112,7 +107,7 @@ def promotion(
 
 @flow(name="rollback", flow_run_name="{name}")
 def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = ".") -> dict[str, Any]:
-    """Give production back to the version the present one replaced; returns the audit record."""
+    """Move production back to the version that the current one replaced; returns the audit record."""
     place, who = str(Path(root).resolve()), who or getpass.getuser()
     record: dict[str, Any] = undo(place, name, who, because)
     record["smoke_test"] = {"largest_difference": smoke_test(place, name)}
@@ -143,65 +138,3 @@ def gate_page(result: GateResult) -> str:
 
 def _link(root: str, name: str, version: str) -> str:
     return version_link(tracking_uri(Path(root)), name, version)
-
-
-# ---------------------------------------------------------------- command line
-
-cli = typer.Typer(add_completion=False, help="Move a model version to production, or back.")
-Because = Annotated[str, typer.Option("--because", help="why; goes into the audit record")]
-Name = Annotated[str, typer.Option("--name", help="registered model")]
-
-
-@cli.command("promote")
-def promote_command(
-    because: Because,
-    version: Annotated[str, typer.Argument(help="version number or alias")] = CANDIDATE,
-    name: Name = DEFAULT_NAME,
-    ask: Annotated[bool, typer.Option("--ask", help="wait for approval in Prefect's UI")] = False,
-    force: Annotated[bool, typer.Option("--force", help="override a hold; recorded as forced")] = False,
-) -> None:
-    """Gate a version and make it production."""
-    with a_prefect_server() as visible:
-        if ask and not visible:
-            raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
-        record = promotion(because=because, version=version, name=name, ask=ask, force=force)
-    print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
-    print(_link(".", name, record["version"]))
-
-
-@cli.command("rollback")
-def rollback_command(because: Because, name: Name = DEFAULT_NAME) -> None:
-    """Give production back to the version before."""
-    with a_prefect_server():
-        record = rollback(because=because, name=name)
-    print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
-    print(_link(".", name, record["version"]))
-
-
-@cli.command("status")
-def status_command(name: Name = DEFAULT_NAME) -> None:
-    """Which versions are candidate and production."""
-    client = registry_client(Path.cwd())
-    for alias in (PRODUCTION, CANDIDATE):
-        try:
-            version = find_version(client, name, alias)
-        except UserError:
-            print(f"{alias}: none")
-            continue
-        print(f"{alias}: version {version.version}  {_link('.', name, version.version)}")
-        for key in ("gate.verdict", "promoted.by", "promoted.because", "promoted.at", "promoted.replaces"):
-            if key in version.tags:
-                print(f"  {key}: {version.tags[key]}")
-
-
-def main() -> None:
-    """The command line, with one-line errors."""
-    try:
-        cli()
-    except UserError as problem:
-        print(f"error: promotion: {problem}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

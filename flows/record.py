@@ -1,4 +1,4 @@
-"""The pipeline's own MLflow run: parent of its stages' runs, and the commit that repeats them."""
+"""The pipeline's MLflow run: parent of its stages' runs, with the commit that reproduces them."""
 
 import sys
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from flows.summary import metrics_of
 def open_record(
     root: Path, stale: list[str], name: str = "pipeline", tags: Mapping[str, str] | None = None, title: str = ""
 ) -> Journal:
-    """Begin the pipeline's run, with every parameter; call it only when something is going to run.
+    """Start the pipeline's MLflow run with all parameters; call it only if a stage will run.
 
-    title: what sets it apart from other runs of that name, where something does.
+    title: appended to the run's name to tell it from others, if not empty.
     """
     from prefect.runtime import flow_run
 
@@ -30,12 +30,12 @@ def open_record(
     params = flatten(load_config(root / "params.yaml").model_dump(mode="json", by_alias=True))
     start = RunStart(tracking_uri(root), EXPERIMENT, f"{name} {title}".strip(), tags=about, params=params)
     record = Journal.open(tracking_folder(root), start)
-    upload.follow(root)
+    upload.start_uploader(root)
     return record
 
 
 def stage_environment(record: Journal | None) -> dict[str, str]:
-    """What a stage's process gets: this very Python first on PATH, and the run its own run belongs below."""
+    """Environment of a stage's process: this Python first on PATH, and the parent of its MLflow run."""
     import os
 
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -43,11 +43,11 @@ def stage_environment(record: Journal | None) -> dict[str, str]:
 
 
 def close_record(record: Journal, root: Path, status: str, latest: str = "") -> str:
-    """Commit what ran (with its dvc.lock) under refs/runs, name that commit in the run, and end it.
+    """Commit the code that ran (with its dvc.lock) under refs/runs, tag the run with that commit, and end the run.
 
-    A run that went well gets the metrics of every stage, cached ones too: MLflow then compares pipelines in one chart.
+    A successful run gets the metrics of every stage, also cached ones, so that MLflow compares pipelines in one chart.
 
-    latest: a second name for the commit of a run that went well. Returns the run's page in MLflow, if it is there.
+    latest: a second ref for the commit of a successful run. Returns the link to the run in MLflow, if uploaded.
     """
     commit = snapshot(root, record.identity, f"run {record.identity}: {status}")
     if commit:
@@ -58,11 +58,11 @@ def close_record(record: Journal, root: Path, status: str, latest: str = "") -> 
         record.metrics(stage_metrics(root))
     record.end(status)
     if status != "KILLED":
-        upload.settle(record.folder)
+        upload.wait_until_uploaded(record.folder)
     return uploaded_link(record.folder.parent, record.identity)
 
 
 def stage_metrics(root: Path) -> dict[str, float]:
-    """`STAGE/METRIC` of every stage that has an output; MLflow groups its charts by what stands before the slash."""
+    """`STAGE/METRIC` of every stage that has an output; MLflow groups charts by the part before the slash."""
     folders = sorted(file.parent for file in (root / "outputs").glob("*/metrics.json"))
     return {f"{folder.name}/{name}": value for folder in folders for name, value in metrics_of(folder).items()}

@@ -1,29 +1,24 @@
-"""Run exactly what made a model, or any run, again, and compare every output byte for byte.
+"""Rerun the pipeline of a model version or run, and compare every output byte for byte.
 
-    python -m flows.reproduce 7                         a model version (number or alias; MODEL/7 for another model)
-    python -m flows.reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
-    python -m flows.reproduce 7 --restore DIR           no run: the code, parameters and data as they were
+    foundry reproduce 7                         a model version (number or alias; MODEL/7 for another model)
+    foundry reproduce 20260723-080427-1a2b3c4d  a run under refs/runs, or any git revision
+    foundry reproduce 7 --restore DIR           no rerun: only restore code, parameters and data
 
-Code, parameters and expected hashes come from the run's commit; nothing is taken from DVC's caches, and nothing new
-is registered. Own files (`kind: local`) that have changed since are the exception: what fetch made of them then comes
-from DVC's cache, and the stages after it run.
+Code, parameters and expected hashes come from the run's commit. DVC's caches are not used, and no version is
+registered. Exception: if own files (`kind: local`) have changed since, fetch's outputs come from DVC's cache, and only
+the stages after it run.
 """
 
 import os
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import load_config
 from components.data.local_files import changed_since, read_list
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import find_version, registry_client, split_version
 from components.tracking.snapshot import git, resolve, run_ref
 from components.tracking.versions import locked_outputs
 from flows.dag import DVC, Stage, read_dag, run_dvc
@@ -36,9 +31,9 @@ DAY_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output: the md5 dvc.lock had, and the one the rerun gave (empty: it was not made).
+    """One output: the md5 in the original dvc.lock, and the md5 of the rerun (empty: not produced).
 
-    kept: why its stage was not run again and the output of then is used; empty when the stage was run.
+    kept: why its stage was not rerun and the original output is used; empty if the stage was rerun.
     """
 
     path: str
@@ -49,7 +44,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         if self.kept:
-            return f"as it was, {self.kept}"
+            return f"not rerun, {self.kept}"
         return "identical" if self.before == self.again else "DIFFERENT" if self.again else "not made"
 
     @property
@@ -61,13 +56,12 @@ def find_commit(root: Path, run: str) -> str:
     """The commit of a run id, model version or git revision.
 
     Raises:
-        UserError: it is none of these.
+        UserError: `run` is none of these.
     """
     if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
         return resolve(root, run)
-    name, _, which = run.rpartition("/")
     try:
-        version = find_version(registry_client(root), name or DEFAULT_NAME, which)
+        version = find_version(registry_client(root), *split_version(run))
     except UserError as no_version:
         try:
             return resolve(root, run)
@@ -100,7 +94,7 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
             command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]
             environment = {**os.environ, **stage_environment(record)}
             if run_streamed(command, place, environment, print, DAY_SECONDS):
-                raise UserError(f"{run}: a stage failed; its words are above")
+                raise UserError(f"{run}: a stage failed; see the log above")
             again = locked_outputs(place)
             status = "FINISHED"
         finally:
@@ -113,12 +107,12 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
 
 
 def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
-    """Put the list of own files as it was into `place`; where they differ from it now, what was made of them too.
+    """Restore the original list of own files in `place`, and the outputs of stages whose own files have changed since.
 
-    Returns the stages that cannot run again, each with the reason.
+    Returns the stages that cannot be rerun, each with the reason.
 
     Raises:
-        UserError: DVC's cache has lost what would have to be put there.
+        UserError: DVC's cache no longer has these outputs.
     """
     lists = [name for name, stage in dag.items() if stage.always]
     if not lists:
@@ -134,7 +128,7 @@ def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
 
 
 def restore(root: Path, run: str, to: Path) -> None:
-    """Put the run's code, parameters and data into a new worktree at `to`.
+    """Restore the run's code, parameters and data in a new worktree at `to`.
 
     Raises:
         UserError: no such run, or `to` exists.
@@ -144,30 +138,3 @@ def restore(root: Path, run: str, to: Path) -> None:
     git(root, "worktree", "add", "--detach", str(to), find_commit(root, run))
     share_dvc(root, to)
     checkout_outputs(to)
-
-
-def main(
-    run: Annotated[str, typer.Argument(help="model version, run id, or git revision")],
-    restore_to: Annotated[
-        Path | None, typer.Option("--restore", help="bring it back here instead of rerunning")
-    ] = None,
-) -> None:
-    """Run it again and compare, or bring it back."""
-    root = Path.cwd()
-    try:
-        if restore_to:
-            restore(root, run, restore_to)
-            print(f"{run} is in {restore_to}; take it down with: git worktree remove --force {restore_to}")
-            return
-        compared = reproduce(root, run)
-    except UserError as problem:
-        print(f"error: reproduce: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    for item in compared:
-        print(f"{item.path:28} {item.before}  {item.verdict}")
-    if not all(item.right for item in compared):
-        raise typer.Exit(3)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,9 +1,9 @@
 """MLflow, Prefect and a worker on loopback, for one checkout: `make ui`.
 
-    python -m flows.servers                      until Ctrl-C
-    python -m flows.servers --mlflow-port 5001 --prefect-port 4201 --no-worker
+    foundry ui                      until Ctrl-C
+    foundry ui --mlflow-port 5001 --prefect-port 4201 --no-worker
 
-All of them end with this process. Anything but a machine of your own: infra/.
+All of them end with this process. For shared machines use infra/.
 """
 
 import os
@@ -12,18 +12,16 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from components.base.errors import UserError
 from components.tracking.store import experiments_link
 from flows.daemon import HOST, Server, page_answers
+from flows.dag import FOUNDRY
 from flows.setup import HEARTBEAT_SECONDS, POOL
 
 
 def mlflow_server(root: Path, port: int) -> Server:
-    """MLflow over the checkout's own sqlite file: what runs without a server have logged is there."""
+    """MLflow on the checkout's sqlite file, which also has the runs that were logged without a server."""
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(root / "mlartifacts")]
@@ -35,20 +33,20 @@ def prefect_server(root: Path, port: int) -> Server:
     """Prefect with a database in the checkout."""
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
     env = {
-        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # another port than 4200 shows a blank page without
+        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # without it the UI is blank on other ports than 4200
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
     }
     return Server("Prefect", command, env, root / ".cache" / "logs" / "prefect.log", f"http://{HOST}:{port}/api/health")
 
 
 def worker(root: Path, env: dict[str, str]) -> Server:
-    """Runs what is scheduled."""
+    """A Prefect worker that executes scheduled runs."""
     command = ["prefect", "worker", "start", "--pool", POOL]
     return Server("worker", command, env, root / ".cache" / "logs" / "worker.log")
 
 
 def addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:
-    """The variables that make flows and stages use these servers."""
+    """Environment variables that make flows and stages use these servers."""
     return {
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
         "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
@@ -57,7 +55,7 @@ def addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:
 
 
 def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, running: ExitStack) -> dict[str, str]:
-    """Start everything; `running` stops it again. Returns the variables for clients.
+    """Start all servers; closing `running` stops them. Returns the environment variables for clients.
 
     Raises:
         UserError: a server did not start, or a port is taken.
@@ -72,7 +70,7 @@ def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, ru
     for server in servers:
         server.wait_ready()
     done = subprocess.run(
-        [sys.executable, "-m", "flows.setup"],
+        [*FOUNDRY, "setup"],
         cwd=root,
         env={**os.environ, **env},
         capture_output=True,
@@ -80,25 +78,17 @@ def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, ru
         check=False,
     )
     if done.returncode:
-        raise UserError(done.stderr.strip() or done.stdout.strip())
+        raise UserError((done.stderr.strip() or done.stdout.strip()).removeprefix("error: "))
     if with_worker:
         running.callback(worker(root, env).stop)
     return env
 
 
-def main(
-    mlflow_port: Annotated[int, typer.Option(help="port of MLflow")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="port of Prefect")] = 4200,
-    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="run scheduled flows too")] = True,
-) -> None:
-    """Serve MLflow and Prefect for the current folder until Ctrl-C."""
+def serve(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool) -> None:
+    """Start all servers, print the addresses, and wait for Ctrl-C or SIGTERM. Raises UserError like `start`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as running:
-        try:
-            env = start(Path.cwd(), mlflow_port, prefect_port, with_worker, running)
-        except UserError as problem:
-            print(f"error: {problem}", file=sys.stderr)
-            raise typer.Exit(1) from None
+        env = start(root, mlflow_port, prefect_port, with_worker, running)
         print(f"MLflow    {experiments_link(env['MLFLOW_TRACKING_URI'])}")
         print(f"Prefect   http://{HOST}:{prefect_port}/runs")
         print("For commands in another terminal:")
@@ -108,7 +98,3 @@ def main(
             signal.pause()
         except KeyboardInterrupt:
             print("stopping")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,6 +1,6 @@
-"""What a Prefect server needs to know about this project, made once and safe to repeat.
+"""Set up a Prefect server for this project; idempotent.
 
-    python -m flows.setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
+    foundry setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
 
 Needs PREFECT_API_URL (or a running `make ui`, which calls this itself).
 """
@@ -17,11 +17,11 @@ from flows.pipeline import GPU_LIMIT
 POOL = "process"
 HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers
 AUTOMATION = "crash flow runs without heartbeat"
-ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # after these, silence is right
+ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # no heartbeats after these
 
 
 def make_gpu_slot() -> str:
-    """One flow at a time on the GPU."""
+    """Create the concurrency limit of one flow at a time on the GPU."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectNotFound
@@ -31,12 +31,12 @@ def make_gpu_slot() -> str:
             client.read_global_concurrency_limit_by_name(GPU_LIMIT)
         except ObjectNotFound:
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=1))
-            return f"concurrency limit {GPU_LIMIT}: made"
-    return f"concurrency limit {GPU_LIMIT}: there"
+            return f"concurrency limit {GPU_LIMIT}: created"
+    return f"concurrency limit {GPU_LIMIT}: exists"
 
 
 def make_heartbeat_automation() -> str:
-    """A flow run whose heartbeats stop (power cut, kill -9 of everything) becomes Crashed; else it runs for ever."""
+    """Create the automation that marks a flow run without heartbeats Crashed; otherwise it stays RUNNING forever."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
@@ -56,13 +56,13 @@ def make_heartbeat_automation() -> str:
     )
     with get_client(sync_client=True) as client:
         if client.read_automations_by_name(AUTOMATION):
-            return f"automation {AUTOMATION!r}: there"
+            return f"automation {AUTOMATION!r}: exists"
         client.create_automation(AutomationCore(name=AUTOMATION, trigger=silence, actions=[gone]))
-    return f"automation {AUTOMATION!r}: made"
+    return f"automation {AUTOMATION!r}: created"
 
 
 def make_pool(name: str) -> str:
-    """A work pool whose runs are processes of the worker's machine."""
+    """Create a work pool of type process."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -73,47 +73,39 @@ def make_pool(name: str) -> str:
         try:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
         except ObjectAlreadyExists:
-            return f"work pool {name}: there"
-    return f"work pool {name}: made"
+            return f"work pool {name}: exists"
+    return f"work pool {name}: created"
 
 
-def prefect(*arguments: str) -> str:
-    """One command of Prefect's command line.
+def prefect(*arguments: str, cwd: Path) -> str:
+    """Run one command of Prefect's CLI in the folder `cwd`; returns its output.
 
     Raises:
-        UserError: it failed, with its last line.
+        UserError: it failed, with the last line of its output.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise UserError(f"prefect {' '.join(arguments[:2])}: {(done.stderr + done.stdout).strip().splitlines()[-1]}")
     return done.stdout
 
 
-def set_up() -> list[str]:
-    """Everything; returns a line per thing."""
+def set_up(root: Path) -> list[str]:
+    """Create limit, automation, work pool and the deployments of `root`/prefect.yaml; returns one line for each.
+
+    Raises:
+        UserError: no server is configured, or Prefect rejected a deployment.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UserError("PREFECT_API_URL is not set; start `make ui`, or name your server")
+    if not (root / "prefect.yaml").exists():
+        raise UserError(f"{root}: no prefect.yaml here; run it in the checkout")
     done = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
-    prefect("deploy", "--all")
+    prefect("deploy", "--all", cwd=root)
     done.append("deployments of prefect.yaml: deployed")
     return done
-
-
-def main() -> int:
-    """Set up the server of PREFECT_API_URL."""
-    if not os.environ.get("PREFECT_API_URL"):
-        print("error: setup: PREFECT_API_URL is not set; start `make ui`, or name your server", file=sys.stderr)
-        return 1
-    if not Path("prefect.yaml").exists():
-        print("error: setup: no prefect.yaml here; run it in the checkout", file=sys.stderr)
-        return 1
-    try:
-        print("\n".join(set_up()))
-    except UserError as problem:
-        print(f"error: setup: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a pipeline run leaves on its Prefect page: a table of metrics, the way to the report and to MLflow."""
+"""Prefect artifacts of a pipeline run: a table of metrics, and links to the report and to MLflow."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from components.tracking.store import experiments_link, tracking_uri
 
 
 def summarise(root: Path, results: dict[str, str], link: str) -> None:
-    """Create the artifacts of the present flow run; `link`: its own run in MLflow, empty when nothing ran."""
+    """Create the artifacts of the current flow run; `link`: its run in MLflow, empty if nothing ran."""
     rows = [
         {"stage": stage, "outcome": how, "metric": name, "value": value}
         for stage, how in results.items()
@@ -20,11 +20,11 @@ def summarise(root: Path, results: dict[str, str], link: str) -> None:
     uri = tracking_uri(root)
     create_link_artifact(link or experiments_link(uri), key="mlflow", link_text="Runs in MLflow")
     report = root / "outputs" / "evaluate" / "report.html"
-    if report.exists() and home(root) == root.resolve():  # a worktree is gone in a moment, MLflow keeps its report
+    if report.exists() and home(root) == root.resolve():  # a worktree will be removed; MLflow has its report
         create_link_artifact(report.resolve().as_uri(), key="report", link_text="Evaluation report")
 
 
 def metrics_of(folder: Path) -> dict[str, float]:
-    """metrics.json of a stage's folder; empty when it has none."""
+    """metrics.json of a stage's folder; empty if there is none."""
     file = folder / "metrics.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

@@ -1,6 +1,8 @@
 """Shared fixtures: a tiny random Mistral with a byte-level tokenizer, so that GPU code paths run in a blink."""
 
+import gc
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,41 +10,21 @@ from types import SimpleNamespace
 import pytest
 
 from components.config import EngineParams
-from tests.tracking.stores import make_empty_store
+from tests.checkouts import checkout, no_upload, store, trained
+from tests.databases import empty_prefect, empty_store
+from tests.models import make_tiny_student
 from tests.warm import warm_context
+
+__all__ = ["checkout", "empty_prefect", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
 
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
 
 
-def make_tiny_student(folder: Path, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
-    """A Mistral of `layers` layers with random weights and a byte-level tokenizer, saved like a fetched student."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from components.data.random_model import write_random_mistral
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", *alphabet])}
-    bytes_tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
-    bytes_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_tokenizer.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
-    )
-    tokenizer.save_pretrained(folder)
-    shape = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": width,
-        "intermediate_size": 2 * width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    write_random_mistral(folder, shape, seed, torch.float32)
-    return folder
+def pytest_collection_finish() -> None:
+    """The garbage collector leaves alone what the imports made: millions of objects, most of a collection's second."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +42,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, which take seconds to make. Do not write to it; copy it."""
-    return make_empty_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture
@@ -91,14 +67,18 @@ def dask_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def dask_engine(dask_workers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineParams]:
+def dask_engine(
+    dask_workers: str, empty_prefect: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EngineParams]:
     """The two workers, and a Prefect server with a home of its own."""
     from components.stage.executor import prefect_server
 
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copyfile(empty_prefect, home / "prefect.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_HOME", str(home))
         patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
         from prefect.settings import PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_HOME: os.environ["PREFECT_HOME"]}), prefect_server():
+        with temporary_settings({PREFECT_HOME: home}), prefect_server():
             yield EngineParams(kind="dask", address=dask_workers)

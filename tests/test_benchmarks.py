@@ -2,64 +2,87 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.samples import ROOT
 
-KEYS = {
-    "packing": {"speedup", "max_embedding_diff", "gradient_relative_diff"},
-    "gradcache_memory": {"growth_16_to_64"},
-    "mistral_7b_gpu": {"mfu", "vs_padded"},
-    "borda": {"ranks_differing"},
-    "plan": {"memory_error", "token_error"},
-}
+
+def figures_of(script: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run a script here, as its command line does; returns the JSON it wrote."""
+    file = str(ROOT / "benchmarks" / script)
+    monkeypatch.setattr(sys, "argv", [file, "--quick", "--json", str(out)])
+    try:
+        runpy.run_path(file, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    return read(out)
 
 
-@pytest.mark.parametrize("name", KEYS)
-def test_a_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
+def read(out: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(out.read_text())
+    return figures
+
+
+def test_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("packing.py", tmp_path / "figures.json", monkeypatch)
+    assert set(figures) >= {"speedup", "max_embedding_diff", "gradient_relative_diff"}
+
+
+def test_borda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert figures_of("borda.py", tmp_path / "figures.json", monkeypatch)["ranks_differing"] == 0
+
+
+def test_the_plan_s_formulas_follow_the_training_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("plan.py", tmp_path / "figures.json", monkeypatch)  # counted, not timed
+    assert figures["memory_error"] < 0.15
+    assert figures["token_error"] < 0.05
+
+
+def test_gradcache_memory(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick", "--json", str(out)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gradcache_memory.py"), "--quick", "--json", str(out)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    figures = json.loads(out.read_text())
-    assert set(figures) >= KEYS[name]
-    if name == "plan":  # counted, not timed: the formulas follow the training code, or this fails
-        assert figures["memory_error"] < 0.15
-        assert figures["token_error"] < 0.05
+    assert "growth_8_to_32" in read(out)
 
 
-@pytest.mark.parametrize(("quantization", "least_cosine"), [("none", 0.99), ("4bit", 0.9)])
-def test_a_rehearsal_of_the_full_size_path_survives_its_kill(
-    tmp_path: Path, quantization: str, least_cosine: float
-) -> None:
+def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out)]
-    command += ["--quantization", quantization]
+    command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out), "--quantization", "4bit"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     if "cannot download" in done.stderr:
         pytest.skip(f"the starter's text cannot be had here: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stderr[-2000:]
-    figures = json.loads(out.read_text())
+    figures = read(out)
     assert figures["went_on_at_step"] >= figures["killed_at_step"] > 0
     assert figures["adapter_difference"] == 0
-    # with 4bit the export has the whole base, training had its rounding
-    assert figures["export_least_cosine"] > least_cosine
+    assert figures["export_least_cosine"] > 0.9  # the export has the whole base, training had its rounding
     assert figures["scores"] > 0
 
 
-def test_the_gpu_script_needs_torch_transformers_and_peft_only() -> None:
+def test_the_gpu_script_needs_torch_transformers_and_peft_only(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
     blocked = ["pydantic", "polars", "mlflow", "prefect", "dvc", "mteb", "sentence_transformers", "datasets", "bm25s"]
     script = str(ROOT / "benchmarks" / "mistral_7b_gpu.py")
     code = (
         "import runpy, sys\n"
         f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None there makes an import fail
-        f"sys.argv = [{script!r}, '--quick']\n"
+        f"sys.argv = [{script!r}, '--quick', '--json', {str(out)!r}]\n"
         f"runpy.run_path({script!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert b"mfu" in done.stdout
+    assert set(read(out)) >= {"mfu", "vs_padded"}
+
+
+def test_the_documented_hours_of_a_7b_model_are_those_the_benchmark_prints() -> None:
+    from benchmarks.fewshot_evaluation import hours_of_7b
+
+    assert hours_of_7b() in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")

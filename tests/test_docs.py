@@ -1,8 +1,10 @@
 """The documents name code that exists."""
 
 import re
+from itertools import pairwise, product
 
 import pytest
+import yaml
 
 from tests.samples import ROOT
 
@@ -32,3 +34,22 @@ def test_the_walks_name_functions_that_are_where_they_say():
         if not re.search(rf"^(?:    )?(?:def|class) {re.escape(name.rpartition('.')[2])}\b", code, re.MULTILINE):
             lost.append(f"{name} in {path}")
     assert lost == []
+
+
+def test_the_picture_of_the_pipeline_has_every_edge_of_the_dag():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    edges = {
+        (dependency.removeprefix("outputs/"), name)
+        for name, stage in stages.items()
+        for dependency in stage["deps"]
+        if dependency.startswith("outputs/")
+    }
+    picture = re.search(
+        r"```mermaid\nflowchart LR\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert picture is not None
+    drawn = set()
+    for line in picture[1].splitlines():
+        nodes = [[name.strip() for name in part.split("&")] for part in line.split("-->")]
+        drawn |= {edge for left, right in pairwise(nodes) for edge in product(left, right)}
+    assert drawn == edges

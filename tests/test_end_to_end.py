@@ -18,7 +18,7 @@ import yaml
 from components.base.hashing import content_hash
 from components.stage.run import run_stage
 from components.stage.stages import STAGES
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters
 from tests.teacher.conftest import make_dense_teacher
 from tests.warm import start_warm
@@ -122,8 +122,8 @@ def run_stages(checkout: Path) -> None:
     """Every stage, one after the other in this process; what they would log stays on disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(checkout)
-        patch.setattr("components.tracking.upload.follow", lambda root: None)
-        patch.setattr("components.tracking.upload.settle", lambda journal: True)
+        patch.setattr("components.tracking.upload.start_uploader", lambda root: None)
+        patch.setattr("components.tracking.upload.wait_until_uploaded", lambda journal: True)
         for stage in STAGES:
             run_stage(stage, checkout)
 

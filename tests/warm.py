@@ -6,6 +6,7 @@ the command.
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -27,3 +28,17 @@ def start_warm(target: Callable[..., object], *arguments: Any) -> ForkServerProc
     process = warm_context().Process(target=target, args=arguments, daemon=True)
     process.start()
     return process
+
+
+def meeting_store() -> Any:
+    """Where two processes meet to train together; torchrun keeps one for its processes, here the test does."""
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def meet_as_under_torchrun(rank: int, store_port: int) -> None:
+    """Set what torchrun sets in each of two processes of one machine."""
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store_port)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}

@@ -1,10 +1,10 @@
-"""The one exception a user is meant to read: what is wrong, where, and what to do, in a line."""
+"""UserError: bad input, reported as one line without a traceback."""
 
 
 class UserError(Exception):
-    """Bad input. Its text is one line that names the file, row and field (or key path) and the cure.
+    """Bad input. The text is one line that names the file, row and field (or key path) and the cure.
 
-    A parameter file with several errors is the exception: a line for each.
+    A parameter file with several errors has one line for each.
 
-    `components.stage` prints it without a traceback and exits with 1.
+    `foundry` prints the text without a traceback and exits with 1.
     """

@@ -1,7 +1,7 @@
-"""sha256 of files, kept in a JSON file: a file is read again only when its size, times or inode have changed.
+"""sha256 of files, cached in a JSON file: a file is read again only if its size, times or inode changed.
 
-The rule is git's: a hash counts only if the file's times were older than the hashing by more than a clock tick, as a
-second edit within one tick leaves size and times as they are. Measured: 20,000 files are looked up in 0.5 s.
+The rule is git's: a hash is kept only if the file's times were older than the hashing by more than a clock tick,
+because a second edit within one tick leaves size and times unchanged. Measured: 20,000 files are looked up in 0.5 s.
 """
 
 import fnmatch
@@ -24,7 +24,7 @@ class HashIndex:
         self._added = False
         try:
             self._known: dict[str, list[int | str]] = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # never written, or spoiled: every file is hashed again
+        except (FileNotFoundError, ValueError):  # no index yet, or not valid JSON: hash every file again
             self._known = {}
 
     def hash(self, path: Path) -> str:
@@ -48,12 +48,12 @@ class HashIndex:
         return digest
 
     def has_seen(self, place: str) -> bool:
-        """Whether a file at `place` (file, folder or glob) was ever hashed, also when it is gone now."""
+        """Whether a file at `place` (file, folder or glob) was ever hashed, even if it no longer exists."""
         below = f"{place}/"
         return any(path == place or path.startswith(below) or fnmatch.fnmatchcase(path, place) for path in self._known)
 
     def save(self) -> None:
-        """Write the file, if there is something new."""
+        """Write the index file if entries were added."""
         if self._added:
             with whole_file(self._file) as partial:
                 partial.write_text(json.dumps(self._known), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Content hashes: the one way this project names bytes."""
+"""sha256 content hashes of files and folders."""
 
 import hashlib
 from pathlib import Path

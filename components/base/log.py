@@ -1,7 +1,7 @@
-"""What a stage says: one line an event, to stderr and to .cache/logs/STAGE.log, through Python's `logging`.
+"""Logging of a stage: one line per event, to stderr and to .cache/logs/STAGE.log.
 
 Modules log with `logging.getLogger(__name__)`. A progress bar and a log line share stderr: the handler clears the bar,
-writes the line and draws the bar again. Libraries are heard from WARNING on; what they repeat on every run is filtered.
+writes the line and draws the bar again. Libraries log from WARNING on; warnings that come on every run are filtered.
 """
 
 import logging
@@ -13,37 +13,50 @@ from pathlib import Path
 from tqdm import tqdm
 
 _FORMAT = "%(asctime)s %(stage)s: %(message)s"
-_REPEATED = (  # warnings of libraries about themselves, on every run and about nothing that a user can change
+_REPEATED = (  # library warnings that come on every run and that a user cannot act on
     r".*is_gradient_checkpointing.*",
     r".*Sparse CSR tensor support is in beta.*",
     r".*torch\.jit\.script.*",
 )
+_LOUD = ("bm25s", "bitsandbytes")  # log progress or missing optional kernels as warnings
 
 
 def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
     """Send log records of `components` from INFO on, and of libraries from WARNING on, to stderr and to `file`.
 
     Args:
-        stage: stands before every message.
-        file: written anew; its folder is made.
-        progress_bars: whether hub and transformers may draw bars of their own, as for downloads.
+        stage: prefix of every message.
+        file: overwritten; its folder is created.
+        progress_bars: whether hub and transformers may draw their own bars, as for downloads.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     formatter = logging.Formatter(_FORMAT, "%H:%M:%S", defaults={"stage": stage})
     root = logging.getLogger()
     for handler in (_BarHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")):
         handler.setFormatter(formatter)
+        handler.addFilter(_is_worth_a_line)
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("components").setLevel(logging.INFO)
+    quiet_libraries(progress_bars)
+
+
+def quiet_libraries(progress_bars: bool) -> None:
+    """Silence what libraries repeat on every run; call it before they are imported. See `set_up_logging`."""
     for message in _REPEATED:
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)  # each import: a kernel of the hub is not there
     if not progress_bars:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Handler filter. A level set on the libraries' loggers would be overwritten when they are imported."""
+    return record.levelno >= logging.ERROR or record.name.partition(".")[0] not in _LOUD
+
+
 class _BarHandler(logging.Handler):
-    """To stderr, above a progress bar."""
+    """Write to stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with tqdm.external_write_mode():

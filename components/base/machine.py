@@ -1,4 +1,4 @@
-"""How a stage uses the machine it runs on: threads, and the memory it keeps."""
+"""CPU threads and malloc settings of a process."""
 
 import ctypes
 import ctypes.util
@@ -12,9 +12,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 def limit_threads(threads: int) -> None:
     """Use `threads` CPU threads (0 = every core) in every library imported after this call.
 
-    A waiting thread spins for some microseconds before it sleeps. Measured on two cores, 8 training steps of the
-    starter: never spinning takes 28.8 s, this 22 s, OpenMP's default of some milliseconds 22 s; with another busy
-    process on the machine 40, 46 and 88 s.
+    Idle OpenMP threads spin for some microseconds before they sleep. Measured on two cores, 8 training steps of the
+    starter: no spinning 28.8 s, this setting 22 s, OpenMP's default of some milliseconds 22 s. With another busy
+    process on the machine: 40, 46 and 88 s.
     """
     count = str(threads or os.cpu_count() or 1)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -24,11 +24,11 @@ def limit_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc reuse freed blocks of up to 32 MiB instead of returning each to the kernel (glibc only; else nothing).
+    """Let malloc reuse freed blocks of up to 32 MiB instead of returning them to the kernel (glibc only; else no-op).
 
-    Training on a CPU frees and asks for the same megabyte tensors thousands of times; measured on 4 layers of SmolLM2,
-    rows of 1,024 tokens: 633 -> 841 tokens/s. Larger blocks go back at once: kept as well, 4 layers of a 7B model in
-    4 bits, which are unpacked for every product, took 7.0 GiB to train instead of 1.8.
+    Training on a CPU frees and allocates the same megabyte tensors thousands of times. Measured on 4 layers of SmolLM2,
+    rows of 1,024 tokens: 633 -> 841 tokens/s. Larger blocks are returned at once. If they were kept too, 4 layers of a
+    7B model in 4 bits, which are dequantized for every product, took 7.0 GiB to train instead of 1.8.
     """
     if library := _glibc():
         library.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
@@ -36,15 +36,15 @@ def keep_freed_memory() -> None:
 
 
 def free_memory() -> None:
-    """Give back what models that nobody refers to any more hold; they contain cycles, so leaving a function does not.
+    """Free the memory of unreferenced models. They contain reference cycles, so this needs the garbage collector.
 
-    Before the next model is loaded: two 7B models in bf16 are 27 GiB.
+    Call it before the next model is loaded: two 7B models in bf16 are 27 GiB.
     """
     import torch
 
     gc.collect()
     if library := _glibc():
-        library.malloc_trim(0)  # what malloc kept goes back to the kernel
+        library.malloc_trim(0)  # return malloc's free blocks to the kernel
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

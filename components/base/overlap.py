@@ -1,6 +1,6 @@
-"""Whether two texts are the same: equal once normalised, or sharing enough of their words or word n-grams.
+"""Near-duplicate texts: normalisation, word n-grams, Jaccard and MinHash.
 
-Pure functions of texts. A caller keeps its own thresholds, least lengths and kind of normalisation as arguments:
+Pure functions. Each caller passes its own thresholds, minimum lengths and normalisation:
 
     prepare, decontaminate   no punctuation   trigrams of texts of 8 words or more, Jaccard
     prepare, hard documents  punctuation      single words, Jaccard
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from datasketch import MinHash
 
 SHINGLE = 3  # words in a word n-gram
-_SEED = 1  # of the hash permutations; any number will do, as long as it stays
+_SEED = 1  # of the hash permutations; arbitrary, but must not change
 
 
 def normalise(text: str, *, punctuation: bool) -> str:
     """The form in which two texts are compared for equality; words are separated by single spaces.
 
     Args:
-        text: as the source has it.
-        punctuation: True keeps it and lower-cases (splits are hashed from this form, so it stays as it is). False
-            keeps letters and digits only, case-folded; the text itself when nothing would be left.
+        text: the source text.
+        punctuation: True keeps it and lower-cases (splits are hashed from this form, so it must not change). False
+            keeps letters and digits only, case-folded; the text itself if nothing is left.
 
     >>> normalise(" Is  Earth (the planet) ROUND?", punctuation=True)
     'is earth (the planet) round?'
@@ -39,7 +39,7 @@ def normalise(text: str, *, punctuation: bool) -> str:
 
 
 def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:
-    """Word n-grams of a normalised text; empty below `min_words` words: short texts share most n-grams by nature.
+    """Word n-grams of a normalised text; empty below `min_words` words, as short texts share most n-grams by chance.
 
     >>> sorted(word_ngrams("a b c d", min_words=4))
     ['a b c', 'b c d']
@@ -51,7 +51,7 @@ def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> froz
 
 
 def distinct_words(normalised: str, *, min_letters: int = 1, min_words: int = 1) -> frozenset[str]:
-    """Words of at least `min_letters` letters; empty when there are fewer than `min_words`, shared by chance."""
+    """Words of at least `min_letters` letters; empty below `min_words` words."""
     found = frozenset(word for word in normalised.split() if len(word) >= min_letters)
     return found if len(found) >= min_words else frozenset()
 
@@ -66,7 +66,7 @@ def jaccard(left: Set[str], right: Set[str]) -> float:
 
 
 def minhashes(sets: Iterable[Set[str]], permutations: int) -> Iterator["MinHash"]:
-    """Sketches whose share of equal values estimates Jaccard (Broder 1997); its standard error is at most
+    """MinHash sketches: the share of equal values estimates Jaccard (Broder 1997), with a standard error of at most
     1 / (2 sqrt(permutations))."""
     from datasketch import MinHash  # a second to import
 

@@ -1,7 +1,7 @@
-"""Processes that do not outlive who they work for.
+"""End a child process when its parent, or the dvc that started it, ends.
 
-Killing dvc, or the flow that drives it, would otherwise leave the stage writing to its outputs: dvc runs a stage
-through a shell, and neither passes a kill on.
+Without this, killing dvc or the flow leaves the stage running and writing to its outputs: dvc runs a stage through a
+shell, and neither forwards a kill.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
-    """Ask the kernel to send `sign` to this process when its parent ends, however it ends (Linux; no-op elsewhere)."""
+    """Ask the kernel to send `sign` to this process when its parent ends, also by SIGKILL (Linux; no-op elsewhere)."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
-    if os.getppid() != parent:  # it ended between the two calls
+    if os.getppid() != parent:  # the parent ended between the two calls
         os.kill(os.getpid(), sign)
 
 
 def die_with_dvc() -> None:
-    """End this process within a second of the dvc that started it; without one, nothing happens."""
+    """End this process within a second after the dvc that started it ends. No-op if dvc did not start it."""
     die_with_parent()
     for ancestor in psutil.Process().parents():
-        with contextlib.suppress(psutil.Error):  # it may end, or be another user's
+        with contextlib.suppress(psutil.Error):  # the process may have ended, or belong to another user
             if any("dvc" in part for part in ancestor.cmdline()[:3]):
                 threading.Thread(target=_watch, args=(ancestor,), daemon=True).start()
                 return

@@ -1,4 +1,4 @@
-"""Progress bars with an ETA, the same in every stage."""
+"""Progress bars with an ETA (tqdm)."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
@@ -19,7 +19,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 
 
 def bar(what: str, total: int | None, unit: str = "it") -> Any:
-    """A bar to `update()` by hand. In a log file (no terminal) it prints a whole line every 10 seconds."""
+    """A bar that the caller `update()`s. Without a terminal it prints one line every 10 seconds."""
     if sys.stderr.isatty():
         return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, mininterval=0.2, smoothing=0.1)
     return tqdm(
@@ -34,7 +34,7 @@ def bar(what: str, total: int | None, unit: str = "it") -> Any:
 
 
 class _Lines:
-    """A text stream on which tqdm's redrawn bar becomes one line after the other."""
+    """A text stream that writes each redraw of tqdm's bar as a separate line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

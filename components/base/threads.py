@@ -1,4 +1,4 @@
-"""How many threads numerical libraries use in this process and in pools of threads."""
+"""Thread counts of numpy and torch, and thread pools."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Within: numpy's and torch's products use one thread each."""
+    """Context in which numpy and torch matrix products use one thread each."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -26,14 +26,14 @@ def single_threaded() -> Iterator[None]:
 
 
 def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads whose own products use one thread each: OpenMP keeps that number per thread."""
+    """A thread pool in which each matrix product uses one thread (OpenMP keeps this setting per thread)."""
     import torch
 
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def map_single_threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function` of each item, in order: each call computes on one thread, as many at a time as torch would use.
+    """Map `function` over `items` in order. Each call computes on one thread; torch's thread count runs in parallel.
 
     So the rounding of a result does not depend on the number of threads.
     """
@@ -48,5 +48,5 @@ def map_single_threaded(function: Callable[[Item], Result], items: Iterable[Item
 
 
 def worker_count(threads: int) -> int:
-    """`threads`, or every core this process may use when it is 0."""
+    """`threads`; if 0, the number of cores this process may use."""
     return threads or len(os.sched_getaffinity(0))

@@ -1,17 +1,17 @@
-"""Our encoders as an mteb model.
+"""Adapter of our encoders to mteb's model interface.
 
 One class serves every model of an evaluation (base student, trained student, teacher): it looks up the task's
-instruction and shots, decides which side of a task a text is on, and hands retrieval to our own search.
+instruction and shots, decides which side of a task a text is on, and runs retrieval with ranking.py.
 
     side that mteb names    text becomes
     query, or none          the task's prompt with its shots, then the text
     document                the text alone; in a symmetric task the prompt without shots, then the text
 
-Retrieval and reranking name both sides. STS and pair classification name none, so benchmark.py tells their classes to
-(`input1_prompt_type`); clustering, classification and summarization have one kind of text only.
+Retrieval and reranking name both sides. STS and pair classification name none, so `name_sides` (tasks.py) sets their
+`input1_prompt_type`; clustering, classification and summarization have one kind of text only.
 
-mteb's result cache and layout know a model by name and revision only, so the revision is a hash of everything that
-decides a score: weights, tokenizer, template, lengths, dtype, instructions and shots. A stale result is impossible.
+mteb identifies a model by name and revision only, so the revision is a hash of everything that affects a score:
+weights, tokenizer, template, lengths, dtype, instructions and shots. A stale cached result is impossible.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ ORGANISATION = "embedding-foundry"
 
 
 class EvaluatedEncoder(TextEncoder, Protocol):
-    """What an evaluated model must do; `components.model.encoder.Encoder` is one, `SentenceModel` another."""
+    """Interface of an evaluated model; implemented by `components.model.encoder.Encoder` and `SentenceModel`."""
 
     identity: str
     dimension: int
@@ -46,7 +46,7 @@ class EvaluatedEncoder(TextEncoder, Protocol):
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """What stands before the texts of one task."""
+    """Instruction and shots before the texts of one task."""
 
     instruction: str
     symmetric: bool = False
@@ -54,7 +54,7 @@ class TaskPrompt:
 
 
 class FoundryModel(AbsEncoder):
-    """An encoder with its prompt table, as `mteb.evaluate` wants it; also its own search engine."""
+    """An encoder with its prompt table, for `mteb.evaluate`; also implements mteb's SearchProtocol."""
 
     mteb_model_meta: ModelMeta
 
@@ -64,8 +64,8 @@ class FoundryModel(AbsEncoder):
         """
         Args:
             name: the model's short name, such as `trained`.
-            prompts: by mteb task name; a task without one is refused.
-            settings: whatever else decides a vector (template, lengths); it goes into the revision.
+            prompts: by mteb task name; a task without one raises UserError.
+            settings: other settings that affect a vector (template, lengths); part of the revision hash.
         """
         self.encoder, self.prompts, self.settings = encoder, dict(prompts), dict(settings)
         self.revision = _revision(encoder.identity, self.prompts, self.settings)
@@ -86,7 +86,7 @@ class FoundryModel(AbsEncoder):
         return self.embed([text for batch in inputs for text in batch["text"]], task_metadata, prompt_type)
 
     def embed(self, texts: Sequence[str], task_metadata: Any, prompt_type: PromptType | None) -> np.ndarray:
-        """float32 [n, dim]: `texts` of one side of a task, in the right prompt."""
+        """float32 [n, dim]: `texts` of one side of a task, in that side's prompt."""
         prompt = self.prompt_of(task_metadata.name)
         document = prompt_type == PromptType.document
         if document and not prompt.symmetric:
@@ -95,7 +95,7 @@ class FoundryModel(AbsEncoder):
         return self.encoder.encode_queries(texts, prompt.instruction, shots)
 
     def prompt_of(self, task: str) -> TaskPrompt:
-        """The task's prompt. Raises UserError when the table has none: a generic one would change scores silently."""
+        """The task's prompt. Raises UserError if there is none: a generic one would change scores silently."""
         if task not in self.prompts:
             raise UserError(
                 f"evaluate: no instruction for task {task}; add one to components/benchmark/instructions.yaml"
@@ -103,7 +103,7 @@ class FoundryModel(AbsEncoder):
         return self.prompts[task]
 
     def index(self, corpus: Any, **kwargs: Any) -> None:
-        """mteb's SearchProtocol: remember the corpus; its vectors are made when the queries come."""
+        """mteb's SearchProtocol: store the corpus; `search` embeds it."""
         self._corpus = Corpus.of(corpus)
 
     def search(

@@ -1,10 +1,10 @@
-"""MindSmallReranking by index: the same score from a hundredth of the memory.
+"""MindSmallReranking by index: the same score with a hundredth of the memory.
 
-The task asks 2,362,514 queries, of which 37,162 are distinct: each is one article of a user's history, written
-`IMPRESSION_n`, and the score is taken per impression, over the best of its queries. mteb spells everything out, in
-dictionaries of about 97 M pairs (40 to 50 GB) and one vector per query (39 GB at 4,096 dimensions). Here an impression
-is a list of indices; one small matrix product gives its scores. The metrics are then mteb's own, called as
-`max_over_subqueries` calls them; those of single queries, which nobody reports, are left out.
+The task has 2,362,514 queries, of which 37,162 are distinct: each is one article of a user's history, named
+`IMPRESSION_n`, and the score is per impression, the maximum over its queries. mteb stores dictionaries of about 97 M
+pairs (40 to 50 GB) and one vector per query (39 GB at 4,096 dimensions). Here an impression is a list of indices, and
+one small matrix product gives its scores. The metrics are mteb's own, called as in `max_over_subqueries`; those of
+single queries, which are not reported, are left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ class Impressions:
 
 
 class IndexedMindSmall(MindSmallReranking):
-    """mteb's task with its data held by index; evaluated by a `FoundryModel` only.
+    """mteb's task with its data stored by index; can be evaluated with a `FoundryModel` only.
 
     impression_scores: after an evaluation, the main score of each impression.
     """
@@ -84,7 +84,7 @@ class IndexedMindSmall(MindSmallReranking):
 
 
 def impression_scores(model: Any, data: Impressions, metadata: Any) -> dict[str, dict[str, float]]:
-    """Impression -> document id -> the best cosine over the impression's queries."""
+    """Impression -> document id -> the maximum cosine over the impression's queries."""
     queries = model.embed(data.queries.texts, metadata, PromptType.query)
     documents = model.embed(data.corpus.texts.texts, metadata, PromptType.document)
     results: dict[str, dict[str, float]] = {}
@@ -113,7 +113,7 @@ def _read(loader: RetrievalDatasetLoader, num_proc: int | None) -> Impressions:
 def _relevant(qrels: Dataset) -> tuple[dict[str, dict[str, int]], pl.DataFrame]:
     """(grades by impression, ids of all judged queries). All queries of an impression have the same judgements."""
     relevant: dict[str, dict[str, int]] = {}
-    speaker: dict[str, str] = {}  # the query that speaks for its impression
+    speaker: dict[str, str] = {}  # representative query of each impression
     judged: dict[str, None] = {}
     for part in _slices(qrels, ["query-id", "corpus-id", "score"]):
         asked = part["query-id"].unique(maintain_order=True).to_list()
@@ -126,7 +126,7 @@ def _relevant(qrels: Dataset) -> tuple[dict[str, dict[str, int]], pl.DataFrame]:
 
 
 def _groups(asked: pl.DataFrame, top_ranked: Dataset, corpus: Corpus) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Rows of equal (impression, candidates) together; `asked` holds id and text (a row of the distinct texts)."""
+    """Group rows by (impression, candidates); `asked` has the columns id and text (a row of the distinct texts)."""
     members, lists = [], []
     for part in _slices(top_ranked, ["query-id", "corpus-ids"]):
         keyed = part.rename({"query-id": "id"}).with_columns(
@@ -153,7 +153,7 @@ def _slices(rows: Dataset, columns: list[str]) -> Iterator[pl.DataFrame]:
     wanted = rows.select_columns(columns).with_format("arrow")
     for part in wanted.iter(batch_size=ROWS):
         frame = pl.from_arrow(part)
-        assert isinstance(frame, pl.DataFrame)  # an arrow table, never a column
+        assert isinstance(frame, pl.DataFrame)  # from an Arrow table, never a Series
         names = frame.select(pl.col(columns[:2]).cast(pl.String) if columns[1] == "corpus-id" else pl.col(columns[:2]))
         yield names.with_columns(frame[name] for name in columns[2:])
 

@@ -1,13 +1,11 @@
-"""A local mirror of a benchmark's data sets: `python -m components.benchmark.mirror FOLDER [--benchmark NAME]`.
+"""A local mirror of a benchmark's data sets: `foundry mirror FOLDER [--benchmark NAME]`.
 
-Run where there is a network, then carry the folder along and set `evaluate.mirror` to it. Every data set is a copy of
-the whole repository at the revision mteb pins, in `FOLDER/<repository>`; a finished copy is marked with that revision
-and not fetched again, so an interrupted run continues. A bare Hugging Face cache is no substitute: offline, `datasets`
-then sees one configuration only, and mteb silently ranks the whole corpus in both reranking tasks.
+Run it on a machine with network access, copy the folder, and set `evaluate.mirror` to it. Every data set is a copy of
+the whole repository at the revision that mteb pins, in `FOLDER/<repository>`. A finished copy is marked with that
+revision and not fetched again, so an interrupted run resumes. A bare Hugging Face cache is no substitute: offline,
+`datasets` then sees one configuration only, and mteb silently ranks the whole corpus in both reranking tasks.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,10 +21,10 @@ def make_mirror(folder: Path, benchmark: str, download: Download, tasks: Sequenc
     """Copy the data sets of `tasks` (all of the benchmark when empty); returns the repositories fetched now.
 
     Args:
-        download: (repository, revision, folder) -> None, leaves the repository's files in the folder.
+        download: (repository, revision, folder) -> None, writes the repository's files to the folder.
 
     Raises:
-        UserError: unknown benchmark or task, or a repository that can't be had.
+        UserError: unknown benchmark or task, or a repository that can't be downloaded.
     """
     known = mteb_task_names(benchmark)
     unknown = sorted(set(tasks) - set(known))
@@ -47,7 +45,7 @@ def make_mirror(folder: Path, benchmark: str, download: Download, tasks: Sequenc
 
 
 def from_hub(repository: str, revision: str, folder: Path) -> None:
-    """Fetch a data set repository from the hub into `folder`. Raises UserError when it can't be had."""
+    """Fetch a data set repository from the hub into `folder`. Raises UserError when it can't be downloaded."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -55,11 +53,11 @@ def from_hub(repository: str, revision: str, folder: Path) -> None:
         snapshot_download(repository, repo_type="dataset", revision=revision, local_dir=folder)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         reason = str(problem).splitlines()[0]
-        raise UserError(f"{repository}@{revision}: can't be had from the hub: {reason}; run this again") from None
+        raise UserError(f"{repository}@{revision}: download from the hub failed: {reason}; run this again") from None
 
 
 def check_mirror(folder: Path, benchmark: str) -> None:
-    """Raises UserError unless every data set is there, with the candidates of the reranking tasks."""
+    """Raises UserError if a data set, or the candidates of a reranking task, are missing."""
     from datasets import get_dataset_config_names
 
     for name in mteb_task_names(benchmark):
@@ -67,28 +65,3 @@ def check_mirror(folder: Path, benchmark: str) -> None:
         path = str(task.metadata.dataset["path"])
         if task.metadata.type == "Reranking" and "top_ranked" not in get_dataset_config_names(path):
             raise UserError(f"{path}: config top_ranked is missing; delete the folder and mirror it again")
-
-
-def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m components.benchmark.mirror", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--benchmark", default="MTEB(eng, v2)")
-    parser.add_argument("--tasks", nargs="*", default=[], help="only these; all of the benchmark when left out")
-    parser.add_argument("--check", action="store_true", help="fetch nothing, only look whether the mirror is whole")
-    given = parser.parse_args(arguments)
-    try:
-        if given.check:
-            check_mirror(given.folder, given.benchmark)
-            print(f"{given.folder}: whole")
-        else:
-            fetched = make_mirror(given.folder, given.benchmark, from_hub, given.tasks)
-            print(f"{given.folder}: {len(fetched)} data sets fetched; set evaluate.mirror to this folder")
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

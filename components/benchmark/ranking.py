@@ -1,7 +1,7 @@
-"""Retrieval and reranking by index: every distinct text is embedded and compared once.
+"""Retrieval and reranking for mteb on deduplicated texts: every distinct text is embedded and compared once.
 
-mteb hands over one row per query, duplicates included (MindSmall: 2.36 M rows, 37,162 distinct texts). Here queries
-and documents are indices into their distinct texts; only the answer, which mteb scores, is spelled out per query.
+mteb passes one row per query, duplicates included (MindSmall: 2.36 M rows, 37,162 distinct texts). Here queries and
+documents are indices into their distinct texts; only the result that mteb scores has an entry per query.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ PAIR_BLOCK = 200_000  # pairs compared at once when candidates are given
 
 
 class Embeds(Protocol):
-    """The one thing search needs of a model."""
+    """Interface that `search` needs of a model."""
 
     def embed(self, texts: Sequence[str], task_metadata: Any, prompt_type: PromptType | None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Distinct:
-    """Texts without their duplicates: `texts[place[i]]` is row i's text."""
+    """Deduplicated texts: `texts[place[i]]` is row i's text."""
 
     texts: list[str]
     place: np.ndarray  # int64 [rows]
@@ -45,7 +45,7 @@ class Distinct:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Document ids and their distinct texts (title and text joined as mteb joins them)."""
+    """Document ids and their distinct texts (title and text joined as in mteb)."""
 
     ids: list[str]
     texts: Distinct
@@ -60,7 +60,7 @@ class Corpus:
 
 
 def query_texts(rows: Any) -> list[str]:
-    """The text of each row of mteb's query data set; an instruction column follows the text, as mteb has it."""
+    """The text of each row of mteb's query data set; an instruction column is appended to the text, as in mteb."""
     texts = list(rows["text"])
     if "instruction" in rows.column_names:
         pairs = zip(texts, rows["instruction"], strict=True)
@@ -83,7 +83,7 @@ def search(
     if task_metadata.type == "Reranking" and top_ranked is None:
         raise UserError(
             f"{task_metadata.name}: a reranking task without its candidate lists (top_ranked) would be scored as "
-            "full-corpus retrieval; make a mirror (python -m components.benchmark.mirror) instead of a bare HF cache"
+            "full-corpus retrieval; make a mirror (foundry mirror FOLDER) instead of a bare HF cache"
         )
     asked = Distinct.of(query_texts(queries))
     query_vectors = torch.from_numpy(model.embed(asked.texts, task_metadata, PromptType.query))
@@ -111,7 +111,7 @@ def _full(
 def _top(
     queries: torch.Tensor, documents: torch.Tensor, place: torch.Tensor, top_k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(scores, document rows) [n, top_k] of a block of queries, merged over blocks of documents."""
+    """(scores, document rows) [n, top_k] for a block of queries, merged over blocks of documents."""
     scores = torch.empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.int64)
     for start in range(0, len(place), DOCUMENT_BLOCK):

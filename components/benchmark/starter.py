@@ -1,7 +1,7 @@
-"""The starter benchmark: held-out real data of the `prepare` stage as real mteb tasks, all seven categories.
+"""Starter benchmark: the `prepare` stage's held-out data as mteb tasks of all seven categories.
 
 Each entry of outputs/prepare/benchmark/tasks.yaml becomes a subclass of mteb's own task class with one `TaskMetadata`;
-only `load_data` is ours, since the data are Parquet files here and not a hub repository. mteb does all the scoring.
+only `load_data` is ours, because the data are Parquet files and not a hub repository. mteb does all the scoring.
 
 The tables and their columns are described in components/data/held_out.py.
 """
@@ -34,7 +34,7 @@ CLUSTERING_SAMPLE = 2_048  # documents drawn for each of the 10 k-means runs; mt
 
 @dataclass(frozen=True)
 class Kind:
-    """How one of our task kinds is spelled in mteb."""
+    """mteb's names and classes for one of our task kinds."""
 
     base: type[AbsTask]
     type: str
@@ -48,8 +48,6 @@ _RANKING = {
     "queries": ("query_id", "text"),
     "qrels": ("query_id", "doc_id", "relevance"),
 }
-_CANDIDATES = {"candidates": ("query_id", "doc_ids")}
-_FIT = {"train": ("text", "label")}
 _LABELLED = {"test": ("text", "label")}
 _PAIRS = {"test": ("text1", "text2", "score")}
 _SIDES = {"input1_prompt_type": PromptType.query, "input2_prompt_type": PromptType.document}
@@ -159,7 +157,7 @@ def _loader(kind: str, paths: dict[str, Path]) -> Callable[..., None]:
 
 def _rows(kind: str, path: Path) -> Dataset:
     rows = pl.read_parquet(path).rename(_COLUMNS[kind])
-    if kind == "summarization":  # mteb wants a list of human summaries; we have one
+    if kind == "summarization":  # mteb expects a list of human summaries; we have one
         rows = rows.with_columns(pl.col("human_summaries").reshape((-1, 1)).arr.to_list())
     if kind == "pair_classification":
         rows = rows.with_columns(pl.col("labels").cast(pl.Int64))
@@ -167,7 +165,7 @@ def _rows(kind: str, path: Path) -> Dataset:
 
 
 def _numbered(tables: dict[str, Dataset]) -> dict[str, Dataset]:
-    """Labels as numbers, the same in each table: sklearn's average precision refuses two classes named by strings."""
+    """Labels as numbers, the same in each table: sklearn's average precision rejects two classes named by strings."""
     names = sorted({label for table in tables.values() for label in table["label"]})
     number = {name: i for i, name in enumerate(names)}
     return {
@@ -192,7 +190,7 @@ def _ranking_data(paths: dict[str, Path]) -> dict[str, Any]:
 
 
 def _score_range(kind: str, paths: dict[str, Path]) -> dict[str, Any]:
-    """mteb maps gold scores to [0, 1] by a range each task class states."""
+    """Range of the gold scores: mteb maps them to [0, 1] by the range that a task class declares."""
     if kind not in ("sts", "summarization"):
         return {}
     column = "score" if kind == "sts" else "relevance"

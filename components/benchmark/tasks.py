@@ -1,7 +1,7 @@
-"""Which tasks an evaluation runs, and the instruction of each.
+"""Tasks of an evaluation and their instructions.
 
-`starter` is our own held-out data (starter_benchmark.py); any other name is a benchmark of mteb, such as
-`MTEB(eng, v2)`, its data from the hub or from a local mirror (mirror.py).
+`starter` is our own held-out data (starter.py); any other name is a benchmark of mteb, such as `MTEB(eng, v2)`, with
+its data from the hub or from a local mirror (mirror.py).
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ INSTRUCTIONS = Path(__file__).with_name("instructions.yaml")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """By task name: `makers` give fresh task objects, `prompts` are without shots."""
+    """By task name: `makers` return new task objects, `prompts` have no shots."""
 
     name: str
     makers: dict[str, Callable[[], AbsTask]]
@@ -44,7 +44,7 @@ def load_benchmark(params: EvaluateParams, prepared: Path) -> Benchmark:
         UserError: unknown benchmark or task, no mirror folder, or a task without an instruction.
     """
     if params.benchmark == "starter":
-        starter_tasks(prepared)  # refuses bad data before anything is run
+        starter_tasks(prepared)  # raises on bad data before anything runs
         tasks = read_tasks(prepared / "tasks.yaml").values()
         prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks}
         makers = {name: partial(starter_task, prepared, name) for name in prompts}
@@ -75,7 +75,7 @@ def _type(name: str) -> str:
 
 
 def name_sides(task: AbsTask) -> AbsTask:
-    """Make a task of pairs say which text is its first and which its second: only the first gets shots."""
+    """Set the prompt types of a pair task's two texts: the first is the query and gets shots."""
     if task.metadata.type in PAIRED:
         task.input1_prompt_type = PromptType.query  # type: ignore[attr-defined]  # of mteb's two pair classes
         task.input2_prompt_type = PromptType.document  # type: ignore[attr-defined]  # the same
@@ -96,7 +96,7 @@ def english_scope(name: str) -> dict[str, Any]:
 
 
 def mteb_task(name: str, mirror: Path | None = None) -> AbsTask:
-    """A fresh task of mteb with its subsets as in MTEB(eng, v2); data from `mirror` when given.
+    """A new mteb task object with its subsets as in MTEB(eng, v2); data from `mirror` if given.
 
     Raises:
         UserError: the mirror has no folder for the task's data set.
@@ -110,9 +110,7 @@ def mteb_task(name: str, mirror: Path | None = None) -> AbsTask:
     if mirror is not None:
         folder = mirror / task.metadata.dataset["path"]
         if not folder.is_dir():
-            raise UserError(
-                f"{folder}: missing; copy the data set there (python -m components.benchmark.mirror {mirror})"
-            )
+            raise UserError(f"{folder}: missing; copy the data set there (foundry mirror {mirror})")
         task.metadata = task.metadata.model_copy(update={"dataset": {**task.metadata.dataset, "path": str(folder)}})
     return name_sides(task)
 

@@ -1,4 +1,4 @@
-"""docs/parameters.md and docs/params.schema.json from the typed parameters: `python -m components.config.reference`.
+"""docs/parameters.md and docs/params.schema.json from the typed parameters: `foundry parameters`.
 
 The page has every parameter with its type, default and meaning. The schema is for editors: completion, hover texts and
 types while a file is written. It asks for no key, since a recipe that extends another leaves most of them out; that
@@ -6,7 +6,6 @@ all are there is checked when the file is read.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from components.config.whole import Config
 PAGE_FILE = "docs/parameters.md"
 HEAD = """# Parameters
 
-Every key of params.yaml and recipes/*.yaml. Made by `python -m components.config.reference` from `components/config`:
+Every key of params.yaml and recipes/*.yaml. Made by `foundry parameters` from `components/config`:
 change it there, not here. *required* has no default. In a name, `<name>` is one of your own choice and `[]` an item of
 a list. What the values of the full-size recipe are and where they come from: [recipe.md](recipe.md).
 """
@@ -149,17 +148,9 @@ def _for_editors(node: Any) -> Any:
     return kept
 
 
-def main(root: Path) -> int:
-    """Write both files; returns the exit status."""
-    if not (root / "docs").is_dir():
-        print(f"error: {root / 'docs'}: no such folder; run this in the root of the checkout", file=sys.stderr)
-        return 1
+def write_reference(root: Path) -> list[str]:
+    """Write both files below `root`; returns their names."""
     for name, text in ((PAGE_FILE, parameters_page()), (SCHEMA_FILE, editor_schema())):
         with whole_file(root / name) as partial:
             partial.write_text(text, encoding="utf-8")
-        print(f"wrote {name}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path.cwd()))
+    return [PAGE_FILE, SCHEMA_FILE]

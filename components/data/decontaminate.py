@@ -1,8 +1,8 @@
-"""Training texts that are in the evaluation data: found, listed with what they match, and taken out.
+"""Decontamination: find training texts that occur in the evaluation data, exactly or nearly.
 
 Two texts match when they are equal but for case, punctuation and spaces, or when the sets of their word trigrams
-overlap by at least `threshold` (Jaccard). Overlapping pairs are proposed by MinHash and LSH (Indyk and Motwani 1998,
-through datasketch), then the true overlap decides: a listed match is never an estimate.
+overlap by at least `threshold` (Jaccard). Candidate pairs come from MinHash and LSH (Indyk and Motwani 1998,
+datasketch); each is then verified with the exact overlap, so a listed similarity is not an estimate.
 Texts of fewer than `MIN_WORDS` words are only compared for equality.
 """
 
@@ -20,7 +20,7 @@ MIN_WORDS = 8
 
 
 class BenchmarkIndex:
-    """The evaluation texts, ready to be matched against training texts."""
+    """Exact and MinHash LSH index of the evaluation texts."""
 
     def __init__(self, texts: Mapping[str, str], params: DecontaminateParams) -> None:
         self._params = params
@@ -34,7 +34,7 @@ class BenchmarkIndex:
             self._near.insert(identity, sketch, check_duplication=False)
 
     def matches(self, training: Mapping[str, str]) -> pl.DataFrame:
-        """Training texts (by id) that match an evaluation text, each with its closest match.
+        """Find training texts (by id) that match an evaluation text, each with its closest match.
 
         Returns: id, matched_id, method ("exact" or "near"), similarity in [0, 1]; sorted by id.
         """

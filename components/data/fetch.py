@@ -1,8 +1,8 @@
-"""Stage `fetch`: bring every source and model of the parameters onto this machine, checked and in our own columns.
+"""Stage `fetch`: download or copy every configured source and model, verify it, convert sources to Parquet.
 
-Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub's cache) and
-`data_card.json`: origin, version, sha256, licence and row counts of each. Files of this machine are read as the stage
-`local_files` has listed them.
+Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub cache) and
+`data_card.json`: origin, version, sha256, licence and row counts of each. Local files must match the list
+that stage `local_files` wrote.
 """
 
 import json
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> dict[str, float]:
-    """Fetch everything; returns the number of rows and models. Raises UserError naming the key of what is wrong."""
+    """Fetch everything; returns the number of rows and models. Raises UserError naming the parameter key."""
     params = context.config.fetch
     card: dict[str, Any] = {"sources": {}, "models": {}}
     named: list[tuple[str, str, Any]] = [("sources", name, source) for name, source in params.sources.items()]
@@ -32,7 +32,7 @@ def run(context: StageContext) -> dict[str, float]:
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
         target = context.out / group / name
-        with held_to_the_list(item.origin, key, context.outputs, home(context.cache.parent)):
+        with held_to_the_list(item, key, context.outputs, home(context.cache.parent)):
             if group == "sources":
                 card[group][name] = fetch_source(item, key, target, context.cache)
                 log.info("source %s: %s", name, _counts(card[group][name]))
@@ -46,8 +46,10 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
-    """Write `target`.parquet in our columns and return the source's entry in the data card."""
-    files = collect(params.origin, key, cache)
+    """Write `target`.parquet with the standard columns and return the source's entry in the data card."""
+    files = collect(params, key, cache)
+    if files.left_out:
+        print(f"{key}.path: skipped, no extension of format {params.format}: {', '.join(files.left_out)}")
     try:
         rows, counts = read_source(files, params)
     except UserError as problem:
@@ -59,14 +61,14 @@ def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> d
 
 
 def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int) -> dict[str, Any]:
-    """Fill the folder `target` with the model and return its entry in the data card; `seed` draws random weights."""
+    """Fill the folder `target` with the model and return its entry in the data card; `seed` is for random weights."""
     if isinstance(params.origin, HubOrigin):
         hub_snapshot(params.origin, key, "model")
         target.mkdir(parents=True)
         pointer = {"repo": params.origin.repo, "revision": params.origin.revision}
         (target / "hub.json").write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
         return {"origin": "hub", "version": f"{params.origin.repo}@{params.origin.revision}", **_licence(params)}
-    files = collect(params.origin, key, cache, "model")
+    files = collect(params, key, cache)
     if params.format == "gguf":
         from components.data.gguf import convert
 
@@ -94,11 +96,11 @@ def _single(files: Files, key: str, what: str) -> Path:
 
 
 def _counts(entry: dict[str, Any]) -> str:
-    """`9,427 rows read, 9,420 kept; left out: 7 empty`."""
+    """Log text, such as `9,427 rows read, 9,420 kept; dropped: 7 empty`."""
     dropped = {
         key.removeprefix("rows_dropped_"): n for key, n in entry.items() if key.startswith("rows_dropped_") and n
     }
-    out = "; left out: " + ", ".join(f"{number:,} {why}" for why, number in dropped.items()) if dropped else ""
+    out = "; dropped: " + ", ".join(f"{number:,} {why}" for why, number in dropped.items()) if dropped else ""
     return f"{entry['rows_read']:,} rows read, {entry['rows_kept']:,} kept{out}"
 
 

@@ -1,9 +1,9 @@
-"""A llama-architecture GGUF file -> a Mistral folder that transformers loads: config, fp32 safetensors, fast tokenizer.
+"""Convert a llama-architecture GGUF file to a Mistral model folder: config, fp32 safetensors, fast tokenizer.
 
-Llama and Mistral without a sliding window are the same network, so the weights carry over as they are, but for one
-thing: llama.cpp stores the rows of the q and k projections in interleaved rotary order, transformers in halves.
+Llama and Mistral without a sliding window are the same network, so weights are copied unchanged, with one
+exception: llama.cpp stores the rows of the q and k projections in interleaved rotary order, transformers in halves.
 `layers` keeps the first N decoder layers: SmolLM2's first 8 of 30 embed better untrained, at a third of the cost.
-The files are written here, without torch and transformers: quick to load, and the same bytes under any version of them.
+Neither torch nor transformers is used: faster import, and the output bytes do not depend on their versions.
 """
 
 import json
@@ -32,7 +32,7 @@ def convert(source: Path, target: Path, layers: int | None = None) -> None:
     """Write the model in `source` to the folder `target`; the same file gives the same bytes.
 
     Raises:
-        UserError: not a readable GGUF file, not the llama architecture, or fewer layers than asked for.
+        UserError: not a readable GGUF file, not the llama architecture, or `layers` is more than the file has.
     """
     from gguf import GGUFReader
 
@@ -44,7 +44,7 @@ def convert(source: Path, target: Path, layers: int | None = None) -> None:
     if values.get("general.architecture") != "llama":
         raise UserError(f"{source}: architecture {values.get('general.architecture')!r}; only llama is converted")
     if layers is not None and layers > values["llama.block_count"]:
-        raise UserError(f"{source}: layers: {layers} asked for, the file has {values['llama.block_count']}")
+        raise UserError(f"{source}: layers: {layers} requested, the file has {values['llama.block_count']}")
     config = _config(values, {tensor.name: tuple(tensor.shape) for tensor in reader.tensors}, layers)
     target.mkdir(parents=True, exist_ok=True)
     _save_weights(reader.tensors, config, target)
@@ -94,11 +94,11 @@ def _save_weights(tensors: Any, config: dict[str, Any], target: Path) -> None:
             weight = _halves(weight, config["num_key_value_heads"])
         weights[name] = np.ascontiguousarray(weight)
     save_file(dict(sorted(weights.items())), target / "model.safetensors", metadata={"format": "pt"})
-    (target / "model.safetensors").chmod(0o644)  # save_file leaves it to its owner alone
+    (target / "model.safetensors").chmod(0o644)  # save_file creates it with mode 0600
 
 
 def _name(name: str, layers: int) -> str | None:
-    """transformers' name of a GGUF tensor; None for what is left out (cut layers, rotary tables)."""
+    """transformers' name of a GGUF tensor; None for tensors that are skipped (dropped layers, rotary tables)."""
     whole = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
     if name in whole:
         return whole[name]
@@ -118,14 +118,14 @@ def _halves(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _save_tokenizer(values: dict[str, Any], config: dict[str, Any], target: Path) -> None:
-    """GPT-2 style byte-level BPE from the file's own vocabulary and merges."""
+    """GPT-2 style byte-level BPE from the vocabulary and merges in the file."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokens = values["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in values["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    if values.get("tokenizer.ggml.pre") == "smollm":  # its own tokenizer splits every number into digits first
+    if values.get("tokenizer.ggml.pre") == "smollm":  # SmolLM splits numbers into digits before BPE
         digits = pre_tokenizers.Digits(individual_digits=True)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
     else:

@@ -1,16 +1,16 @@
-"""The held-out evaluation data of every task, in the shape its mteb class wants. One Parquet file a table:
-`outputs/prepare/benchmark/TASK.TABLE.parquet`, and `benchmark/tasks.yaml` (all tasks, read with contracts.read_tasks).
+"""Held-out evaluation tables of every task, in the layout of its mteb class. One Parquet file per table:
+`outputs/prepare/benchmark/TASK.TABLE.parquet`, and `benchmark/tasks.yaml` (all tasks; see contracts.read_tasks).
 
     kind                  tables and columns (ids and texts are strings)
     retrieval             corpus: doc_id, text | queries: query_id, text | qrels: query_id, doc_id, relevance (> 0)
-    reranking             the same, and candidates: query_id, doc_ids (list: what is ranked for this query, qrels in it)
-    classification        train: text, label (what a classifier may be fitted on) | test: text, label
+    reranking             the same, and candidates: query_id, doc_ids (list: documents to rank, with the positives)
+    classification        train: text, label (to fit the classifier) | test: text, label
     clustering            test: text, label
-    pair_classification   test: text1, text2, score (1.0 = they belong together, 0.0 = they do not)
+    pair_classification   test: text1, text2, score (1.0 = match, 0.0 = no match)
     sts                   test: text1, text2, score (float, the source's scale)
     summarization         test: text (the source), human_summary, machine_summaries (list), relevance (list of float)
 
-A relevance or score is the source's own. Rows are sorted, so that the same data is the same bytes.
+Relevance and score are those of the source. Rows are sorted, so equal data gives equal bytes.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ _TEXT_COLUMNS = ("text", "text1", "text2", "human_summary", "machine_summaries")
 
 
 def pair_benchmark(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
-    """Tables of the held-out queries (keys) of a source of pairs, over `documents` (keys) for ranking tasks."""
+    """Evaluation tables for the held-out queries (keys) of a pair source, over `documents` (keys) for ranking tasks."""
     if kind in ("classification", "clustering"):
         raise UserError(f"holds pairs; the evaluation of a {kind} task needs text and label: set test: 0")
     if kind in ("retrieval", "reranking"):
@@ -45,20 +45,20 @@ def pair_benchmark(kind: str, source: PairSource, queries: list[str], documents:
 
 
 def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
-    asked = [query for query in queries if source.positives(query)]
-    if kind == "reranking":  # a query without a wrong candidate ranks nothing
-        asked = [query for query in asked if len(source.positives(query)) < len(source.judged[query])]
-        documents = list(dict.fromkeys(document for query in asked for document in source.judged[query]))
+    rankable = [query for query in queries if source.positives(query)]
+    if kind == "reranking":  # a query needs at least one negative to be ranked
+        rankable = [query for query in rankable if len(source.positives(query)) < len(source.judged[query])]
+        documents = list(dict.fromkeys(document for query in rankable for document in source.judged[query]))
     identity = {key: entry["id"] for key, entry in source.documents.items()}
     corpus = [{"doc_id": identity[key], "text": source.documents[key]["text"]} for key in documents]
-    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in asked]
+    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in rankable]
     qrels = [
         {
             "query_id": source.queries[query]["id"],
             "doc_id": identity[document],
             "relevance": source.judged[query][document],
         }
-        for query in asked
+        for query in rankable
         for document in source.positives(query)
     ]
     tables = {
@@ -69,7 +69,7 @@ def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[
     if kind == "reranking":
         candidates = [
             {"query_id": source.queries[query]["id"], "doc_ids": sorted(identity[one] for one in source.judged[query])}
-            for query in asked
+            for query in rankable
         ]
         tables["candidates"] = pl.DataFrame(candidates).sort("query_id")
     return tables
@@ -86,14 +86,14 @@ def _summary(source: PairSource, query: str) -> dict[str, object]:
 
 
 def write_benchmark(task: str, tables: Tables, folder: Path) -> None:
-    """Write one task's tables."""
+    """Write one task's tables to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for table, rows in tables.items():
         rows.write_parquet(folder / f"{task}.{table}.parquet", compression="zstd", statistics=False)
 
 
 def held_out_texts(task: str, tables: Tables) -> dict[str, str]:
-    """Every text that a model is judged on, by `TASK/TABLE/ROW/COLUMN`; what a classifier is fitted on is not one."""
+    """Evaluation texts by `TASK/TABLE/ROW/COLUMN`, without the texts a classifier is fitted on."""
     texts: dict[str, str] = {}
     for table, rows in tables.items():
         for column in [name for name in _TEXT_COLUMNS if name in rows.columns and table != "train"]:

@@ -1,6 +1,6 @@
-"""What retrieval, scoring and mining read: the training and dev queries, their positives, and the corpus.
+"""Inputs of retrieval, scoring and mining: training and dev queries, their positives, and the corpus.
 
-Test queries never leave this module: nothing that decides what the model trains on may see them.
+Test queries are dropped here, so no stage that selects training data sees them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 
 @dataclass(frozen=True)
 class Inputs:
-    """The tables of prepare, of the tasks that have train or dev queries; each sorted by its ids.
+    """Tables of stage `prepare` for tasks with train or dev queries; each sorted by its ids.
 
     corpus: doc_id, text, task, label, split. queries: query_id, text, task, split, label. qrels: query_id, doc_id,
     relevance.
@@ -31,10 +31,10 @@ class Inputs:
         return sorted(self.queries["task"].unique().to_list())
 
     def pools(self) -> Iterator["Pool"]:
-        """Queries and the documents they may meet, by task and split.
+        """Queries and the documents to search for them, by task and split.
 
-        A training query meets no held-out document, so none becomes a negative to train on; a dev query meets all
-        documents of its task.
+        Training queries never search held-out documents, so none becomes a training negative; dev queries search all
+        documents of their task.
         """
         for task in self.tasks:
             corpus = self.corpus.filter(pl.col("task") == task)
@@ -47,7 +47,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Pool:
-    """Queries of one task and split, and the documents they may meet."""
+    """Queries of one task and split, and the documents to search for them."""
 
     name: str
     queries: pl.DataFrame

@@ -1,9 +1,9 @@
-"""Sources of labelled texts -> training rows and held-out evaluation rows of one task.
+"""Prepare a task from labelled texts: training rows and held-out evaluation rows.
 
 positives: label    a query's positive is the text of its label: one document per label.
 positives: example  a query's positive is another training text with its label (NV-Embed found this better than label
                     names for many-class tasks: 88.6 -> 94.4 on MTOPIntent); the texts are the corpus.
-In both, rows carry their label, so that two texts with the same one are never each other's negatives.
+In both, rows carry their label, so that texts with equal labels are never used as negatives of each other.
 """
 
 import re
@@ -13,12 +13,12 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.overlap import normalise
 from components.config import TaskParams
-from components.data.prepared import Prepared, Row, cut
-from components.data.splits import groups, shuffled, take, take_last
+from components.data.prepared import Prepared, Row, cut_words
+from components.data.splits import groups, sort_by_hash, take_groups, take_groups_from_end
 
 
 def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
-    """Split a source of labelled texts; a text that occurs with two labels keeps its first."""
+    """Split a source of labelled texts; a text with several labels keeps the first."""
     if not {"text", "label"} <= set(rows.columns):
         raise UserError(f"has {', '.join(rows.columns)}; kind {params.kind} needs text and label")
     if params.train and params.positives == "document":
@@ -26,13 +26,13 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
     entries: dict[str, Row] = {}
     edges = []
     for row in rows.iter_rows(named=True):
-        text = cut(row["text"], params.max_words)
+        text = cut_words(row["text"], params.max_words)
         key = normalise(text, punctuation=True)
         entries.setdefault(key, {"number": len(entries), "text": text, "label": row["label"]})
         edges.append((key, key, row.get("split")))
-    pool = shuffled(groups(edges), seed, params.source)
-    split = {part: take(pool, part, number) for part, number in (("test", params.test), ("dev", params.dev))}
-    split["train"] = take_last(pool, "train", max(params.train, params.fit))
+    pool = sort_by_hash(groups(edges), seed, params.source)
+    split = {part: take_groups(pool, part, number) for part, number in (("test", params.test), ("dev", params.dev))}
+    split["train"] = take_groups_from_end(pool, "train", max(params.train, params.fit))
     chosen = {part: [entries[key] for group in found for key in group.queries] for part, found in split.items()}
     done = Prepared(benchmark=_benchmark(chosen, params))
     if params.train:
@@ -61,7 +61,7 @@ def _with_labels(done: Prepared, name: str, train: list[Row], dev: list[Row]) ->
 
 def _with_examples(done: Prepared, name: str, train: list[Row], dev: list[Row]) -> None:
     by_label: dict[str, list[Row]] = {}
-    for one in train:  # in hash order, so the neighbour is a random one
+    for one in train:  # in hash order, so the neighbour is random
         by_label.setdefault(one["label"], []).append(one)
         document = {"doc_id": f"{name}-d{one['number']:06d}", "text": one["text"], "label": one["label"], "split": None}
         done.corpus.append(document)

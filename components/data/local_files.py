@@ -1,30 +1,50 @@
 """The stage `local_files`: a list of the user's own files with their hashes, so that DVC sees every change of them.
 
-    python -m components.data.local_files     what dvc.yaml runs: writes outputs/local_files/files.json
+    foundry stage local_files     what dvc.yaml runs: writes outputs/local_files/files.json
 
 dvc.yaml cannot name what the folders and globs of params.yaml hold today. So DVC runs this stage every time
 (`always_changed`), and `fetch` depends on the list it writes: an edited, added or deleted file of a `kind: local`
 origin changes the list, and fetch runs; a file that was only touched does not. Cost: a second, and no MLflow run; files
 whose size and times are as before are not read.
 
+Of a folder, hidden files are left out, and for a format with an ending of its own (see ENDINGS) the files of other
+endings, such as a README. A path or a glob that names files takes them as they are.
+
 Relative paths are relative to the checkout, in the worktree of an isolated run too. A file that this machine never had
 (a fresh clone, a remote worker) keeps its entry in the list that DVC brought, and fetch stays as it is.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.base.hash_index import HashIndex
-from components.config import FetchParams, LocalOrigin, Origin, load_config
+from components.config import FetchParams, LocalOrigin, ModelParams, SourceParams, load_config
+from components.data.text_files import COMPRESSIONS
 
 LIST = Path("local_files") / "files.json"  # below outputs
+ENDINGS = {
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "csv": (".csv",),
+    "tsv": (".tsv", ".tab", ".txt"),
+    "parquet": (".parquet", ".pq"),
+    "collection": (".jsonl", ".parquet"),
+}
+Item = SourceParams | ModelParams
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of an origin: sorted names below the folder they share, and the ones of that folder that are not taken."""
+
+    root: Path
+    names: list[str]
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,17 +63,22 @@ def write_list(fetch: FetchParams, outputs: Path, checkout: Path) -> None:
     """
     target, before = outputs / LIST, read_list(outputs)
     listed: dict[str, Listing] = {}
-    for key, origin in local_origins(fetch).items():
+    for key, item in local_items(fetch).items():
         known = before.get(key)
-        if known and known.path == origin.path and is_elsewhere(origin, checkout):
-            print(f"{key}: {origin.path} is not on this machine; the version that DVC has is used")
+        if known and known.path == item.origin.path and is_elsewhere(item, checkout):
+            print(f"{key}: {known.path} is not on this machine; the version that DVC has is used")
             listed[key] = known
         else:
-            listed[key] = list_files(origin, key, checkout)[1]
+            listed[key] = list_files(item, key, checkout)[1]
     text = json.dumps({key: asdict(listing) for key, listing in listed.items()}, indent=1, sort_keys=True) + "\n"
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         with whole_file(target) as partial:
             partial.write_text(text, encoding="utf-8")
+
+
+def update_list(root: Path) -> None:
+    """The stage: `write_list` for the checkout or worktree `root`. Raises UserError like it."""
+    write_list(load_config(root / "params.yaml").fetch, root / "outputs", home(root))
 
 
 def read_list(outputs: Path) -> dict[str, Listing]:
@@ -63,111 +88,109 @@ def read_list(outputs: Path) -> dict[str, Listing]:
     return {key: Listing(**entry) for key, entry in raw.items()}
 
 
-def local_origins(fetch: FetchParams) -> dict[str, LocalOrigin]:
-    """Every local origin by its key path."""
-    groups: dict[str, Mapping[str, Origin]] = {
-        "sources": {name: source.origin for name, source in fetch.sources.items()},
-        "models": {name: model.origin for name, model in fetch.models.items()},
-    }
+def local_items(fetch: FetchParams) -> dict[str, Item]:
+    """Every source and model with a local origin, by the origin's key path."""
+    groups: dict[str, Mapping[str, Item]] = {"sources": fetch.sources, "models": fetch.models}
     return {
-        f"fetch.{group}.{name}.origin": origin
-        for group, origins in groups.items()
-        for name, origin in origins.items()
-        if isinstance(origin, LocalOrigin)
+        f"fetch.{group}.{name}.origin": item
+        for group, items in groups.items()
+        for name, item in items.items()
+        if isinstance(item.origin, LocalOrigin)
     }
 
 
-def list_files(origin: LocalOrigin, key: str, checkout: Path) -> tuple[Path, Listing]:
-    """The folder that the origin's files share, and their hashes by name below it, sorted.
+def list_files(item: Item, key: str, checkout: Path) -> tuple[Found, Listing]:
+    """The files of a local origin, and their hashes by name.
 
     Raises:
         UserError: the path names no file, or a file is being written; `key` is the key path that the error names.
     """
-    root, names = find_files(origin.path, checkout)
-    if not names:
-        wanted = Path(origin.path).expanduser()
-        place = origin.path if wanted.is_absolute() else f"{origin.path} in {checkout}"
+    path, found = str(item.origin.path), find_files(item, checkout)
+    if not found.names:
+        wanted = Path(path).expanduser()
+        place = path if wanted.is_absolute() else f"{path} in {checkout}"
         what = "a folder without files" if (checkout / wanted).is_dir() else "no such file or folder"
         raise UserError(f"{key}.path: {place}: {what}; correct the path")
     index = _index(checkout)
     try:
-        hashes = {name: index.hash(root / name) for name in names}
+        hashes = {name: index.hash(found.root / name) for name in found.names}
     except UserError as problem:
         raise UserError(f"{key}: {problem}") from None
     index.save()
-    return root, Listing(origin.path, hashes)
+    return found, Listing(path, hashes)
 
 
-def find_files(path: str, checkout: Path) -> tuple[Path, list[str]]:
-    """The folder below which the files of `path` (file, folder or glob) lie, and their sorted names below it."""
-    wanted = Path(path).expanduser()
+def find_files(item: Item, checkout: Path) -> Found:
+    """The files that the path of a local origin (file, folder or glob) names; none when nothing is there."""
+    wanted = Path(str(item.origin.path)).expanduser()
     place = checkout / wanted
     if place.is_file():
-        return place.parent, [place.name]
+        return Found(place.parent, [place.name])
     if place.is_dir():
-        root, found = place, place.rglob("*")
-    else:
-        root = Path(wanted.anchor) if wanted.is_absolute() else checkout
-        found = root.glob(str(wanted.relative_to(wanted.anchor)))
-    return root, sorted(file.relative_to(root).as_posix() for file in found if file.is_file())
+        names = [name for name in _names(place.rglob("*"), place) if not _is_hidden(name)]
+        endings = ENDINGS.get(item.format, ())
+        fitting = [name for name in names if name.lower().removesuffix(_compression(name)).endswith(endings)]
+        return Found(place, fitting, sorted(set(names) - set(fitting))) if fitting and endings else Found(place, names)
+    root = Path(wanted.anchor) if wanted.is_absolute() else checkout
+    pattern = str(wanted.relative_to(wanted.anchor))
+    names = _names(root.glob(pattern), root)
+    return Found(root, names if _is_hidden(pattern) else [name for name in names if not _is_hidden(name)])
 
 
-def is_elsewhere(origin: LocalOrigin, checkout: Path) -> bool:
+def _names(files: Iterator[Path], root: Path) -> list[str]:
+    return sorted(file.relative_to(root).as_posix() for file in files if file.is_file())
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether the file or a folder on the way to it is hidden: .DS_Store, .ipynb_checkpoints, .git."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _compression(name: str) -> str:
+    ending = Path(name).suffix.lower()
+    return ending if ending in COMPRESSIONS else ""
+
+
+def is_elsewhere(item: Item, checkout: Path) -> bool:
     """Whether this machine has no file of the origin, and never had one: what is gone was deleted."""
-    seen = _index(checkout).has_seen(str(checkout / Path(origin.path).expanduser()))
-    return not seen and not find_files(origin.path, checkout)[1]
+    seen = _index(checkout).has_seen(str(checkout / Path(str(item.origin.path)).expanduser()))
+    return not seen and not find_files(item, checkout).names
 
 
 def changed_since(before: Mapping[str, Listing], fetch: FetchParams, checkout: Path) -> list[str]:
     """Paths of the local origins whose files differ from the list `before`, or are not there."""
-    changed = []
-    for key, origin in local_origins(fetch).items():
-        _, names = find_files(origin.path, checkout)
-        if not names or list_files(origin, key, checkout)[1] != before.get(key):
-            changed.append(origin.path)
-    return changed
+    return [
+        str(item.origin.path)
+        for key, item in local_items(fetch).items()
+        if not find_files(item, checkout).names or list_files(item, key, checkout)[1] != before.get(key)
+    ]
 
 
 @contextmanager
-def held_to_the_list(origin: Origin, key: str, outputs: Path, checkout: Path) -> Iterator[None]:
+def held_to_the_list(item: Item, key: str, outputs: Path, checkout: Path) -> Iterator[None]:
     """Within, a local origin is read: its files must be the listed ones before and after.
 
     Raises:
         UserError: they are not; what was read may be half of one version and half of another.
     """
-    if not isinstance(origin, LocalOrigin):
+    if not isinstance(item.origin, LocalOrigin):
         yield
         return
     listing = read_list(outputs).get(key)
     if listing is None:
         raise UserError(f"{key}: not in {outputs / LIST}; run the stage that lists it first: dvc repro fetch")
-    _refuse_change(origin, key, listing, checkout)
+    _refuse_change(item, key, listing, checkout)
     yield
-    _refuse_change(origin, key, listing, checkout)
+    _refuse_change(item, key, listing, checkout)
 
 
-def _refuse_change(origin: LocalOrigin, key: str, listing: Listing, checkout: Path) -> None:
-    root, now = list_files(origin, key, checkout)
+def _refuse_change(item: Item, key: str, listing: Listing, checkout: Path) -> None:
+    found, now = list_files(item, key, checkout)
     if now != listing:
         other = sorted(dict(set(now.files.items()) ^ set(listing.files.items())))
-        files = ", ".join(str(root / name) for name in other[:3]) or origin.path
+        files = ", ".join(str(found.root / name) for name in other[:3]) or listing.path
         raise UserError(f"{key}: {files}: changed during the run; run again when it is complete")
 
 
 def _index(checkout: Path) -> HashIndex:
     return HashIndex(checkout / ".cache" / "file_hashes.json")
-
-
-def main() -> int:
-    """Write the list of this checkout; returns the exit status."""
-    root = Path.cwd()
-    try:
-        write_list(load_config(root / "params.yaml").fetch, root / "outputs", home(root))
-    except UserError as problem:
-        print(f"error: local_files: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
-"""The test texts of an mteb benchmark: what training data must not hold.
+"""Test texts of an mteb benchmark, for decontamination of the training data.
 
-Ranking tasks give their queries and the documents judged relevant to them; the rest of a corpus carries no answer, and
-much of it (Wikipedia, MS MARCO) is rightly part of any training corpus. All other tasks give every text they score.
-mteb downloads the data at the revisions it pins, into the hub's own cache.
+Ranking tasks: the queries and the documents judged relevant to them; the rest of a corpus holds no answers, and much of
+it (Wikipedia, MS MARCO) is legitimate training data. All other tasks: every text they score.
+mteb downloads the data at its pinned revisions, into the hub cache.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ def benchmark_texts(name: str) -> dict[str, str]:
 
 
 def texts_of(tasks: Iterable[Any]) -> dict[str, str]:
-    """Test texts of mteb task objects, as `benchmark_texts` gives them."""
+    """Test texts of mteb task objects, with the keys of `benchmark_texts`."""
     texts: dict[str, str] = {}
     for task in tasks:
         try:
@@ -47,13 +47,13 @@ def texts_of(tasks: Iterable[Any]) -> dict[str, str]:
             for split in task.eval_splits:
                 for place, text in _texts(splits[split]):
                     texts[f"{task.metadata.name}/{subset}/{split}/{place}"] = text
-        task.dataset = None  # a benchmark's corpora do not fit in memory together
+        task.dataset = None  # free it: all corpora of a benchmark do not fit in memory
         task.data_loaded = False
     return texts
 
 
 def _subsets(dataset: Any) -> dict[str, Any]:
-    """Data by subset and split; a task of one language may leave the subset out."""
+    """Data by subset and split; monolingual tasks may have no subset level."""
     first = next(iter(dataset.values()))
     nested = hasattr(first, "keys") and "corpus" not in first
     return dict(dataset) if nested else {"default": dataset}
@@ -79,7 +79,7 @@ def _ranking_texts(data: Any) -> Iterator[tuple[str, str]]:
 
 
 def _flat(value: Any, suffix: str = "") -> Iterator[tuple[str, str]]:
-    """Texts in a cell: itself, or those of a (nested) list."""
+    """Texts in a cell: the cell itself, or the items of a (nested) list."""
     if isinstance(value, str) and value.strip():
         yield suffix, value
     elif isinstance(value, list):

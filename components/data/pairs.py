@@ -1,4 +1,4 @@
-"""Sources of pairs (query, document, score) -> training rows and held-out evaluation rows of one task."""
+"""Prepare a task from (query, document, score) pairs: training rows and held-out evaluation rows."""
 
 import polars as pl
 
@@ -7,17 +7,17 @@ from components.data.hard import hard_documents
 from components.data.held_out import pair_benchmark
 from components.data.pair_source import LOOSE, SHARED_DOCUMENTS, PairSource, query_keys
 from components.data.prepared import Prepared, Row
-from components.data.splits import Group, take, take_last
+from components.data.splits import Group, take_groups, take_groups_from_end
 
 
 def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
-    """Split a source of pairs; see the contracts for the training rows and benchmark.py for the evaluation tables."""
+    """Split a pair source; training rows as in contracts/tables.py, evaluation tables as in held_out.py."""
     source = PairSource(name, rows, params)
     pool = source.pool(seed, params.source)
-    test, dev = take(pool, "test", params.test), take(pool, "dev", params.dev)
+    test, dev = take_groups(pool, "test", params.test), take_groups(pool, "dev", params.dev)
     test_documents = _with_hard(source, test, pool, params.test_documents)
     dev_documents = _with_hard(source, dev, pool, params.dev_documents)
-    train = take_last(pool, "train", params.train)
+    train = take_groups_from_end(pool, "train", params.train)
     unpaired = [group for group in pool if not group.queries and group.pinned in (None, "train")]
     done = Prepared()
     if params.train:
@@ -34,21 +34,21 @@ def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) 
 
 
 def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least: int) -> list[str]:
-    """Documents of held-out groups, filled up to `least` with hard ones whose groups leave the pool."""
-    own = source.documents_of(found)
+    """Documents of held-out groups plus hard ones up to `least`; the groups of those are removed from `pool`."""
+    held_out = source.documents_of(found)
     queries = query_keys(found)
-    missing = least - len(own)
+    missing = least - len(held_out)
     if missing <= 0 or not queries:
-        return own
+        return held_out
     owner = {key: group for group in pool if group.pinned in (None, "train") for key in group.documents}
-    keys = [key for key in owner if not key.startswith(LOOSE) and key not in set(own)]
+    keys = [key for key in owner if not key.startswith(LOOSE) and key not in set(held_out)]
     answers = {key: [source.documents[one]["text"] for one in source.positives(key)] for key in queries}
-    asked = [(source.queries[key]["text"], answers[key]) for key in queries]
-    chosen = hard_documents(asked, [source.documents[key]["text"] for key in keys], missing)
+    judged_queries = [(source.queries[key]["text"], answers[key]) for key in queries]
+    chosen = hard_documents(judged_queries, [source.documents[key]["text"] for key in keys], missing)
     hard = [keys[index] for index in chosen]
-    gone = {id(owner[key]) for key in hard}
-    pool[:] = [group for group in pool if id(group) not in gone]
-    return own + hard
+    moved = {id(owner[key]) for key in hard}
+    pool[:] = [group for group in pool if id(group) not in moved]
+    return held_out + hard
 
 
 def _add_split(done: Prepared, source: PairSource, found: list[Group], documents: list[str], split: str) -> None:
@@ -71,7 +71,7 @@ def _add_split(done: Prepared, source: PairSource, found: list[Group], documents
 
 
 def _add_reversed(done: Prepared) -> None:
-    """Every training pair the other way round too: a symmetric task has no side of its own for documents."""
+    """Add each training pair with query and document swapped, for symmetric tasks."""
     queries = {row["query_id"]: row for row in done.queries if row["split"] == "train"}
     documents = {row["doc_id"]: row for row in done.corpus}
     new: tuple[dict[str, Row], dict[str, Row]] = ({}, {})

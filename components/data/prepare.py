@@ -1,7 +1,7 @@
-"""Stage `prepare`: fetched sources -> training tables (contracts.py) and held-out evaluation tables (benchmark.py).
+"""Stage `prepare`: turn fetched sources into training tables (contracts/tables.py) and evaluation tables (held_out.py).
 
-Held-out texts never appear in training: whole groups are held out (splits.py), and what still matches an evaluation
-text is removed and listed in `decontamination.parquet`.
+Held-out texts never appear in training: whole groups are held out (splits.py), and training texts that still match an
+evaluation text are removed and listed in `decontamination.parquet`.
 """
 
 import json
@@ -61,13 +61,15 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:
-    """Asked and given, one line a task: fewer rows than asked for are never silent."""
+    """Log requested and actual row counts, one line per task."""
     for name, params in tasks.items():
         given = {split: int(metrics[f"{name}.{split}"]) for split in ("train", "dev", "test")}
-        counts = ", ".join(f"{split} {count:,} of {getattr(params, split):,}" for split, count in given.items())
+        counts = ", ".join(
+            f"{split} {count:,} ({getattr(params, split):,} requested)" for split, count in given.items()
+        )
         documents, copies = int(metrics[f"{name}.documents"]), len(removed[name])
         log.info(
-            "%s: %s asked for; %s documents; %s texts match an evaluation text and left",
+            "%s: %s; %s documents; removed %s texts that match an evaluation text",
             name,
             counts,
             f"{documents:,}",
@@ -82,7 +84,7 @@ def _data_card(path: Path) -> dict[str, Any]:
 
 
 def prepare_task(name: str, params: TaskParams, seed: int, source: Path) -> Prepared:
-    """Rows of one task from its source. Raises UserError naming the task's key."""
+    """Prepare the rows of one task from its source. Raises UserError naming the task's key."""
     key = f"prepare.tasks.{name}"
     if not source.is_file():
         raise UserError(f"{key}.source: unknown source {params.source!r}; declare it under fetch.sources")
@@ -95,9 +97,9 @@ def prepare_task(name: str, params: TaskParams, seed: int, source: Path) -> Prep
 
 
 def decontaminate(rows: Prepared, index: BenchmarkIndex) -> pl.DataFrame:
-    """Take out of one task's training rows what matches an evaluation text; returns what, and what it matched.
+    """Remove training rows of one task that match an evaluation text; returns the matches.
 
-    A query that loses its last positive goes with it. Label names are no texts of a benchmark and stay.
+    A query that loses its last positive is removed too. Label names are kept.
     """
     training = {row["doc_id"]: row["text"] for row in rows.corpus if row["text"] != row["label"]}
     training |= {row["query_id"]: row["text"] for row in rows.queries}
@@ -111,12 +113,12 @@ def decontaminate(rows: Prepared, index: BenchmarkIndex) -> pl.DataFrame:
 
 
 def _check(name: str, params: TaskParams, rows: Prepared) -> None:
-    """Every split that was asked for has rows."""
+    """Raise UserError if a requested split has no rows."""
     found = {split: sum(row["split"] == split for row in rows.queries) for split in ("train", "dev")}
     for split, wanted in (("train", params.train), ("dev", params.dev if params.train else 0)):
         if wanted and not found[split]:
             raise UserError(
-                f"prepare.tasks.{name}.{split}: {wanted} asked for, but source {params.source!r} has no {split} rows "
+                f"prepare.tasks.{name}.{split}: {wanted} requested, but source {params.source!r} has no {split} rows "
                 f"left; add rows, or set {split}: 0"
             )
     if params.test and not rows.benchmark:
@@ -128,9 +130,9 @@ def _check(name: str, params: TaskParams, rows: Prepared) -> None:
 def manifest(
     tasks: dict[str, TaskParams], train: dict[str, int], removed: dict[str, pl.DataFrame], card: dict[str, Any]
 ) -> dict[str, Any]:
-    """What was trained on, and how much of it is in the domain of each evaluation task.
+    """Training data manifest: source and size of each task, and the in-domain share per evaluation task.
 
-    A training task is in the domain of every mteb task it names in `in_domain`, and of a held-out task on its source.
+    A training task is in-domain for every mteb task in its `in_domain`, and for each held-out task on its source.
     """
     about = {
         name: {

@@ -1,4 +1,4 @@
-"""What preparing one task gives."""
+"""The rows of one prepared task."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Prepared:
-    """What one task gives: contract rows, and the tables of its held-out evaluation by name."""
+    """Rows of one task by the table contracts, and its held-out evaluation tables by name."""
 
     corpus: list[Row] = field(default_factory=list)
     queries: list[Row] = field(default_factory=list)
@@ -18,7 +18,7 @@ class Prepared:
     benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
-def cut(text: str, words: int | None) -> str:
-    """The first `words` words of a text; the text as it is when it has no more."""
+def cut_words(text: str, words: int | None) -> str:
+    """The first `words` words of a text; the text unchanged if it has no more."""
     parts = text.split()
     return text if words is None or len(parts) <= words else " ".join(parts[:words])

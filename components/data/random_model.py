@@ -1,6 +1,6 @@
-"""A Mistral of random weights, written like a fetched one: for rehearsals at full size, for tests and for benchmarks.
+"""Mistral models with random weights, in the file layout of a fetched model: for full-size rehearsals and tests.
 
-Written a layer at a time, so a 7B model takes the memory of one layer.
+Written one layer at a time, so a 7B model needs the memory of one layer.
 """
 
 import json
@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 
 
 def write_random_mistral(target: Path, shape: dict[str, int], seed: int, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write config.json and sharded safetensors (no tokenizer) to the folder `target`; the same seed, the same bytes.
+    """Write config.json and sharded safetensors (no tokenizer) to the folder `target`; equal seeds give equal bytes.
 
-    Weights are normal with the width's -1/2 for deviation: under transformers' 0.02 all texts get nearly one vector.
+    Weights are drawn from N(0, 1 / width): with transformers' deviation of 0.02 all texts get nearly the same vector.
 
     Args:
         shape: the sizes in config.json, by their names there (components.config.MistralShape).
-        dtype: of the weights in the files; Mistral's own are published in bf16.
+        dtype: of the weights in the files; Mistral is published in bf16.
     """
     target.mkdir(parents=True, exist_ok=True)
     config = {
@@ -44,7 +44,7 @@ def write_random_mistral(target: Path, shape: dict[str, int], seed: int, dtype: 
         name = f"model-{number:05d}-of-{shards:05d}.safetensors"
         tensors = {key: _drawn(rows, shape["hidden_size"], draw).to(dtype) for key, rows in sizes.items()}
         save_file(tensors, target / name, metadata={"format": "pt"})
-        (target / name).chmod(0o644)  # save_file leaves it to its owner alone
+        (target / name).chmod(0o644)  # save_file creates it with mode 0600
         where |= dict.fromkeys(tensors, name)
         size += sum(tensor.nbytes for tensor in tensors.values())
     index = {"metadata": {"total_size": size}, "weight_map": where}
@@ -53,7 +53,7 @@ def write_random_mistral(target: Path, shape: dict[str, int], seed: int, dtype: 
 
 
 def _shards(config: dict[str, Any]) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Tensor shapes by name: one shard a layer, then the embeddings and the last norm."""
+    """Tensor shapes by name: one shard per layer, then the embeddings and the last norm."""
     hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
     layer: dict[str, tuple[int, ...]] = {

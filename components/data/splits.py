@@ -1,8 +1,8 @@
-"""Who goes to train, dev and test: whole groups of texts that touch, in an order that a seeded hash decides.
+"""Train, dev and test splits by connected components of shared texts, in seeded-hash order.
 
-Two queries with a document in common are in one group, and so is a query asked twice; a group never lies in two
-splits, so no test passage was a training passage. The order depends on the seed, the source and the group's own
-texts only: adding a row to a source moves no other row, and two tasks on one source hold out the same groups.
+Two queries with a document in common are in one group, and so is a repeated query; a group is in one split only, so no
+test passage is a training passage. The order depends only on the seed, the source and the texts of the group: adding a
+row to a source moves no other row, and two tasks on one source hold out the same groups.
 """
 
 import hashlib
@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Group:
-    """Queries and documents (by key, in source order) that stay together."""
+    """Queries and documents (by key, in source order) that must be in the same split."""
 
     queries: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
-    pinned: str | None = None  # the split that the source itself states
+    pinned: str | None = None  # the split given by the source
 
 
 def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
-    """Connected groups of (query key or None, document key, stated split or None), in order of first appearance.
+    """Connected groups of (query key or None, document key, given split or None), in order of first appearance.
 
-    A group with rows of several stated splits is held out as the strictest of them: test before dev before train.
+    A group with rows of several given splits gets the strictest: test before dev before train.
     """
     parent: dict[tuple[str, str], tuple[str, str]] = {}
     stated: dict[tuple[str, str], str] = {}
@@ -32,13 +32,13 @@ def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
         parent[_root(parent, left)] = _root(parent, right)
         if split is not None:
             stated[left] = min(split, stated.get(left, split), key=_STRICTEST.index)
-    found: dict[tuple[str, str], Group] = {}
+    by_root: dict[tuple[str, str], Group] = {}
     for node in parent:
-        group = found.setdefault(_root(parent, node), Group())
+        group = by_root.setdefault(_root(parent, node), Group())
         (group.queries if node[0] == "q" else group.documents).append(node[1])
         if node in stated:
             group.pinned = min(stated[node], group.pinned or stated[node], key=_STRICTEST.index)
-    return list(found.values())
+    return list(by_root.values())
 
 
 _STRICTEST = ("test", "dev", "train")
@@ -52,39 +52,39 @@ def _root(parent: dict[tuple[str, str], tuple[str, str]], node: tuple[str, str])
 
 
 def rank(seed: int, source: str, key: str) -> str:
-    """The place of a key in the order of a source: a hash, so that nothing else in the source matters."""
+    """Sort key of a text in its source: a hash, independent of the other texts."""
     return hashlib.sha256(f"{seed}\0{source}\0{key}".encode()).hexdigest()
 
 
-def shuffled(found: Sequence[Group], seed: int, source: str) -> list[Group]:
-    """Groups in hash order of their first text in the alphabet."""
-    return sorted(found, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
+def sort_by_hash(pool: Sequence[Group], seed: int, source: str) -> list[Group]:
+    """Groups sorted by the hash of their alphabetically first text."""
+    return sorted(pool, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
 
 
-def take(pool: list[Group], split: str, queries: int) -> list[Group]:
-    """Move groups with at most `queries` queries in all out of `pool`, in order; larger groups are passed over.
+def take_groups(pool: list[Group], split: str, queries: int) -> list[Group]:
+    """Move groups with at most `queries` queries in all out of `pool`, in order; larger groups are skipped.
 
-    When no group is small enough the smallest is taken and cut: so a source whose texts hang together in a few large
-    groups keeps its largest for training.
+    If no group is small enough, the smallest is taken and truncated: a source with a few large groups keeps the largest
+    for training.
     """
-    taken = _fitting(pool, split, queries)
-    return taken if taken else _cut(pool, split, queries)
+    taken = _take_fitting(pool, split, queries)
+    return taken if taken else _take_truncated(pool, split, queries)
 
 
-def take_last(pool: list[Group], split: str, queries: int) -> list[Group]:
-    """The same from the end, and cutting a group to reach the number: the way to fill a training split.
+def take_groups_from_end(pool: list[Group], split: str, queries: int) -> list[Group]:
+    """Like `take_groups` but from the end, truncating a group to reach `queries` exactly; used for training splits.
 
-    From the end, so that two tasks on one source train far from what either of them holds out.
+    From the end: away from the groups that other tasks on the same source hold out.
     """
     pool.reverse()
-    taken = _fitting(pool, split, queries)
+    taken = _take_fitting(pool, split, queries)
     missing = queries - sum(len(group.queries) for group in taken)
-    taken += _cut(pool, split, missing)
+    taken += _take_truncated(pool, split, missing)
     pool.reverse()
     return taken
 
 
-def _fitting(pool: list[Group], split: str, queries: int) -> list[Group]:
+def _take_fitting(pool: list[Group], split: str, queries: int) -> list[Group]:
     taken: list[Group] = []
     for group in _allowed(pool, split):
         if len(group.queries) <= queries:
@@ -94,7 +94,7 @@ def _fitting(pool: list[Group], split: str, queries: int) -> list[Group]:
     return taken
 
 
-def _cut(pool: list[Group], split: str, queries: int) -> list[Group]:
+def _take_truncated(pool: list[Group], split: str, queries: int) -> list[Group]:
     allowed = _allowed(pool, split) if queries else []
     if not allowed:
         return []
@@ -108,5 +108,5 @@ def _allowed(pool: list[Group], split: str) -> list[Group]:
 
 
 def _remove(pool: list[Group], taken: list[Group]) -> None:
-    gone = {id(group) for group in taken}
-    pool[:] = [group for group in pool if id(group) not in gone]
+    removed = {id(group) for group in taken}
+    pool[:] = [group for group in pool if id(group) not in removed]

@@ -1,13 +1,13 @@
-"""V-measure by document: what each clustered document contributes to a clustering task's score.
+"""V-measure by document: jackknife values of each clustered document's contribution to a task's score.
 
 mteb scores a clustering as the mean v-measure over runs of k-means, each on a large sample drawn with replacement
 from the same few documents. The runs agree with each other far more than two sets of documents would, so resampling
-runs says nothing about other documents. Here every run's jackknife values, one a drawn position, are summed over the
-copies of a document: values that average to the score, one a document, to be resampled like any other examples.
-Clusterings are held fixed, so what a different sample would change in k-means itself is not in them.
+runs says nothing about other documents. Here every run's jackknife values, one per drawn position, are summed over the
+copies of a document: one value per document, averaging to the score, resampled like any other examples. Clusterings
+are held fixed, so how another sample would change k-means itself is not included.
 
-mteb stores the assignments but not the draws. They are replayed from the task's seed, and taken only if they give
-back every reported v-measure.
+mteb stores the assignments but not the draws. The draws are replayed from the task's seed, and used only if they
+reproduce every reported v-measure.
 """
 
 import random
@@ -28,11 +28,11 @@ def document_values(
     assignments: Mapping[str, Sequence[Sequence[int]]],
     reported: Mapping[str, Sequence[float]],
 ) -> tuple[list[str], NDArray[np.float64]] | None:
-    """Ids (rows of the data set) and values of the documents a task embedded; None when the draws do not replay.
+    """Ids (rows of the data set) and values of the embedded documents; None if the replay does not match the scores.
 
     Args:
         task: the evaluated task; its seed and sizes are read.
-        labels: the split's label column: one label, or one per level, a document.
+        labels: the split's label column: for each document one label, or one per level.
         assignments: clusters by level and run, mteb's predictions.
         reported: `v_measures` by level and run.
     """
@@ -42,7 +42,7 @@ def document_values(
     total, runs = np.zeros(len(rows)), 0
     score = float(np.mean([value for level in reported for value in reported[level]]))
     for number, level in enumerate(reported):
-        # as mteb has it: next to text labels the -1 of a missing level becomes a label, next to numbers it drops out
+        # as in mteb: among text labels the -1 of a missing level becomes a label, among numbers it is dropped
         names = np.array([found[number] if number < len(found) else -1 for found in by_level])
         valid = np.array([row for row, name in enumerate(names) if name != -1])
         _, codes = np.unique(names[valid], return_inverse=True)

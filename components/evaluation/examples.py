@@ -1,4 +1,4 @@
-"""Scores of single examples, so that two models can be compared on the same examples (paired bootstrap).
+"""Per-example scores, for the paired bootstrap of two models on the same examples.
 
 For every task the mean of its example scores is the task's main score:
 
@@ -8,7 +8,7 @@ For every task the mean of its example scores is the task's main score:
                             cannot be replayed, the v-measure of each k-means run (replicate = its number)
     summarization           correlation of each text's summaries with the human ratings
     sts, pair               jackknife values (components.statistics.jackknife): correlation and average precision
-                            are no means over pairs
+                            are not means over pairs
 
 Predictions come from mteb itself (`prediction_folder`), metrics of single queries from the same pytrec_eval.
 """
@@ -51,7 +51,7 @@ def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], spl
     """Columns example_id, score, replicate of one evaluated task, in the data set's order.
 
     Args:
-        task: the evaluated object, its data still loaded.
+        task: the evaluated task object, with its data loaded.
         predictions: mteb's `prediction_folder`.
         scores: the task's scores as mteb returned them.
     """
@@ -96,7 +96,7 @@ def query_scores(task: AbsTaskRetrieval, results: dict[str, dict[str, float]], r
 def worst_queries(
     task: AbsTaskRetrieval, predictions: Path, split: str, subset: str, count: int, depth: int
 ) -> pl.DataFrame:
-    """The `count` queries with the lowest score, each with its `depth` best documents, then its relevant ones."""
+    """The `count` queries with the lowest score, each with its `depth` top documents, then its relevant ones."""
     results = _predictions(task, predictions, split, subset)
     data = task.dataset[subset][split]
     values = query_scores(task, results, data["relevant_docs"])
@@ -130,7 +130,7 @@ def _predictions(task: AbsTask, folder: Path, split: str, subset: str) -> Any:
 
 
 def _best_similarity(found: dict[str, Any], scores: dict[str, Any]) -> np.ndarray:
-    """The similarity that gave max_ap: the main score takes the best of five."""
+    """The similarity with the highest average precision of five: it gives max_ap, the main score."""
     options = {
         "cosine_ap": ("cosine_scores", 1),
         "dot_ap": ("dot_scores", 1),

@@ -7,25 +7,26 @@ model) are left out.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from components.base.errors import UserError
 from components.contracts.tables import read_table
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
-from components.page.charts import Bar, Difference, bars, difference_plot
+from components.page.plots import Bar, Difference, bars, difference_plot, difference_rows
+from components.page.render import render_page
+from components.page.svg import split_words
 from components.statistics.bootstrap import LEVEL, RESAMPLES, interval, paired_bootstrap
 from components.statistics.paired import SCORES, category_means, differences, read_evaluation
 
 # One row a document: the best-ranked ones, then the wanted ones (`relevant`) that were not among them.
 WORST_COLUMNS = ("model", "task", "query_id", "query", "score", "rank", "doc_id", "document", "relevant")
 # Ours first, in the order a reader asks for them; the first two that are there are compared task by task.
-ROLES = ("trained", "production", "base", "teacher")
+ROLES = {"trained": "blue", "production": "orange", "base": "grey", "teacher": "green"}  # and their colours
+PUBLIC = "lilac"
 PUBLIC_MODELS = {
     "Qwen/Qwen3-Embedding-8B": "Qwen3-Embedding-8B",
     "annamodels/LGAI-Embedding-Preview": "LGAI-Embedding",
@@ -73,34 +74,25 @@ def write_report(
         "worst_model": models[0],
         "worst": _worst(folder / "worst_queries.parquet", models[0]),
     }
-    template = page_environment().get_template("report.html.j2")
-    (folder / "report.html").write_text(template.render(shown, seconds=None), encoding="utf-8")
+    (folder / "report.html").write_text(_page(shown, seconds=None), encoding="utf-8")
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     scores.sort("model", "category", "task").write_csv(plots / "tasks.csv")
     if compared:
         pl.DataFrame(compared["table"]).write_csv(plots / "differences.csv")
-    return template.render(shown, seconds=seconds)
+    return _page(shown, seconds)
 
 
-def page_environment() -> Environment:
-    loader = PackageLoader("components.evaluation")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["spaced"] = split_words
-    return environment
-
-
-def split_words(name: str) -> str:
-    """ "PairClassification" -> "Pair Classification", so that it may wrap; "STS" stays."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+def _page(shown: Mapping[str, Any], seconds: Mapping[str, float] | None) -> str:
+    return render_page("components.evaluation", "report.html.jinja", **shown, seconds=seconds)
 
 
 def _ordered(models: Sequence[str]) -> list[str]:
     return [name for name in ROLES if name in models] + sorted(name for name in models if name not in ROLES)
 
 
-def _style(model: str) -> str:
-    return model if model in ROLES else "public"
+def _colour(model: str) -> str:
+    return ROLES.get(model, PUBLIC)
 
 
 def _by_model(scores: pl.DataFrame, model: str) -> tuple[dict[str, float], dict[str, str]]:
@@ -130,7 +122,7 @@ def _headline(scores: pl.DataFrame, models: Sequence[str], public: pl.DataFrame 
         rows.append((model, cells, str(place.borda_rank or "")))
     marked = _mark_best([cells for _, cells, _ in rows])
     shown = [
-        {"model": model, "style": _style(model), "cells": cells, "rank": rank}
+        {"model": model, "colour": _colour(model), "cells": cells, "rank": rank}
         for (model, _, rank), cells in zip(rows, marked, strict=True)
     ]
     return {"categories": categories, "tasks": count, "rows": shown, "ranked": ranked}
@@ -155,10 +147,10 @@ def _panels(scores: pl.DataFrame, models: Sequence[str], public: pl.DataFrame | 
     rows: dict[str, list[Bar]] = {}
     for model in models:
         for category, mean in category_means(*_by_model(scores, model)).items():
-            rows.setdefault(category, []).append(Bar(model, mean, _style(model)))
+            rows.setdefault(category, []).append(Bar(model, mean, _colour(model), soft=model not in ROLES))
     for name, label in PUBLIC_MODELS.items() if public is not None else ():
         for category, mean in public_standing(name, public).categories.items():
-            rows.setdefault(category, []).append(Bar(label, mean, "public"))
+            rows.setdefault(category, []).append(Bar(label, mean, PUBLIC, soft=True))
     return [{"title": split_words(category), "chart": bars(rows[category], category)} for category in sorted(rows)]
 
 
@@ -170,7 +162,7 @@ def _comparison(folder: Path, models: Sequence[str], seed: int) -> dict[str, Any
     first, second = (read_evaluation(folder, model) for model in pair)
     resampled = paired_bootstrap(differences(first, second), RESAMPLES, seed)
     mean = first.mean_task - second.mean_task
-    rows = [mean_row(mean, *interval(resampled.mean, LEVEL))]
+    overall = Difference("mean(task)", mean, *interval(resampled.mean, LEVEL), bold=True)
     table: dict[str, list[Any]] = {"task": [], "category": [], "difference": [], "lower": [], "upper": []}
     by_category: dict[str, list[Difference]] = {}
     for number, task in enumerate(resampled.tasks):
@@ -179,21 +171,14 @@ def _comparison(folder: Path, models: Sequence[str], seed: int) -> dict[str, Any
         by_category.setdefault(first.categories[task], []).append(Difference(task, difference, *ends))
         for column, value in zip(table, (task, first.categories[task], difference, *ends), strict=True):
             table[column].append(value)
-    for category in sorted(by_category):
-        rows.append(Difference(split_words(category), heading=True))
-        rows.extend(sorted(by_category[category], key=lambda row: (-row.value, row.label)))
     return {
         "first": pair[0],
         "second": pair[1],
         "level": f"{LEVEL:.0%}",
         "resamples": f"{RESAMPLES:,}",
-        "chart": difference_plot(rows, f"{pair[0]} minus {pair[1]}"),
+        "chart": difference_plot(difference_rows(overall, by_category), f"{pair[0]} minus {pair[1]}"),
         "table": table,
     }
-
-
-def mean_row(value: float, lower: float, upper: float) -> Difference:
-    return Difference("mean(task)", value, lower, upper, bold=True)
 
 
 def _task_rows(scores: pl.DataFrame, models: Sequence[str]) -> list[dict[str, Any]]:

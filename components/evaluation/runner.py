@@ -1,8 +1,8 @@
-"""One model on one task through `mteb.evaluate`, and the files that leaves.
+"""Evaluate one model on one task with `mteb.evaluate`, and write the result files.
 
     <folder>/<task>.json               mteb's own result, its time and date set to constants: same run, same bytes
     <folder>/<task>.examples.parquet   scores of single examples
-    <folder>/<task>.worst.parquet      retrieval only: the worst queries and what they found
+    <folder>/<task>.worst.parquet      retrieval only: the worst queries and their top documents
     <folder>/<task>.summary.json       category, metric, score
 
 A task's files appear together (a folder is renamed into place), so a killed run resumes at the next task.
@@ -31,10 +31,10 @@ WORST_QUERIES, WORST_DEPTH = 10, 3
 
 
 def evaluate_task(model: FoundryModel, make: MakeTask, folder: Path) -> None:
-    """Run one task and put its files under `folder`/<task>; nothing is done when they are there already.
+    """Run one task and write its files under `folder`/<task>; no-op if they exist.
 
-    `make` gives a fresh task object: mteb's clustering tasks draw from a generator that every evaluation advances, so
-    a reused object scores a second model on other documents.
+    `make` returns a new task object: mteb's clustering tasks draw from a generator that every evaluation advances, so
+    a reused object would score a second model on other documents.
     """
     task = make()
     name = task.metadata.name
@@ -45,7 +45,7 @@ def evaluate_task(model: FoundryModel, make: MakeTask, folder: Path) -> None:
     scratch.mkdir(parents=True)
     predictions = scratch / "predictions"
     task.load_data()
-    with _undefined_metrics_unsaid():
+    with _ignore_undefined_metric_warnings():
         found = mteb.evaluate(
             model,
             task,
@@ -69,11 +69,11 @@ def evaluate_task(model: FoundryModel, make: MakeTask, folder: Path) -> None:
 
 
 @contextmanager
-def _undefined_metrics_unsaid() -> Iterator[None]:
-    """Without scikit-learn's word on labels that a classifier never predicts.
+def _ignore_undefined_metric_warnings() -> Iterator[None]:
+    """Silence scikit-learn's UndefinedMetricWarning.
 
-    mteb asks for the precision of every label in each of ten experiments on 8 to 32 texts a label: some labels are
-    never predicted, and 0 is what mteb reports for them. No main score is a precision.
+    mteb computes the precision of every label in each of ten experiments on 8 to 32 texts per label. Some labels are
+    never predicted; mteb reports 0 for them. No main score is a precision.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UndefinedMetricWarning)

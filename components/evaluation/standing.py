@@ -1,16 +1,14 @@
-"""Where a model stands: means, category means and its Borda rank among the public models of MTEB(eng, v2).
+"""Mean, category means and Borda rank of a model among the public models of MTEB(eng, v2).
 
-The public scores ship with the package (`public/`, CC0, source and date beside it). They are refreshed from a
-checkout of https://github.com/embeddings-benchmark/results:
+The public scores ship with the package (`public/`, CC0, with their source and date). Refresh them from a checkout of
+https://github.com/embeddings-benchmark/results:
 
-    python -m components.evaluation.standing refresh CHECKOUT
+    foundry public-scores CHECKOUT
 """
 
-import argparse
 import gzip
 import io
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ Columns: {columns}.
   `validate_and_filter` (the benchmark's splits and subsets only), `join_revisions` (the registered revision first, then
   the newest mteb version), mean over subsets, 6 digits. Some scores are self-reported (revision `external`).
 
-Refresh: `python -m components.evaluation.standing refresh CHECKOUT`.
+Refresh: `foundry public-scores CHECKOUT`.
 """
 
 
@@ -63,7 +61,7 @@ def public_scores() -> pl.DataFrame:
 def standing(
     scores: Mapping[str, float], categories: Mapping[str, str], public: pl.DataFrame | None = None
 ) -> Standing:
-    """Where `scores` (0..1 by task) stand; `categories` names the category of each task."""
+    """Means and rank of `scores` (0..1 by task); `categories` maps a task to its category."""
     means = category_means(scores, categories)
     table = public_scores() if public is None else public
     rank = models = None
@@ -81,7 +79,7 @@ def standing(
 
 
 def public_standing(model: str, public: pl.DataFrame | None = None) -> Standing:
-    """The standing of a model of the table, among the table's models. Raises UserError when it is not there."""
+    """The standing of a public model among the models of the table. Raises UserError if it is not in the table."""
     table = public_scores() if public is None else public
     rows = table.filter(pl.col("model") == model)
     if rows.is_empty():
@@ -99,10 +97,10 @@ def public_standing(model: str, public: pl.DataFrame | None = None) -> Standing:
 
 
 def in_domain_tasks(tasks: Sequence[str], training: Iterable[str]) -> list[str]:
-    """Benchmark tasks whose training data, or an adaptation of it, is named in a training manifest.
+    """Benchmark tasks whose training data, or an adaptation of it, are in a training manifest.
 
-    mteb's own rule for zero-shot: a task counts when it, or a task it was adapted from or superseded by, is named.
-    Case, punctuation and a `owner/` in front of a data set's name do not matter.
+    mteb's own rule for zero-shot: a task counts if it, or a task it was adapted from or superseded by, is named.
+    Case, punctuation and an `owner/` before a data set's name are ignored.
 
     Args:
         tasks: task names of the benchmark.
@@ -186,25 +184,3 @@ def _describe(table: pl.DataFrame, checkout: Path) -> str:
         date=date,
         mteb=version("mteb"),
     )
-
-
-def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m components.evaluation.standing", description=__doc__.splitlines()[0]
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("refresh", help="rewrite the shipped table from a checkout of the results repository")
-    command.add_argument("checkout", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        table = refresh(given.checkout)
-    except UserError as problem:
-        print(f"error: standing: {problem}", file=sys.stderr)
-        return 1
-    print(f"{table['model'].n_unique()} models, {table.height} scores -> {PUBLIC / _TABLE}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

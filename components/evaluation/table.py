@@ -1,6 +1,6 @@
-"""The short table at the end of `make run`: base, trained and teacher per task, with 95 % bootstrap intervals.
+"""Summary table at the end of `make run`: base, trained and teacher per task, with 95 % bootstrap intervals.
 
-`python -m components.evaluation.table` prints outputs/evaluate/table.json, which the evaluate stage wrote.
+The evaluate stage writes it as table.json; `foundry table` prints it.
 """
 
 import json
@@ -12,7 +12,6 @@ import numpy as np
 
 from components.base.errors import UserError
 
-REPORT = Path("outputs") / "evaluate"
 RESAMPLES = 10_000
 
 
@@ -52,11 +51,19 @@ def summary_table(folder: Path, seed: int) -> dict[str, Any]:
     return table
 
 
-def print_table(table: dict[str, Any], folder: Path) -> None:
-    """Print the table and where to look next."""
+def print_table(folder: Path) -> None:
+    """Print the table of the finished evaluation in `folder`, and the paths of the report and the MLflow UI.
+
+    Raises:
+        UserError: no evaluation has finished there.
+    """
     from rich.console import Console
     from rich.table import Table
 
+    path = folder / "table.json"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run the evaluate stage (make run)")
+    table = json.loads(path.read_text(encoding="utf-8"))
     names = list(table["mean"])
     shown = Table(title="Held-out tasks, score x 100 [95 % interval over examples]")
     shown.add_column("task", no_wrap=True)
@@ -79,20 +86,3 @@ def print_table(table: dict[str, Any], folder: Path) -> None:
 def _cell(value: dict[str, float]) -> str:
     low, high = 100 * value["low"], 100 * value["high"]
     return f"{100 * value['score']:.1f} [{low:.1f}, {high:.1f}]".replace("[", "\\[")
-
-
-def main(folder: Path = REPORT) -> int:
-    """Print the finished evaluation in `folder`; exit status 1 when there is none."""
-    path = folder / "table.json"
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: missing; run the evaluate stage (make run)")
-        print_table(json.loads(path.read_text(encoding="utf-8")), folder)
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
-"""How many shots: the fewest that are within one standard error of the best (Breiman et al. 1984, section 3.4.3).
+"""Choose the number of shots by the one-standard-error rule (Breiman et al. 1984, section 3.4.3).
 
-The same dev queries are scored at every number, so the standard error is that of the paired differences.
+Every number of shots is scored on the same dev queries, so the standard error is that of the paired differences.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tried:
-    """One strategy at one number of shots; `scores` are float64 [dev queries]."""
+    """Scores of one strategy at one number of shots: float64 [dev queries]."""
 
     strategy: str
     shots: int
@@ -23,12 +23,12 @@ class Tried:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean."""
+        """Standard error of the mean."""
         return float(self.scores.std(ddof=1) / np.sqrt(len(self.scores)))
 
 
 def choose(tried: list[Tried]) -> Tried:
-    """The best strategy at the fewest shots whose paired distance to the best is at most its standard error."""
+    """The fewest shots whose mean paired difference to the best is within its standard error; ties by mean."""
     best = max(tried, key=lambda one: (one.mean, -one.shots))
     close = [one for one in tried if _within(one.scores, best.scores)]
     fewest = min(one.shots for one in close)
@@ -41,5 +41,5 @@ def _within(scores: np.ndarray, best: np.ndarray) -> bool:
 
 
 def curve(tried: list[Tried], strategy: str) -> Mapping[int, float]:
-    """Mean dev score by number of shots along one strategy, 0 shots included."""
+    """Mean dev score by number of shots of one strategy, including 0 shots."""
     return {one.shots: round(one.mean, 6) for one in tried if one.shots == 0 or one.strategy == strategy}

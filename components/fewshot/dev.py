@@ -1,8 +1,8 @@
-"""How good a prompt is on a task's dev data: nDCG@10 of each dev query.
+"""Score a few-shot prompt on a task's dev data: nDCG@10 of each dev query.
 
-Tasks whose dev queries carry labels (classification, clustering) rank the other dev texts, and those with the same
-label are relevant: what their evaluation looks at is the geometry of prompted texts. All other tasks rank the dev
-documents. Documents get no shots, so they are encoded once whatever is tried.
+In tasks with labelled dev queries (classification, clustering) each query ranks the other dev texts, and those with the
+same label are relevant: their evaluation depends on the geometry of prompted texts. All other tasks rank the dev
+documents. Documents get no shots, so they are encoded once for all prompts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from components.statistics.ndcg import ndcg_at_10
 
 @dataclass
 class DevSet:
-    """One task's dev data: `relevant[i, j]` says whether text j answers query i (diagonal False without documents)."""
+    """One task's dev data: `relevant[i, j]`: text j is relevant to query i (diagonal False without documents)."""
 
     task: Task
     queries: list[str]
@@ -45,12 +45,12 @@ class DevSet:
 
     def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
         """nDCG@10 of every dev query: float64 [n]."""
-        asked = embed(encoder, self.query_shard(shots))
+        vectors = embed(encoder, self.query_shard(shots))
         if self.documents is None:
-            similarity = asked @ asked.T
+            similarity = vectors @ vectors.T
             np.fill_diagonal(similarity, -np.inf)
         else:
-            similarity = asked @ self._document_vectors(encoder).T
+            similarity = vectors @ self._document_vectors(encoder).T
         return ndcg_at_10(similarity, self.relevant)
 
     def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
@@ -60,9 +60,11 @@ class DevSet:
 
 
 def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
-    """The task's dev data, at most `limit` queries; None when there is none that can be scored."""
-    found = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
-    rows = sorted(found.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[:limit]
+    """The task's dev data, at most `limit` queries; None if fewer than 2 queries can be scored."""
+    dev_queries = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
+    rows = sorted(dev_queries.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[
+        :limit
+    ]
     if not rows:
         return None
     labels = [row["label"] for row in rows]
@@ -81,7 +83,7 @@ def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
 
 
 def _scorable(dev: DevSet) -> DevSet | None:
-    """Without the queries that nothing is relevant to; texts they rank stay when they are documents."""
+    """Drop queries without a relevant text (documents are kept); None if fewer than 2 queries are left."""
     keep = np.flatnonzero(dev.relevant.any(axis=1))
     if len(keep) < 2:
         return None

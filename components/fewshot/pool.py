@@ -1,4 +1,4 @@
-"""What may become a shot: training pairs of a task whose texts occur in no dev and no test data."""
+"""Candidate pool for shots: training pairs of a task whose texts do not occur in dev or test data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from components.base.overlap import normalise, word_ngrams
 from components.data.inputs import Inputs
 from components.data.splits import rank
 
-MIN_WORDS = 6  # shorter texts only count as the same when they are equal
-NEAR = 0.6  # share of the shorter text's word trigrams from which on two texts count as the same
+MIN_WORDS = 6  # shorter texts are compared for equality only
+NEAR = 0.6  # shared fraction of the shorter text's word trigrams from which two texts count as the same
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A training query, its positive, and what is known of the pair."""
+    """A training query and its positive, with ids and label."""
 
     query_id: str
     doc_id: str
@@ -25,7 +25,7 @@ class Candidate:
 
 
 def task_pool(inputs: Inputs, task: str, size: int, seed: int) -> list[Candidate]:
-    """`size` training pairs of a task (one per query), in an order that only their ids and the seed decide."""
+    """`size` training pairs of a task (one per query), in an order that depends only on their ids and the seed."""
     queries = inputs.queries.filter((pl.col("task") == task) & (pl.col("split") == "train"))
     first = inputs.qrels.sort("query_id", "relevance", "doc_id", descending=[False, True, False])
     first = first.unique("query_id", keep="first", maintain_order=True)
@@ -39,10 +39,10 @@ def task_pool(inputs: Inputs, task: str, size: int, seed: int) -> list[Candidate
 
 
 class Guard:
-    """Knows every held-out text, and says which texts repeat one.
+    """Index of the held-out texts that detects exact and near copies.
 
     Two texts are the same when they are equal after normalisation, or when the shorter one (of MIN_WORDS or more)
-    shares at least NEAR of its word trigrams with the longer: a quote, a cut or a lightly edited copy.
+    shares at least NEAR of its word trigrams with the longer: a quote, an excerpt or a lightly edited copy.
     """
 
     def __init__(self, held_out: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ class Guard:
             self._ngrams.append(pieces)
 
     def repeats(self, text: str) -> bool:
-        """Whether `text` is, or nearly is, a held-out text."""
+        """Whether `text` is a copy or near copy of a held-out text."""
         plain = normalise(text, punctuation=True)
         if plain in self._texts:
             return True
@@ -72,7 +72,7 @@ class Guard:
         return any(shared >= NEAR * min(len(pieces), len(self._ngrams[o])) for o, shared in common.items())
 
     def clean(self, candidates: Sequence[Candidate], answers: frozenset[str]) -> list[Candidate]:
-        """Candidates none of whose texts repeats a held-out one; responses in `answers` (label names) are allowed."""
+        """Drop candidates with a text that repeats a held-out one; responses in `answers` (label names) are allowed."""
         return [
             one
             for one in candidates

@@ -1,11 +1,11 @@
-"""Stage `select_shots`: which few-shot examples each trained task gets, and how many, 0 included.
+"""Stage `select_shots`: choose the few-shot examples of each trained task, and their number (0 or more).
 
 Published results show that shots can lower a score, so the number is measured: every strategy at every number of
-shots is scored on dev data with the trained model, and the fewest shots within one standard error of the best win.
+shots is scored on dev data with the trained model; the fewest shots within one standard error of the best are chosen.
 
     shots.yaml      per task: number, strategy, the examples, the dev score at each number of shots
-    curve.csv       task, strategy, shots, score, standard_error, prefix_tokens: every prompt that was tried
-    curve.svg       the same as a picture
+    curve.csv       task, strategy, shots, score, standard_error, prefix_tokens: one row per prompt tried
+    curve.svg       the same as a chart
 """
 
 import logging
@@ -46,7 +46,7 @@ ShotsToTry = dict[tuple[str, int], list[Shot]]  # by strategy and number
 
 @dataclass(frozen=True)
 class Selection:
-    """What was found for one task."""
+    """Result for one task: the chosen shots, all scores, and prefix length by (strategy, shots)."""
 
     chosen: Tried
     shots: list[Shot]
@@ -55,7 +55,7 @@ class Selection:
 
 
 def run(context: StageContext) -> dict[str, float]:
-    """Choose shots for every task with training and dev queries; returns dev scores with and without them."""
+    """Choose shots for every task with training and dev queries; returns dev scores with and without shots."""
     config = context.config
     params, prepared = config.select_shots, context.outputs / "prepare"
     inputs, tasks = read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
@@ -76,14 +76,14 @@ def run(context: StageContext) -> dict[str, float]:
         found[name] = select(dev, tried[name], encoder)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
-    for name, one in found.items():
+    for name, selection in found.items():
         log.info(
             "%s: %s shots (%s), dev %.4f; without shots %.4f",
             name,
-            one.chosen.shots,
-            one.chosen.strategy,
-            one.chosen.mean,
-            one.tried[0].mean,
+            selection.chosen.shots,
+            selection.chosen.strategy,
+            selection.chosen.mean,
+            selection.tried[0].mean,
         )
     _write(found, tasks, context)
     return _metrics(found)
@@ -100,7 +100,7 @@ def shots_to_try(evidence: Evidence, prompt: Prompt, instruction: str, params: S
     tried: ShotsToTry = {("none", 0): []}
     for strategy in params.strategies:
         order = STRATEGIES[strategy](evidence)
-        examples = fitting(order, evidence.candidates, prompt, instruction, params.max_shots)
+        examples = select_fitting_shots(order, evidence.candidates, prompt, instruction, params.max_shots)
         for number in range(1, len(examples) + 1):
             tried[strategy, number] = examples[:number]
     return tried
@@ -114,10 +114,10 @@ def select(dev: DevSet, shots: ShotsToTry, encoder: Encoder) -> Selection:
     return Selection(chosen, shots[chosen.strategy, chosen.shots], tried, lengths)
 
 
-def fitting(
+def select_fitting_shots(
     order: Sequence[int], candidates: Sequence[Candidate], prompt: Prompt, instruction: str, most: int
 ) -> list[Shot]:
-    """The first `most` candidates, in order, whose prefix stays within `prompt.prefix_tokens`; one of each text."""
+    """The first `most` candidates, in order, whose prefix fits `prompt.prefix_tokens`; each query text once."""
     shots: list[Shot] = []
     seen: set[str] = set()
     for i in order:
@@ -141,7 +141,7 @@ def _fits(prompt: Prompt, instruction: str, shots: list[Shot]) -> bool:
 
 
 def _clean_pool(inputs: Inputs, task: Task, guard: Guard, params: SelectShotsParams, seed: int) -> list[Candidate]:
-    """The task's candidates that repeat no dev or test text; label names may stand in both."""
+    """The task's candidates that repeat no dev or test text; label names may occur in both."""
     labels = frozenset(inputs.corpus.filter(pl.col("label") == pl.col("text"))["text"].to_list())
     return guard.clean(task_pool(inputs, task.name, params.pool, seed), labels)
 
@@ -160,7 +160,7 @@ def _dev_texts(inputs: Inputs) -> list[str]:
 
 
 def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
-    """(query, positive) -> the teacher's raw score, as far as it scored them."""
+    """Raw teacher score by (query, positive); empty unless strategy reranker_best is used."""
     if "reranker_best" not in context.config.select_shots.strategies:
         return {}
     triplets = read_table(context.outputs / "mine" / "triplets.parquet", TRIPLETS)
@@ -220,7 +220,7 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
 
 
 def _shown_strategy(selection: Selection) -> str:
-    """The strategy whose curve is shown: the chosen one, or the best one when no shots were chosen."""
+    """The strategy to plot: the chosen one, or the best one when no shots were chosen."""
     if selection.chosen.shots:
         return selection.chosen.strategy
     return max(selection.tried[1:], key=lambda one: one.mean, default=selection.chosen).strategy

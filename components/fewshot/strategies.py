@@ -1,12 +1,12 @@
-"""Ways to choose shots from a pool of candidates. Each returns an order; the first k of it are the k shots.
+"""Strategies that order a pool of candidates for few-shot prompts; the first k are the k shots.
 
-    random          by the pool's own (hashed) order
+    random          pool order (hashed)
     diverse         greedy k-center over query vectors (Gonzalez 1985), from the most central one outwards
-    hard            the smallest margin between own and best other response, among pairs the teacher gets right
-    class_balanced  label by label, the commonest first; within a label the most central text
+    hard            smallest margin between own and best other response, among pairs the teacher ranks right
+    class_balanced  labels in turn, most frequent first; within a label the most central text
     reranker_best   the highest teacher score of the pair
 
-Vectors are the dense teacher's: the pool is embedded once per run whatever the trained student is.
+Vectors are those of the dense teacher, so they do not depend on the trained student.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ from components.fewshot.pool import Candidate
 
 @dataclass(frozen=True)
 class Evidence:
-    """What strategies may look at, aligned with the candidates.
+    """Input of the strategies: arrays aligned with the candidates.
 
     queries, responses: float32 [n, dim], L2-normalised; responses are [0, dim] when `hard` is not among the strategies.
-    scores: float64 [n], the teacher's scores of the pairs; NaN where the teacher gave none.
+    scores: float64 [n], the teacher's scores of the pairs; NaN where there is none.
     """
 
     candidates: Sequence[Candidate]
@@ -32,7 +32,7 @@ class Evidence:
 
 
 def random_order(evidence: Evidence) -> list[int]:
-    """The pool's own order."""
+    """Pool order."""
     return list(range(len(evidence.candidates)))
 
 
@@ -40,7 +40,7 @@ def diverse(evidence: Evidence) -> list[int]:
     """Each next candidate is the one farthest from all chosen."""
     vectors = evidence.queries
     order = [int(np.argmax(vectors @ vectors.mean(axis=0)))]
-    nearest = vectors @ vectors[order[0]]  # cosine to the nearest chosen one
+    nearest = vectors @ vectors[order[0]]  # cosine to the nearest chosen candidate
     while len(order) < len(vectors):
         nearest[order] = np.inf
         order.append(int(np.argmin(nearest)))
@@ -49,7 +49,7 @@ def diverse(evidence: Evidence) -> list[int]:
 
 
 def hard(evidence: Evidence) -> list[int]:
-    """Smallest non-negative margin first; pairs the teacher gets wrong come last, as their label may be wrong."""
+    """Smallest non-negative margin first; pairs the teacher ranks wrong come last, since their label may be wrong."""
     similarity = evidence.queries @ evidence.responses.T  # [n, n]
     own = similarity.diagonal().copy()
     texts = np.array([one.response for one in evidence.candidates])
@@ -75,7 +75,7 @@ def class_balanced(evidence: Evidence) -> list[int]:
 
 
 def reranker_best(evidence: Evidence) -> list[int]:
-    """Highest score first; candidates the teacher never scored are left out."""
+    """Highest score first; candidates without a teacher score are dropped."""
     known = [i for i in range(len(evidence.candidates)) if np.isfinite(evidence.scores[i])]
     return sorted(known, key=lambda i: (-evidence.scores[i], i))
 

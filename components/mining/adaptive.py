@@ -1,8 +1,8 @@
-"""How large a margin a task needs: the largest that keeps the estimated share of false negatives under a bound.
+"""Margin per task: the largest whose estimated false-negative rate is within a bound.
 
-The estimate for a margin is the mean calibrated relevance of the negatives that it would hand to training (the
-hardest `negatives` of each dev query that pass all rules). Relevance takes unlabelled positives for irrelevant, so the
-true rate is somewhat higher; it grows with the margin all the same, and is comparable between tasks of one teacher.
+The estimate for a margin is the mean calibrated relevance of the negatives it would select (the hardest `negatives` of
+each dev query that pass all rules). Calibration treats unlabelled positives as irrelevant, so the true rate is somewhat
+higher; the estimate still grows with the margin and is comparable between tasks of one teacher.
 """
 
 import numpy as np
@@ -22,19 +22,19 @@ def margin_curves(dev: pl.DataFrame, params: MineParams) -> pl.DataFrame:
         dev: the columns of `apply_rules`, and query_id, task, relevance; dev queries only.
     """
     rows = []
-    for (task,), own in dev.group_by("task", maintain_order=True):
-        queries = own["query_id"].n_unique()
+    for (task,), task_rows in dev.group_by("task", maintain_order=True):
+        queries = task_rows["query_id"].n_unique()
         for margin in GRID:
-            used = hardest(apply_rules(own.with_columns(margin=pl.lit(margin)), params), params.negatives)
+            used = hardest(apply_rules(task_rows.with_columns(margin=pl.lit(margin)), params), params.negatives)
             rate = float(np.mean(used["relevance"].to_numpy())) if len(used) else None
             rows.append((str(task), margin, rate, len(used) / queries))
     return pl.DataFrame(rows, schema=CURVE, orient="row")
 
 
-def fitted_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]:
+def fit_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]:
     """Margin by task: fitted when mine.false_negative_rate is set, else mine.margin.
 
-    When even the smallest margin of the grid is over the bound, that smallest is taken.
+    If every margin of GRID is over the bound, the smallest is used.
     """
     margins = {}
     for (task,), curve in curves.group_by("task", maintain_order=True):
@@ -46,7 +46,7 @@ def fitted_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]
 
 
 def hardest(judged: pl.DataFrame, negatives: int) -> pl.DataFrame:
-    """The `negatives` highest-scored rows of each query that no rule refused, hardest first; ties by doc_id."""
+    """The `negatives` highest-scored rows of each query that no rule rejected, hardest first; ties by doc_id."""
     chosen = (
         judged.select("query_id", "score", "doc_id", row=pl.int_range(pl.len()))
         .filter(judged["reason"].is_null())

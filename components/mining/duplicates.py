@@ -1,9 +1,9 @@
-"""Copies of a positive among the candidates: the same words, or nearly.
+"""Near-duplicate detection: candidates that copy a positive.
 
-Equal but for case, punctuation and spaces; or the sets of word trigrams overlap by at least a threshold (Jaccard); or
-the texts are made of the same long words, in whatever order and with whatever small words between them, which breaks
-nearly every trigram. MinHash (Broder 1997, through datasketch) estimates the overlap of every pair from 64 numbers a
-text; near pairs are then measured, so a listed overlap is exact.
+Two texts are copies if they are equal except for case, punctuation and spaces; or if their sets of word trigrams
+overlap by at least a threshold (Jaccard); or if they share most long words in any order (short words in between break
+nearly every trigram). MinHash (Broder 1997, datasketch) estimates the overlap of each pair from 64 numbers per text;
+likely pairs are then measured, so a listed overlap is exact.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ SAME_WORDS = 0.75  # least Jaccard overlap of the sets of long words
 _LONG = 4  # letters of a long word
 _FEWEST = 8  # words for trigrams, and long words
 _PERMUTATIONS = 64
-_SLACK = 0.2  # the estimate's standard error is at most 0.063: three of them
-_CHUNK = 1 << 18  # pairs compared at once
+_SLACK = 0.2  # three standard errors of the estimate (each at most 0.063)
+_CHUNK = 1 << 18  # pairs per batch
 
 
 def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: float) -> pl.DataFrame:
-    """The pairs of texts that are copies of each other.
+    """Find the pairs of texts that are copies of each other.
 
     Args:
         pairs: left, right: ids of texts; each pair once.
         texts: text by id.
-        threshold: least Jaccard overlap of word trigrams; SAME_WORDS is that of long words.
+        threshold: least Jaccard overlap of word trigrams; for long words it is SAME_WORDS.
 
     Returns: left, right, overlap (of trigrams where they reach the threshold, else of long words; 1 for equal words),
         sorted.
@@ -37,7 +37,7 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
     words = [normalise(texts[identity], punctuation=False) for identity in ids]
     left = np.array([place[identity] for identity in pairs["left"]], dtype=np.int64)
     right = np.array([place[identity] for identity in pairs["right"]], dtype=np.int64)
-    found: dict[tuple[str, str], float] = {}
+    overlaps: dict[tuple[str, str], float] = {}
     trigrams = [word_ngrams(text, min_words=_FEWEST) for text in words]
     long_words = [distinct_words(text, min_letters=_LONG, min_words=_FEWEST) for text in words]
     for sets, least in ((trigrams, threshold), (long_words, SAME_WORDS)):
@@ -46,16 +46,16 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
             a, b = int(left[i]), int(right[i])
             overlap = 1.0 if words[a] == words[b] else jaccard(sets[a], sets[b])
             if overlap >= least:
-                found.setdefault((ids[a], ids[b]), overlap)
-    rows = [(*pair, overlap) for pair, overlap in found.items()]
+                overlaps.setdefault((ids[a], ids[b]), overlap)
+    rows = [(*pair, overlap) for pair, overlap in overlaps.items()]
     schema = {"left": pl.String, "right": pl.String, "overlap": pl.Float64}
     return pl.DataFrame(sorted(rows), schema=schema, orient="row")
 
 
 def _likely(sketches: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
-    """Positions of the pairs whose estimated overlap comes near the threshold (equal texts have equal sketches)."""
-    found = []
+    """Positions of the pairs whose estimated overlap is at least threshold - _SLACK (equal texts: 1)."""
+    positions = []
     for start in range(0, len(left), _CHUNK):
         a, b = sketches[left[start : start + _CHUNK]], sketches[right[start : start + _CHUNK]]
-        found.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        positions.append(start + np.flatnonzero((a == b).mean(axis=1) >= threshold - _SLACK))
+    return np.concatenate(positions) if positions else np.empty(0, dtype=np.int64)

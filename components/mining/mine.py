@@ -1,8 +1,8 @@
-"""The mine stage: hard negatives for every training and dev query, and the evidence for every one refused.
+"""Stage `mine`: hard negatives for every training and dev query, and the reason for each rejected candidate.
 
 A candidate is kept when the teacher scores it below the margin of the query's weakest positive and no other rule
-(components/mining/rules.py) refuses it. The scores handed on are raw teacher scores (`reranker_score`), the logits for
-distillation: the trainer divides them by its own teacher temperature.
+(components/mining/rules.py) rejects it. Scores in the output are raw teacher scores (`reranker_score`), the logits for
+distillation: the trainer divides them by its teacher temperature.
 """
 
 import json
@@ -15,7 +15,7 @@ from components.base.overlap import normalise
 from components.config import MineParams
 from components.contracts.tables import REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
-from components.mining.adaptive import fitted_margins, hardest, margin_curves
+from components.mining.adaptive import fit_margins, hardest, margin_curves
 from components.mining.duplicates import near_duplicates
 from components.mining.report import write_report
 from components.mining.rules import apply_rules
@@ -34,7 +34,7 @@ def run(context: StageContext) -> dict[str, float]:
     positives = positive_scores(scores, inputs, str(file))
     facts = gather_facts(scores, positives, inputs, params)
     curves = margin_curves(facts.filter(pl.col("split") == "dev"), params)
-    margins = fitted_margins(curves, params)
+    margins = fit_margins(curves, params)
     judged = apply_rules(with_margins(facts, margins, params), params)
     rejected = judged.filter(pl.col("reason").is_not_null())
     triplets = build_triplets(judged, positives, params.negatives)
@@ -57,13 +57,13 @@ def _log_counts(metrics: dict[str, float], candidates: int) -> None:
         f"{key.removeprefix('rejected/')} {int(n):,}" for key, n in metrics.items() if "rejected/" in key
     )
     log.info(
-        "%s candidates: %.1f %% may be negatives; refused: %s",
+        "%s candidates: %.1f %% usable as negatives; rejected: %s",
         f"{candidates:,}",
         100 * metrics["kept_share"],
         refused or "none",
     )
     log.info(
-        "%s positives with %.1f negatives each; %s positives have none; %s positives are suspicious",
+        "%s positives with %.1f negatives on average; %s without negatives; %s suspicious",
         f"{int(metrics['triplets']):,}",
         metrics["negatives_per_positive"],
         f"{int(metrics['positives_without_negatives']):,}",
@@ -73,18 +73,18 @@ def _log_counts(metrics: dict[str, float], candidates: int) -> None:
 
 def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
     """query_id, doc_id, score of every positive. Raises UserError when the teacher did not score one."""
-    found = inputs.qrels.select("query_id", "doc_id").join(
+    scored = inputs.qrels.select("query_id", "doc_id").join(
         scores.select("query_id", "doc_id", score="reranker_score"), on=["query_id", "doc_id"], how="left"
     )
-    lost = found.filter(pl.col("score").is_null())
-    if len(lost):
-        query, document = lost.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
+    unscored = scored.filter(pl.col("score").is_null())
+    if len(unscored):
+        query, document = unscored.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
         raise UserError(f"{file}: no score for positive {document!r} of query {query!r}; run the score stage again")
-    return found.sort("query_id", "doc_id")
+    return scored.sort("query_id", "doc_id")
 
 
 def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """What the rules look at, for every candidate but the positives; sorted by query_id, doc_id.
+    """Input of the rules: one row per candidate except positives; sorted by query_id, doc_id.
 
     Columns: query_id, doc_id, task, split, score, relevance, rank, weakest, same_label, same_as_query, duplicate.
     """
@@ -104,32 +104,34 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
         .sort("query_id", "doc_id")
     )
     words = {text: normalise(text, punctuation=False) for text in {*facts["query_text"], *facts["document_text"]}}
-    own = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
+    equal = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
     return facts.with_columns(
         same_label=(pl.col("query_label") == pl.col("document_label")).fill_null(False),
-        same_as_query=pl.Series(own, dtype=pl.Boolean),
+        same_as_query=pl.Series(equal, dtype=pl.Boolean),
     ).drop("query_label", "document_label", "query_text", "document_text")
 
 
 def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """query_id, doc_id, duplicate: candidates that copy a positive of their query, with the overlap."""
-    beside = ranked.select("query_id", right="doc_id").join(positives.select("query_id", left="doc_id"), on="query_id")
-    beside = beside.filter(pl.col("left") != pl.col("right"))
+    """query_id, doc_id, duplicate: the overlap of candidates that copy a positive of their query."""
+    compared = ranked.select("query_id", right="doc_id").join(
+        positives.select("query_id", left="doc_id"), on="query_id"
+    )
+    compared = compared.filter(pl.col("left") != pl.col("right"))
     used = inputs.corpus.join(
-        pl.concat([beside.select(doc_id="left"), beside.select(doc_id="right")]).unique(), on="doc_id", how="semi"
+        pl.concat([compared.select(doc_id="left"), compared.select(doc_id="right")]).unique(), on="doc_id", how="semi"
     )
     texts = dict(used.select("doc_id", "text").iter_rows())
-    pairs = beside.select("left", "right").unique().sort("left", "right")
+    pairs = compared.select("left", "right").unique().sort("left", "right")
     found = near_duplicates(pairs, texts, params.near_duplicate)
     return (
-        beside.join(found, on=["left", "right"])
+        compared.join(found, on=["left", "right"])
         .group_by("query_id", doc_id="right")
         .agg(duplicate=pl.col("overlap").max())
     )
 
 
 def with_margins(facts: pl.DataFrame, margins: dict[str, float], params: MineParams) -> pl.DataFrame:
-    """Add `margin`: the task's own, or mine.margin for a task without dev queries."""
+    """Add `margin`: the margin of the task, or mine.margin for a task without dev queries."""
     return facts.with_columns(
         margin=pl.col("task").replace_strict(margins, default=params.margin, return_dtype=pl.Float64)
     )
@@ -159,11 +161,11 @@ def _metrics(
     margins: dict[str, float],
 ) -> dict[str, float]:
     counts = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
-    found = triplets["negative_ids"].list.len()
+    negative_counts = triplets["negative_ids"].list.len()
     return {
         "triplets": float(len(triplets)),
-        "negatives_per_positive": float(found.sum()) / max(1, len(triplets)),
-        "positives_without_negatives": float((found == 0).sum()),
+        "negatives_per_positive": float(negative_counts.sum()) / max(1, len(triplets)),
+        "positives_without_negatives": float((negative_counts == 0).sum()),
         "kept_share": judged["reason"].null_count() / max(1, len(judged)),
         "suspicious_positives": float(len(suspicious)),
         **{f"rejected/{reason}": float(count) for reason, count in counts.rows()},

@@ -6,23 +6,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.config import MineParams
 from components.data.inputs import Inputs
 from components.mining.adaptive import hardest
 from components.mining.charts import charts
 from components.mining.rules import REASONS, relative_threshold
+from components.page.render import render_page
 
 _TEXT = 420  # characters of a text shown
 _REFUSED = 5  # refused candidates shown per example and reason
-_COLOURS = dict(
-    zip(
-        ("kept", *REASONS),
-        ("var(--b)", "#8a6fc0", "#b39ddb", "#c98fb5", "#8d99a6", "var(--c)", "#e08a3c", "#d9b23c", "#b7bec8"),
-        strict=True,
-    )
-)
+_SHADES = ("green", "purple", "lilac", "pink", "grey", "red", "orange", "yellow", "pale")
+_COLOURS = dict(zip(("kept", *REASONS), _SHADES, strict=True))
 _BORDER = 5  # candidates shown on each side of the margin
 
 
@@ -37,13 +32,6 @@ def write_report(
     seed: int,
 ) -> None:
     """Write one self-contained HTML file: no script, nothing loaded from elsewhere."""
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     texts = dict(inputs.corpus.select("doc_id", "text").iter_rows())
     asked = dict(inputs.queries.select("query_id", "text").iter_rows())
     positives = positives.join(inputs.queries.select("query_id", "task"), on="query_id").sort("query_id", "doc_id")
@@ -69,8 +57,15 @@ def write_report(
             }
         )
     seen = {name for task in tasks for name, _, _ in task["counts"]}
-    page = pages.get_template("report.html.jinja").render(
-        tasks=tasks, reasons=REASONS, params=params, seen=seen, colours=_COLOURS
+    page = render_page(
+        "components.mining",
+        "report.html.jinja",
+        title="Mined negatives",
+        tasks=tasks,
+        reasons=REASONS,
+        params=params,
+        seen=seen,
+        colours=_COLOURS,
     )
     file.write_text(page, encoding="utf-8")
 

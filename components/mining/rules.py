@@ -1,7 +1,7 @@
-"""Which candidates may be negatives: every rule is a threshold or a fact, and every refusal keeps its evidence.
+"""Rejection rules for negatives; each rejection records its reason and threshold.
 
-Signs: cosines and logits can be negative, where `0.95 * positive` would lie above the positive. The relative rule
-therefore subtracts a share of the positive's magnitude. A query with several positives is judged by the weakest.
+Cosines and logits can be negative, and `0.95 * positive` is then above the positive. The relative rule therefore
+subtracts a share of the positive's magnitude. A query with several positives is judged by the weakest.
 """
 
 import polars as pl
@@ -23,7 +23,7 @@ REASONS = {
 def relative_threshold(positive: pl.Expr, margin: pl.Expr) -> pl.Expr:
     """TopK-PercPos (NV-Retriever, arXiv 2407.15831): positive - (1 - margin) * |positive|.
 
-    That is margin * positive for a score above 0, and lies below the positive for one under 0 too.
+    Equals margin * positive for positive scores, and is below the positive for negative scores too.
 
     >>> at = lambda score: round(pl.select(relative_threshold(pl.lit(score), pl.lit(0.95))).item(), 3)
     >>> at(0.8), at(-0.8)
@@ -33,7 +33,7 @@ def relative_threshold(positive: pl.Expr, margin: pl.Expr) -> pl.Expr:
 
 
 def apply_rules(judged: pl.DataFrame, params: MineParams) -> pl.DataFrame:
-    """Add `reason` (null: may be a negative) and `threshold`, the number that the score was held against.
+    """Add `reason` (null: usable as a negative) and `threshold`, the value that the score was compared with.
 
     Args:
         judged: score, rank (fused, from 1), weakest (lowest positive score of the query), margin (of the task),
@@ -57,9 +57,9 @@ def apply_rules(judged: pl.DataFrame, params: MineParams) -> pl.DataFrame:
     if params.min_score is not None:
         rules.append(("too_easy", score < params.min_score, pl.lit(params.min_score)))
     reason, threshold = pl.lit(None, pl.String), relative
-    for name, refused, against in reversed(rules):
-        reason = pl.when(refused).then(pl.lit(name)).otherwise(reason)
-        threshold = pl.when(refused).then(against).otherwise(threshold)
+    for name, rejected, bound in reversed(rules):
+        reason = pl.when(rejected).then(pl.lit(name)).otherwise(reason)
+        threshold = pl.when(rejected).then(bound).otherwise(threshold)
     return judged.with_columns(reason=reason, threshold=threshold)
 
 

@@ -1,4 +1,4 @@
-"""Positives that the teacher doubts: it scores them below most of their query's other candidates."""
+"""Suspicious positives: the teacher scores them below many other candidates of their query."""
 
 import polars as pl
 
@@ -6,7 +6,7 @@ import polars as pl
 def suspicious_positives(judged: pl.DataFrame, positives: pl.DataFrame, share: float) -> pl.DataFrame:
     """query_id, doc_id, score, share_above: positives with more than `share` of the candidates above them.
 
-    Candidates that are known to be relevant too (same label, copies of a positive) do not count. Most doubtful first.
+    Known relevant candidates (same label, copies of a positive) do not count. Sorted by share_above, highest first.
     """
     known = pl.col("reason").is_in(["same_label", "same_as_query", "duplicate_of_positive"]).fill_null(False)
     others = judged.filter(~known).select("query_id", other="score")

@@ -1,6 +1,6 @@
 """Attention over a packed row, registered with transformers as `attn_implementation="packed"`.
 
-The model's forward takes the row as a keyword (`model(..., row=row)`); transformers hands it down to every layer.
+The model's forward takes the row as a keyword (`model(..., row=row)`); transformers passes it to every layer.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from transformers import AttentionInterface
 
 from components.base.errors import UserError
 from components.model.packing import PREFIX, Row
-from components.model.shared_prefix_attention import cells, shared_prefix_attention
+from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
 PACKED = "packed"
 _FLEX_BLOCK = 128  # FlexAttention's block size: rows on CUDA are padded to a multiple of it
@@ -32,10 +32,10 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface for a `Row`; returns [1, T, H, D].
 
-    `queries_at`, int64 [N]: the only tokens at which the result has to be right (components/model/last_layer.py).
+    `queries_at`, int64 [N]: the only tokens at which the result must be correct (components/model/last_layer.py).
 
     Raises:
-        UserError: a sequence is longer than the model's sliding window, which a row does not follow.
+        UserError: a sequence is longer than the model's sliding window, which packed rows do not implement.
     """
     if sliding_window is not None and (longest := row.prefix_length + max(row.lengths)) > sliding_window:
         raise UserError(
@@ -55,7 +55,7 @@ AttentionInterface.register(PACKED, packed_attention)
 def attention_at(
     at: torch.Tensor, row: Row, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Attention of the queries `at` [N] to the whole row under a mask [N, T]; zeros at the other tokens."""
+    """Attention of the queries at `at` [N] over the whole row, with a mask [N, T]; zeros at the other tokens."""
     groups = query.shape[1] // key.shape[1]
     q, k, v = query.index_select(2, at), _repeat(key, groups), _repeat(value, groups)
     attended = _attend(q, k, v, row.dense_mask(at), scaling)  # [1, H, N, D]
@@ -68,9 +68,9 @@ def blocked_attention(
 ) -> torch.Tensor:
     """SDPA over the prefix and over small blocks of sequences; [1, H, T, D] in, [1, T, H, D] out.
 
-    Padding stands at the sequences' ends, so under causal attention no real token ever looks at it and one mask
-    [L, prefix + L] serves a whole block. `components/model/shared_prefix_attention.py` does the same without a copy of
-    the prefix for each sequence, where the device and the precision allow.
+    Padding is on the right, so under causal attention no real token attends to it, and one mask [L, prefix + L] is
+    enough for a whole block. `components/model/shared_prefix_attention.py` does the same without a copy of the prefix
+    for each sequence, where device and precision allow it.
     """
     groups = query.shape[1] // key.shape[1]
     if row.prefix_length and query.device.type == "cpu" and (query.dtype == torch.float32 or not _grad(query, key)):
@@ -80,7 +80,7 @@ def blocked_attention(
     outputs = []
     for block in row.blocks:
         n, width = block.index.shape
-        bq, bk, bv = (cells(x, block) for x in (q, k, v))
+        bq, bk, bv = (gather_block(x, block) for x in (q, k, v))
         if prefix:
             bk, bv = (_with_prefix(x[:prefix], b) for x, b in ((k, bk), (v, bv)))
         mask = _block_mask(row, width, block.lengths)
@@ -101,9 +101,10 @@ def _grad(*tensors: torch.Tensor) -> bool:
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float
 ) -> torch.Tensor:
-    """Attention [n, H, L, D] under a boolean mask, causal without one.
+    """Attention [n, H, L, D] with a boolean mask; causal if the mask is None.
 
-    In bf16 on a CPU it is written out: SDPA's backward takes 44 ms there for 16 texts of 64 tokens and 9 heads, this 9.
+    bf16 on a CPU uses explicit matrix products: for 16 texts of 64 tokens and 9 heads, SDPA's backward takes 44 ms,
+    this 9.
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(
@@ -139,7 +140,7 @@ def flex_attention_over(
 ) -> torch.Tensor:
     """FlexAttention with the row's mask as a BlockMask; [1, H, T, D] in, [1, T, H, D] out."""
     block_mask = row.__dict__.get("_flex_mask")
-    if block_mask is None:  # built once a row, used by every layer
+    if block_mask is None:  # built once per row, used by every layer
         block_mask = row.__dict__["_flex_mask"] = flex_mask(row)
     pad = -row.tokens % _FLEX_BLOCK
     padded = (functional.pad(x, (0, 0, 0, pad)) for x in (query, key, value))
@@ -148,7 +149,7 @@ def flex_attention_over(
 
 
 def flex_mask(row: Row) -> Any:
-    """The row's structure as FlexAttention's BlockMask; padding tokens look at themselves only."""
+    """The row's structure as a FlexAttention BlockMask; padding tokens attend only to themselves."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     size = row.tokens + (-row.tokens % _FLEX_BLOCK)
@@ -167,7 +168,7 @@ _compiled: list[Any] = []
 
 
 def compiled_flex() -> Any:
-    """flex_attention, compiled at first use (CUDA only: eager FlexAttention writes all scores out)."""
+    """flex_attention, compiled at first use (CUDA only: eager FlexAttention materializes all scores)."""
     if not _compiled:
         from torch.nn.attention.flex_attention import flex_attention
 

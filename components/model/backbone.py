@@ -33,8 +33,8 @@ def training_precision(wanted: str, device: torch.device) -> str:
 def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
     """The student's fast tokenizer, with the prompt's special tokens when the template uses them.
 
-    A tokenizer.json is taken as it is. AutoTokenizer would rebuild it by the class that tokenizer_config.json names,
-    and transformers 5.23 then loses parts: SmolLM2's (GPT2Tokenizer) no longer splits numbers into digits.
+    A tokenizer.json is loaded unchanged. AutoTokenizer would rebuild it with the class that tokenizer_config.json
+    names, and transformers 5.23 then loses parts: SmolLM2's (GPT2Tokenizer) no longer splits numbers into digits.
 
     Raises:
         UserError: no model folder at `model`, or no tokenizer in it.
@@ -57,11 +57,11 @@ def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
 def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: Any) -> Any:
     """The decoder without LM head, frozen, its embedding matrix grown to the tokenizer's size.
 
-    New rows get the mean of the old ones (and no noise), so they start as an average token on every machine.
-    `how` goes to `from_pretrained` (quantization, device map).
+    New rows are the mean of the old ones, without noise, so they are the same on every machine.
+    `how` is passed to `from_pretrained` (quantization, device map).
 
     Raises:
-        UserError: no model folder at `model`, or a model that computes texts packed in a row otherwise than alone.
+        UserError: no model folder at `model`, or an architecture for which packed texts and single texts differ.
     """
     folder = locate_model(model)
     config = AutoConfig.from_pretrained(folder)
@@ -77,9 +77,9 @@ def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: An
 
 
 def _check_attention(folder: Path, backbone: Any) -> None:
-    """Every layer must be plain attention: it alone keeps the texts of a packed row apart, and LoRA knows its parts.
+    """Require plain attention in every layer: packed rows and the LoRA target names depend on it.
 
-    peft takes the projections that it finds: of Phi-3's, whose query, key and value are one matrix, only the output.
+    peft adapts only the projections that it finds: in Phi-3, with one matrix for query, key and value, only the output.
     """
     config = backbone.config
     layers = list(getattr(backbone, "layers", ()))

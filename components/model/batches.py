@@ -1,9 +1,9 @@
-"""Batches of one shape per padded length: a text's result does not depend on the texts beside it, to the bit.
+"""Fixed batch shapes per padded length, so that a text's result is bitwise independent of its batch.
 
-So shards, stores, engines and a rerun after a kill can't change a result. Two things would: a batch of another shape,
-and a row count that is no multiple of ROW_STEP. A matrix-vector product, such as the one-logit head of a reranker, is
-computed four rows at a time and rounds the rows left over differently, so a score would depend on its row. Padding
-stays below LENGTH_STEP tokens a text.
+Sharding, caching, the executor and a rerun after a kill therefore cannot change a result. Two things would: another
+batch shape, and a row count that is not a multiple of ROW_STEP. A matrix-vector product, such as the one-logit head of
+a reranker, is computed four rows at a time and rounds the remaining rows differently, so a score would depend on its
+row. Padding is below LENGTH_STEP tokens per text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 LENGTH_STEP = 8
-CPU_TOKENS = 512  # in one forward pass of one thread: what stays in its cache; 2,048 are a third slower
+CPU_TOKENS = 512  # per forward pass of one thread: fits its cache; 2,048 are a third slower
 ROW_STEP = 4
 
 
@@ -28,7 +28,7 @@ def batch_rows(padded: int, budget: int) -> int:
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[int], int]]:
     """(positions, padded length) of each batch: one padded length, at most `budget` tokens with the padding.
 
-    A batch of fewer than `batch_rows` positions is to be filled up with empty rows; `padded_batch` does.
+    `padded_batch` fills a batch of fewer than `batch_rows` positions with empty rows.
 
     >>> list(token_batches([7, 30, 8, 3], budget=32))
     [([0, 2, 3], 8), ([1], 32)]
@@ -44,7 +44,7 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[in
 
 
 def padded_batch(sequences: Sequence[Sequence[int]], length: int, budget: int, fill: int = 0) -> torch.Tensor:
-    """int64 [batch_rows, length]: the sequences padded on the right with `fill`, then rows of `fill` alone.
+    """int64 [batch_rows, length]: the sequences padded on the right with `fill`, then rows of `fill` only.
 
     >>> padded_batch([[5, 6]], length=3, budget=6, fill=9).tolist()
     [[5, 6, 9]]
@@ -56,7 +56,7 @@ def padded_batch(sequences: Sequence[Sequence[int]], length: int, budget: int, f
 
 
 def attention_mask(sequences: Sequence[Sequence[int]], length: int, budget: int) -> torch.Tensor:
-    """int64 [batch_rows, length]: 1 for the tokens, and for one token of a row that only fills the batch."""
+    """int64 [batch_rows, length]: 1 for the tokens, and for one token of each empty row."""
     mask = padded_batch([[1] * len(sequence) for sequence in sequences], length, budget)
     mask[len(sequences) :, 0] = 1
     return mask

@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""Select the torch device (CUDA or CPU)."""
 
 import torch
 
@@ -6,7 +6,7 @@ from components.base.errors import UserError
 
 
 def device_of(wanted: str) -> torch.device:
-    """The device that `encoder.device` asks for; `auto` is CUDA when there is one."""
+    """The device for `encoder.device`; `auto` is CUDA if available, else the CPU."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():

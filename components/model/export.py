@@ -1,11 +1,11 @@
-"""The trained student as a plain sentence-transformers folder: merged weights, pooling, prompts, no code of ours.
+"""Export the trained student as a plain sentence-transformers folder: merged weights, pooling, prompts, no custom code.
 
     model = SentenceTransformer("outputs/train/export")
     queries = model.encode_query(["is the sky blue"], prompt_name="boolq")     # a task of params.yaml
     documents = model.encode_document(["The sky looks blue because ..."])
 
-The prompt's tail (`\\n<response>` after a query) stands in the tokenizer's chat template, which sentence-transformers
->= 6 applies to every text; so its ids are those of `components.model.prompt`. Vectors agree to 1e-5 in fp32.
+The prompt's tail (`\\n<response>` after a query) is in the tokenizer's chat template, which sentence-transformers >= 6
+applies to every text, so the token ids equal those of `components.model.prompt`. Vectors agree to 1e-5 in fp32.
 """
 
 import json
@@ -25,7 +25,7 @@ DOCUMENT = "document"
 def export_model(student: Path, adapter: Path, folder: Path, config: Config, tasks: Sequence[Task]) -> None:
     """Merge the adapter into the student and write `folder`; zero-shot prompts of `tasks` (see `set_prompts`).
 
-    The host holds the weights once: sentence-transformers reads the folder without them and is handed the merged model.
+    The host holds the weights once: sentence-transformers loads the folder without weights and gets the merged model.
     """
     from peft import PeftModel
     from sentence_transformers import SentenceTransformer
@@ -40,7 +40,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     prompt = Prompt(tokenizer, config.prompt)
     tokenizer.chat_template = chat_template(prompt)
     tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:  # Llama 3's; the attention mask says what is padding, so any token will do
+    if tokenizer.pad_token is None:  # Llama 3; the attention mask marks padding, so any token works
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.model_max_length = config.prompt.prefix_tokens + config.prompt.query_tokens
     tokenizer.save_pretrained(folder)
@@ -53,7 +53,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
         module_output_name="token_embeddings",
         document_length=config.prompt.document_tokens,
     )
-    merged.config = transformer.model.config  # with what sentence-transformers sets: no cache of keys and values
+    merged.config = transformer.model.config  # includes sentence-transformers' setting: no KV cache
     transformer.model = merged
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
@@ -62,11 +62,11 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
 
 
 def chat_template(prompt: Prompt) -> str:
-    """Jinja: bos if there is one, the prompt if there is one, the text by `Prompt.as_text`, the prompt's tail, eos."""
+    """Jinja template: bos (if any), the prompt (if any), the text as in `Prompt.as_text`, the prompt's tail, eos."""
     tail = prompt.tail_text.replace("\n", "\\n")
     bos = "" if prompt.bos is None else "{{- bos_token -}}"
     words = json.dumps(prompt.special_words, ensure_ascii=False)
-    as_text = (  # `if` first: to replace each of Llama 3's 256 special words takes jinja 8 ms a text
+    as_text = (  # `if` first: replacing each of Llama 3's 256 special words takes jinja 8 ms per text
         "{%- set text = message['content'] | trim -%}{%- set ns.text = text -%}"
         "{%- for word in " + words + " if word in text -%}"
         "{%- set ns.text = ns.text | replace(word, word[0] + ' ' + word[1:]) -%}{%- endfor -%}{{- ns.text -}}"

@@ -1,8 +1,8 @@
-"""The last layer's attention and MLP at the tokens that are read, and at no other.
+"""Compute the last layer's attention and MLP only at the pooled tokens.
 
-Last-token pooling reads one token of a sequence. In the last layer, other tokens matter by their key and value alone:
-their attention and MLP (a seventh of a 6-layer model's work, a fortieth of Mistral-7B's) change neither a vector nor a
-gradient. The model's forward takes the tokens as a keyword (`model(..., row=row, read_at=row.last)`).
+Last-token pooling reads one token per sequence. In the last layer, only the key and value of the other tokens matter:
+their attention output and MLP (a seventh of a 6-layer model's work, a fortieth of Mistral-7B's) change neither a vector
+nor a gradient. The model's forward takes the tokens as a keyword (`model(..., row=row, read_at=row.last)`).
 """
 
 import threading
@@ -12,9 +12,9 @@ import torch
 
 
 class _Reading(threading.local):
-    """What the last layer's attention was told, for the MLP after it: its input has no keywords.
+    """`read_at` of the last layer's attention, kept for the MLP, whose forward takes no keywords.
 
-    By thread, as Dask's and the planner's threads run one model at once.
+    Thread-local, because Dask's and the planner's threads run one model concurrently.
     """
 
     at: torch.Tensor | None = None
@@ -25,13 +25,13 @@ _reading = _Reading()
 
 
 def narrow_last_layer(backbone: Any) -> None:
-    """Let `backbone` take `read_at`, int64 [N]: `last_hidden_state` is right at these tokens only.
+    """Let `backbone` take `read_at`, int64 [N]: `last_hidden_state` is correct at these tokens only.
 
-    Without the keyword the model computes what it always did. The hooks keep to the layer that they belong to, so
-    gradient checkpointing, which runs the layer again later, sees the same tokens again.
+    Without the keyword the model computes all tokens. The hooks keep their state per layer call, so gradient
+    checkpointing, which runs the layer again later, uses the same tokens again.
     """
     last = backbone.layers[-1]
-    if hasattr(last, "mlp"):  # a mixture of experts may name it otherwise: it computes all tokens then
+    if hasattr(last, "mlp"):  # a mixture of experts may use another name; then it computes all tokens
         last.self_attn.register_forward_pre_hook(_note, with_kwargs=True)
         last.mlp.register_forward_pre_hook(_narrow)
         last.mlp.register_forward_hook(_widen)
@@ -39,7 +39,7 @@ def narrow_last_layer(backbone: Any) -> None:
 
 def _note(_: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     _reading.at = kwargs.get("read_at")
-    return args, {**kwargs, "queries_at": _reading.at}  # every layer is given read_at; only the last may heed it
+    return args, {**kwargs, "queries_at": _reading.at}  # every layer gets read_at; only the last uses it
 
 
 def _narrow(_: torch.nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:

@@ -1,7 +1,7 @@
-"""A model is loaded once a process, and no other is kept beside it.
+"""Per-process cache of one loaded model.
 
-Shards name their model by the files and parameters it is loaded from; whichever thread needs it first loads it. One at
-a time: while transformers loads a model it patches classes and sets torch's default dtype, for all threads.
+Shards name their model by the files and parameters it is loaded from; the first thread that needs it loads it. Loading
+is serialized: while transformers loads a model it patches classes and sets torch's default dtype, for all threads.
 """
 
 import threading
@@ -22,7 +22,7 @@ class ModelSource(Protocol):
 
 
 def load_once(source: ModelSource) -> Any:
-    """The model of `source`. Loading another one lets go of it: two 7B models in bf16 are 27 GiB."""
+    """The model of `source`. Loading another source frees it: two 7B models in bf16 are 27 GiB."""
     with _loading:
         if source not in _held:
             let_go()
@@ -31,6 +31,6 @@ def load_once(source: ModelSource) -> Any:
 
 
 def let_go() -> None:
-    """Give back the memory of the model that is held, as far as nobody else refers to it."""
+    """Free the cached model, unless it is referenced elsewhere."""
     _held.clear()
     free_memory()

@@ -1,4 +1,4 @@
-"""Where a fetched model lies: its own folder, or the hub snapshot that the folder points to."""
+"""Find the folder of a fetched model: its own folder, or the hub snapshot that hub.json names."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ def locate_model(folder: Path) -> Path:
     """The folder to load a model from, given outputs/fetch/models/NAME (which may hold only hub.json).
 
     Raises:
-        UserError: nothing was fetched there, or the snapshot has left the hub's cache.
+        UserError: nothing was fetched there, or the snapshot is no longer in the hub's cache.
     """
     pointer = folder / "hub.json"
     if pointer.is_file():

@@ -6,11 +6,11 @@
 With causal attention and last-token pooling this is exact: no token of the prefix sees a sequence. A padded batch of N
 queries costs N * (prefix + longest); a row costs prefix + the sum of the lengths. Documents are a row without prefix.
 
-Attention takes the structure in one of three forms, chosen by the device and never by the caller:
+The device, not the caller, selects one of three forms of attention:
 - CPU: `Layout` gathers each sequence's queries and keys into small padded blocks for SDPA, so cost is linear in the
   number of sequences (a dense mask over the row is quadratic in the row).
 - CUDA: FlexAttention skips the empty blocks of the same mask.
-- `dense_mask` writes the mask out; the tests hold both against it.
+- `dense_mask` materializes the mask; the tests compare both with it.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PREFIX = 0  # segment number of prefix tokens; sequences are 1, 2, ...
 
 @dataclass(frozen=True)
 class Block:
-    """Sequences of like length, padded at their ends to the longest: index [n, L] into the row's tokens."""
+    """Sequences of similar length, right-padded to the longest: index [n, L] into the row's tokens."""
 
     index: torch.Tensor  # int64 [n, L]; padding repeats the sequence's last token
     lengths: torch.Tensor  # int64 [n]
@@ -61,7 +61,7 @@ class Row:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """The sequences in blocks that waste at most a fifth of their cells on padding."""
+        """The sequences in blocks; at most a fifth of a block's cells are padding."""
         order = sorted(range(len(self.lengths)), key=lambda i: self.lengths[i])
         blocks, group = [], list[int]()
         for i in [*order, None]:
@@ -82,7 +82,7 @@ class Row:
 
     @cached_property
     def unblock(self) -> torch.Tensor:
-        """int64 [T - prefix]: where each token of the row stands in the blocks' cells laid end to end."""
+        """int64 [T - prefix]: each token's index in the concatenated, flattened blocks."""
         where = torch.empty(self.tokens, dtype=torch.int64, device=self.ids.device)
         offset = 0
         for block in self.blocks:
@@ -95,13 +95,13 @@ class Row:
 
     @cached_property
     def blocked_cells(self) -> int:
-        """Scores that attention over the blocks computes, the prefix's own aside."""
+        """Attention scores computed over the blocks, without those of the prefix itself."""
         return sum(b.index.numel() * (self.prefix_length + b.index.shape[1]) for b in self.blocks)
 
     def dense_mask(self, at: torch.Tensor | None = None) -> torch.Tensor:
-        """bool [1, 1, N, T]: True where a query token may look at a key token; `at` [N] are the queries, default all.
+        """bool [1, 1, N, T]: True where a query token may attend to a key token; `at` [N]: the queries, default all.
 
-        The reference for both attentions.
+        The reference for both attention forms.
         """
         tokens = torch.arange(self.tokens, device=self.segments.device)
         at = tokens if at is None else at
@@ -149,7 +149,7 @@ def pack(prefix: Sequence[int], sequences: Sequence[Sequence[int]], causal: bool
 
 
 def plan_rows(lengths: Sequence[int], prefix_length: int, token_budget: int) -> list[list[int]]:
-    """Indices of sequences for each row: longest first, rows filled to `token_budget` tokens (prefix once a row).
+    """Indices of sequences for each row: longest first, rows filled to `token_budget` tokens (prefix once per row).
 
     A sequence longer than the budget gets a row of its own; nothing is dropped.
 

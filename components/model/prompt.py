@@ -1,6 +1,6 @@
-"""From (shots, instruction, text) to token ids: the one place where a prompt is made.
+"""Prompt template and tokenization: (shots, instruction, text) to token ids.
 
-The format is bge-en-icl's (FlagEmbedding, research/llm_dense_retriever), in two spellings:
+The format is bge-en-icl's (FlagEmbedding, research/llm_dense_retriever), in two templates:
 
     special   <instruct>{task}\\n<query>{q}\\n<response>{r}         three added tokens
     plain     Instruct: {task}\\nQuery: {q}\\nResponse: {r}         the same in words
@@ -9,14 +9,14 @@ The format is bge-en-icl's (FlagEmbedding, research/llm_dense_retriever), in two
               '------------------- prefix, shared by a task --------------'  '-- query ids --'
     document  bos  {p}  eos                                         never a prompt
 
-A tokenizer without a bos token (Qwen's) puts none in front. A served model tokenises bos, prefix, text, tail and eos as
-one string, so the ids used everywhere are those of that string: Qwen's and Llama 3's tokenizers make one token of a
-text's last full stop and the tail's line break. It is cut into prefix and query at one place, behind the marker:
-an added token never merges, and the words `Query:` do not merge with the space behind them. `Prompt` compares whole and
-parts over `PROBES` when it is made, and the marker's ids for every text.
+If the tokenizer has no bos token (Qwen), none is used. A served model tokenizes bos, prefix, text, tail and eos as one
+string, so the ids used everywhere are those of that string: Qwen's and Llama 3's tokenizers merge a text's last full
+stop with the tail's line break. The string is split into prefix and query after the marker only: an added token never
+merges, and the words `Query:` do not merge with the space after them. `Prompt` compares whole and parts over `PROBES`
+in its constructor, and the marker's ids for every text.
 
-A special token's word in a user's text (`<query>`, `<|im_end|>`) would become that token, so it is written with a space
-behind its first character (`as_text`); the served model's chat template does the same (components/model/export.py).
+A special token's string in a user's text (`<query>`, `<|im_end|>`) would become that token, so a space is inserted
+after its first character (`as_text`); the served model's chat template does the same (components/model/export.py).
 """
 
 import re
@@ -29,7 +29,7 @@ from components.config import PromptParams
 from components.contracts.shots import Shot
 
 SPECIAL_TOKENS = ("<instruct>", "<query>", "<response>")
-PROBES = (  # texts whose ends and inside tokenizers treat differently
+PROBES = (  # texts whose tokens differ between tokenizers at the ends or inside
     *("word", "Two words", "a.", "Really?!", "(so)", '"quoted"', "...", ".", ",x", "'s", "- item", "$5", "#1", "@me"),
     *("7", "12.5%", "1024", "3 apples", "in 1999", "line\nbreak", "end.\n\nNew", "tab\there", "two  spaces", "a\r\nb"),
     *("f(x) {\n  return;\n}", "<b>bold</b>", "Query: x", "x\nResponse:", "https://example.org/a_b?c=d&e=%20", "\\n"),
@@ -57,10 +57,10 @@ class Prompt:
 
     Attributes:
         cut: texts cut to their length so far.
-        special_words: the tokenizer's special tokens as they are written, the longest first.
+        special_words: the strings of the tokenizer's special tokens, longest first.
 
     Raises:
-        UserError: the tokenizer has no eos token, or gives other ids for a prompt in one string than in its parts.
+        UserError: the tokenizer has no eos token, or a prompt's ids as one string differ from those of its parts.
     """
 
     def __init__(self, tokenizer: Any, params: PromptParams) -> None:
@@ -91,7 +91,7 @@ class Prompt:
         return f"\n{self._words.response}"
 
     def prefix_text(self, instruction: str, shots: Sequence[Shot] = ()) -> str:
-        """Everything before a query's text, as sentence-transformers' `prompts` want it (bos left out)."""
+        """Everything before a query's text, in the form of sentence-transformers' `prompts` (without bos)."""
         words = self._words
         head = f"{words.instruct}{words.gap}{self.as_text(instruction)}\n{words.query}"
         examples = [
@@ -101,7 +101,7 @@ class Prompt:
         return "".join(examples) + head + words.gap
 
     def as_text(self, text: str) -> str:
-        """`text` without the space around it and without special tokens: `<query>` becomes `< query>`."""
+        """`text` stripped of surrounding whitespace, with special tokens broken up: `<query>` becomes `< query>`."""
         text = text.strip()
         if self._special.search(text):
             for word in self.special_words:
@@ -114,11 +114,11 @@ class Prompt:
         ids = self._ids([text])[0]
         if len(ids) <= self.params.example_tokens:
             return text
-        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}  # Llama 3's would make " ." a "."
+        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}  # Llama 3 would turn " ." into "."
         return str(self.tokenizer.decode(ids[: self.params.example_tokens], **how)).strip()
 
     def prefix_ids(self, instruction: str, shots: Sequence[Shot] = ()) -> list[int]:
-        """bos + examples + instruction, up to where the query's text begins.
+        """bos + examples + instruction, up to the start of the query's text.
 
         Raises:
             UserError: the prefix is longer than `prompt.prefix_tokens`.
@@ -134,7 +134,8 @@ class Prompt:
     def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """For each text, the ids after the prefix: text, tail, eos.
 
-        Text and tail together have at most `query_tokens` and the tail's own length; the tail survives the cut.
+        Text and tail have at most `query_tokens` plus the tail's length. The tail is never cut: it overwrites the end
+        of a full row, as in sentence-transformers.
 
         Raises:
             UserError: the tokenizer merges the plain template's words with a text.
@@ -148,14 +149,14 @@ class Prompt:
         return result
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos survive the cut."""
+        """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos are never cut."""
         keep = self.params.document_tokens - 1
         bodies = self._ids([self._bos_text + self.as_text(text) for text in texts])
         self.cut += sum(len(ids) > keep for ids in bodies)
         return [[*ids[:keep], self.eos] for ids in bodies]
 
     def _behind_prefix(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text and the tail, uncut, as they follow a prefix."""
+        """Ids of each text and the tail, not truncated, as tokenized after a prefix."""
         head = self._words.query + self._words.gap
         found, result = self._ids([head + self.as_text(text) + self.tail_text for text in texts]), []
         for ids, text in zip(found, texts, strict=True):
@@ -195,13 +196,13 @@ class Prompt:
 
 
 def _special_words(tokenizer: Any) -> list[str]:
-    """A word of one character is left alone: somebody's pad token may be "!", and it has no inside for a space."""
+    """Single characters are left out: a pad token may be "!", which cannot be split by a space."""
     words = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return sorted((word for word in words if len(word) > 1), key=lambda word: (-len(word), word))
 
 
 def add_special_tokens(tokenizer: Any) -> list[int]:
-    """Add the three prompt tokens to `tokenizer` (nothing changes if they are there); returns their ids."""
+    """Add the three prompt tokens to `tokenizer` (no-op if present); returns their ids."""
     from tokenizers import AddedToken
 
     tokens = [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]

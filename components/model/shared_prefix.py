@@ -1,8 +1,8 @@
-"""Many queries of one task at zero-shot price, with any sentence-transformers model that we exported or registered.
+"""Encode many queries of one task with a shared prompt prefix, with any exported or registered model.
 
-`model.encode_query` puts the task's prompt, shots and all, through the model once a query. Here the tokens that all
-queries begin with go through once a row of `token_budget` tokens (components/model/packing.py). The ids are those that
-sentence-transformers itself makes, cut as it cuts them, so the vectors are the same up to the order of sums.
+`model.encode_query` computes the task's prompt, shots included, once per query. Here the common prefix is computed once
+per row of `token_budget` tokens (components/model/packing.py). The token ids and their truncation are those of
+sentence-transformers, so the vectors are the same up to the order of sums.
 
     model = load_production()                                        # components.tracking.load
     vectors = encode_task(model, ["is the sky blue", ...], "boolq")
@@ -24,18 +24,18 @@ from components.model.packing import pack, plan_rows
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-TOKENISED = 4096  # texts tokenised and packed together: bounds the host memory that their repeated prefix takes
+TOKENISED = 4096  # texts tokenized and packed together: bounds the host memory of their repeated prefix
 
 
 def encode_task(
     model: "SentenceTransformer", texts: Sequence[str], task: str, token_budget: int = 8192, chunk: int = TOKENISED
 ) -> np.ndarray:
-    """float32 [n, dim], L2-normalised: each text behind `task`'s instruction and shots.
+    """float32 [n, dim], L2-normalised: each text after `task`'s instruction and shots.
 
     Args:
         task: a name in `model.prompts`.
         token_budget: tokens in one forward pass, prefix included.
-        chunk: texts that share a tokenisation; equal texts in one are embedded once.
+        chunk: texts tokenized together; equal texts within a chunk are embedded once.
 
     Raises:
         UserError: no such task, or the model does not pool the last token (a shared prefix would not be exact).
@@ -65,7 +65,7 @@ def _encode(backbone: Any, sequences: list[list[int]], token_budget: int) -> np.
 
 
 def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
-    """The ids that every sequence begins with, short of any sequence's last.
+    """The longest common prefix of the sequences; never includes the last id of a sequence.
 
     >>> common_prefix([[1, 5, 7, 2], [1, 5, 2]]), common_prefix([[1, 5, 2]])
     ([1, 5], [1, 5])
@@ -75,7 +75,7 @@ def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
 
 
 def _ids(model: "SentenceTransformer", texts: list[str], task: str) -> list[list[int]]:
-    """Ids as sentence-transformers feeds them to the model, padding off."""
+    """Ids as sentence-transformers passes them to the model, without padding."""
     found: list[list[int]] = []
     for start in range(0, len(texts), 64):
         features = model.preprocess(texts[start : start + 64], prompt=model.prompts[task], task="query")
@@ -86,7 +86,7 @@ def _ids(model: "SentenceTransformer", texts: list[str], task: str) -> list[list
 
 @contextmanager
 def _packed(backbone: Any) -> Iterator[Any]:
-    """The model with our attention, and with its own again afterwards."""
+    """Context: the model uses packed attention; its own is restored on exit."""
     own = backbone.config._attn_implementation
     backbone.config._attn_implementation = PACKED
     try:

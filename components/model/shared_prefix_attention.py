@@ -1,9 +1,9 @@
-"""Attention of a row's sequences to their common prefix and to themselves on a CPU, without a copy of the prefix.
+"""CPU attention over a packed row: sequences attend to their shared prefix and to themselves; the prefix is not copied.
 
-All sequences look at the prefix together and each at itself apart; the two parts are joined by the logs of their
-softmax denominators, L = log(e^L1 + e^L2). The backward pass of flash attention (Dao et al. 2022, arXiv 2205.14135,
-algorithm 4) needs of the forward only the output and L: with the joined ones, each part's own kernel gives its exact
-gradients.
+One kernel call attends from all sequences to the prefix, one per block of sequences from each sequence to itself. The
+two outputs are combined by the logs of their softmax denominators, L = log(e^L1 + e^L2). The backward pass of flash
+attention (Dao et al. 2022, arXiv 2205.14135, algorithm 4) reads only the output and L of the forward pass: given the
+combined ones, each part's kernel returns its exact gradients.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def shared_prefix_attention(
     return _SharedPrefix.apply(query, key, value, row, scaling)
 
 
-def cells(x: torch.Tensor, block: Block) -> torch.Tensor:
+def gather_block(x: torch.Tensor, block: Block) -> torch.Tensor:
     """[T, H, D] -> [n, H, L, D]: the block's sequences, padded at their ends."""
     return x.index_select(0, block.index.reshape(-1)).view(*block.index.shape, *x.shape[1:]).transpose(1, 2)
 
@@ -30,13 +30,18 @@ class _SharedPrefix(torch.autograd.Function):
     def forward(ctx: Any, query: Any, key: Any, value: Any, row: Row, scaling: float) -> torch.Tensor:
         ctx.row, ctx.scaling = row, scaling
         p = row.prefix_length
+        # 1. Each sequence to itself, causally, a block at a time; then back into the row's order of tokens.
         q, k, v = (_by_token(x) for x in (query, key, value))
-        parts = [_attend(cells(q, b), cells(k, b), cells(v, b), True, scaling) for b in row.blocks]
+        parts = [_attend(gather_block(q, b), gather_block(k, b), gather_block(v, b), True, scaling) for b in row.blocks]
         own, own_total = (torch.cat([_flat(part[i]) for part in parts]).index_select(0, row.unblock) for i in (0, 1))
+        # 2. All sequences' tokens to the whole prefix.
         seen, seen_total = _attend(query[:, :, p:], key[:, :, :p], value[:, :, :p], False, scaling)
-        share = torch.sigmoid(_by_token(seen_total) - own_total)[..., None]  # of the softmax that the prefix gets
+        # 3. Combine: the prefix's share of the softmax is e^L1 / (e^L1 + e^L2) = sigmoid(L1 - L2).
+        share = torch.sigmoid(_by_token(seen_total) - own_total)[..., None]
         joined = torch.lerp(own.float(), _by_token(seen).float(), share).to(value.dtype)
+        # 4. The prefix to itself, causally.
         head, head_total = _attend(query[:, :, :p], key[:, :, :p], value[:, :, :p], True, scaling)
+        # 5. Prefix first, then the sequences: the row's order.
         result = torch.cat([_by_token(head), joined])  # [T, H, D]
         total = torch.cat([_by_token(head_total), torch.logaddexp(_by_token(seen_total), own_total)])  # [T, H]
         ctx.save_for_backward(query, key, value, result, total)
@@ -46,17 +51,21 @@ class _SharedPrefix(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> Any:  # [1, T, H, D]
         query, key, value, result, total = ctx.saved_tensors
         row, scaling, p = ctx.row, ctx.scaling, ctx.row.prefix_length
+        # 1. Sequences to themselves, a block at a time: gradients of the sequences' queries, keys and values.
         by_token = (grad[0], _by_token(query), _by_token(key), _by_token(value), result, total)
-        own = [_own_gradients(block, scaling, *by_token) for block in row.blocks]
+        own = [_compute_block_gradients(block, scaling, *by_token) for block in row.blocks]
         dq, dk, dv = (torch.cat([part[i] for part in own]).index_select(0, row.unblock) for i in range(3))
         grad, result, total = (_by_head(x) for x in (grad[0], result, total))
+        # 2. Sequences to the prefix: of the sequences' queries and of the prefix's keys and values.
         head_key, head_value = key[:, :, :p], value[:, :, :p]
-        seen = _gradients(
+        seen = _compute_gradients(
             grad[:, :, p:], query[:, :, p:], head_key, head_value, result[:, :, p:], total[:, :, p:], False, scaling
         )
-        head = _gradients(
+        # 3. The prefix to itself.
+        head = _compute_gradients(
             grad[:, :, :p], query[:, :, :p], head_key, head_value, result[:, :, :p], total[:, :, :p], True, scaling
         )
+        # 4. Sum what reaches the same tensor: a sequence's query (1 and 2), the prefix's keys and values (2 and 3).
         return (
             torch.cat([head[0], _by_head(dq) + seen[0]], dim=2),
             torch.cat([head[1] + seen[1], _by_head(dk)], dim=2),
@@ -75,7 +84,7 @@ def _attend(
     return attended, total
 
 
-def _gradients(
+def _compute_gradients(
     grad: torch.Tensor,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -85,19 +94,21 @@ def _gradients(
     causal: bool,
     scaling: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of query, key and value, by the joined result [n, H, L, D] and total [n, H, L]."""
+    """Gradients of query, key and value, from the combined result [n, H, L, D] and total [n, H, L]."""
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     return backward(grad, query, key, value, result, total, 0.0, causal, attn_mask=None, scale=scaling)
 
 
-def _own_gradients(block: Block, scaling: float, grad: torch.Tensor, *rest: torch.Tensor) -> list[torch.Tensor]:
-    """A block's gradients [n * L, H, D] of its queries, keys and values, from tensors by token [T, H, ...]."""
+def _compute_block_gradients(
+    block: Block, scaling: float, grad: torch.Tensor, *rest: torch.Tensor
+) -> list[torch.Tensor]:
+    """Gradients [n * L, H, D] of a block's queries, keys and values, from tensors by token [T, H, ...]."""
     real = torch.arange(block.index.shape[1])[None, :] < block.lengths[:, None]
-    query, key, value, result, total = (cells(x, block) for x in rest)
+    query, key, value, result, total = (gather_block(x, block) for x in rest)
     # A padding cell repeats a token and must not count twice: exp(score - total) is 0 there.
     total = total.masked_fill(~real[:, None], torch.finfo(total.dtype).max)
-    grad = cells(grad, block)
-    return [_flat(x) for x in _gradients(grad, query, key, value, result, total, True, scaling)]
+    grad = gather_block(grad, block)
+    return [_flat(x) for x in _compute_gradients(grad, query, key, value, result, total, True, scaling)]
 
 
 def _by_token(x: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,10 @@
-"""Mistral's own SentencePiece model (tokenizer.model) -> a fast tokenizer that gives the same ids.
+"""Convert Mistral's SentencePiece model (tokenizer.model) to a fast tokenizer with the same ids.
 
-transformers 5.23 also opens a folder that holds only tokenizer.model, without a word of warning, and then loses the
-word boundary at the start of a text ("Hello" becomes 16230 instead of 22557). Here the BPE is built piece by piece:
-a merge is any split of a piece into two known pieces, ranked by the score of what it makes, and bytes are the fallback.
-`needs_conversion` says which folders are concerned. A folder with a tokenizer.json loads right as it is, but for texts
-that start with a space; the ids of this module are SentencePiece's own for those too.
+transformers 5.23 also loads a folder that has only tokenizer.model, without a warning, and then loses the word boundary
+at the start of a text ("Hello" becomes 16230 instead of 22557). Here the BPE is rebuilt: a merge is any split of a
+piece into two known pieces, ranked by the score of the merged piece, with byte fallback. `needs_conversion` selects
+the folders. A folder with a tokenizer.json loads correctly, except for texts that start with a space; the ids of this
+module equal SentencePiece's for those too.
 """
 
 import json
@@ -22,10 +22,10 @@ def needs_conversion(folder: Path) -> bool:
 
 
 def load_fast(model: Path) -> Any:
-    """A `PreTrainedTokenizerFast` from a SentencePiece BPE file; bos, eos and unk as the file says, eos pads.
+    """A `PreTrainedTokenizerFast` from a SentencePiece BPE file; bos, eos and unk from the file; eos is the pad token.
 
     Raises:
-        UserError: the file is missing or is no SentencePiece BPE model with byte fallback.
+        UserError: the file is missing or is not a SentencePiece BPE model with byte fallback.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -82,7 +82,7 @@ def _bpe(pieces: Any, extra: tuple[str, ...]) -> Any:
 
 
 def _merges(pieces: Any, names: list[str]) -> list[tuple[str, str]]:
-    """Every way to make a piece of two, best score first; between the ways to make one piece, shortest left part."""
+    """All merges of two pieces, best score first; for the same merged piece, shortest left part first."""
     ordinary = {
         name: pieces.get_score(number)
         for number, name in enumerate(names)

@@ -1,123 +1,89 @@
-"""Small plots as SVG text: no library, no script, the same bytes for the same numbers.
+"""SVG text without a library: elements, scales and ticks. The same numbers give the same bytes.
 
-Colours are CSS variables of the page (--ink, --soft, --line, --a, --b, --c), so a plot fits light and dark.
+An element's texts and attribute values are escaped; coordinates have one decimal. Colours are classes of
+templates/plots.css (blue, green, red, ...), so one drawing fits a light, a dark and a printed page.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 520, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 40
+_STYLE = Path(__file__).with_name("templates") / "plots.css"
+_TITLE = 26  # height of a drawing's title in a file of several
+
+
+def element(name: str, *children: str, **attributes: object) -> Markup:
+    """One element; an attribute's `_` stands for `-`, and a trailing one is dropped.
+
+    >>> print(element("text", "a < b", class_="tick", x=3.14159, text_anchor="end"))
+    <text class="tick" x="3.1" text-anchor="end">a &lt; b</text>
+    """
+    shown = "".join(f' {_attribute(key)}="{escape(_number(value))}"' for key, value in attributes.items())
+    return Markup(f"<{name}{shown}>{Markup().join(children)}</{name}>")  # every part is escaped above or Markup
+
+
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _number(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
-class Series:
-    """Points of one name. `colour` is a CSS variable's name; `step` draws a filled histogram outline."""
+class Drawing:
+    """A finished drawing: jinja shows it as an <svg> element of the page."""
 
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    colour: str
-    step: bool = False
-    dots: bool = False
+    width: int
+    height: int
+    title: str
+    content: Markup
+    style: str = ""
 
-
-def histogram(name: str, values: np.ndarray, edges: np.ndarray, colour: str) -> Series:
-    """Share of `values` in each bin of `edges`, as a step series; values outside fall into the outer bins."""
-    counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
-    shares = counts / max(1, len(values))
-    return Series(name, [float(x) for x in np.repeat(edges, 2)[1:-1]], np.repeat(shares, 2).tolist(), colour, step=True)
+    def __html__(self) -> str:
+        box = f"0 0 {self.width} {self.height}"
+        named = {"class_": self.style} if self.style else {}
+        return element("svg", self.content, **named, viewBox=box, role="img", aria_label=self.title)
 
 
-def plot(
-    series: Sequence[Series],
-    title: str,
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    marks: Sequence[tuple[float, str]] = (),
-) -> Markup:
-    """One plot with axes, a legend and vertical lines at `marks` (x, label)."""
-    x_of = _scale(x_range, _LEFT, WIDTH - _RIGHT)
-    y_of = _scale(y_range, HEIGHT - _BOTTOM, _TOP)
-    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT + 22}" role="img" aria-label="{escape(title)}">']
-    for value in _ticks(*y_range):
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y_of(value):.1f}" y2="{y_of(value):.1f}"/>'
-            f'<text class="tick" x="{_LEFT - 6}" y="{y_of(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
-        )
-    for value in _ticks(*x_range):
-        place = f'x="{x_of(value):.1f}" y="{HEIGHT - _BOTTOM + 16}"'
-        parts.append(f'<text class="tick" {place} text-anchor="middle">{value:g}</text>')
-    for one in series:
-        parts.append(_drawn(one, x_of, y_of))
-    for value, label in marks:
-        anchor, shift = ("end", -4) if x_of(value) > WIDTH * 0.7 else ("start", 4)
-        at = x_of(value)
-        parts.append(
-            f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-            f'<text class="tick" x="{at + shift:.1f}" y="{_TOP + 10}" text-anchor="{anchor}">{escape(label)}</text>'
-        )
-    parts.append(
-        f'<text class="label" x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
-        f'<text class="label" x="12" y="{(HEIGHT - _BOTTOM) / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 12 {(HEIGHT - _BOTTOM) / 2})">{escape(y_label)}</text>'
-    )
-    return Markup("".join([*parts, _legend(series), "</svg>"]))  # every text in it is escaped above
-
-
-def _drawn(one: Series, x_of: "_Scale", y_of: "_Scale") -> str:
-    points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
-    if not points:
-        return ""
-    drawn = f'<polyline class="line" style="stroke:var({one.colour})" points="{points}"/>'
-    if one.step:
-        base = f"{x_of(one.x[-1]):.1f},{y_of(0):.1f} {x_of(one.x[0]):.1f},{y_of(0):.1f}"
-        drawn = f'<polygon class="area" style="fill:var({one.colour})" points="{points} {base}"/>' + drawn
-    if one.dots:
-        drawn += "".join(
-            f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" style="fill:var({one.colour})"/>'
-            for x, y in zip(one.x, one.y, strict=True)
-        )
-    return drawn
-
-
-def _legend(series: Sequence[Series]) -> str:
-    parts, x = [], float(_LEFT)
-    for one in series:
-        parts.append(
-            f'<rect x="{x:.0f}" y="{HEIGHT + 6}" width="10" height="10" style="fill:var({one.colour})"/>'
-            f'<text class="tick" x="{x + 15:.0f}" y="{HEIGHT + 15}">{escape(one.name)}</text>'
-        )
-        x += 32 + 6.2 * len(one.name)
-    return "".join(parts)
+def standalone(drawings: Sequence[Drawing], columns: int) -> str:
+    """A file with all drawings in a grid, each under its title; it brings the colours along, dark ones too."""
+    width = max((one.width for one in drawings), default=1)
+    height = max((one.height for one in drawings), default=1) + _TITLE
+    placed = []
+    for number, one in enumerate(drawings):
+        x, y = number % columns * width, number // columns * height
+        placed.append(element("text", one.title, class_="bold", x=x + 12, y=y + 18))
+        size = {"width": one.width, "height": one.height}
+        placed.append(element("svg", one.content, x=x, y=y + _TITLE, **size))
+    style = element("style", Markup(_STYLE.read_text(encoding="utf-8")))  # ours, no text of a user
+    page = element("rect", class_="page", width="100%", height="100%")
+    box = f"0 0 {width * min(columns, len(drawings))} {height * -(-len(drawings) // columns)}"
+    return element("svg", style, page, *placed, xmlns="http://www.w3.org/2000/svg", viewBox=box) + "\n"
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
+    """From values in [low, high] to coordinates in [start, stop]; what lies outside is drawn at the edge."""
+
     low: float
     high: float
     start: float
     stop: float
 
     def __call__(self, value: float) -> float:
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return self.start + share * (self.stop - self.start)
+        span = (self.high - self.low) or 1.0
+        return self.start + (min(max(value, self.low), self.high) - self.low) / span * (self.stop - self.start)
 
 
-def _scale(span: tuple[float, float], start: float, stop: float) -> _Scale:
-    low, high = span
-    return _Scale(low, high if high > low else low + 1.0, start, stop)
-
-
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """About five round numbers within the range.
 
-    >>> _ticks(0.0, 1.0)
+    >>> ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     raw = (high - low) / 5 or 1.0
@@ -125,3 +91,13 @@ def _ticks(low: float, high: float) -> list[float]:
     step = float(size * min((m for m in (1, 2, 5, 10) if m * size >= raw * 0.999), default=10))
     first = np.ceil(low / step - 1e-9)
     return [round(float(first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
+
+
+def shorten(text: str, letters: int) -> str:
+    """At most `letters` letters, the last one an ellipsis when some are missing."""
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def split_words(name: str) -> str:
+    """ "PairClassification" -> "Pair Classification", so that it may wrap; "STS" stays."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)

@@ -1,7 +1,7 @@
-"""Accelerators a run can be planned for: memory and speed, from the makers' data sheets (dense bf16, no sparsity).
+"""Accelerators of the cost plan: memory and peak FLOP/s from the vendors' data sheets (dense bf16, no sparsity).
 
 `EFFICIENCY` is the share of the peak that long matrix products reach in this code. It is an assumption until
-benchmarks/mistral_7b_gpu.py has run on the card: pass what it measured with --efficiency.
+benchmarks/mistral_7b_gpu.py has run on the GPU: pass the measured value with --efficiency.
 """
 
 import os
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from components.base.errors import UserError
 
 EFFICIENCY = 0.45
-CPU_EFFICIENCY = 0.8  # the starter run, against its own matrix products
+CPU_EFFICIENCY = 0.8  # starter run, relative to the CPU's matrix product rate
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator: memory in bytes that a process can use, and peak FLOP/s."""
+    """One accelerator: usable memory in bytes, and peak FLOP/s."""
 
     name: str
     memory: float
@@ -35,7 +35,7 @@ GPUS = {
 
 
 def device_named(name: str) -> Device:
-    """One of `GPUS`, or `cpu`: this machine's own processor, its speed measured now.
+    """One of `GPUS`, or `cpu`: this machine's processor, its speed measured now.
 
     Raises:
         UserError: no such device.
@@ -48,7 +48,7 @@ def device_named(name: str) -> Device:
 
 
 def own_device() -> Device:
-    """This machine's first CUDA card, with its own memory; an H100 when there is none or it is not in `GPUS`."""
+    """This machine's first CUDA GPU, with its actual memory; an H100 if there is none or it is not in `GPUS`."""
     import torch
 
     if not torch.cuda.is_available():
@@ -61,7 +61,7 @@ def own_device() -> Device:
 
 
 def this_cpu() -> Device:
-    """All cores of this machine; peak = a plain fp32 matrix product's rate at this moment."""
+    """All cores of this machine; peak = the measured rate of an fp32 matrix product."""
     import psutil
     import torch
 

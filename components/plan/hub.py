@@ -1,4 +1,4 @@
-"""Whether the hub still has every pinned revision: asked before a run starts, not after hours of fetching."""
+"""Check before a run that the hub still has every pinned revision."""
 
 from components.base.errors import UserError
 from components.config import Config, HubOrigin
@@ -6,17 +6,17 @@ from components.data.origins import check_hub
 
 
 def hub_problems(config: Config) -> list[str]:
-    """One line for each repository that is gone, gated or out of reach; each is asked for once.
+    """One line for each repository that is missing, gated or unreachable; each is checked once.
 
-    A hub that cannot be reached is told once: the other repositories would say the same.
+    If the hub itself is unreachable, the check stops after one line.
     """
     named = [(f"fetch.models.{name}.origin", model.origin, "model") for name, model in config.fetch.models.items()]
     named += [(f"fetch.sources.{name}.origin", one.origin, "dataset") for name, one in config.fetch.sources.items()]
-    found, asked = [], set()
+    found, checked = [], set()
     for key, origin, kind in named:
-        if not isinstance(origin, HubOrigin) or (kind, origin.repo, origin.revision) in asked:
+        if not isinstance(origin, HubOrigin) or (kind, origin.repo, origin.revision) in checked:
             continue
-        asked.add((kind, origin.repo, origin.revision))
+        checked.add((kind, origin.repo, origin.revision))
         try:
             check_hub(origin, key, kind)
         except UserError as problem:

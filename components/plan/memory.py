@@ -1,7 +1,7 @@
-"""Peak memory of training one step, from shapes alone. docs/scaling.md has the formulas in words.
+"""Peak memory of one training step, from tensor shapes. The formulas are in docs/scaling.md.
 
-Static: the frozen base, the adapter and what AdamW keeps of it. Dynamic: the tensors that the forward pass keeps for
-the backward pass of the rows whose graph is alive: all rows of a batch, or one with GradCache.
+Static: the frozen base, the adapter and its AdamW state. Dynamic: the activations that the forward pass saves for the
+backward pass, for the rows whose graph is alive: all rows of a batch, or one with GradCache.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ BYTES = {"fp32": 4.0, "bf16": 2.0}
 NF4 = 0.5 + 4 / 256 * 1.01  # 4 bits, 8-bit scales for blocks of 64, fp32 scales for 256 of those (QLoRA, section 3)
 ADAPTER = 4 + 4 + 8  # fp32 weight, its gradient, AdamW's two moments
 ATTENTION_PROJECTIONS, MLP_PROJECTIONS = 4, 3
-BLOCK_PADDING = 1.1  # components/model/packing.py allows a fifth of a block to be padding
+BLOCK_PADDING = 1.1  # components/model/packing.py allows up to a fifth of padding per block
 WORKSPACE = 0.6 * 2**30  # of a GPU: CUDA context, cuBLAS and FlexAttention workspaces, fragmentation
 
 
 @dataclass(frozen=True)
 class RowSize:
-    """A packed row: all its tokens, those of its prefix among them, and its sequences."""
+    """A packed row: tokens in total, tokens of the prefix, and number of sequences."""
 
     tokens: int
     prefix: int = 0
@@ -39,12 +39,12 @@ class TrainingMemory:
 
     @property
     def static(self) -> float:
-        """What is there before a step and after it."""
+        """Memory between steps."""
         return self.base + self.adapter
 
     @property
     def peak(self) -> float:
-        """The most that is there at once."""
+        """Peak memory within a step."""
         return self.static + self.activations + self.vectors + self.workspace
 
 
@@ -56,7 +56,7 @@ def training_memory(
     Args:
         rows: the packed rows of the batch that this process encodes.
         precision: fp32 or bf16, of the frozen base.
-        shards: processes that the frozen base is split over (1: every one holds all of it).
+        shards: processes that the frozen base is sharded over (1: each holds all of it).
     """
     train = config.train
     vocabulary = shape.vocabulary + (3 if config.prompt.template == "special" else 0)
@@ -66,8 +66,8 @@ def training_memory(
     adapter = shape.lora(train.lora.rank) * ADAPTER
     kept = [row_activations(shape, row, width, train, gpu) for row in rows]
     alive = max(kept) if train.gradcache else sum(kept)  # graphs that live until the loss is known
-    again = max(row.tokens for row in rows) * 3 * shape.intermediate * width  # gradients on their way through one layer
-    if train.gradient_checkpointing:  # one layer at a time is computed again
+    again = max(row.tokens for row in rows) * 3 * shape.intermediate * width  # gradients within one layer
+    if train.gradient_checkpointing:  # one layer at a time is recomputed
         again += max(layer_activations(shape, row, width, train, gpu) for row in rows)
     batch = train.batch_queries * (2 + train.negatives)
     return TrainingMemory(
@@ -80,10 +80,10 @@ def training_memory(
 
 
 def row_activations(shape: Shape, row: RowSize, width: float, train: TrainParams, gpu: bool) -> float:
-    """Bytes that one row's forward pass keeps for the backward pass: every layer, the embeddings and the last norm.
+    """Bytes that one row's forward pass saves for the backward pass: every layer, the embeddings and the last norm.
 
-    With gradient checkpointing a layer keeps its input only. Without, the last layer has an MLP at few tokens
-    (components/model/last_layer.py): it counts as none.
+    With gradient checkpointing a layer saves its input only. Without it, the last layer's MLP runs at few tokens
+    (components/model/last_layer.py) and is not counted.
     """
     ends = row.tokens * shape.hidden * (width + 4)
     if train.gradient_checkpointing:
@@ -93,10 +93,10 @@ def row_activations(shape: Shape, row: RowSize, width: float, train: TrainParams
 
 
 def layer_activations(shape: Shape, row: RowSize, width: float, train: TrainParams, gpu: bool) -> float:
-    """Bytes that one layer keeps: two norms' inputs in fp32, the projections' inputs, LoRA's low ranks, attention, MLP.
+    """Bytes that one layer saves: the norms' inputs in fp32, the projections' inputs, LoRA's low ranks, attention, MLP.
 
-    A frozen projection keeps nothing of its own; its LoRA keeps its input (one for q, k, v), the `rank` numbers after A
-    and, in bf16, A and B in that precision. Quantized layers have peft's forward: an input for each of q, k and v.
+    A frozen projection saves nothing; its LoRA saves its input (one for q, k, v), the `rank` values after A and, in
+    bf16, copies of A and B in bf16. Quantized layers use peft's forward: one input for each of q, k and v.
     """
     q = shape.heads * shape.head_dim
     inputs = (3 if train.quantization == "4bit" else 1) * shape.hidden + q
@@ -108,18 +108,18 @@ def layer_activations(shape: Shape, row: RowSize, width: float, train: TrainPara
 
 
 def mlp_activations(shape: Shape, width: float, train: TrainParams) -> float:
-    """Bytes a token's MLP keeps: its input, gate, up, silu(gate), their product and LoRA's low ranks and masks."""
+    """Bytes per token that the MLP saves: input, gate, up, silu(gate), their product, LoRA's low ranks and masks."""
     inputs = (2 if train.quantization == "4bit" else 1) * shape.hidden + shape.intermediate
     masks = (2 * shape.hidden + shape.intermediate) * bool(train.lora.dropout)
     return (inputs + masks + 3 * shape.intermediate + MLP_PROJECTIONS * train.lora.rank) * width
 
 
 def attention_activations(shape: Shape, row: RowSize, width: float, gpu: bool) -> float:
-    """Bytes that one layer's attention keeps.
+    """Bytes that one layer's attention saves.
 
-    A GPU: q, k, v and the output. A CPU repeats the heads of k and v. In fp32 it keeps the same four, behind a prefix
-    the output is o_proj's input (counted there) and without one they lie in padded blocks. In bf16 attention is written
-    out: the probabilities in fp32 and in bf16, and the prefix's k and v once a sequence.
+    GPU: q, k, v and the output. CPU: the heads of k and v are repeated. In fp32 the same four are saved; with a prefix
+    the output is o_proj's input (counted there), without one they are in padded blocks. In bf16 attention is explicit:
+    the probabilities in fp32 and in bf16, and the prefix's k and v once per sequence.
     """
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     if gpu:

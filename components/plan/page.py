@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md: one recipe on more GPUs, and for larger corpora."""
+"""Markdown tables of docs/scaling.md: cost by number of GPUs and by corpus size."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ def scaled(tasks: list[TaskTexts], documents: int) -> list[TaskTexts]:
 
 
 def scaling_page(config: Config, tasks: list[TaskTexts], outputs: Path, device: Device, efficiency: float) -> str:
-    """Markdown: hours a stage on 1, 8 and 64 of the device; hours, host memory and disk for three sizes of corpus."""
+    """Markdown: hours per stage on 1, 8 and 64 devices; hours, host memory and disk for three corpus sizes."""
     plan = make_plan(config, tasks, outputs, device, 1)
     lines = [
         f"| stage | {' | '.join(f'{n} x {device.name}, hours' for n in NUMBERS)} |",

@@ -1,7 +1,7 @@
-"""How large a model is: parameters, and what one token of it costs, from its configuration alone.
+"""Model shapes: parameter counts and dimensions from config.json.
 
-A model that was fetched is read from outputs/fetch/models; before that, the shapes of the recipes' own models are known
-here by the place they come from (their config.json, as published).
+A fetched model's config.json is read from outputs/fetch/models. Before that, `KNOWN` has the shapes of the recipes'
+models by their source (from their published config.json).
 """
 
 import json
@@ -34,14 +34,14 @@ class Shape:
 
     @property
     def linear(self) -> int:
-        """Parameters of all projections: what a token multiplies with."""
+        """Parameters of all projections: the weights that each token is multiplied with."""
         attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         mlp = (3 if self.gated else 2) * self.hidden * self.intermediate
         return self.layers * (attention + mlp)
 
     @property
     def total(self) -> int:
-        """All parameters, without an LM head; norms (two a layer and the last) are in it."""
+        """All parameters, including norms (two per layer and the last), without an LM head."""
         return self.embedding + self.linear + self.hidden * (2 * self.layers + 1)
 
     def lora(self, rank: int) -> int:
@@ -65,7 +65,7 @@ def shape_of(name: str, params: ModelParams, outputs: Path) -> Shape:
     """The shape of `fetch.models.<name>`.
 
     Raises:
-        UserError: the model was not fetched and is none of `KNOWN`.
+        UserError: the model was not fetched and is not in `KNOWN`.
     """
     fetched = outputs / "fetch" / "models" / name / "config.json"
     origin = params.origin
@@ -86,7 +86,7 @@ def shape_of(name: str, params: ModelParams, outputs: Path) -> Shape:
 
 
 def read_shape(path: Path) -> Shape:
-    """The shape that a config.json tells. Raises UserError when the file is missing or is of another kind of model."""
+    """The shape in a config.json. Raises UserError if the file is missing or the architecture is not supported."""
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         heads, hidden = config["num_attention_heads"], config["hidden_size"]

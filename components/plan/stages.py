@@ -1,4 +1,4 @@
-"""What each stage of a run will cost: texts, tokens, FLOPs, hours, memory, disk. docs/scaling.md has the formulas."""
+"""Cost of each stage of a run: texts, tokens, FLOPs, hours, memory, disk. The formulas are in docs/scaling.md."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemor
 from components.plan.shapes import Shape, shape_of
 from components.plan.tokens import TaskTexts, step_tokens, training_tokens
 
-MTEB_SIZES = Path(__file__).parents[1] / "evaluation" / "public" / "task_sizes.csv"
-CHARACTERS = 4.5  # of a token
+MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_sizes.md
+CHARACTERS = 4.5  # per token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
 CANDIDATE_ROW = 64  # bytes a row of candidates.parquet or teacher_scores.parquet takes, compressed
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
@@ -24,7 +24,7 @@ STARTER_TOKENS = 53
 class Cost:
     """One stage. FLOPs of all devices together; memory of one process, bytes; disk for outputs and caches, bytes.
 
-    `gpu`: on a CPU, what the model takes there; `host` is what comes on top of it.
+    `gpu`: memory of the model; on a CPU it is host memory, in addition to `host`.
     """
 
     stage: str
@@ -36,7 +36,7 @@ class Cost:
     disk: float
 
     def hours(self, device: Device, devices: int, efficiency: float) -> float:
-        """Hours of computing on `devices` of these at this share of the peak; reading and scoring not counted."""
+        """Hours of compute on `devices` of these at this share of the peak; I/O and scoring not counted."""
         return self.flops / (device.flops * efficiency * devices) / 3600
 
 
@@ -49,7 +49,7 @@ class Plan:
 
 
 def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Device, devices: int) -> Plan:
-    """The cost of every stage for these texts. Raises UserError when a model's size is not known."""
+    """The cost of every stage for these texts. Raises UserError if a model's size is not known."""
     shapes = {name: shape_of(name, params, outputs) for name, params in config.fetch.models.items()}
     documents, queries = sum(task.documents for task in tasks), sum(task.queries + task.dev for task in tasks)
     text = 4 * CHARACTERS * sum(t.documents * t.document_tokens + (t.queries + t.dev) * t.query_tokens for t in tasks)
@@ -79,12 +79,12 @@ def _encoding_memory(shape: Shape, config: Config, tokens: float) -> float:
 
 
 def _loading(shape: Shape, config: Config, device: Device) -> float:
-    """Host memory of a model's weights on their way to a GPU."""
+    """Host memory of a model's weights while they are loaded to a GPU."""
     return shape.total * _width(config) if device.is_gpu else 0.0
 
 
 def _stored_width(model: ModelParams) -> int:
-    """Bytes of a number in a model's files: hubs publish bf16, and weights are drawn in it."""
+    """Bytes per weight in a model's files: hub models are bf16, and so are random weights."""
     return 2 if isinstance(model.origin, HubOrigin) or model.shape else 4
 
 
@@ -111,13 +111,13 @@ def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], 
         gpu = max(gpu, _encoding_memory(shapes[name], config, config.encoder.token_budget))
         loading = max(loading, _loading(shapes[name], config, device))
     texts = len(config.retrieve.dense) * (documents + queries)
-    bm25 = 16 * sum(t.documents * t.document_tokens for t in tasks)  # one posting a distinct word of a document
+    bm25 = 16 * sum(t.documents * t.document_tokens for t in tasks)  # one posting per distinct word of a document
     disk += queries * _pairs_each(config) * CANDIDATE_ROW
     return Cost("retrieve", texts, tokens, flops, gpu, PROCESS + max(bm25, loading), disk)
 
 
 def _pairs_each(config: Config) -> float:
-    """Candidates a query ends up with: the union of the retrievers' lists, which share about a third."""
+    """Candidates per query: the union of the retrievers' lists, which overlap by about a third."""
     lists = len(config.retrieve.dense) + (config.retrieve.bm25 is not None)
     return config.retrieve.depth * (1 + 0.67 * (lists - 1))
 
@@ -138,9 +138,9 @@ def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], dev
 
 
 def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: TrainingMemory, device: Device) -> Cost:
-    """4 FLOPs a parameter and token (the base is frozen); GradCache and checkpointing add a forward pass (2) each.
+    """4 FLOPs per parameter and token (the base is frozen); GradCache and checkpointing add a forward pass (2) each.
 
-    The host loads the base for training; when that model is gone, it merges the adapter into another, to export.
+    The host loads the base for training; after that model is freed, it loads the base again to merge the adapter.
     """
     train = config.train
     tokens = training_tokens(config, tasks)
@@ -158,7 +158,7 @@ def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: Trainin
 def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
     precision: str = config.train.precision
     if precision == "auto" and device.is_gpu:
-        precision = "bf16"  # every card of GPUS has it, whatever is in this machine
+        precision = "bf16"  # every device of GPUS supports it; this machine's hardware does not matter
     elif precision == "auto":
         import torch
 
@@ -171,7 +171,7 @@ def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Devi
 
 
 def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
-    """The rows of one batch of `task`, full ones, those with a prefix of the longest kind first."""
+    """The rows of one batch of `task`, all full; those with the longest prefix first."""
     train, (_, documents) = config.train, step_tokens(config, task)
     prefix = min(task.prefix_tokens + train.shots.max * task.shot_tokens, config.prompt.prefix_tokens)
     room = max(train.row_tokens - prefix, task.trained_query_tokens)
@@ -185,7 +185,7 @@ def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
 
 
 def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device) -> Cost:
-    """Each strategy and number of shots embeds the dev queries anew; documents once."""
+    """Each strategy and number of shots embeds the dev queries again; documents are embedded once."""
     params = config.select_shots
     tries = 1 + params.max_shots * len(params.strategies)
     queries = sum(min(task.dev, params.dev_queries) for task in tasks)
@@ -202,8 +202,8 @@ def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: 
 def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
     """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes.
 
-    The host holds all texts, and once the weights have gone to the GPU the vectors of one task at a time, three times
-    while they are put in order.
+    The host holds all texts and, after the weights are on the GPU, three copies of one task's vectors (while they are
+    reordered).
     """
     if config.evaluate.benchmark == "starter":
         texts, tokens = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS)
@@ -212,7 +212,7 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
         sizes = pl.read_csv(MTEB_SIZES)
         texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["few_shot_shared_mtok"].sum())
         largest = float(sizes["distinct"].to_numpy().max())
-        characters = float((sizes["texts"] * sizes["characters"]).sum())  # the column is the mean of a text
+        characters = float((sizes["texts"] * sizes["characters"]).sum())  # the column is the mean per text
     student, teacher = shapes["student"], shapes[config.evaluate.teacher]
     flops = 2 * tokens * (2 * student.linear + teacher.linear)
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
@@ -222,5 +222,5 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
 
 
 def quantized_share(shape: Shape) -> float:
-    """Bytes a 4-bit base saves against bf16; told beside the plan when a GPU is too small."""
+    """Bytes that a 4-bit base saves against bf16; shown if a GPU is too small."""
     return shape.linear * (BYTES["bf16"] - NF4)

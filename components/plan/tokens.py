@@ -1,7 +1,7 @@
-"""How many texts and tokens a run will put through its models: counted where prepare has run, else estimated.
+"""Numbers of texts and tokens of a run: counted if prepare has run, else estimated.
 
-Counted: up to SAMPLE texts of each task are tokenised with the student's own tokenizer and prompt; their mean times
-their number. Estimated: the recipe's row caps times ASSUMED lengths (means of the MTEB tasks of that kind, characters
+Counted: up to SAMPLE texts of each task are tokenized with the student's tokenizer and prompt; mean length times number
+of texts. Estimated: the recipe's row caps times ASSUMED lengths (means of the MTEB tasks of that kind, characters
 divided by 4.5), cut to the prompt's limits.
 """
 
@@ -22,13 +22,13 @@ ASSUMED = {  # mean tokens of a query and of a document
     "sts": (25, 25),
     "summarization": (60, 60),
 }
-INSTRUCTION, TAIL, SHOT_MARKS = 22, 4, 8  # tokens of an instruction with its words, after a query, around a shot
+INSTRUCTION, TAIL, SHOT_MARKS = 22, 4, 8  # tokens of an instruction with its template, after a query, around a shot
 
 
 @dataclass(frozen=True)
 class TaskTexts:
-    """What the run knows of one task. Tokens are means, with bos, eos and the prompt's tail, and cut to the limits
-    (`trained_`: to those of training)."""
+    """Sizes of one task. Tokens are means, including bos, eos and the prompt's tail, cut to the limits (`trained_`: to
+    those of training)."""
 
     name: str
     queries: int  # train examples
@@ -45,7 +45,7 @@ class TaskTexts:
 
 
 def estimated_texts(config: Config) -> list[TaskTexts]:
-    """From the recipe alone; tasks without training are left out."""
+    """Estimate from the recipe alone; tasks without training are left out."""
     return [_estimated(name, task, config) for name, task in config.prepare.tasks.items() if task.train]
 
 
@@ -73,7 +73,7 @@ def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
 
 
 def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[TaskTexts]:
-    """From the tables that prepare wrote.
+    """Count from the tables that prepare wrote.
 
     Args:
         prompt: the student's `components.model.prompt.Prompt`.
@@ -91,8 +91,8 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         if not len(train) or not len(documents):
             continue
         texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
-        asked, told = prompt.query_ids(texts), prompt.document_ids(passages)
-        found_by = prompt.query_ids(passages) if task.symmetric else told
+        query_ids, text_ids = prompt.query_ids(texts), prompt.document_ids(passages)
+        found_by = prompt.query_ids(passages) if task.symmetric else text_ids
         query_limit = trained.query_tokens + len(prompt.query_ids([""])[0])
         document_limit = query_limit if task.symmetric else trained.document_tokens
         prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
@@ -102,12 +102,12 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
                 queries=len(train),
                 dev=len(own) - len(train),
                 documents=len(documents),
-                query_tokens=_mean(asked),
+                query_tokens=_mean(query_ids),
                 document_tokens=_mean(found_by),
-                trained_query_tokens=_mean([ids[:query_limit] for ids in asked]),
+                trained_query_tokens=_mean([ids[:query_limit] for ids in query_ids]),
                 trained_document_tokens=_mean([ids[:document_limit] for ids in found_by]),
                 prefix_tokens=prefix,
-                shot_tokens=_mean([ids[:cut] for ids in asked]) + _mean([ids[:cut] for ids in told]) + prefix,
+                shot_tokens=_mean([ids[:cut] for ids in query_ids]) + _mean([ids[:cut] for ids in text_ids]) + prefix,
                 symmetric=task.symmetric,
                 weight=task.weight,
             )
@@ -120,14 +120,14 @@ def _mean(sequences: list[list[int]]) -> float:
 
 
 def training_tokens(config: Config, tasks: list[TaskTexts]) -> float:
-    """Tokens the model sees in the whole run, each shared prefix once a row (dev checks not counted)."""
+    """Tokens of the whole training run, each shared prefix once per row (dev checks not counted)."""
     weights = [task.weight * task.queries**config.train.alpha for task in tasks]
     each = [sum(step_tokens(config, task)) for task in tasks]
     return config.train.steps * sum(w * n for w, n in zip(weights, each, strict=True)) / sum(weights)
 
 
 def step_tokens(config: Config, task: TaskTexts) -> tuple[float, float]:
-    """(query tokens, document tokens) of one batch of this task; drawn documents are distinct ones only."""
+    """(query tokens, document tokens) of one batch of this task; only distinct documents count."""
     train = config.train
     batch = min(train.batch_queries, task.queries)
     shared = config.encoder.attention == "causal" and config.encoder.pooling == "last"

@@ -1,4 +1,4 @@
-"""The record of a promotion or rollback: an MLflow run and an annotated git tag."""
+"""Audit record of a promotion or rollback: an MLflow run and an annotated git tag."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ AUDIT = "promotions"
 
 
 def write_audit(client: "MlflowClient", root: Path, uri: str, record: dict[str, Any]) -> str:
-    """Keep the record as a run of the experiment `promotions` and as an annotated git tag; returns the tag's name.
+    """Write the record as a run of the experiment `promotions` and as an annotated git tag; returns the tag's name.
 
-    The tag names the commit the version was made from; empty when that is not in this repository.
+    The tag points to the commit the version was made from; empty if that commit is not in this repository.
     """
     experiment = experiment_id(client, uri, AUDIT)
     title = f"{record['what']} {record['name']} {record['version']}"

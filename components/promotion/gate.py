@@ -1,9 +1,9 @@
-"""The gate: does a candidate replace the champion? A verdict, its reasons, and the numbers behind them.
+"""Promotion gate: a statistical comparison of candidate and champion, with verdict, reasons and numbers.
 
-Promote when the lower bound of the mean(task) difference lies above what is asked, and no task regresses. The bound
-comes from a paired bootstrap of examples within the fixed tasks. A task regresses when its drop is larger than its
-margin and Holm-adjusted significant. The margin is `regression_margin` above the task's A/A noise floor: how far the
-score moves when the same weights are evaluated again with another batch size (`--again`).
+Promote if the lower bound of the mean(task) difference exceeds the required minimum, and no task regresses. The bound
+comes from a paired bootstrap of examples within the fixed tasks. A task regresses if its drop is larger than its margin
+and Holm-adjusted significant. The margin is `regression_margin` plus the task's A/A noise floor: the score's change
+when the same weights are evaluated again with another batch size (`--again`).
 """
 
 import json
@@ -29,7 +29,7 @@ from components.statistics.paired import Evaluation, check_comparable, differenc
 
 @dataclass(frozen=True)
 class GateParams:
-    """What a promotion asks for; scores and differences are in 0..1, so 0.01 is one point.
+    """Thresholds of the gate; scores and differences are in 0..1, so 0.01 is one point.
 
     minimum_gain: the lower bound must exceed it; negative = non-inferiority ("no worse than").
     regression_margin: a task may drop by this much more than its noise floor.
@@ -62,7 +62,7 @@ class TaskVerdict:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """How far scores move when the same weights are evaluated again; absolute differences."""
+    """Absolute score differences between two evaluations of the same weights."""
 
     measured: bool
     mean: float
@@ -71,7 +71,7 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `gate.json` holds."""
+    """The content of `gate.json`."""
 
     verdict: str
     reasons: list[str]
@@ -95,7 +95,11 @@ class Verdict:
 
 
 def noise_floor(first: Evaluation, again: Evaluation) -> NoiseFloor:
-    """A/A: two evaluations of the same weights, say with another batch size. Raises UserError if not comparable."""
+    """A/A noise floor from two evaluations of the same weights, e.g. with different batch sizes.
+
+    Raises:
+        UserError: the evaluations are not comparable.
+    """
     check_comparable(again, first)
     moved = {task: again.scores[task] - first.scores[task] for task in first.tasks}
     return NoiseFloor(True, abs(float(np.mean(list(moved.values())))), {task: abs(moved[task]) for task in moved})
@@ -162,7 +166,7 @@ def _task_verdicts(
 def _reasons(
     mean: float, lower: float, upper: float, floor: NoiseFloor, tasks: list[TaskVerdict], params: GateParams
 ) -> tuple[list[str], bool]:
-    """Reasons in words, points of 100, and whether they add up to a promotion."""
+    """Reasons as text, with scores in points of 100, and whether to promote."""
     needed = max(params.minimum_gain, floor.mean) if params.minimum_gain >= 0 else params.minimum_gain
     better = lower > needed
     shown = (

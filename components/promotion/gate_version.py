@@ -1,4 +1,4 @@
-"""Gate a version of the registry: its evaluation against production's, or against the untrained student's."""
+"""Gate a registered version against production, or against the untrained student if there is none."""
 
 import tempfile
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
 from components.promotion.gate import gate_folders
-from components.tracking.registry import RefusedError, current, find_version
+from components.tracking.registry import RefusedError, find_version, production_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FIRST = "evaluation"  # folder beside a version: the tables that the gate compares
-AGAIN = "evaluation-again"  # and those of a second evaluation of the same weights, for the A/A noise floor
+FIRST = "evaluation"  # artifact folder of a version: the tables that the gate compares
+AGAIN = "evaluation-again"  # tables of a second evaluation of the same weights, for the A/A noise floor
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """The verdict on one version. against: the champion's version, or `base` when there was none.
+    """The verdict on one version. against: the champion's version, or `base` if there was none.
 
-    difference, lower, upper: mean over tasks, in points of 0..1, with its interval.
-    noise_floor: how far that mean moves when the same weights are evaluated again; None when that was not measured.
+    difference, lower, upper: mean over tasks, in 0..1, with its interval.
+    noise_floor: change of that mean when the same weights are evaluated again; None if not measured.
     """
 
     name: str
@@ -36,12 +36,12 @@ class GateResult:
 
 
 def gate_version(client: "MlflowClient", name: str, which: str) -> GateResult:
-    """Compare a version with the champion on the same examples; with the untrained student when there is none.
+    """Compare a version with the champion on the same examples, or with the untrained student if there is none.
 
     Raises:
         UserError: no such version, or its evaluation is missing or not comparable with the champion's.
     """
-    version, champion = find_version(client, name, which), current(client, name)
+    version, champion = find_version(client, name, which), production_version(client, name)
     if champion is not None and champion.version == version.version:
         raise RefusedError(f"{name} version {version.version} is production already")
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,13 +66,13 @@ def gate_version(client: "MlflowClient", name: str, which: str) -> GateResult:
 
 
 def _evaluate_both(version: Any, champion: Any) -> str:
-    """The commands that put both evaluations on today's benchmark."""
+    """The commands that evaluate both versions on the current benchmark."""
     numbers = [v.version for v in (version, champion) if v is not None]
-    return " and ".join(f"python -m flows.evaluation {number}" for number in numbers)
+    return " and ".join(f"foundry evaluate {number}" for number in numbers)
 
 
 def again_of(client: "MlflowClient", version: Any, to: Path) -> Path | None:
-    """The version evaluated a second time (`python -m flows.evaluation VERSION --again`); None when it was not."""
+    """Download the second evaluation (`foundry evaluate VERSION --again`); None if there is none."""
     if not client.list_artifacts(version.run_id, AGAIN):
         return None
     return Path(client.download_artifacts(version.run_id, AGAIN, str(to)))
@@ -87,6 +87,6 @@ def evaluation_of(client: "MlflowClient", version: Any, to: Path) -> Path:
         return Path(client.download_artifacts(version.run_id, FIRST, str(to)))
     except (MlflowException, OSError) as problem:
         raise UserError(
-            f"{version.name} version {version.version}: no evaluation beside it ({problem}); evaluate it:"
-            f" python -m flows.evaluation {version.version}"
+            f"{version.name} version {version.version}: it has no evaluation ({problem}); evaluate it:"
+            f" foundry evaluate {version.version}"
         ) from None

@@ -1,7 +1,7 @@
-"""One promotion at a time, for everyone who uses a registry.
+"""Registry-wide promotion lock.
 
-MLflow has no compare-and-set, so the lock is the one thing it makes exactly once: a registered model of a given name
-(`<model>.lock`), unique in its database.
+MLflow has no compare-and-set, so the lock is an object that it creates exactly once: a registered model named
+`<model>.lock`, whose name is unique in the database.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ def lock_name(name: str) -> str:
 
 @contextlib.contextmanager
 def promotion_lock(client: "MlflowClient", name: str, who: str, patience: float = LOCK_SECONDS) -> Iterator[None]:
-    """One holder at a time, for everyone who uses this registry, on whatever machine.
+    """Hold the lock; one holder at a time among all users and machines of this registry.
 
     Raises:
-        RefusedError: someone else held it for all of `patience` seconds; it says who and since when.
+        RefusedError: another holder kept it for `patience` seconds; the text names the holder and the time.
     """
     from mlflow.exceptions import MlflowException
 
@@ -41,7 +41,7 @@ def promotion_lock(client: "MlflowClient", name: str, who: str, patience: float 
             if time.monotonic() > deadline:
                 raise RefusedError(
                     f"{name}: another promotion holds the lock ({_holder(client, name) or problem});"
-                    " if it is dead: python -m flows.doctor"
+                    " if it is dead: foundry doctor"
                 ) from None
             time.sleep(0.3)
     try:

@@ -1,32 +1,30 @@
-"""The page of a gate's verdict."""
+"""HTML page of a gate verdict."""
 
 from pathlib import Path
 
-from components.evaluation.report import mean_row, page_environment, split_words
-from components.page.charts import Difference, difference_plot
+from components.page.plots import Difference, difference_plot, difference_rows
+from components.page.render import render_page
 from components.promotion.gate import Verdict
 
 
 def gate_page(verdict: Verdict) -> str:
-    """The page of a gate's verdict."""
-    rows = [mean_row(verdict.mean_difference, verdict.interval["lower"], verdict.interval["upper"])]
-    for category in sorted({task.category for task in verdict.per_task}):
-        members = [task for task in verdict.per_task if task.category == category]
-        rows.append(Difference(split_words(category), heading=True))
-        for task in sorted(members, key=lambda one: (-one.difference, one.task)):
-            note = "◂ regression" if task.regression else ""
-            rows.append(Difference(task.task, task.difference, task.lower, task.upper, note=note))
-    return (
-        page_environment()
-        .get_template("gate.html.j2")
-        .render(
-            title=f"Gate: {verdict.verdict}",
-            verdict=verdict,
-            level=f"{verdict.params.level:.0%}",
-            resamples=f"{verdict.params.resamples:,}",
-            largest=max(verdict.noise_floor.per_task.values()),
-            chart=difference_plot(rows, "differences by task"),
-        )
+    """Render the verdict as HTML."""
+    interval = verdict.interval
+    mean = Difference("mean(task)", verdict.mean_difference, interval["lower"], interval["upper"], bold=True)
+    categories: dict[str, list[Difference]] = {}
+    for task in verdict.per_task:
+        note = "◂ regression" if task.regression else ""
+        row = Difference(task.task, task.difference, task.lower, task.upper, note=note)
+        categories.setdefault(task.category, []).append(row)
+    return render_page(
+        "components.promotion",
+        "gate.html.jinja",
+        title=f"Gate: {verdict.verdict}",
+        verdict=verdict,
+        level=f"{verdict.params.level:.0%}",
+        resamples=f"{verdict.params.resamples:,}",
+        largest=max(verdict.noise_floor.per_task.values()),
+        chart=difference_plot(difference_rows(mean, categories), "differences by task"),
     )
 
 

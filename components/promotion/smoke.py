@@ -1,4 +1,4 @@
-"""After the swap: load the version as a consumer would and compare its vectors with the stored ones."""
+"""Smoke test after the alias swap: load the version like a consumer and compare its vectors with the stored ones."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ TOLERANCE = 1e-3  # stored vectors have six decimals; another CPU or GPU moves t
 
 
 def smoke_test(client: "MlflowClient", name: str, which: str = PRODUCTION) -> float:
-    """Load a version as a consumer would, embed the stored texts; returns the largest difference to their vectors.
+    """Load a version like a consumer and embed the stored texts; returns the largest difference to the stored vectors.
 
     Raises:
         RefusedError: the vectors differ by more than 1e-3, or the version cannot be loaded.

@@ -1,7 +1,7 @@
-"""Which version is `production`: swapped under a lock, recorded, and taken back in one call.
+"""Swap the `production` alias under a lock, with an audit record; rollback in one call.
 
 Under the lock the champion is read again: a gate verdict against a version that is no longer the champion is void. Tags
-are written first and the alias last, so a version that is `production` always carries the verdict that made it so.
+are written first and the alias last, so the `production` version always has the tags of its verdict.
 """
 
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.promotion.gate_version import GateResult
 from components.promotion.lock import promotion_lock
-from components.tracking.registry import PRODUCTION, RefusedError, current, find_version, refuse_ungated
+from components.tracking.registry import PRODUCTION, RefusedError, find_version, production_version, refuse_ungated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,13 +20,13 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
     """Make the gated version `production`; returns the audit record.
 
     Raises:
-        RefusedError: the gate said no (force overrides it, and is recorded), or production is no longer the version
-            the gate compared with.
+        RefusedError: the gate's verdict was hold (force overrides it, and is recorded), or production is no longer the
+            version that the gate compared with.
     """
     if not result.promote and not force:
         raise RefusedError(f"{result.name} version {result.version}: gate: hold: {'; '.join(result.reasons)}")
     with promotion_lock(client, result.name, who):
-        champion = current(client, result.name)
+        champion = production_version(client, result.name)
         now = str(champion.version) if champion is not None else "base"
         if now != result.against:
             by = champion.tags.get("promoted.by", "someone") if champion is not None else "a rollback"
@@ -41,13 +41,13 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
 
 
 def rollback(client: "MlflowClient", name: str, who: str, why: str) -> dict[str, Any]:
-    """Give `production` back to the version the present one replaced; returns the audit record.
+    """Move `production` back to the version that the current one replaced; returns the audit record.
 
     Raises:
-        RefusedError: nothing is in production, or it replaced nothing that had passed the gate.
+        RefusedError: there is no production version, or the version it replaced had not passed the gate.
     """
     with promotion_lock(client, name, who):
-        champion = current(client, name)
+        champion = production_version(client, name)
         if champion is None:
             raise RefusedError(f"{name}: nothing is in production")
         before = champion.tags.get("promoted.replaces", "base")

@@ -1,8 +1,8 @@
-"""Stage register: the trained model as a version of the registry, under the alias `candidate`.
+"""Stage register: register the trained model as a version with the alias `candidate`.
 
-The stage's own output is small and the same for the same model: what the version consists of (content hashes) and a
-few texts with their vectors, against which a promoted or served copy is checked. The version itself (its number, its
-tags, the git commit) is MLflow's and goes there through the run's journal, so an unreachable MLflow only delays it.
+The stage's output is small and deterministic: content hashes of the version's files, and a few texts with their
+vectors, against which a promoted or served copy is checked. The version itself (number, tags, git commit) is created in
+MLflow through the run's journal, so an unreachable MLflow only delays it.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from components.config import Config
 from components.contracts.shots import read_shots
 from components.contracts.tasks import read_tasks
 from components.stage.context import StageContext
-from components.tracking.journal import Journal, keep
+from components.tracking.journal import Journal, link_or_copy
 from components.tracking.registry import CANDIDATE
 from components.tracking.snapshot import snapshot
 from components.tracking.versions import ancestry
 
 PROMPTS = "config_sentence_transformers.json"
-EVALUATION = ("scores.parquet", "examples.parquet")  # what the gate compares; kept with the version
+EVALUATION = ("scores.parquet", "examples.parquet")  # the gate compares these; stored with the version
 EXAMPLES = ("What is the capital of France?", "Paris is the capital of France.", "Water boils at 100 degrees Celsius.")
 
 
@@ -31,7 +31,7 @@ def run(context: StageContext) -> dict[str, float]:
     """Write registration.json, reference.json and the model's prompts; returns the model's size and dimension.
 
     Raises:
-        UserError: the train stage has left no model.
+        UserError: the train stage has no exported model.
     """
     export = context.outputs / "train" / "export"
     if not (export / "modules.json").exists():
@@ -51,7 +51,7 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> None:
-    """The export's settings with each task's instruction and the shots chosen for it."""
+    """Write the export's settings with each task's instruction and selected shots."""
     from transformers import AutoTokenizer
 
     from components.model.export import set_prompts
@@ -67,7 +67,7 @@ def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> No
 
 
 def reference_vectors(export: Path, prompts: Path) -> dict[str, Any]:
-    """The example texts as documents, and as queries of the first task; six decimals."""
+    """Vectors of the example texts as documents, and as queries of the first task; six decimals."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(export), device="cpu")
@@ -86,10 +86,10 @@ def _rounded(vectors: Any) -> list[list[float]]:
 
 
 def submit(journal: Journal, root: Path, out: Path) -> None:
-    """Hand the version to the journal: links to its files, the snapshot commit, and every md5 it came from."""
+    """Write the version request to the journal: links to its files, the snapshot commit, and all ancestor md5s."""
     written = json.loads((out / "registration.json").read_text(encoding="utf-8"))
     for name, file in model_files(root / "outputs" / "train" / "export", out).items():
-        keep(file, journal.folder / "files" / "model" / name)
+        link_or_copy(file, journal.folder / "files" / "model" / name)
     for table in EVALUATION:
         journal.artifact(root / "outputs" / "evaluate" / table, f"evaluation/{table}")
     journal.model(
@@ -110,7 +110,7 @@ def _evaluated(file: Path) -> dict[str, float]:
 
 
 def provenance(root: Path, identity: str) -> dict[str, str]:
-    """The tags of a version: the commit that holds its code, parameters and dvc.lock, and what it was made from."""
+    """The tags of a version: the commit that holds its code, parameters and dvc.lock, and the md5s of its ancestors."""
     lock = root / "dvc.lock"
     tags = {f"md5:{path}": md5 for path, md5 in ancestry(root, "register").items()}
     if lock.exists():
@@ -122,7 +122,7 @@ def provenance(root: Path, identity: str) -> dict[str, str]:
 
 
 def model_files(export: Path, out: Path) -> dict[str, Path]:
-    """What the version consists of: the export with the prompts of `out`. name -> file."""
+    """The version's files, name -> file: the export with the prompts of `out`."""
     files = {f.relative_to(export).as_posix(): f for f in sorted(export.rglob("*")) if f.is_file()}
     return {**files, PROMPTS: out / PROMPTS}
 

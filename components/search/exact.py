@@ -1,15 +1,15 @@
-"""Exact top-k search over a corpus that streams by in blocks, most of it in whole numbers.
+"""Exact top-k inner-product search over a streamed corpus: int8 scan, float32 rescoring, error-bound proof.
 
 1. Scan: vectors are rounded to int8 (a scale per query, one per block of documents) and multiplied as integers, six to
-   ten times as fast as float32 on a CPU with VNNI. Each query keeps a pool of its best by rounded score.
-2. Rescore: the pool's true products in float32, one by one, from a second pass over the corpus.
+   ten times as fast as float32 on a CPU with VNNI. Each query keeps a pool of its best documents by rounded score.
+2. Rescore: float32 products of each query with its pool, from a second pass over the corpus.
 3. Prove: the rounding error of a product is at most |q - q'| |d'| + |q| |d - d'| (Cauchy-Schwarz). A query is done when
-   no document outside its pool can reach the k-th true score; the few that are not are searched again with a larger
-   pool, and at last in float32.
+   no document outside its pool can reach the k-th true score; the others are searched again with a larger pool, and
+   at last in float32.
 
-So the answer is the exact one, and integers have no rounding that threads, shards or block borders could change. Memory
-holds a few blocks, as many tiles of products per thread and the pools, whatever the size of the corpus. Without VNNI
-step 1 is done in float32 and the answer is the same.
+The result is the exact one, and integer products do not depend on threads, shards or block borders. Memory holds a few
+blocks, as many tiles of products per thread and the pools, for any size of corpus. Without VNNI the scan multiplies in
+float32 and the result is the same.
 """
 
 from concurrent.futures import Executor
@@ -19,13 +19,13 @@ import numpy as np
 
 from components.base.threads import single_threaded, workers
 from components.search.products import true_products
-from components.search.rounding import as_it_is, integers_are_fast, rounded
+from components.search.rounding import integers_are_fast, keep_float32, round_to_int8
 from components.search.scan import scan
 from components.search.stream import Blocks
 from components.search.top_k import RunningTopK, best_first, from_keys, keys_of_hits
 
 QUERY_BLOCK = 256  # queries whose products with a block are one tile
-_POOLS = (4, 16)  # pool of the first and of the second scan in whole numbers, as multiples of k
+_POOLS = (4, 16)  # pool sizes of the first and the second int8 scan, in multiples of k
 
 
 @dataclass(frozen=True)
@@ -55,50 +55,63 @@ def exact_search(queries: np.ndarray, blocks: Blocks, k: int, threads: int = 1) 
     """
     documents = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    left = np.arange(len(queries))
+    unproven = np.arange(len(queries))
     scans = [(True, factor * k) for factor in _POOLS if integers_are_fast()]
     with single_threaded(), workers(threads) as pool:
-        for whole, size in [*scans, (False, 2 * k)]:
-            if len(left):
-                documents[left], scores[left], proven = _search(queries[left], blocks, k, size, whole, pool, threads)
-                left = left[~proven]
+        # Every scan takes the queries that the one before could not prove; the float32 scan is the last.
+        for int8, size in [*scans, (False, 2 * k)]:
+            if len(unproven):
+                found = _search(queries[unproven], blocks, k, size, int8, pool, threads)
+                documents[unproven], scores[unproven], proven = found
+                unproven = unproven[~proven]
     return Hits(documents, scores)
 
 
 def _search(
-    queries: np.ndarray, blocks: Blocks, k: int, size: int, whole: bool, pool: Executor, threads: int
+    queries: np.ndarray, blocks: Blocks, k: int, size: int, int8: bool, pool: Executor, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(documents [queries, k], scores [queries, k], bool [queries]: proven), from pools of `size` documents."""
+    # Chunks of queries of at most QUERY_BLOCK, and at least one a thread.
     number = min(len(queries), max(threads, -(-len(queries) // QUERY_BLOCK)))
-    parts = list(pool.map(lambda some: _Part(some, whole, k, size), np.array_split(queries, number)))
-    norm, error = scan([part.rounded for part in parts], [part.best for part in parts], blocks, threads, pool)
-    found = list(pool.map(lambda part: part.candidates(norm, error), parts))
-    scores = true_products(queries, np.concatenate(found), blocks, pool)
-    answers = pool.map(_Part.answer, parts, found, np.array_split(scores, number))
-    documents, best, proven = (np.concatenate(of_all) for of_all in zip(*answers, strict=True))
+    chunks = list(pool.map(lambda rows: _Chunk(rows, int8, k, size), np.array_split(queries, number)))
+    # Scan: one pass over the corpus fills every chunk's pool.
+    norm, error = scan([chunk.rounded for chunk in chunks], [chunk.best for chunk in chunks], blocks, threads, pool)
+    # Rescore: float32 products of the candidates, from a second pass.
+    candidates = list(pool.map(lambda chunk: chunk.select_candidates(norm, error), chunks))
+    scores = true_products(queries, np.concatenate(candidates), blocks, pool)
+    # Prove: compare the k-th true score with the bound on all other documents.
+    results = pool.map(_Chunk.rank_candidates, chunks, candidates, np.array_split(scores, number))
+    documents, best, proven = (np.concatenate(parts) for parts in zip(*results, strict=True))
     return documents, best, proven
 
 
-class _Part:
-    """Some queries on their way through a search."""
+class _Chunk:
+    """One chunk of queries and its search state."""
 
-    def __init__(self, queries: np.ndarray, whole: bool, k: int, size: int) -> None:
+    def __init__(self, queries: np.ndarray, int8: bool, k: int, size: int) -> None:
         self.queries, self.k, self.size = queries, k, size
-        self.rounded = rounded(queries, by_row=True) if whole else as_it_is(queries)
+        self.rounded = round_to_int8(queries, by_row=True) if int8 else keep_float32(queries)
         self.best = RunningTopK(len(queries), size)
 
-    def candidates(self, norm: float, error: float) -> np.ndarray:
-        """int64 [queries, size]: what may be among the k best if no document's norm and error are larger, -1 else."""
-        found, rough = from_keys(self.best.keys())
-        scores = rough * self.rounded.scale[:, None]
-        length = np.linalg.norm(self.queries.astype(np.float64), axis=1)
-        of_a_sum = self.queries.shape[1] * np.finfo(np.float32).eps * length * (norm + error)  # in float32
-        doubt = self.rounded.error * norm + length * error + of_a_sum
-        self._outside = scores.min(axis=1) + doubt  # -inf where the pool has room: nothing is outside
-        kth = np.partition(scores, self.size - self.k, axis=1)[:, self.size - self.k]
-        return np.where(scores >= (kth - 2 * doubt)[:, None], found, -1)
+    def select_candidates(self, norm: float, error: float) -> np.ndarray:
+        """int64 [queries, size]: the pool's documents that can be among the k best, -1 for the others.
 
-    def answer(self, found: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(documents [queries, k], scores [queries, k], bool [queries]: proven) by the candidates' true scores."""
-        documents, best = best_first(keys_of_hits(found, scores), self.k)
+        Args:
+            norm, error: the largest norm and the largest rounding error of any document.
+        """
+        documents, unscaled = from_keys(self.best.keys())
+        approx_scores = unscaled * self.rounded.scale[:, None]
+        # Error bound of a query's products: rounding of the query, rounding of the document, float32 summation.
+        length = np.linalg.norm(self.queries.astype(np.float64), axis=1)
+        summation = self.queries.shape[1] * np.finfo(np.float32).eps * length * (norm + error)
+        error_bound = self.rounded.error * norm + length * error + summation
+        # Bound on the true score of a document outside the pool; -inf where the pool is not full: it holds all.
+        self._outside = approx_scores.min(axis=1) + error_bound
+        # A document is out when k others beat it even if both errors are as large as they can be.
+        kth = np.partition(approx_scores, self.size - self.k, axis=1)[:, self.size - self.k]
+        return np.where(approx_scores >= (kth - 2 * error_bound)[:, None], documents, -1)
+
+    def rank_candidates(self, candidates: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(documents [queries, k], scores [queries, k], bool [queries]: proven) from the candidates' true scores."""
+        documents, best = best_first(keys_of_hits(candidates, scores), self.k)
         return documents, best, np.isneginf(self._outside) | (self._outside < best[:, -1])

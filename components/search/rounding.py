@@ -1,4 +1,4 @@
-"""Vectors as whole numbers: a scale times int8, and how far each is from the true one."""
+"""Vectors rounded to int8 with a scale, and the norm of each one's rounding error."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 
 from components.base.errors import UserError
 
-_PIECE = 512  # rows at a time: what stays in a core's cache
+_PIECE = 512  # rows at a time: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ def integers_are_fast() -> bool:
     return bool(torch.cpu._is_vnni_supported())
 
 
-def rounded(vectors: np.ndarray, by_row: bool, out: np.ndarray | None = None) -> Rounded:
-    """float32 [n, dim] vectors to int8 [n, dim], in `out` if given, with a scale for each row, or one for all.
+def round_to_int8(vectors: np.ndarray, by_row: bool, out: np.ndarray | None = None) -> Rounded:
+    """Round float32 [n, dim] vectors to int8 [n, dim], in `out` if given, with a scale for each row, or one for all.
 
     Raises:
         UserError: a vector is not finite.
@@ -47,8 +47,8 @@ def rounded(vectors: np.ndarray, by_row: bool, out: np.ndarray | None = None) ->
     return Rounded(torch.from_numpy(values), scale[:, 0], norm * scale[:, 0], error * scale[:, 0])
 
 
-def as_it_is(vectors: np.ndarray) -> Rounded:
-    """float32 [n, dim] vectors with scale 1 and no error. Raises UserError when one is not finite."""
+def keep_float32(vectors: np.ndarray) -> Rounded:
+    """Wrap float32 [n, dim] vectors: scale 1, no error. Raises UserError when one is not finite."""
     _peak(vectors, axis=None)
     return Rounded(torch.from_numpy(vectors), np.ones(len(vectors)), _norms(vectors), np.zeros(len(vectors)))
 

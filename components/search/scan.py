@@ -1,4 +1,4 @@
-"""One pass over a corpus: every query against every document, in tiles, the best kept in pools."""
+"""One pass over a streamed corpus: products of all queries with all documents in tiles, the best of each kept."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 
-from components.search.rounding import Rounded, as_it_is, rounded
+from components.search.rounding import Rounded, keep_float32, round_to_int8
 from components.search.stream import DOCUMENT_BLOCK, GROUP, Blocks, in_groups, wait
 from components.search.top_k import RunningTopK
 
@@ -15,50 +15,55 @@ from components.search.top_k import RunningTopK
 def scan(
     queries: Sequence[Rounded], pools: Sequence[RunningTopK], blocks: Blocks, threads: int, executor: Executor
 ) -> tuple[float, float]:
-    """Fill the pool of each part of the queries, by products with the documents, rounded as the queries are.
+    """Fill the pool of each chunk of queries; documents are rounded to int8 if the queries are.
 
-    A pool's scores lack the queries' scale. Gives the largest norm and the largest error of the rounded documents.
+    Scores in a pool are not multiplied by the query's scale. Returns the largest norm and the largest rounding error of
+    any document.
     """
-    whole = queries[0].values.dtype == torch.int8
-    rows = max(len(part.values) for part in queries)
-    spare: SimpleQueue[torch.Tensor] = SimpleQueue()  # written again and again: fresh pages cost a tenth of the scan
+    int8 = queries[0].values.dtype == torch.int8
+    rows = max(len(chunk.values) for chunk in queries)
+    # One buffer of products a thread, reused: to allocate them costs a tenth of the scan.
+    buffers: SimpleQueue[torch.Tensor] = SimpleQueue()
     for _ in range(threads):
-        memory = np.empty((GROUP, rows * DOCUMENT_BLOCK), dtype=np.int32 if whole else np.float32)
-        spare.put(torch.from_numpy(memory))
+        memory = np.empty((GROUP, rows * DOCUMENT_BLOCK), dtype=np.int32 if int8 else np.float32)
+        buffers.put(torch.from_numpy(memory))
 
     norms, errors = [0.0], [0.0]
 
     def prepare(block: np.ndarray, out: np.ndarray | None) -> Rounded:
-        prepared = as_it_is(block) if out is None else rounded(block, by_row=False, out=out)
+        prepared = keep_float32(block) if out is None else round_to_int8(block, by_row=False, out=out)
         norms.append(float(prepared.norm.max()))
         errors.append(float(prepared.error.max()))
         return prepared
 
-    def multiply(part: Rounded, best: RunningTopK, coming: list[Future[Rounded]], first: int, before: Future) -> None:
-        before.result()
-        documents = [block.result() for block in coming]
-        memory = spare.get()
+    def multiply(chunk: Rounded, best: RunningTopK, group: list[Future[Rounded]], first: int, before: Future) -> None:
+        before.result()  # the same chunk's products with the group before: a pool is written by one task at a time
+        documents = [block.result() for block in group]
+        buffer = buffers.get()
         try:
-            tiles = (_tile(part, block, out) for block, out in zip(documents, memory, strict=False))
+            tiles = (_tile(chunk, block, out) for block, out in zip(documents, buffer, strict=False))
             best.add(tiles, first, columns=sum(len(block.values) for block in documents))
         finally:
-            spare.put(memory)
+            buffers.put(buffer)
 
-    first = 0
-    running = [_done()] * len(queries)  # a part takes one group after the other; the parts do not wait for each other
+    first = 0  # number of the group's first document
+    running = [_done()] * len(queries)  # the last task of each chunk
     for group in in_groups(blocks()):
-        outs = _in_one_piece(group) if whole else [None] * len(group)
-        coming = [executor.submit(prepare, block, out) for block, out in zip(group, outs, strict=True)]
+        # 1. Round the group's blocks, a task each.
+        outs = _allocate_int8(group) if int8 else [None] * len(group)
+        prepared = [executor.submit(prepare, block, out) for block, out in zip(group, outs, strict=True)]
+        # 2. Multiply with every chunk, a task each; chunks do not wait for one another.
         before, each = running, zip(queries, pools, running, strict=True)
-        running = [executor.submit(multiply, part, best, coming, first, last) for part, best, last in each]
+        running = [executor.submit(multiply, chunk, best, prepared, first, last) for chunk, best, last in each]
         first += sum(len(block) for block in group)
+        # 3. Wait for the group before this one, so that two groups are in memory at most.
         wait(before)
     wait(running)
     return max(norms), max(errors)
 
 
-def _in_one_piece(blocks: list[np.ndarray]) -> list[np.ndarray]:
-    """Memory for each block's whole numbers; the system gives a large piece in huge pages, which is faster."""
+def _allocate_int8(blocks: list[np.ndarray]) -> list[np.ndarray]:
+    """Memory for each block's int8 values, from one allocation: a large one gets huge pages, which are faster."""
     ends = np.cumsum([len(block) for block in blocks])
     return np.split(np.empty((ends[-1], blocks[0].shape[1]), dtype=np.int8), ends[:-1])
 
@@ -66,6 +71,7 @@ def _in_one_piece(blocks: list[np.ndarray]) -> list[np.ndarray]:
 def _tile(queries: Rounded, documents: Rounded, memory: torch.Tensor) -> tuple[np.ndarray, float]:
     """(products int32 or float32 [queries, documents] in `memory`, the documents' scale)."""
     shape = len(queries.values), len(documents.values)
+    # The front of the buffer, so that the tile is contiguous.
     out = memory[: shape[0] * shape[1]].view(shape)
     multiply = torch.mm if out.is_floating_point() else torch._int_mm
     multiply(queries.values, documents.values.T, out=out)

@@ -1,10 +1,12 @@
-"""The k best of a stream of scores, held in 64-bit keys.
+"""Streaming top-k of scores, as 64-bit keys.
 
-A key orders by score, then by the earlier document, so ties have one answer whatever the order of arrival, and the k
-best of many keys are one partition. What comes in is first held against a floor that k documents are known to reach,
-which all but a few scores of a long stream fall below; the few wait until there are enough of them for a partition.
-The first floor comes from the first tiles: the k-th best of the maxima of chunks of their columns is reached by one
-document in each of k chunks, and costs a fraction of their k-th best score.
+A key holds the score in its upper 32 bits and the inverted document number in its lower 32, so integer order is score
+order, ties go to the earlier document in any order of arrival, and the k best of many keys are one partition.
+
+New scores are compared with a lower bound on the k-th best. Most of a long stream fails that test; the survivors are
+appended to a buffer, which is merged into the k best when it is full, and the merge raises the bound. The first bound
+comes from the first tiles: their columns are cut into chunks, and the k-th best of the chunks' maxima is reached by at
+least k documents. It costs a fraction of an exact k-th best.
 """
 
 from collections.abc import Iterable
@@ -13,17 +15,20 @@ import numpy as np
 
 Tile = tuple[np.ndarray, float]  # float32 or int32 [queries, n], and the scale: a score is scale times its entry
 
-_WAITING = 2  # documents that wait to be merged, a query: this many times k
-_CHUNKS = 2.5  # maxima to choose a floor from: this many times k
+_BUFFER = 2  # buffer of a query, in multiples of k
+_CHUNKS = 2.5  # chunks whose maxima give the first lower bound, in multiples of k
 
-_EMPTY = np.iinfo(np.int64).min
+_EMPTY = np.iinfo(np.int64).min  # below every key of a document
 _LAST_DOCUMENT = 0xFFFFFFFF
 
 
 def as_keys(scores: np.ndarray, documents: np.ndarray) -> np.ndarray:
     """int64 keys of float32 scores and of documents below 2^32, both of one shape."""
-    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32)  # + 0 makes -0 the same as 0
+    # The bits of a float32, read as int32, order like the float for positive values. + 0 makes -0.0 the same as 0.0.
+    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32)
+    # Negative floats order backwards: flip all their bits but the sign.
     keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    # Upper half: the score. Lower half: larger for an earlier document, so it wins a tie.
     keys <<= 32
     keys |= _LAST_DOCUMENT - documents
     return keys
@@ -31,102 +36,114 @@ def as_keys(scores: np.ndarray, documents: np.ndarray) -> np.ndarray:
 
 def from_keys(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(documents int64, scores float32) of keys; -1 and -inf where a key is empty."""
+    # The flip of the negative bits is its own inverse.
     ordered = (keys >> 32).astype(np.int32)
     scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
-    there = keys != _EMPTY
-    return np.where(there, _LAST_DOCUMENT - (keys & _LAST_DOCUMENT), -1), np.where(there, scores, -np.inf)
+    is_document = keys != _EMPTY
+    return np.where(is_document, _LAST_DOCUMENT - (keys & _LAST_DOCUMENT), -1), np.where(is_document, scores, -np.inf)
 
 
 def keys_of_hits(documents: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """What `from_keys` undoes: int64 keys, empty where the document is -1."""
+    """Inverse of `from_keys`: int64 keys, empty where the document is -1."""
     return np.where(documents < 0, _EMPTY, as_keys(scores, documents))
 
 
 def best_first(keys: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(documents, scores), [rows, k] each: the k best of int64 [rows, n] keys, padded with -1 and -inf."""
     ordered = np.sort(keys, axis=1)[:, ::-1][:, :k]
-    room = ((0, 0), (0, k - ordered.shape[1]))
-    return from_keys(np.pad(ordered, room, constant_values=_EMPTY))
+    missing = ((0, 0), (0, k - ordered.shape[1]))
+    return from_keys(np.pad(ordered, missing, constant_values=_EMPTY))
 
 
 class RunningTopK:
-    """The k best documents of some queries, so far."""
+    """The k best documents seen so far, for each of some queries."""
 
     def __init__(self, queries: int, k: int) -> None:
         self.k = k
-        self._floor = np.full(queries, -np.inf, dtype=np.float32)  # k documents reach it, or more
-        self._chosen = np.empty((0, 0), dtype=bool)  # written again and again: fresh memory takes as long as the test
-        self._counts = np.zeros(queries, dtype=np.int64)
-        self._make_room(_WAITING * k, np.full((queries, k), _EMPTY, dtype=np.int64))
+        self._bound = np.full(queries, -np.inf, dtype=np.float32)  # at least k documents score this or more
+        self._mask = np.empty((0, 0), dtype=bool)  # reused: to allocate it takes as long as the comparison
+        self._counts = np.zeros(queries, dtype=np.int64)  # keys in each query's buffer
+        self._allocate(_BUFFER * k, np.full((queries, k), _EMPTY, dtype=np.int64))
 
     def add(self, tiles: Iterable[Tile], first: int, columns: int) -> None:
-        """Take in the documents first ... first + columns - 1, of tiles side by side, each once."""
-        if np.isneginf(self._floor).any():
+        """Add the scores of documents first ... first + columns - 1: tiles side by side, each read once."""
+        if np.isneginf(self._bound).any():
+            # The first tiles are kept in memory until their chunks' maxima have given a lower bound.
             chunk = max(1, int(columns / (_CHUNKS * self.k)))
-            tiles, maxima = zip(*((tile, _maxima(tile, chunk)) for tile in tiles), strict=True)
-            self._floor = np.maximum(self._floor, _kth(np.concatenate(maxima, axis=1), self.k))
+            tiles, maxima = zip(*((tile, _chunk_maxima(tile, chunk)) for tile in tiles), strict=True)
+            self._bound = np.maximum(self._bound, _kth_best(np.concatenate(maxima, axis=1), self.k))
         for scores, scale in tiles:
-            self._take(scores, scale, first)
+            self._add_tile(scores, scale, first)
             first += scores.shape[1]
 
     def keys(self) -> np.ndarray:
-        """int64 [queries, k], in no order; empty keys where a query has fewer."""
+        """int64 [queries, k], unordered; empty keys where a query has fewer."""
         self._merge()
         return self._best
 
-    def _take(self, scores: np.ndarray, scale: float, first: int) -> None:
+    def _add_tile(self, scores: np.ndarray, scale: float, first: int) -> None:
         queries, width = scores.shape
-        if self._chosen.shape != scores.shape:
-            self._chosen = np.empty(scores.shape, dtype=bool)
-        chosen = np.greater(scores, self._below_floor(scores.dtype, scale)[:, None], out=self._chosen)
-        places = np.flatnonzero(chosen)  # several times as fast as 2-D nonzero
+        # Survivors: scores that can reach the bound.
+        if self._mask.shape != scores.shape:
+            self._mask = np.empty(scores.shape, dtype=bool)
+        survives = np.greater(scores, self._largest_failing(scores.dtype, scale)[:, None], out=self._mask)
+        places = np.flatnonzero(survives)  # row-major positions; several times as fast as 2-D nonzero
+        # How many of them are in each row: differences of the positions at which rows start.
         starts = np.arange(queries) * width
         added = np.diff(np.searchsorted(places, starts), append=len(places))
+        # Column within the row, and from it the document.
         documents = places - np.repeat(starts, added) + first
         keys = as_keys(scores.reshape(-1)[places].astype(np.float32) * np.float32(scale), documents)
-        self._wait(keys, added)
+        self._append(keys, added)
 
-    def _wait(self, keys: np.ndarray, added: np.ndarray) -> None:
-        """Put the keys, query after query, before those that wait already."""
-        if (self._counts + added).max(initial=0) > self._waiting.shape[1]:
+    def _append(self, keys: np.ndarray, added: np.ndarray) -> None:
+        """Write keys, sorted by query, into the buffers; `added` int64 [queries] says how many each query gets."""
+        # A full buffer is merged; one that is too small for this tile alone is allocated again.
+        if (self._counts + added).max(initial=0) > self._buffer.shape[1]:
             self._merge()
-        if added.max(initial=0) > self._waiting.shape[1]:
-            self._make_room(int(added.max()), self._best)
-        ends = np.arange(len(added)) * self._all.shape[1] + self._waiting.shape[1] - self._counts
+        if added.max(initial=0) > self._buffer.shape[1]:
+            self._allocate(int(added.max()), self._best)
+        # Buffers fill from their right end. `ends`: flat position of each query's leftmost used cell.
+        ends = np.arange(len(added)) * self._rows.shape[1] + self._buffer.shape[1] - self._counts
+        # The j-th key of a query goes to its end - 1 - j; j = position in `keys` - keys of the queries before.
         before = np.cumsum(added) - added
-        self._all.reshape(-1)[np.repeat(ends + before, added) - np.arange(1, len(keys) + 1)] = keys
+        self._rows.reshape(-1)[np.repeat(ends + before, added) - np.arange(1, len(keys) + 1)] = keys
         self._counts += added
 
-    def _make_room(self, number: int, best: np.ndarray) -> None:
-        """A query's keys are one row, so that one partition finds its best: free, waiting, the k best so far."""
-        self._all = np.full((len(best), number + self.k), _EMPTY, dtype=np.int64)
-        self._waiting, self._best = self._all[:, :number], self._all[:, number:]
+    def _allocate(self, size: int, best: np.ndarray) -> None:
+        """One row a query, [free cells | used buffer | k best], so that one partition merges buffer and best."""
+        self._rows = np.full((len(best), size + self.k), _EMPTY, dtype=np.int64)
+        self._buffer, self._best = self._rows[:, :size], self._rows[:, size:]
         self._best[:] = best
 
     def _merge(self) -> None:
-        """What is not among the best stays where it was until it is written over: it can't come back among them."""
-        used = self._all[:, self._waiting.shape[1] - self._counts.max(initial=0) :]
+        """Move the k largest keys of buffer and best into best, and raise the bound to the k-th of them."""
+        # Columns that any query uses. A query's unused cells there hold old keys that lost a merge, or empty ones:
+        # they lose again, so they need not be cleared.
+        used = self._rows[:, self._buffer.shape[1] - self._counts.max(initial=0) :]
         used.partition(used.shape[1] - self.k, axis=1)
-        self._floor = np.maximum(self._floor, from_keys(self._best.min(axis=1))[1])
+        self._bound = np.maximum(self._bound, from_keys(self._best.min(axis=1))[1])
         self._counts[:] = 0
 
-    def _below_floor(self, dtype: np.dtype, scale: float) -> np.ndarray:
-        """[queries], of the type of unscaled scores: none that is not above it reaches the floor."""
+    def _largest_failing(self, dtype: np.dtype, scale: float) -> np.ndarray:
+        """[queries], of the tile's type: a score at or below it times `scale` is below the bound."""
         if np.issubdtype(dtype, np.integer):
-            bound = np.floor(self._floor.astype(np.float64) / scale) - 1
+            # - 1: a score of exactly the bound must pass (it may win a tie), and one that float32 rounds up to it.
+            bound = np.floor(self._bound.astype(np.float64) / scale) - 1
             return np.maximum(bound, np.iinfo(dtype).min).astype(dtype)
-        return np.nextafter(self._floor / np.float32(scale), np.float32(-np.inf))
+        return np.nextafter(self._bound / np.float32(scale), np.float32(-np.inf))
 
 
-def _maxima(tile: Tile, chunk: int) -> np.ndarray:
-    """float32 [queries, chunks]: the best score of every `chunk` documents; a rest of the tile is in no chunk."""
+def _chunk_maxima(tile: Tile, chunk: int) -> np.ndarray:
+    """float32 [queries, chunks]: the largest score of every `chunk` documents; a remainder of the tile is left out."""
     scores, scale = tile
-    width = scores.shape[1] // chunk
-    chunks = scores[:, : width * chunk].reshape(len(scores), chunk, width)
-    return chunks.max(axis=1).astype(np.float32) * np.float32(scale)
+    chunks = scores.shape[1] // chunk
+    # Chunk c holds the columns c, c + chunks, c + 2 chunks, ...: the maximum runs over the slow axis, which is faster.
+    strided = scores[:, : chunks * chunk].reshape(len(scores), chunk, chunks)
+    return strided.max(axis=1).astype(np.float32) * np.float32(scale)
 
 
-def _kth(scores: np.ndarray, k: int) -> np.ndarray:
+def _kth_best(scores: np.ndarray, k: int) -> np.ndarray:
     """[rows]: the k-th best of each row, -inf where it has fewer."""
     if scores.shape[1] < k:
         return np.full(len(scores), -np.inf, dtype=np.float32)

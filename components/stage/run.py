@@ -1,4 +1,4 @@
-"""The thin entry point every stage shares: `python -m components.stage NAME`.
+"""The thin entry point every stage shares: `foundry stage NAME`.
 
 Reads the typed parameters, opens the MLflow run, hands the stage a `StageContext`, and moves what it wrote into
 place only when it has finished. A stage is a module with one function:
@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import shutil
-import sys
 from pathlib import Path
 
 import yaml
@@ -19,7 +18,6 @@ from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.log import set_up_logging
 from components.base.machine import keep_freed_memory, limit_threads
-from components.base.process import die_with_dvc
 from components.config import Config, load_config
 from components.stage.context import Finisher, StageContext
 from components.stage.launch import launch
@@ -31,6 +29,8 @@ log = logging.getLogger(__name__)
 
 def run_stage(name: str, root: Path) -> dict[str, float]:
     """Run one stage in the checkout `root` and put its folder in place. Raises UserError on bad input."""
+    if name not in STAGES:
+        raise UserError(f"no such stage; stages: {', '.join(STAGES)}")
     config = load_config(root / "params.yaml")
     limit_threads(config.threads)
     keep_freed_memory()
@@ -93,17 +93,3 @@ def _move_into_place(out: Path, final: Path) -> None:
     final.parent.mkdir(exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     out.replace(final)
-
-
-def main(arguments: list[str]) -> int:
-    """Command line of `python -m components.stage`; returns the exit status."""
-    if len(arguments) != 1 or arguments[0] not in STAGES:
-        print(f"usage: python -m components.stage {{{','.join(STAGES)}}}", file=sys.stderr)
-        return 2
-    die_with_dvc()
-    try:
-        run_stage(arguments[0], Path.cwd())
-    except UserError as problem:
-        print(f"error: {arguments[0]}: {problem}", file=sys.stderr)
-        return 1
-    return 0

@@ -7,7 +7,7 @@ first, is the task's score**. Metrics that are no mean (Spearman, average precis
 adds to a difference, but no spread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,11 +109,6 @@ def differences(candidate: Evaluation, champion: Evaluation) -> dict[str, NDArra
     """Candidate minus champion per example, by task. Raises UserError like `check_comparable`."""
     check_comparable(candidate, champion)
     return {task: candidate.values[task] - champion.values[task] for task in candidate.tasks}
-
-
-def models_of(folder: Path) -> Sequence[str]:
-    """Names of the models in an evaluation folder, sorted."""
-    return sorted(read_table(folder / "scores.parquet", SCORES)["model"].unique().to_list())
 
 
 def _rows_of(table: pl.DataFrame, model: str, where: Path) -> pl.DataFrame:

@@ -1,9 +1,9 @@
-"""From a teacher's raw score to a probability of relevance, fitted on the dev queries of each task.
+"""Calibration of raw teacher scores to relevance probabilities, fitted on the dev queries of each task.
 
-A task has its own curve, since one raw score means different things in different tasks (on the starter recipe one curve
-for all stated 32 % where 75 % were positives); a task with few dev pairs takes the curve of all tasks together.
+One curve per task, since a raw score means different things in different tasks (on the starter recipe one common curve
+gave 32 % where 75 % were positives); a task with few dev pairs uses the curve fitted on all tasks.
 The fit takes a query's positives as 1 and its other candidates as 0. Some of the others are unlabelled positives, so
-the probability is a lower bound; its order is the teacher's, which is what mining and distillation use.
+the probability is a lower bound; the order of the scores, which mining and distillation use, is kept.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Calibration:
-    """A monotone map to [0, 1]: a logistic curve (temperature, platt), or steps between points (isotonic)."""
+    """A monotone map to [0, 1]: a logistic curve (temperature, platt), or a step function (isotonic)."""
 
     kind: Literal["temperature", "platt", "isotonic"]
     slope: float = 1.0
@@ -50,26 +50,26 @@ def fit_calibration(
     return Calibration(kind, slope=slope, offset=offset)
 
 
-def cross_fitted(
+def cross_fit_relevance(
     kind: Literal["temperature", "platt", "isotonic"], raw: np.ndarray, positive: np.ndarray, query: np.ndarray
 ) -> np.ndarray:
-    """float64 [n]: relevance by a curve that never saw the pair's query, so that what is shown is not what was fitted.
+    """Two-fold cross-fitting: float64 [n], relevance by a curve fitted without the pair's query.
 
-    Every other query fits the curve of the rest. query: int [n]. With one class only in a half, that half's fit is the
-    one of all pairs.
+    Folds are the odd and the even queries. query: int [n]. If the other fold has one class only, the
+    curve is fitted on all pairs.
     """
-    found = np.empty(len(raw))
-    for half in (0, 1):
-        own = np.unique(query, return_inverse=True)[1] % 2 == half
-        if positive[~own].all() or not positive[~own].any():
-            found[own] = fit_calibration(kind, raw, positive)(raw[own])
+    relevance = np.empty(len(raw))
+    for parity in (0, 1):
+        fold = np.unique(query, return_inverse=True)[1] % 2 == parity
+        if positive[~fold].all() or not positive[~fold].any():
+            relevance[fold] = fit_calibration(kind, raw, positive)(raw[fold])
         else:
-            found[own] = fit_calibration(kind, raw[~own], positive[~own])(raw[own])
-    return found
+            relevance[fold] = fit_calibration(kind, raw[~fold], positive[~fold])(raw[fold])
+    return relevance
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, with_offset: bool) -> tuple[float, float]:
-    """Maximum likelihood by L-BFGS on standardised scores, slope >= 0; a ridge of 1e-6 holds separable data."""
+    """Maximum likelihood by L-BFGS on standardised scores, slope >= 0; a ridge of 1e-6 bounds it on separable data."""
     from scipy.optimize import minimize
 
     centre, scale = (float(x.mean()), float(x.std()) or 1.0) if with_offset else (0.0, float(np.abs(x).max()) or 1.0)

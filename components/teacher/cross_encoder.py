@@ -1,7 +1,7 @@
 """A cross-encoder teacher: any sequence-classification reranker, through sentence_transformers.CrossEncoder.
 
-Pairs of all queries together are de-duplicated and sorted by length, and a batch is as many pairs of one padded length
-as the token budget allows. A batch always has the same shape, so a pair's score does not depend on its neighbours.
+Pairs of all queries are de-duplicated and sorted by length; a batch holds as many pairs of one padded length as the
+token budget allows. Batches of one padded length have one shape, so a score does not depend on the rest of the batch.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from components.base.errors import UserError
 from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
 from components.model.locate import locate_model
 
-_READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types: what their heads read
+_READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types
 
 
 class CrossEncoderTeacher:
-    """Raw logits of (query, document) pairs; bf16 where the device multiplies in it, else fp32.
+    """Raw logits of (query, document) pairs; bf16 if the device supports it, else fp32.
 
-    On a CPU a batch has at most CPU_TOKENS, whatever the budget.
+    On a CPU the token budget is at most CPU_TOKENS.
     """
 
     def __init__(self, model: Any, max_tokens: int, token_budget: int) -> None:
@@ -34,9 +34,9 @@ class CrossEncoderTeacher:
     def load(
         cls, models: Path, name: str, max_tokens: int, token_budget: int, dtype: torch.dtype | None = None
     ) -> "CrossEncoderTeacher":
-        """The model `name` of outputs/fetch/models; in the device's own precision when `dtype` is None.
+        """Load model `name` from outputs/fetch/models; bf16 or fp32 by device when `dtype` is None.
 
-        Raises UserError when it is absent or gives several logits.
+        Raises UserError when it is missing or outputs several logits.
         """
         from sentence_transformers import CrossEncoder
 
@@ -46,7 +46,7 @@ class CrossEncoderTeacher:
             str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype or _precision(device)}
         )
         if model.num_labels != 1:
-            raise UserError(f"{folder}: score.model: gives {model.num_labels} logits a pair; a reranker gives 1")
+            raise UserError(f"{folder}: score.model: outputs {model.num_labels} logits per pair; a reranker outputs 1")
         compute_first_token_only(model.model)
         return cls(model.eval(), max_tokens, token_budget)
 
@@ -79,17 +79,17 @@ class CrossEncoderTeacher:
 
 
 def compute_first_token_only(model: Any) -> None:
-    """Let the last layer compute the first token only, where the head reads no other; the logits stay what they were.
+    """Make the last layer compute the first token only, if the head reads no other; logits are unchanged.
 
-    What the attention gives the other tokens goes no further: their output projection and MLP are three quarters of the
-    layer, and with a 6-layer model a twelfth of the time. Other model types stay as they are.
+    Output projection and MLP of the other tokens are skipped: three quarters of the layer, and a twelfth of the time of
+    a 6-layer model. Model types outside _READS_FIRST_TOKEN are unchanged.
     """
     if model.config.model_type in _READS_FIRST_TOKEN:
         model.base_model.encoder.layer[-1].attention.output.register_forward_pre_hook(_first_token)
 
 
 def _first_token(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(hidden[:, :1] for hidden in args)  # attended values and residual, [rows, length, dim] each
+    return tuple(hidden[:, :1] for hidden in args)  # attention output and residual, [rows, length, dim] each
 
 
 def _precision(device: str) -> torch.dtype:

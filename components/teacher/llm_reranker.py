@@ -1,7 +1,7 @@
-"""An LLM as a yes/no reranker, in the way of Qwen3-Reranker (arXiv 2506.05176).
+"""LLM teacher: a causal language model as a yes/no reranker, like Qwen3-Reranker (arXiv 2506.05176).
 
-The model reads instruction, query and document and is asked whether the document answers; the raw score is the logit of
-"yes" minus the logit of "no" for the next token, whose sigmoid is the model's probability of yes between the two.
+The prompt holds instruction, query and document. The raw score is the next-token logit of "yes" minus that of "no"; its
+sigmoid is the probability of "yes" given one of the two.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
 
 class LlmTeacher:
-    """Raw scores of (query, document) pairs by a causal language model; bf16 where the device has it."""
+    """Raw scores of (query, document) pairs by a causal language model; bf16 on GPUs that support it."""
 
     def __init__(self, model: Any, tokenizer: Any, instruction: str, max_tokens: int, token_budget: int) -> None:
         self.model, self.tokenizer, self.instruction = model, tokenizer, instruction
@@ -34,7 +34,7 @@ class LlmTeacher:
 
     @classmethod
     def load(cls, models: Path, name: str, instruction: str, max_tokens: int, token_budget: int) -> "LlmTeacher":
-        """The model `name` of outputs/fetch/models. Raises UserError when it is not there."""
+        """Load model `name` from outputs/fetch/models. Raises UserError when it is missing."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = locate_model(models / name)
@@ -45,7 +45,7 @@ class LlmTeacher:
         return cls(model.to("cuda" if cuda else "cpu").eval(), tokenizer, instruction, max_tokens, token_budget)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """float32 [n]: logit of yes minus logit of no. The document is cut so that a pair fits `max_tokens`."""
+        """float32 [n]: logit of yes minus logit of no. The document is truncated so that a pair fits `max_tokens`."""
         with self._lock:
             sequences = [self._ids(query, document) for query, document in pairs]
         scores = np.empty(len(pairs), dtype=np.float32)
@@ -76,7 +76,7 @@ class LlmTeacher:
 
 
 def _one_token(tokenizer: Any, word: str) -> int:
-    """The token of an answer; where a tokenizer has no single one, the word's first token."""
+    """Token id of an answer word; its first token if the tokenizer splits it."""
     ids = tokenizer(word, add_special_tokens=False)["input_ids"]
     if not ids:
         raise UserError(f"score.model: the tokenizer has no token for {word!r}; choose another reranker")

@@ -1,7 +1,7 @@
-"""Late interaction: how well a document covers each token of the query (ColBERT, Khattab and Zaharia 2020).
+"""MaxSim late-interaction scores (ColBERT, Khattab and Zaharia 2020).
 
-score(q, d) = mean over the query's tokens of the largest cosine with a token of the document, in [-1, 1]. Mean, where
-ColBERT sums: queries of different lengths then share one scale. The pairs of a document are one matrix product.
+score(q, d) = mean over the query's tokens of the largest cosine with a token of the document, in [-1, 1]. ColBERT
+uses the sum; the mean puts queries of different lengths on one scale. All pairs of a document are one matrix product.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""The retrieve stage: for every training and dev query, the documents of its own task worth a closer look.
+"""Stage `retrieve`: candidate documents for every training and dev query, from its own task.
 
-BM25 and every dense teacher give their `depth` best; one fused score orders their union.
+BM25 and each dense teacher retrieve their top `depth`; a fused score ranks the union.
 """
 
 import logging
@@ -26,7 +26,7 @@ from components.teacher.dense import EmbeddedTexts
 from components.teacher.pool_search import search_pool
 
 log = logging.getLogger(__name__)
-Sides = dict[str, tuple[Side, Side]]  # how a task's queries and documents are put to a teacher
+Sides = dict[str, tuple[Side, Side]]  # by task: a teacher's (query side, document side)
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -42,7 +42,7 @@ def run(context: StageContext) -> dict[str, float]:
     )
     teachers: dict[str, EmbeddedTexts] = {}
     sides: dict[str, Sides] = {}
-    for name, dense in params.dense.items():  # one after the other: a process holds one model at a time
+    for name, dense in params.dense.items():  # one by one: a process holds one model at a time
         teachers[name] = EmbeddedTexts(models, name, dense, context.cache)
         sides[name] = _sides(teachers[name], inputs, context.outputs / "prepare")
         _embed(inputs, teachers[name], sides[name], params, worker_count(context.config.threads))
@@ -54,7 +54,7 @@ def run(context: StageContext) -> dict[str, float]:
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
     metrics = {**_recall(candidates, inputs), **recall}
     log.info(
-        "%s candidates, %.1f a query; %.1f %% of the positives are among them",
+        "%s candidates, %.1f per query; they include %.1f %% of the positives",
         f"{len(candidates):,}",
         metrics["candidates_per_query"],
         100 * metrics["recall"],
@@ -69,7 +69,7 @@ def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
 
 
 def _embed(inputs: Inputs, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int) -> None:
-    """Every text once, in one run of shards."""
+    """Embed each text once, in one run of shards."""
     texts: dict[Side, list[str]] = {}
     for task, pair in sides.items():
         for side, frame in zip(pair, (inputs.queries, inputs.corpus), strict=True):
@@ -100,21 +100,21 @@ def _retrieve_pool(
     recall: dict[str, float],
 ) -> pl.DataFrame:
     params, threads = context.config.retrieve, worker_count(context.config.threads)
-    documents, asked = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
+    documents, query_texts = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
     rankings, weights = {}, {}
     if params.bm25 is not None:
         label = f"retrieve: bm25: {pool.name}"
-        rankings["bm25"] = hits_table(bm25_search(documents, asked, params.depth, params.bm25, threads, label))
+        rankings["bm25"] = hits_table(bm25_search(documents, query_texts, params.depth, params.bm25, threads, label))
         weights["bm25"] = params.bm25.weight
     for name, teacher in teachers.items():
         query_side, document_side = sides[name][pool.queries["task"][0]]
         if params.index.kind == "exact":
             label = f"retrieve: {name}: {pool.name}"
-            texts, queries = (documents, document_side), (asked, query_side)
+            texts, queries = (documents, document_side), (query_texts, query_side)
             hits = search_pool(teacher, texts, queries, params.depth, context.work, label, params.engine, threads)
         else:
             blocks = partial(teacher.blocks, documents, document_side, DOCUMENT_BLOCK)
-            vectors = teacher.all(asked, query_side)
+            vectors = teacher.all(query_texts, query_side)
             hits, share = approximate_search(vectors, blocks, len(documents), params.depth, params.index, threads)
             recall[f"index_recall/{name}/{pool.name}"] = share
         rankings[name] = hits_table(hits)
@@ -126,7 +126,7 @@ def _retrieve_pool(
 def _candidates(
     fused: pl.DataFrame, rankings: dict[str, pl.DataFrame], queries: pl.DataFrame, corpus: pl.DataFrame
 ) -> pl.DataFrame:
-    """Positions to ids; the columns of the contract."""
+    """Map positions to ids; returns the columns of CANDIDATES."""
     table = fused.rename({"fused": "fused_score"})
     empty = pl.DataFrame(schema={"query": pl.Int64, "document": pl.Int64, "rank": pl.Int64, "score": pl.Float64})
     dense = next((name for name in rankings if name != "bm25"), None)
@@ -140,9 +140,9 @@ def _candidates(
 
 def _recall(candidates: pl.DataFrame, inputs: Inputs) -> dict[str, float]:
     """Share of the positives that are among the candidates, by retriever."""
-    found = inputs.qrels.join(candidates, on=["query_id", "doc_id"], how="left")
+    joined = inputs.qrels.join(candidates, on=["query_id", "doc_id"], how="left")
     by = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
     return {
-        **{name: 1 - found[column].null_count() / len(found) for name, column in by.items()},
+        **{name: 1 - joined[column].null_count() / len(joined) for name, column in by.items()},
         "candidates_per_query": len(candidates) / len(inputs.queries),
     }

@@ -1,7 +1,7 @@
-"""The score stage: the teacher's score of every candidate and every positive, raw and calibrated.
+"""Stage `score`: raw and calibrated teacher scores of every candidate and every positive.
 
-Three teachers stand behind `score.reranker`. `cross_encoder` and `llm` read query and document together; a logit each.
-`maxsim` needs no weights beyond the dense teacher's: raw = dense_weight * cosine + (1 - dense_weight) * late
+`score.reranker` selects the teacher. `cross_encoder` and `llm` read query and document together and output a logit.
+`maxsim` uses the dense teacher's weights only: raw = dense_weight * cosine + (1 - dense_weight) * late
 interaction, in [-1, 1].
 """
 
@@ -19,12 +19,12 @@ from components.config import ScoreParams
 from components.contracts.tables import CANDIDATES, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
 from components.stage.context import StageContext
-from components.teacher.calibration import cross_fitted, expected_calibration_error, fit_calibration
+from components.teacher.calibration import cross_fit_relevance, expected_calibration_error, fit_calibration
 from components.teacher.reliability import Reliability, write_reliability
 from components.teacher.rescoring import rescore_maxsim, rescore_pairs
 
 log = logging.getLogger(__name__)
-_LEAST = 20  # labelled positives and other candidates on dev for a curve of the task's own
+_LEAST = 20  # minimum of dev positives, and of other dev candidates, for a curve per task
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -33,7 +33,7 @@ def run(context: StageContext) -> dict[str, float]:
     candidates = read_table(context.outputs / "retrieve" / "candidates.parquet", CANDIDATES)
     pairs = with_positives(candidates, inputs)
     log.info(
-        "%s candidates and positives to score with %s (%s)",
+        "scoring %s candidates and positives with %s (%s)",
         f"{len(pairs):,}",
         context.config.score.model,
         context.config.score.reranker,
@@ -82,7 +82,7 @@ def _raw_scores(pairs: pl.DataFrame, context: StageContext) -> np.ndarray:
     if params.reranker == "maxsim":
         dense = config.retrieve.dense.get(params.model)
         if dense is None:
-            raise UserError(f"params.yaml: score.model: maxsim needs one of retrieve.dense, not {params.model!r}")
+            raise UserError(f"params.yaml: score.model: maxsim needs a teacher of retrieve.dense, not {params.model!r}")
         if dense.task_prompts:
             raise UserError(
                 f"params.yaml: score.model: maxsim needs a teacher without task_prompts, not {params.model!r}"
@@ -96,23 +96,23 @@ def _raw_scores(pairs: pl.DataFrame, context: StageContext) -> np.ndarray:
 
 
 def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Add `relevance`; write calibration.json and report.html. Fitted on dev, or on all where there is no dev query."""
+    """Add `relevance`; write calibration.json and report.html. Fitted on dev pairs, else on all."""
     dev = pairs.filter(pl.col("split") == "dev")
     fitted_on, on = (dev, "dev queries") if len(dev) else (pairs, "training queries (there are no dev queries)")
     together = fit_calibration(params.calibration, *_labelled(fitted_on))
-    curves, shown, parts = {}, [], []
+    curves, reliabilities, parts = {}, [], []
     for task in pairs["task"].unique().sort().to_list():
-        own, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
+        task_pairs, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
         raw, positive = _labelled(fit)
         enough = min(int(positive.sum()), int((~positive).sum())) >= _LEAST
         curve = fit_calibration(params.calibration, raw, positive) if enough else together
-        parts.append(own.with_columns(relevance=pl.Series(curve(own["reranker_score"].to_numpy()))))
+        parts.append(task_pairs.with_columns(relevance=pl.Series(curve(task_pairs["reranker_score"].to_numpy()))))
         curves[task] = {**asdict(curve), "of": task if enough else "all tasks"}
         queries = fit["query_id"].rank("dense").to_numpy()
-        relevance = cross_fitted(params.calibration, raw, positive, queries) if enough else curve(raw)
-        shown.append(Reliability(task, curve, raw, relevance, positive, enough))
+        relevance = cross_fit_relevance(params.calibration, raw, positive, queries) if enough else curve(raw)
+        reliabilities.append(Reliability(task, curve, raw, relevance, positive, enough))
     (out / "calibration.json").write_text(json.dumps(curves, indent=2) + "\n", encoding="utf-8")
-    write_reliability(out / "report.html", shown, on)
+    write_reliability(out / "report.html", reliabilities, on)
     scored = pl.concat(parts).sort("query_id", "doc_id")
     positives = scored.filter(pl.col("positive"))["reranker_score"].mean()
     others = scored.filter(~pl.col("positive"))["reranker_score"].mean()
@@ -121,7 +121,8 @@ def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl
         "mean_score_positive": float(positives or 0.0),  # type: ignore[arg-type]  # polars types mean() loosely
         "mean_score_other": float(others or 0.0),  # type: ignore[arg-type]
         "calibration_error": expected_calibration_error(
-            np.concatenate([one.relevance for one in shown]), np.concatenate([one.positive for one in shown])
+            np.concatenate([one.relevance for one in reliabilities]),
+            np.concatenate([one.positive for one in reliabilities]),
         ),
     }
 

@@ -1,4 +1,4 @@
-"""A DVC-versioned file as an MLflow dataset input: MLflow shows its path and md5, and can load those very bytes."""
+"""MLflow dataset source for DVC-versioned files: MLflow shows path and md5, and can load the same bytes."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from mlflow.entities import Dataset
 
 
 class DvcSource(DatasetSource):
-    """Bytes DVC knows: repository (a path or git address), git revision, path and md5."""
+    """A DVC-tracked file: repository (a path or git address), git revision, path and md5."""
 
     def __init__(self, path: str, md5: str, repo: str = ".", rev: str = "") -> None:
         self.path, self.md5, self.repo, self.rev = path, md5, repo, rev
@@ -47,10 +47,10 @@ class DvcSource(DatasetSource):
         return cls(source_dict["path"], source_dict["md5"], source_dict.get("repo", "."), source_dict.get("rev", ""))
 
 
-register_dataset_source(DvcSource)  # type: ignore[arg-type]  # annotated as an instance, meant and used as a class
+register_dataset_source(DvcSource)  # type: ignore[arg-type]  # annotated as an instance, used as a class
 
 
 def dvc_dataset(item: dict[str, str]) -> Dataset:
-    """An input of `versions.stage_inputs` as MLflow's entity; the digest is DVC's md5."""
+    """An input of `versions.stage_inputs` as an MLflow dataset; the digest is DVC's md5."""
     source = DvcSource(item["path"], item["md5"])
     return Dataset(item["path"], item["md5"], "dvc", json.dumps(source.to_dict()))

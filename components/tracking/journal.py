@@ -1,8 +1,8 @@
 """Write-ahead log of MLflow events. Logging never blocks on the server and survives SIGKILL.
 
-One folder per run under .cache/tracking: `events.jsonl` (appended), `files/` (small artifacts).
-components/tracking/upload.py follows the journals from a process of its own, so that a stage neither imports MLflow
-(8 s of CPU on two cores) nor stalls when the server is down. A journal is removed once MLflow has all of it.
+One folder per run under .cache/tracking: `events.jsonl` (append-only), `files/` (small artifacts).
+components/tracking/upload.py uploads the journals in a separate process, so that a stage neither imports MLflow
+(8 s of CPU on two cores) nor stalls when the server is down. A journal is removed once it is fully uploaded.
 """
 
 import json
@@ -18,12 +18,12 @@ from typing import Any
 import psutil
 
 Value = dict[str, Any]
-Events = list[Value]  # lines of events.jsonl: kind, time and what belongs to the kind
+Events = list[Value]  # lines of events.jsonl: kind, time and the kind's own fields
 
 
 @dataclass(frozen=True)
 class RunStart:
-    """How a run begins. parent: an MLflow run id, or `journal:ID` of a run that is itself still a journal."""
+    """First event of a run. parent: an MLflow run id, or `journal:ID` of a run that is not uploaded yet."""
 
     store: str
     experiment: str
@@ -35,7 +35,7 @@ class RunStart:
 
 
 class Journal:
-    """The writing side: one process appends (any thread of it), whole lines only."""
+    """Writer of a journal: one process appends whole lines, from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Journal:
 
     @classmethod
     def open(cls, tracking: Path, start: RunStart) -> "Journal":
-        """Begin a journal below `tracking`; the folder appears complete with its first event or not at all."""
+        """Create a journal below `tracking`; the folder is created atomically with its first event."""
         identity = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
         draft = tracking / f".{identity}"
         (draft / "files").mkdir(parents=True)
@@ -58,15 +58,15 @@ class Journal:
         return self.folder.name
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Metrics at a step, stamped with the time of this call."""
+        """Log metrics at a step, with the time of this call."""
         self._append({"kind": "metrics", "values": {k: float(v) for k, v in values.items()}, "step": step or 0})
 
     def tags(self, values: dict[str, str]) -> None:
         self._append({"kind": "tags", "values": values})
 
     def artifact(self, file: Path, path: str) -> None:
-        """Keep a copy of `file`, to be uploaded as `path` of the run's artifacts."""
-        keep(file, self.folder / "files" / path)
+        """Store a copy of `file`, to be uploaded as the artifact `path` of the run."""
+        link_or_copy(file, self.folder / "files" / path)
         self._append({"kind": "artifact", "path": path})
 
     def model(self, request: Value) -> None:
@@ -74,7 +74,7 @@ class Journal:
         self._append({"kind": "model", "request": request})
 
     def end(self, status: str) -> None:
-        """FINISHED, FAILED or KILLED; nothing may follow."""
+        """Log the final status (FINISHED, FAILED or KILLED); no event may follow."""
         self._append({"kind": "end", "status": status})
         self._events.close()
 
@@ -84,8 +84,8 @@ class Journal:
             self._events.flush()
 
 
-def keep(file: Path, to: Path) -> None:
-    """Hard-link `file` (copy across file systems): no second copy of the weights, and deleting the original is safe."""
+def link_or_copy(file: Path, to: Path) -> None:
+    """Hard-link `file` to `to`, or copy it across file systems. A link avoids a second copy of the weights."""
     to.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(file.resolve(), to)
@@ -94,12 +94,12 @@ def keep(file: Path, to: Path) -> None:
 
 
 def owner(pid: int) -> Value:
-    """A process by pid and start time, so that a reused pid is not taken for it."""
+    """Identify a process by pid and start time, because pids are reused."""
     return {"pid": pid, "started": psutil.Process(pid).create_time()}
 
 
 def alive(who: Value) -> bool:
-    """Whether the very process recorded by `owner` still runs (a zombie does not)."""
+    """Whether the process recorded by `owner` still runs (a zombie does not count)."""
     try:
         process = psutil.Process(who["pid"])
         same = abs(process.create_time() - who["started"]) < 1

@@ -1,4 +1,4 @@
-"""Reading journals that other processes write: which ones wait, their new events, and how far each was uploaded."""
+"""Read journals that other processes write: pending journals, new events, and the uploaded offset."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from components.tracking.journal import Events, alive
 
 
 def journals(tracking: Path) -> list[Path]:
-    """The journals that wait, oldest first: a pipeline before its stages."""
+    """The pending journals, oldest first: a pipeline before its stages."""
     return sorted(folder.parent for folder in tracking.glob("[0-9]*/events.jsonl"))
 
 
 def new_events(folder: Path) -> tuple[Events, int]:
-    """Whole lines after the noted offset, and the offset behind them; a line still being written is left."""
+    """Whole lines after the stored offset, and the offset after them; an incomplete last line is skipped."""
     start = int(read_state(folder).get("offset", 0))
     with (folder / "events.jsonl").open("rb") as handle:
         handle.seek(start)

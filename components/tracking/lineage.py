@@ -1,23 +1,20 @@
-"""Where a model came from, and what came of a file: MLflow's registry and runs, DVC's md5s, as a tree.
+"""Lineage of a model version (ancestors) or of a file (descendants), as a tree, from MLflow and DVC's md5s.
 
-    python -m components.tracking.lineage production          of a version: number or alias
-    python -m components.tracking.lineage 3f2a...  | FILE     of bytes: every output, run and version made from them
+    foundry lineage production          a version: number or alias
+    foundry lineage 3f2a...  | FILE     an md5 or file: every output, run and version made from it
 
-Versions carry the md5 of everything they came from, so a stage that DVC took from its cache, or that ran on another
-machine, is no gap.
+A version's tags hold the md5 of all its ancestors, so the tree is complete even if a stage came from DVC's cache or
+ran on another machine.
 """
 
 import json
 import re
-import signal
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
-from components.tracking.load import DEFAULT_NAME
-from components.tracking.registry import find_version, registry_client
+from components.tracking.registry import find_version, registry_client, split_version
 from components.tracking.snapshot import git
 from components.tracking.store import EXPERIMENT, run_link, tracking_uri, version_link
 from components.tracking.versions import dvc_md5
@@ -30,7 +27,7 @@ MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 @dataclass
 class Node:
-    """One line of the tree and what hangs below it."""
+    """One line of the tree and its children."""
 
     text: str
     below: list["Node"] = field(default_factory=list)
@@ -48,14 +45,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Registry:
-    """What the questions below are asked of."""
+    """The MLflow client and the checkout that the lineage functions query."""
 
     client: "MlflowClient"
     uri: str
     root: Path
 
 
-# ---------------------------------------------------------------- version -> everything it came from
+# ---------------------------------------------------------------- version -> its ancestors
 
 
 def of_version(registry: Registry, name: str, which: str) -> Node:
@@ -97,14 +94,14 @@ def _run_node(registry: Registry, run: Any) -> Node:
     return Node(f"run {run.info.run_name} {run.info.status}  {link}")
 
 
-# ---------------------------------------------------------------- md5 -> everything made from it
+# ---------------------------------------------------------------- md5 -> its descendants
 
 
 def of_md5(registry: Registry, md5: str) -> Node:
     """Every run that wrote or read these bytes, and every version made from them.
 
     Raises:
-        UserError: nothing recorded here has to do with them.
+        UserError: no recorded run or version refers to them.
     """
     holders = [md5, *_folders_holding(registry, md5)]
     tree = Node(md5)
@@ -120,7 +117,7 @@ def of_md5(registry: Registry, md5: str) -> Node:
         alias = f" ({', '.join(version.aliases)})" if version.aliases else ""
         tree.below.append(Node(f"model {version.name} version {version.version}{alias}  {link}"))
     if not tree.below:
-        raise UserError(f"{md5}: no run and no model version here has to do with these bytes")
+        raise UserError(f"{md5}: no run and no model version here refers to this md5")
     return tree
 
 
@@ -129,7 +126,7 @@ def _labelled(label: str, node: Node) -> Node:
 
 
 def _folders_holding(registry: Registry, md5: str) -> list[str]:
-    """The recorded folders that hold this file, by their listings in the DVC cache."""
+    """The recorded folders that contain this file, by their listings in the DVC cache."""
     recorded = {v for version in _all_versions(registry) for v in _md5s(version) if v.endswith(".dir")}
     recorded |= {run.data.tags["dvc.out.md5"] for run in _search(registry, "tags.`dvc.out.md5` LIKE '%.dir'")}
     cache = _dvc_cache(registry.root)
@@ -185,31 +182,18 @@ def _md5s(version: Any) -> list[str]:
     return [value for key, value in version.tags.items() if key.startswith("md5:")]
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- either
 
 
-def main(arguments: list[str]) -> int:
-    """`[MODEL/]VERSION | MD5 | FILE`; returns the exit status."""
-    if len(arguments) != 1:
-        print("usage: python -m components.tracking.lineage {[MODEL/]VERSION | MD5 | FILE}", file=sys.stderr)
-        return 2
-    root, what = Path.cwd(), arguments[0]
-    try:
-        registry = Registry(registry_client(root), tracking_uri(root), root)
-        if MD5.fullmatch(what):
-            tree = of_md5(registry, what)
-        elif Path(what).exists():
-            tree = of_md5(registry, dvc_md5(Path(what)))
-        else:
-            name, _, which = what.rpartition("/")
-            tree = of_version(registry, name or DEFAULT_NAME, which)
-    except UserError as problem:
-        print(f"error: lineage: {problem}", file=sys.stderr)
-        return 1
-    print("\n".join(tree.lines()))
-    return 0
+def lineage(root: Path, what: str, folder: Path) -> Node:
+    """The tree of `what`: [MODEL/]VERSION, an md5, or a file or folder relative to `folder`.
 
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
-    sys.exit(main(sys.argv[1:]))
+    Raises:
+        UserError: no such version, or no recorded run or version refers to these bytes.
+    """
+    registry = Registry(registry_client(root), tracking_uri(root), root)
+    if MD5.fullmatch(what):
+        return of_md5(registry, what)
+    if (folder / what).exists():
+        return of_md5(registry, dvc_md5(folder / what))
+    return of_version(registry, *split_version(what))

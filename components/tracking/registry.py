@@ -1,7 +1,7 @@
-"""The model registry: making a version, finding one, and moving an alias.
+"""The MLflow model registry: register a version, find one, read the production alias.
 
-A version carries what is needed to trust and repeat it: git.commit (a refs/runs commit that holds its dvc.lock),
-dvc.lock.sha256, and `md5:PATH` for every file and folder it came from.
+A version's tags make it reproducible: git.commit (a refs/runs commit that holds its dvc.lock), dvc.lock.sha256, and
+`md5:PATH` for every file and folder it was made from.
 """
 
 from pathlib import Path
@@ -13,13 +13,14 @@ from components.tracking.store import connect, tracking_uri
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+DEFAULT_NAME = "embedding-foundry"
 CANDIDATE = "candidate"
 PRODUCTION = "production"
 SERVING_REQUIREMENTS = ("mlflow", "sentence-transformers", "transformers", "torch", "peft")
 
 
 class RefusedError(UserError):
-    """A promotion that must not happen; its text says why."""
+    """A refused promotion or rollback; the text gives the reason."""
 
 
 def register_version(client: "MlflowClient", run_id: str, files: Path, request: dict[str, Any]) -> str:
@@ -40,9 +41,9 @@ def register_version(client: "MlflowClient", run_id: str, files: Path, request: 
 
 
 def description(name: str, version: str, tags: dict[str, str], metrics: dict[str, float]) -> str:
-    """What a person wants to know on the version's page, as Markdown: scores, commands, and what it was made from.
+    """Markdown for the version's page: scores, commands, and the inputs it was made from.
 
-    metrics: of the evaluate stage; `MODEL.mean` and `gain.mean`, `gain.low`, `gain.high` are told, where they are.
+    metrics: of the evaluate stage; `MODEL.mean`, `gain.mean`, `gain.low` and `gain.high` are shown if present.
     """
     means = [
         f"{model} {metrics[key]:.4f}" for model in ("trained", "base", "teacher") if (key := f"{model}.mean") in metrics
@@ -53,8 +54,8 @@ def description(name: str, version: str, tags: dict[str, str], metrics: dict[str
         lines.append(f"Gain over base: {gain:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})")
     lines += [
         f"Run it again and compare every byte: `make reproduce RUN={version}`",
-        f"All it came from, with links: `python -m components.tracking.lineage {name}/{version}`",
-        f"Make it production: `python -m flows.promotion promote {version} --because ...`",
+        f"All it came from, with links: `foundry lineage {name}/{version}`",
+        f"Make it production: `foundry promote {version} --because ...`",
     ]
     made_from = {key.removeprefix("md5:"): md5 for key, md5 in sorted(tags.items()) if key.startswith("md5:outputs/")}
     table = ["| made from | md5 |", "|---|---|", *(f"| {path} | `{md5}` |" for path, md5 in made_from.items())]
@@ -88,7 +89,7 @@ def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict
 
 
 def _pinned(names: tuple[str, ...]) -> list[str]:
-    """`name==version` as installed here; a local build's suffix (+cpu) is dropped, it is no registry's version."""
+    """`name==version` as installed here, without a local build's suffix (+cpu), which package indexes do not have."""
     from importlib.metadata import version
 
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
@@ -111,12 +112,22 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
         raise UserError(f"model {name!r} has no version or alias {which!r}; versions: {known}") from None
 
 
+def split_version(text: str) -> tuple[str, str]:
+    """(model, version) of `[MODEL/]VERSION`, as commands take it.
+
+    >>> split_version("7"), split_version("other/production")
+    (('embedding-foundry', '7'), ('other', 'production'))
+    """
+    name, _, which = text.rpartition("/")
+    return name or DEFAULT_NAME, which
+
+
 def registry_client(root: Path) -> "MlflowClient":
     """A client of the checkout's registry."""
     return connect(tracking_uri(root))
 
 
-def current(client: "MlflowClient", name: str) -> Any:
+def production_version(client: "MlflowClient", name: str) -> Any:
     """The version under the alias `production`, or None."""
     from mlflow.exceptions import MlflowException
 
@@ -127,10 +138,10 @@ def current(client: "MlflowClient", name: str) -> Any:
 
 
 def refuse_ungated(version: Any) -> None:
-    """Raises RefusedError unless the version carries the tags of a passed (or knowingly overridden) gate."""
+    """Raises RefusedError unless the version has the tags of a passed (or explicitly overridden) gate."""
     if version.tags.get("gate.verdict") not in {"promote", "forced"}:
         raise RefusedError(
             f"{version.name} version {version.version} has not passed the gate (no gate.verdict tag); the alias was"
-            " moved by hand. Promote it: python -m flows.promotion promote"
-            f" {version.version}; or go back: python -m flows.promotion rollback"
+            " moved by hand. Promote it: foundry promote"
+            f" {version.version} --because ...; or go back: foundry rollback --because ..."
         )

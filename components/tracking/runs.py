@@ -1,7 +1,7 @@
 """One MLflow run per executed stage: parameters, inputs, live metrics, figures, small outputs.
 
-The run is written to a journal (components/tracking/journal.py) and uploaded by a process beside the stage, so a slow
-or dead MLflow costs the stage nothing. With MLFLOW_RUN_ID set the run is nested below that run.
+The run is written to a journal (components/tracking/journal.py) and uploaded by a separate process, so a slow or dead
+MLflow does not delay the stage. With MLFLOW_RUN_ID set the run is nested below that run.
 """
 
 import os
@@ -22,14 +22,14 @@ from components.tracking.journal import Journal, RunStart
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
 from components.tracking.versions import code_version, declared, dvc_md5, stage_inputs
 
-SMALL = 5_000_000  # bytes: larger outputs are DVC's, MLflow gets their md5
+SMALL = 5_000_000  # bytes: larger outputs are stored by DVC only; MLflow gets their md5
 SHOWN = {".json", ".html", ".yaml", ".md", ".csv", ".png", ".svg"}
 LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "mlflow", "dvc", "prefect")
 SAMPLE_SECONDS = 10.0
 
 
 class StageRun:
-    """The live run of a stage; calling it logs metrics."""
+    """The running MLflow run of a stage; calling it logs metrics."""
 
     def __init__(self, journal: Journal, stage: str) -> None:
         self.journal = journal
@@ -48,7 +48,7 @@ class StageRun:
         self._published.add(name)
 
     def finish(self, metrics: dict[str, float], out: Path) -> None:
-        """Log the final metrics, the small outputs (up to 5 MB each) and the md5 DVC will give to the whole."""
+        """Log the final metrics, the small outputs (up to 5 MB each) and the output folder's md5 as DVC computes it."""
         self(metrics)
         for file in sorted(out.rglob("*")):
             name = file.relative_to(out).as_posix()
@@ -72,7 +72,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         inputs=stage_inputs(root, name),
     )
     journal = Journal.open(tracking_folder(root), start)
-    upload.follow(root)
+    upload.start_uploader(root)
     sampler, status = _Sampler(journal), "FAILED"
     try:
         yield StageRun(journal, name)
@@ -83,12 +83,12 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
     finally:
         sampler.stop()
         journal.end(status)
-        if status != "KILLED":  # who interrupts does not want to wait; the uploading process goes on by itself
-            upload.settle(journal.folder)
+        if status != "KILLED":  # don't wait on Ctrl-C; the uploader runs in its own process
+            upload.wait_until_uploaded(journal.folder)
 
 
 def declared_params(config: Config, sections: list[str]) -> dict[str, str]:
-    """The sections a stage declares in dvc.yaml, flattened: `train.lora.rank` -> `16`."""
+    """The parameter sections a stage declares in dvc.yaml, flattened: `train.lora.rank` -> `16`."""
     values = flatten(config.model_dump(mode="json", by_alias=True))
     return {k: v for k, v in values.items() if any(k == s or k.startswith(f"{s}.") for s in sections)}
 
@@ -108,7 +108,7 @@ def flatten(values: Any, path: str = "") -> dict[str, str]:
 
 
 def system_tags() -> dict[str, str]:
-    """The machine and the libraries a stage ran on."""
+    """Tags that describe the machine and the library versions."""
     memory = psutil.virtual_memory().total / 2**30
     libraries = " ".join(f"{name}={version(name)}" for name in LIBRARIES)
     return {
@@ -122,13 +122,13 @@ def system_tags() -> dict[str, str]:
 
 
 def gpu_names() -> list[str]:
-    """NVIDIA cards as the kernel driver lists them; asking torch would load it into every stage."""
+    """NVIDIA GPUs as the kernel driver lists them; torch is not used, as every stage would have to import it."""
     cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return [card.read_text().splitlines()[0].partition(":")[2].strip().replace(" ", "-") for card in cards]
 
 
 class _Sampler:
-    """CPU and memory of the stage every ten seconds, GPU memory when the stage has loaded torch."""
+    """Logs the stage's CPU and memory every ten seconds, and GPU memory if the stage has imported torch."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -1,4 +1,4 @@
-"""One sender per kind of journal event: what it becomes in MLflow. All of them may be repeated without effect."""
+"""One sender per kind of journal event: the MLflow calls for it. All of them are idempotent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def send_params(client: Any, run_id: str, params: dict[str, str]) -> None:
 def send_inputs(client: Any, run_id: str, inputs: list[dict[str, str]]) -> None:
     from mlflow.entities import DatasetInput, InputTag
 
-    from components.tracking.dataset import dvc_dataset  # imports mlflow, which a stage must not wait for
+    from components.tracking.dataset import dvc_dataset  # imports mlflow, which is slow; stages must not import it
 
     datasets = [
         DatasetInput(
@@ -66,7 +66,7 @@ def _send_end(client: Any, run_id: str, folder: Path, events: Events) -> None:
 
 
 def _send_start(client: Any, run_id: str, folder: Path, events: Events) -> None:
-    """Nothing to send: the run exists by now."""
+    """No-op: the run has already been created."""
 
 
 SENDERS: dict[str, Callable[[Any, str, Path, Events], None]] = {
@@ -80,5 +80,5 @@ SENDERS: dict[str, Callable[[Any, str, Path, Events], None]] = {
 
 
 def _name(text: str) -> str:
-    """MLflow's alphabet for parameter and metric names."""
+    """Replace characters that MLflow does not allow in parameter and metric names."""
     return "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in text)[:250]

@@ -1,8 +1,8 @@
-"""A git commit of exactly what ran, without touching the user's branch, index or files.
+"""Commit the code and dvc.lock of a run under refs/runs, without touching the user's branch, index or files.
 
-A run's dvc.lock is newer than HEAD, and the code may have been edited since: `snapshot` writes both into a commit
-under refs/runs/<id>, built with an index of its own. `git worktree add DIR refs/runs/<id>` brings it back, `dvc get
-. PATH --rev <commit>` its data, and `git push origin 'refs/runs/*'` shares it.
+A run's dvc.lock is newer than HEAD, and the code may have uncommitted edits: `snapshot` writes both into a commit under
+refs/runs/<id>, with a temporary index. `git worktree add DIR refs/runs/<id>` restores it, `dvc get . PATH --rev
+<commit>` restores its data, and `git push origin 'refs/runs/*'` shares it.
 """
 
 import os
@@ -18,7 +18,7 @@ VERSIONED = ("dvc.yaml", "dvc.lock", "params.yaml", "components")
 def snapshot(root: Path, identity: str, message: str) -> str:
     """Commit the checkout's tracked files, dvc.lock and components as refs/runs/`identity`; returns the commit.
 
-    Empty when `root` is not in a git repository, or the repository has no commit yet.
+    Empty if `root` is not in a git repository, or the repository has no commit yet.
     """
     head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
     if not head:
@@ -28,7 +28,7 @@ def snapshot(root: Path, identity: str, message: str) -> str:
         git(root, "read-tree", "HEAD", env=own_index)
         git(root, "add", "--update", env=own_index)
         new = git(root, "ls-files", "--others", "--exclude-standard", "--", *VERSIONED).splitlines()
-        lock = ["dvc.lock"] if (root / "dvc.lock").exists() else []  # even where the user keeps it out of git
+        lock = ["dvc.lock"] if (root / "dvc.lock").exists() else []  # also if the user's .gitignore excludes it
         git(root, "update-index", "--add", "--", *new, *lock, env=own_index)
         tree = git(root, "write-tree", env=own_index)
     commit = git(root, "commit-tree", tree, "-p", head, "-m", message, env=_author(root))
@@ -44,7 +44,7 @@ def resolve(root: Path, run: str) -> str:
     """The commit of a run id or of any git revision.
 
     Raises:
-        UserError: neither names a commit of this repository.
+        UserError: it is neither, in this repository.
     """
     for name in (run_ref(run), run):
         commit = git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False)
@@ -54,10 +54,10 @@ def resolve(root: Path, run: str) -> str:
 
 
 def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> str:
-    """One git command in `root`; its output, stripped. With check=False a failure gives the empty string.
+    """Run one git command in `root`; returns its output, stripped. With check=False a failure returns "".
 
     Raises:
-        UserError: git failed (check=True), with its own words.
+        UserError: git failed (check=True), with git's error message.
     """
     try:
         done = subprocess.run(
@@ -78,7 +78,7 @@ def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | N
 
 
 def _author(root: Path) -> dict[str, str]:
-    """The user's own identity; a name of ours where git has none, as on a worker."""
+    """The user's git identity; a default name if git has none, as on a worker."""
     if git(root, "config", "user.email", check=False):
         return {}
     name, address = "Embedding Foundry", "foundry@localhost"

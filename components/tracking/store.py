@@ -1,7 +1,7 @@
-"""Where MLflow's runs, artifacts and models live, and whether it answers.
+"""The MLflow store: its URI, a client, a reachability check, and links to the UI.
 
-MLFLOW_TRACKING_URI when set, else a sqlite file in the checkout. Importing this module is cheap; `client` pays for
-MLflow's import.
+The store is MLFLOW_TRACKING_URI if set, else a sqlite file in the checkout. Importing this module is cheap; `connect`
+imports MLflow.
 """
 
 import os
@@ -20,15 +20,15 @@ SAFE_DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    # A dead server would stall every call for minutes with MLflow's own 7 tries of 120 s.
+    # With MLflow's defaults (7 tries of 120 s) a dead server would block every call for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # a bar a file, and ours are few and small
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one bar per file; our files are few and small
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
 
-_MLFLOW_SETS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # by its set_*_uri, for child processes
+_MLFLOW_SETS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # variables that mlflow.set_*_uri exports
 
 
 def tracking_uri(root: Path) -> str:
@@ -37,14 +37,14 @@ def tracking_uri(root: Path) -> str:
 
 
 def tracking_folder(root: Path) -> Path:
-    """Where the journals of `root` wait to be uploaded."""
+    """The folder of the pending journals of `root`; created if missing."""
     folder = root / ".cache" / "tracking"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def connect(uri: str) -> "MlflowClient":
-    """An MLflow client for store and registry at `uri`, with telemetry, pickle and long stalls off."""
+    """An MLflow client for store and registry at `uri`, with telemetry and pickle off and short timeouts."""
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow
@@ -52,7 +52,7 @@ def connect(uri: str) -> "MlflowClient":
     before = {name: os.environ.get(name) for name in _MLFLOW_SETS}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    for name, old in before.items():  # else this checkout's store would be the next one's
+    for name, old in before.items():  # otherwise the next checkout in this process would use this store
         if old is None:
             os.environ.pop(name, None)
         else:
@@ -60,8 +60,8 @@ def connect(uri: str) -> "MlflowClient":
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def answers(uri: str, seconds: float = 3) -> bool:
-    """Whether something listens at a server's address; a file-based store always answers."""
+def is_reachable(uri: str, seconds: float = 3) -> bool:
+    """Whether a server accepts connections; True for a file-based store."""
     address = urlparse(uri)
     if address.scheme not in {"http", "https"}:
         return True
@@ -74,7 +74,7 @@ def answers(uri: str, seconds: float = 3) -> bool:
 
 
 def experiment_id(client: "MlflowClient", uri: str, name: str = EXPERIMENT) -> str:
-    """The experiment's id, created on first use; artifacts of a sqlite store lie beside its file."""
+    """The experiment's id, created on first use; artifacts of a sqlite store are next to its file."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -86,24 +86,24 @@ def experiment_id(client: "MlflowClient", uri: str, name: str = EXPERIMENT) -> s
     try:
         return str(client.create_experiment(name, artifact_location=place))
     except MlflowException:
-        found = client.get_experiment_by_name(name)  # another process made it in the meantime
+        found = client.get_experiment_by_name(name)  # another process created it in the meantime
         if found is None:
             raise
         return str(found.experiment_id)
 
 
-def shown(uri: str) -> str:
-    """The store as messages may name it: without user and password."""
+def redact_uri(uri: str) -> str:
+    """The URI without user and password, for messages."""
     address = urlparse(uri)
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if address.netloc else uri
 
 
 def ui_address(uri: str) -> str:
-    """The address a browser opens: the server itself, or where `make ui` serves the checkout's sqlite file."""
-    return shown(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    """The UI's URL: the server itself, or the address at which `make ui` serves the checkout's sqlite file."""
+    return redact_uri(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
 
 
-# MLflow's pages open as for LLM applications, without the list of runs' models, unless the address says otherwise.
+# By default MLflow's pages open in the view for LLM applications, without runs and models; the URL selects the view.
 _AS_TRAINING = "workflowType=machine_learning"
 
 
@@ -111,13 +111,13 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
     return f"{ui_address(uri)}/#/experiments/{experiment}/runs/{run_id}?{_AS_TRAINING}"
 
 
-def beside_others(link: str) -> str:
-    """Charts of all runs of the experiment, from the address of one of them."""
+def comparison_link(link: str) -> str:
+    """Link to the charts of all runs of the experiment, from the link of one run."""
     return f"{link.rpartition('/')[0]}?compareRunsMode=CHART&{_AS_TRAINING}"
 
 
 def experiments_link(uri: str) -> str:
-    """Every experiment of the store."""
+    """Link to the list of experiments."""
     return f"{ui_address(uri)}/#/experiments?{_AS_TRAINING}"
 
 

@@ -1,8 +1,7 @@
-"""Uploads run journals to MLflow: live while the runs go on, or later if the server was down.
+"""Uploads run journals to MLflow: live, or later if the server was down.
 
-python -m components.tracking.upload            upload everything that waits, say what could not be
-python -m components.tracking.upload --follow   what a stage starts beside itself: one process per checkout, which
-                                                ends ten seconds after the last run
+A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended.
+`foundry upload` uploads all pending journals.
 """
 
 import contextlib
@@ -22,8 +21,8 @@ IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 
 
-def follow(root: Path) -> None:
-    """Start the uploading process of this checkout unless it runs; it outlives the caller by seconds."""
+def start_uploader(root: Path) -> None:
+    """Start this checkout's upload process unless it runs; it exits some seconds after the last run ended."""
     folder = tracking_folder(root)
     with _only_one(folder) as mine:
         if not mine:
@@ -31,7 +30,7 @@ def follow(root: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
     with (folder / "upload.log").open("a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "components.tracking.upload", "--follow"],
+            [sys.executable, "-m", "components.tracking.upload"],
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -41,7 +40,7 @@ def follow(root: Path) -> None:
         )
 
 
-def settle(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
+def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
     """Wait until an ended journal is in MLflow; on a timeout or error warn once per distinct cause and return False."""
     root, deadline = journal.parent.parent.parent, time.monotonic() + patience
     while journal.exists():
@@ -49,7 +48,7 @@ def settle(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
         if problem or time.monotonic() > deadline:
             _announce(journal.parent, problem or f"not uploaded after {patience:.0f} s")
             return False
-        follow(root)
+        start_uploader(root)
         time.sleep(0.1)
     return True
 
@@ -59,14 +58,14 @@ def _announce(tracking: Path, problem: str) -> None:
     if not said.exists() or said.read_text(encoding="utf-8") != problem:
         said.write_text(problem, encoding="utf-8")
         print(
-            f"warning: MLflow: {problem}. Runs are kept in {tracking} and go up with the next run, or with"
-            " `python -m components.tracking.upload`.",
+            f"warning: MLflow: {problem}. Runs are kept in {tracking} and uploaded with the next run, or by"
+            " `foundry upload`.",
             file=sys.stderr,
         )
 
 
-def watch(root: Path) -> None:
-    """Follow every journal below `root` until none has a living owner and ten seconds have passed."""
+def upload_until_idle(root: Path) -> None:
+    """Upload every journal below `root` until no owner process has been alive for ten seconds."""
     tracking, quiet_since = tracking_folder(root), time.monotonic()
     while True:
         with _only_one(tracking) as mine:
@@ -77,7 +76,7 @@ def watch(root: Path) -> None:
                 if uploader.round():
                     quiet_since = time.monotonic()
                 time.sleep(0.2)
-        # A run may have begun between the last look and the unlock, and have seen the lock still taken.
+        # A run may have started between the last check and the unlock, while the lock was still held.
         if not any(owner_lives(folder) for folder in journals(tracking)):
             return
         quiet_since = time.monotonic()
@@ -85,7 +84,7 @@ def watch(root: Path) -> None:
 
 @contextlib.contextmanager
 def _only_one(tracking: Path) -> Iterator[bool]:
-    """Whether this process now holds the checkout's upload lock; the kernel frees it when the process dies."""
+    """Try to take the checkout's upload lock; yields whether it was free. The kernel releases it on process exit."""
     with (tracking / "upload.lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +95,7 @@ def _only_one(tracking: Path) -> Iterator[bool]:
 
 
 def upload_all(root: Path) -> int:
-    """Send everything that waits; prints a line per run. Returns how many could not be sent."""
+    """Upload all pending journals; prints a line per run. Returns how many failed."""
     tracking = tracking_folder(root)
     uploader, failed = Uploader(tracking), 0
     with _only_one(tracking) as mine:
@@ -114,16 +113,5 @@ def upload_all(root: Path) -> int:
     return failed
 
 
-def main(arguments: list[str]) -> int:
-    """`[--follow]`; returns the exit status."""
-    if arguments == ["--follow"]:
-        watch(Path.cwd())
-        return 0
-    if arguments:
-        print("usage: python -m components.tracking.upload [--follow]", file=sys.stderr)
-        return 2
-    return 1 if upload_all(Path.cwd()) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":  # started by `start_uploader`
+    upload_until_idle(Path.cwd())

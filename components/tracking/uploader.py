@@ -1,7 +1,7 @@
-"""Sends journals to their MLflow stores and remembers how far each came.
+"""Sends journals to their MLflow stores and stores the uploaded offset of each.
 
-Every event may be sent twice (a kill between sending and noting): parameters, metrics, tags, inputs and files are the
-same when repeated, and a run is looked up by its journal before it is created.
+Every event may be sent twice (after a kill between sending and storing the offset). This is safe: parameters, metrics,
+tags, inputs and files are idempotent, and a run is looked up by its journal before it is created.
 """
 
 import shutil
@@ -19,15 +19,15 @@ from components.tracking.journal_files import (
     read_state,
 )
 from components.tracking.senders import SENDERS, send_inputs, send_params
-from components.tracking.store import answers, connect, experiment_id, run_link, shown
+from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link
 
 
 class NotAnsweringError(ConnectionError):
-    """The store of a journal cannot be reached now."""
+    """The store of a journal is not reachable."""
 
 
 class Uploader:
-    """Sends journals to their stores; remembers per journal how far it came."""
+    """Sends journals to their stores; stores the uploaded offset per journal."""
 
     def __init__(self, tracking: Path) -> None:
         self._tracking = tracking
@@ -35,7 +35,7 @@ class Uploader:
         self._retry_at: dict[str, float] = {}
 
     def round(self) -> bool:
-        """One look at every journal; True while something is going on (a living owner, or bytes sent)."""
+        """Upload new events of every journal once; True if an owner process is alive or anything was sent."""
         busy = False
         for folder in journals(self._tracking):
             living = owner_lives(folder)
@@ -44,23 +44,23 @@ class Uploader:
                 continue
             try:
                 busy = self.send(folder, dead=not living) or busy
-            except Exception as problem:  # noqa: BLE001  any refusal of the store must leave the journal for later
+            except Exception as problem:  # noqa: BLE001  on any error of the store the journal is kept for later
                 note_state(folder, problem=one_line(problem))
                 self._retry_at[folder.name] = time.monotonic() + 15
         return busy
 
     def send(self, folder: Path, dead: bool) -> bool:
-        """Send what is new in one journal; a dead owner's run is closed as KILLED. True when anything was sent.
+        """Send new events of one journal; the run of a dead owner is ended as KILLED. True if anything was sent.
 
         Raises:
-            NotAnsweringError: nothing listens at the store's address.
+            NotAnsweringError: the store's server does not accept connections.
         """
         events, offset = new_events(folder)
         if not events and not dead:
             return False
         start = first_event(folder)
-        if not answers(start["store"]):
-            raise NotAnsweringError(f"{shown(start['store'])} does not answer")
+        if not is_reachable(start["store"]):
+            raise NotAnsweringError(f"{redact_uri(start['store'])} does not answer")
         client = self._client(start["store"])
         run_id = self._run_id(client, folder, start)
         for kind, group in group_by_kind(events):
@@ -118,7 +118,7 @@ class Uploader:
 
 
 def uploaded_link(tracking: Path, journal: str) -> str:
-    """The page of the MLflow run that a journal became; empty while it waits."""
+    """Link to the MLflow run of a journal; empty while it is not uploaded."""
     note = tracking / "done" / journal
     return note.read_text(encoding="utf-8") if note.exists() else ""
 

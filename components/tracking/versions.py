@@ -1,4 +1,4 @@
-"""Which bytes a stage reads and writes, in DVC's terms: the md5s of dvc.lock, and of an output before DVC sees it."""
+"""DVC md5s of a stage's inputs and outputs: from dvc.lock, or computed before DVC records an output."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import yaml
 
 
 def stage_entry(root: Path, stage: str) -> dict[str, Any]:
-    """The stage as dvc.yaml declares it; empty when there is none."""
+    """The stage's entry in dvc.yaml; empty if there is none."""
     entry: dict[str, Any] = _read(root / "dvc.yaml").get("stages", {}).get(stage, {})
     return entry
 
@@ -35,7 +35,7 @@ def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def locked_outputs(root: Path) -> dict[str, dict[str, str]]:
-    """Every output dvc.lock knows: path -> {md5, stage}."""
+    """Every output in dvc.lock: path -> {md5, stage}."""
     return {
         out["path"]: {"md5": str(out["md5"]), "stage": stage}
         for stage, entry in locked_stages(root).items()
@@ -44,16 +44,16 @@ def locked_outputs(root: Path) -> dict[str, dict[str, str]]:
 
 
 def stage_inputs(root: Path, stage: str) -> list[dict[str, str]]:
-    """What `stage` reads of other stages: name, path, md5 and the stage that made it, as dvc.lock has them."""
+    """The outputs of other stages that `stage` reads, from dvc.lock: name, path, md5 and the stage that made it."""
     known = locked_outputs(root)
     paths = [d for d in declared(root, stage, "deps") if d in known]
     return [{"name": known[p]["stage"], "path": p, "md5": known[p]["md5"], "stage": known[p]["stage"]} for p in paths]
 
 
 def ancestry(root: Path, stage: str) -> dict[str, str]:
-    """path -> md5 of everything `stage` came from, all the way up: other stages' outputs, and their code and files.
+    """path -> md5 of all ancestors of `stage`, transitively: other stages' outputs, and their code and files.
 
-    The stage's own code is left out: dvc.lock learns of it only after the stage has ended. Its git commit names it.
+    The stage's own code is left out: dvc.lock records it only after the stage has ended. Its git commit identifies it.
     """
     stages, made_by = locked_stages(root), locked_outputs(root)
     found: dict[str, str] = {}
@@ -71,7 +71,7 @@ def ancestry(root: Path, stage: str) -> dict[str, str]:
 
 
 def dvc_md5(path: Path) -> str:
-    """The md5 DVC will write to dvc.lock for this output: of the file, or of the folder's sorted listing (`.dir`)."""
+    """The md5 that DVC will write to dvc.lock for this output: of the file, or of the folder's listing (`.dir`)."""
     if path.is_file():
         return _file_md5(path)
     entries = [

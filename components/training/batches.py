@@ -1,7 +1,7 @@
-"""Which queries, documents, shots and targets make each step: a pure function of (seed, step).
+"""Training batches: queries, documents, shots and targets of each step, a pure function of (seed, step).
 
-One task a batch (in-batch negatives of another task are too easy, and its instruction would not be shared). Because a
-batch depends on nothing but seed and step, a resumed run sees exactly the data of an uninterrupted one.
+One task per batch (in-batch negatives of another task are too easy, and its instruction would not be shared). Since a
+batch depends only on seed and step, a resumed run sees the same data as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -33,18 +33,18 @@ class Batch:
 
 
 def random(seed: int, *key: int) -> np.random.Generator:
-    """A generator for one purpose: same seed and key, same numbers, whatever was drawn elsewhere."""
+    """A random generator that depends only on seed and key, not on earlier draws."""
     return np.random.Generator(np.random.PCG64([seed, *key]))
 
 
-_SCHEDULE, _ORDER, _NEGATIVES, _SHOTS = range(4)  # purposes, the first part of a key
+_SCHEDULE, _ORDER, _NEGATIVES, _SHOTS = range(4)  # first part of a key
 
 
 class Batches:
     """All batches of a run; `batches[step]` makes one.
 
-    Tasks are drawn by weight * size^alpha within the phase a step falls in; a task's examples are walked in a new
-    random order each epoch.
+    Tasks are drawn by weight * size^alpha within the phase of a step; examples of a task are visited in a new random
+    order each epoch.
     """
 
     def __init__(self, data: TrainingData, params: TrainParams, seed: int) -> None:
@@ -76,11 +76,11 @@ class Batches:
         )
 
     def shot_number(self, step: int, chunk: int) -> int:
-        """How many shots the `chunk`-th run of `share` queries gets: uniform over {0..max}."""
+        """Number of shots for the `chunk`-th run of `share` queries: uniform over {0..max}."""
         return self._shot_draw(step, chunk)[1]
 
     def _shot_draw(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
-        """(the generator that then picks the shots, their number)."""
+        """(generator to pick the shots with, number of shots)."""
         draw = random(self.seed, _SHOTS, step, chunk)
         return draw, int(draw.integers(0, self.params.shots.max + 1))
 
@@ -115,7 +115,7 @@ class Batches:
         return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
 
     def _negatives(self, step: int, i: int, example: Example) -> list[tuple[str, float]]:
-        """`train.negatives` of the mined ones, anew each time; all of them when there are fewer.
+        """Draw `train.negatives` of the mined negatives, new at each step; all of them if there are fewer.
 
         By teacher score: the largest score / T plus Gumbel noise, which draws without replacement from
         softmax(score / T) (Kool et al., arXiv 1903.06059).
@@ -132,7 +132,7 @@ class Batches:
         return [mined[int(j)] for j in np.sort(chosen)]
 
     def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
-        """A few-shot set for each run of `share` queries, never holding a text that stands in the batch."""
+        """A few-shot set for each run of `share` queries, without any text of the batch."""
         pool = self.data.examples[name]
         sets = []
         for chunk in range(-(-queries // self.params.shots.share)):

@@ -1,7 +1,7 @@
-"""Checkpoints that a kill can't break: safetensors in a folder that gets its name when it is whole.
+"""Atomic training checkpoints: safetensors in a folder that is renamed once complete, so SIGKILL is safe.
 
 A checkpoint holds what a step changes (trainable weights, optimizer state) and the step's number. Data order, shots and
-dropout are functions of (seed, step), so nothing else is needed to go on bit for bit.
+dropout are functions of (seed, step), so nothing else is needed to resume bit for bit.
 """
 
 import json
@@ -48,25 +48,25 @@ def save_checkpoint(
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first; folders still being written when a run was killed do not count."""
+    """Complete checkpoints, oldest first; partial folders of a killed run are ignored."""
     return sorted(path for path in folder.glob("step-*") if _NAME.search(path.name)) if folder.is_dir() else []
 
 
 def load_checkpoint(path: Path, named: dict[str, torch.nn.Parameter], optimizer: Any) -> dict[str, Any]:
-    """Put weights and optimizer state back; returns the state that was saved.
+    """Restore weights and optimizer state; returns the saved `state`.
 
     Raises:
-        UserError: a file is missing or damaged, or the checkpoint is of other trainable parameters.
+        UserError: a file is missing or damaged, or the checkpoint has other trainable parameters.
     """
     file = path / "tensors.safetensors"
     try:
         state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if file_hash(file) != state["sha256"]:
-            raise UserError(f"{path}: damaged checkpoint (tensors.safetensors has another sha256); delete the folder")
+            raise UserError(f"{path}: damaged checkpoint (wrong sha256 of tensors.safetensors); delete the folder")
         with safe_open(file, framework="pt") as handle:
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
     except (FileNotFoundError, json.JSONDecodeError, KeyError, SafetensorError) as problem:
-        raise UserError(f"{path}: not a whole checkpoint ({problem}); delete the folder") from None
+        raise UserError(f"{path}: not a complete checkpoint ({problem}); delete the folder") from None
     saved = {key.removeprefix("weight.") for key in tensors if key.startswith("weight.")}
     if saved != set(named):
         other = sorted(saved ^ set(named))[0]

@@ -1,4 +1,4 @@
-"""nDCG@10 on a fixed sample of dev queries, while training: which checkpoint is best, and when to stop."""
+"""Dev check during training: nDCG@10 on a fixed sample of dev queries, for early stopping."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ _DEV = 9
 
 
 class DevCheck:
-    """Retrieval over a sample of each task's dev corpus, the dev queries' positives among them."""
+    """Retrieval over a sample of each task's dev corpus that includes the positives of its dev queries."""
 
     def __init__(self, data: TrainingData, params: DevParams, seed: int) -> None:
         self.data = data
@@ -32,7 +32,7 @@ class DevCheck:
             self.documents[name] = needed + [others[int(i)] for i in np.sort(draw.permutation(len(others))[:extra])]
 
     def score(self, encoder: Encoder) -> float:
-        """Mean nDCG@10 over tasks, zero-shot prompts; 0 when no task has dev queries."""
+        """Mean nDCG@10 over tasks, with zero-shot prompts; 0 when no task has dev queries."""
         with torch.random.fork_rng():
             scores = [self._task(encoder, name) for name in self.queries]
         return float(np.mean(scores)) if scores else 0.0

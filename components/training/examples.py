@@ -1,4 +1,4 @@
-"""What the trainer learns from: triplets joined with their texts, by task, and the dev data beside them."""
+"""Training data: triplets joined with their texts, by task, and the dev data."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,9 @@
-"""LoRA's layer in one autograd function: y = x W^T + s drop(x) A^T B^T (Hu 2021, arXiv 2106.09685, eq. 3).
+"""Fused LoRA linear layer in one autograd function: y = x W^T + s drop(x) A^T B^T (Hu 2021, arXiv 2106.09685, eq. 3).
 
-peft computes the two terms apart: the scaling and the sum each pass over [T, out] again, forward and backward, and
-dropout keeps a second copy of x. Here both are part of the products, and of dropout only the mask is kept. The frozen
-W gets no gradient. On a CPU a mask's random numbers cost more than a projection: four elements share a 64-bit draw.
+peft computes the two terms separately: scaling and sum are extra passes over [T, out], forward and backward, and
+dropout stores a second copy of x. Here both are fused into the matrix products, and only the dropout mask is stored.
+The frozen W gets no gradient. On a CPU drawing a mask costs more than a projection, so four elements share one 64-bit
+draw.
 """
 
 from functools import partial
@@ -13,9 +14,9 @@ from torch.nn import functional
 
 
 def fuse_lora(model: Any) -> None:
-    """Let peft's LoRA layers over plain linear layers in `model` compute with `_LoraLinear`.
+    """Make peft's LoRA layers over plain linear layers in `model` compute with `_LoraLinear`.
 
-    Quantized layers keep peft's forward, and so does a layer that is merged, disabled or given another precision.
+    Quantized layers keep peft's forward, as do layers that are merged, disabled or called in another precision.
     """
     from peft.tuners.lora import Linear
 
@@ -39,7 +40,7 @@ def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def dropout_mask(x: torch.Tensor, rate: float) -> torch.Tensor:
-    """What dropout multiplies `x` by: 0 with probability `rate` (to 1/131072), else 1 / (1 - that probability)."""
+    """Dropout multipliers for `x`: 0 with probability `rate` (to 1/131072), else 1 / (1 - that probability)."""
     if x.device.type != "cpu":
         return functional.dropout(torch.ones_like(x), rate)
     of_65536 = round(rate * 65536)

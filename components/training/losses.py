@@ -1,4 +1,4 @@
-"""The losses, on L2-normalised vectors; every formula with its source (docs/recipe.md lists them together).
+"""Training losses on L2-normalised vectors, with formulas and sources (docs/recipe.md lists them together).
 
 Shapes: B queries, M documents of the whole batch (all devices), G = 1 + hard negatives of one query's own group.
 """
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-MASKED = -1e4  # a logit that takes no part in a softmax; finite, so that bf16 and gradients stay finite
+MASKED = -1e4  # logit excluded from a softmax; finite, so that bf16 and gradients stay finite
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the batch says about queries and documents.
+    """Targets of a batch.
 
     positive: int64 [B], each query's positive among the M documents.
     group: int64 [B, G], the query's own positive (first) and hard negatives; -1 = none.
@@ -56,7 +56,7 @@ def distillation_kl(
 
         L = -mean_i sum_{j in group i} softmax(t_i / T)_j log_softmax(s_i / tau)_j
 
-    It differs from KL(teacher || student) by the teacher's entropy, a constant. Queries without negatives are left out.
+    It differs from KL(teacher || student) by the teacher's entropy, a constant. Queries without negatives are skipped.
     """
     there = targets.group >= 0
     student = (_own(scores, targets) / temperature).masked_fill(~there, MASKED)
@@ -72,7 +72,7 @@ def in_batch_kl(
 
         L = -mean_i sum_j softmax(c_i / T)_j log_softmax(s_i / tau)_j
 
-    Unlike InfoNCE it masks nothing: a relevant document besides the positive has a soft label of its own.
+    Unlike InfoNCE nothing is masked: relevant documents besides the positive have soft labels too.
 
     Args:
         scores, teacher: cosines of student and teacher [B, M].
@@ -90,7 +90,7 @@ def margin_mse(scores: torch.Tensor, targets: Targets) -> torch.Tensor:
 
 
 def cosent(cosines: torch.Tensor, grades: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Ranking loss for graded pairs (Su 2022, CoSENT): every pair graded higher should have the higher cosine.
+    """Ranking loss for graded pairs (Su 2022, CoSENT): pairs with higher grades should have higher cosines.
 
         L = log(1 + sum_{g_i > g_j} exp((c_j - c_i) / t))
 
@@ -108,5 +108,5 @@ def _own(scores: torch.Tensor, targets: Targets) -> torch.Tensor:
 
 
 def _mean_over(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Mean of `values` where `where`; 0 (with a gradient of 0) when it is nowhere."""
+    """Mean of `values` where `where`; 0 (with a gradient of 0) when `where` is all false."""
     return (values * where).sum() / where.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""What a training run tells about itself while it runs: speed, useful work, memory, and what the loss is made of."""
+"""Training metrics of a step: tokens/s, MFU, peak memory, ETA, in-batch accuracy and margin."""
 
 import resource
 import time
@@ -11,8 +11,8 @@ from components.training.losses import Targets
 
 @dataclass
 class Meter:
-    """Speeds, step by step. FLOPs of a token: 4 x non-embedding parameters (the base is frozen, so it has no weight
-    gradients). Attention and recomputation do not count, so MFU is a lower bound."""
+    """Speed metrics per step. FLOPs per token: 4 x non-embedding parameters (the base is frozen, so it has no weight
+    gradients). Attention and recomputation are not counted, so MFU is a lower bound."""
 
     parameters: int
     peak_flops: float
@@ -21,12 +21,12 @@ class Meter:
     steps: int = 0
 
     def measure(self, seconds: float, tokens: int, padded_tokens: int, steps_left: int) -> dict[str, float]:
-        """Rates of one step, and the seconds that the steps left will take at the mean pace of this process.
+        """Rates of one step, and the ETA of the remaining steps at the mean pace of this process.
 
         Args:
-            tokens: tokens put through the model.
+            tokens: tokens processed by the model.
             padded_tokens: tokens of the same batch as a padded trainer counts them (each query with its own prefix):
-                "useful" tokens, since a peer must process them to learn the same.
+                "useful" tokens, since a padded trainer must process them for the same result.
         """
         rate = tokens / seconds
         self.steps += 1
@@ -41,14 +41,14 @@ class Meter:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the GPU's peak allocation, or the process's peak resident set."""
+    """Peak GPU allocation, or peak resident set size of the process, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a plain matrix product on this device now: what MFU is measured against."""
+    """Measured FLOP/s of a plain matrix product on this device: the reference for MFU."""
     size = 8192 if device.type == "cuda" else 768
     a = torch.ones(size, size, dtype=dtype, device=device)
     best = 0.0
@@ -66,7 +66,7 @@ def _now(device: torch.device) -> float:
 
 
 def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, float]:
-    """Of cosines [B, M]: how often the positive wins, and by how much it beats the best negative (over temperature)."""
+    """From cosines [B, M]: share of positives above the best negative, and mean margin to it (over temperature)."""
     own = scores.gather(1, targets.positive[:, None])[:, 0]
     others = scores.masked_fill(targets.relevant, -1).scatter(1, targets.positive[:, None], -1.0).max(-1).values
     return {

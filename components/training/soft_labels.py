@@ -1,4 +1,4 @@
-"""A dense teacher's cosines between the queries and documents of a batch, from the vectors that retrieve kept."""
+"""Soft labels: a dense teacher's query-document cosines of a batch, from vectors saved by stage `retrieve`."""
 
 from pathlib import Path
 
@@ -22,15 +22,15 @@ class SoftLabels:
         """Read outputs/retrieve/vectors/<teacher>.safetensors.
 
         Raises:
-            UserError: the file is missing, or is not of these queries and documents.
+            UserError: the file is missing, or does not match the queries and documents.
         """
         path = outputs / "retrieve" / "vectors" / f"{teacher}.safetensors"
         if not path.is_file():
-            raise UserError(f"{path}: not there; add {teacher} to retrieve.keep_vectors and run retrieve again")
+            raise UserError(f"{path}: missing; add {teacher} to retrieve.keep_vectors and run retrieve again")
         inputs, vectors = read_inputs(outputs / "prepare"), load_file(path)
         ids = inputs.queries["query_id"].to_list(), inputs.corpus["doc_id"].to_list()
         if (len(vectors["queries"]), len(vectors["documents"])) != (len(ids[0]), len(ids[1])):
-            raise UserError(f"{path}: vectors of other data than {outputs / 'prepare'}; run retrieve again")
+            raise UserError(f"{path}: number of vectors differs from {outputs / 'prepare'}; run retrieve again")
         return cls(vectors, *ids)
 
     def cosines(self, query_ids: list[str], doc_ids: list[str]) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""The special tokens' embeddings, trained without a copy of the whole matrix.
+"""Train the special tokens' embedding rows without a copy of the whole embedding matrix.
 
-peft writes the trained rows into a copy of the embedding matrix at every forward, and its gradient is as large again
-(57 MB each for SmolLM2, 262 MB for Mistral-7B). Here the trained rows are put where their tokens stand; the vectors are
-the same bit for bit.
+peft writes the trained rows into a copy of the embedding matrix at every forward, and its gradient has the same size
+(57 MB each for SmolLM2, 262 MB for Mistral-7B). Here the trained rows replace the looked-up vectors of their tokens;
+the result is the same bit for bit.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ import torch
 
 
 def train_rows_in_place(model: Any) -> None:
-    """Let each of peft's trainable-token layers in `model` look its rows up without building the merged matrix."""
+    """Make peft's trainable-token layers in `model` look up rows without building the merged matrix."""
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     for module in model.modules():

@@ -1,9 +1,9 @@
 """One training step: rows -> vectors -> loss -> gradients of the adapter.
 
-Direct: every row's graph is kept until the loss is known. GradCache (Gao 2021, arXiv 2101.06983): a first pass without
-graphs gives the vectors, the loss gives their gradients, a second pass runs each row again and applies them, so memory
-is that of one row whatever the batch. Each row's random numbers are seeded by (seed, step, row), so the second pass
-replays the first, and neither depends on how many processes share the work.
+Direct: the graph of every row is kept until the loss is computed. GradCache (Gao 2021, arXiv 2101.06983): a first pass
+without graphs gives the vectors, the loss gives their gradients, a second pass runs each row again and applies them, so
+memory is that of one row for any batch size. Each row's random numbers are seeded by (seed, step, row), so the second
+pass replays the first, and neither depends on the number of processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,17 +22,17 @@ from components.training.world import World
 
 @dataclass(frozen=True)
 class PlacedRow:
-    """A packed row and where its vectors go: indices into the batch's vectors (queries first, then documents)."""
+    """A packed row and the places of its vectors: indices into the batch's vectors (queries first, then documents)."""
 
     row: Row
     places: list[int]
 
 
 def rows_of(batch: Batch, prompt: Prompt, train: TrainParams, encoder: EncoderParams) -> list[PlacedRow]:
-    """The batch as packed rows: each few-shot set's queries behind their prefix, then the documents.
+    """Pack a batch into rows: the queries of each few-shot set behind their prefix, then the documents.
 
     Symmetric tasks treat documents as queries without shots. Without prefix sharing (bidirectional attention or mean
-    pooling) every query carries its own prefix.
+    pooling) each query has its own copy of the prefix.
     """
     causal = encoder.attention == "causal"
     prefix_shared = causal and encoder.pooling == "last"
@@ -59,7 +59,7 @@ def rows_of(batch: Batch, prompt: Prompt, train: TrainParams, encoder: EncoderPa
 
 
 def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> list[int]:
-    """The prefix with as many of `shots`, from the first, as `prompt.prefix_tokens` allows."""
+    """Prefix token ids with the first shots that fit `prompt.prefix_tokens`."""
     for number in range(len(shots), 0, -1):
         text = prompt.prefix_text(instruction, shots[:number])
         if len(prompt.tokenizer(text, add_special_tokens=False)["input_ids"]) < prompt.params.prefix_tokens:
@@ -77,7 +77,7 @@ class Step:
         self.model, self.pooling, self.seed, self.gradcache, self.world = model, pooling, seed, gradcache, world
         self.device = next(model.parameters()).device
         self.trainable = [p for p in model.parameters() if p.requires_grad]
-        self.half = any(p.dtype == torch.bfloat16 for p in model.parameters())  # then the adapter multiplies in it too
+        self.half = any(p.dtype == torch.bfloat16 for p in model.parameters())  # then autocast the adapter to bf16
 
     def run(self, step: int, rows: list[PlacedRow], queries: int, loss: Loss) -> float:
         """Gradients of `loss(query vectors, document vectors)`, summed over all processes.
@@ -87,7 +87,7 @@ class Step:
             queries: how many of the batch's vectors are queries (they come first).
 
         Returns:
-            the loss; NaN or inf is returned as it is, with no gradient.
+            the loss; NaN or inf is returned without computing gradients.
         """
         costs = [placed.row.tokens for placed in rows]
         mine = [(i, rows[i]) for i in self.world.owns(costs)]
@@ -105,7 +105,7 @@ class Step:
         gradients += [torch.zeros(len(placed.places), vectors.shape[1], device=self.device) for _, placed in spare]
         for part, (i, placed), gradient in zip(parts, [*mine, *spare], gradients, strict=True):
             (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
-        for parameter in self.trainable:  # a process without a row still takes part in the sum
+        for parameter in self.trainable:  # a process without rows still joins the all-reduce
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.sum_([p.grad for p in self.trainable if p.grad is not None])
@@ -117,7 +117,7 @@ class Step:
             return pooled(self.model, placed.row.to(self.device), self.pooling)
 
     def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
-        """All vectors [total, dim] as a leaf with a gradient of its own."""
+        """All vectors [total, dim] as a leaf tensor that collects its gradient."""
         dimension = int(self.model.config.hidden_size)
         vectors = torch.zeros(total, dimension, device=self.device)
         for part, (_, placed) in zip(parts, mine, strict=True):

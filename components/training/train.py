@@ -1,7 +1,7 @@
-"""The train stage: LoRA on the student, then the adapter and an export that sentence-transformers loads as it is.
+"""Stage `train`: LoRA training of the student, then the adapter and an export for sentence-transformers.
 
-Writes adapter/ (peft safetensors), export/ (merged model) and curve.parquet. With torchrun, every process runs this
-function and the first one writes.
+Writes adapter/ (peft safetensors), export/ (merged model) and curve.parquet. Under torchrun every process runs this
+stage and rank 0 writes.
 """
 
 import logging
@@ -27,9 +27,9 @@ def run(context: StageContext) -> dict[str, float]:
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     data = load_training_data(context.outputs)
-    world = join_world(config.train.distributed)  # first: it tells torch which GPU is this process's
+    world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
     curve = _fit(context, student, data, world)
-    free_memory()  # of the model that was trained; the export loads the base once more, in the encoder's precision
+    free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
         export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
         pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
@@ -44,7 +44,7 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
 
     config = context.config
     tokenizer = load_tokenizer(student, config.prompt)
-    model = adapted(student, tokenizer, config)
+    model = add_adapter(student, tokenizer, config)
     shard(model, world)
     prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
     if world.first:
@@ -60,7 +60,7 @@ def _log_start(model: Any, data: TrainingData, config: Config) -> None:
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     place = next(iter(parameters))
     log.info(
-        "%s steps of %s queries from %s tasks; %s of %s parameters are trained, on %s, base in %s",
+        "%s steps of %s queries from %s tasks; %s of %s parameters trainable, on %s, base in %s",
         f"{config.train.steps:,}",
         config.train.batch_queries,
         len(data.tasks),
@@ -86,12 +86,12 @@ _CURVE = {
 }
 
 
-def adapted(student: Path, tokenizer: Any, config: Config) -> Any:
-    """The student with a fresh, seeded LoRA adapter on its device; only the adapter (and the rows of the prompt's
-    special tokens) can be trained.
+def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
+    """Load the student with a new, seeded LoRA adapter; only the adapter and the rows of the prompt's special tokens
+    are trainable.
 
     Raises:
-        UserError: 4-bit quantization is asked for and bitsandbytes is not installed.
+        UserError: 4-bit quantization is set and bitsandbytes is not installed.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -154,10 +154,10 @@ def _quantized(config: Config) -> dict[str, Any]:
 
 
 def save_adapter(model: Any, folder: Path) -> None:
-    """Write the adapter as peft does, without anything that names this machine."""
+    """Write the adapter as peft does, without local paths."""
     for adapter in model.peft_config.values():
         adapter.base_model_name_or_path = "student"
-        adapter.target_modules = sorted(adapter.target_modules)  # a set: its order differs from process to process
+        adapter.target_modules = sorted(adapter.target_modules)  # a set, whose order varies between processes
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""The training loop: batches -> step -> optimizer, with checkpoints, dev checks, a curve, and a clean stop.
+"""The training loop: batches -> step -> optimizer, with checkpoints, dev checks, a curve and early stopping.
 
-Same data, parameters and seed: the same adapter bit for bit on CPU, also when the run was killed and went on from its
-last checkpoint.
+Equal data, parameters and seed give the same adapter bit for bit on CPU, also for a run that was killed and resumed
+from its last checkpoint.
 """
 
 import json
@@ -65,7 +65,7 @@ class Trainer:
         self.speeds: dict[str, float] = {}
 
     def fit(self) -> list[dict[str, Any]]:
-        """Train to the end or to an early stop; returns the curve: one row a step, no times in it.
+        """Train to the last step or an early stop; returns the curve: one row per step, without times.
 
         Raises:
             UserError: the loss is NaN or inf (names the batch; the last good checkpoint stays), or the newest
@@ -75,7 +75,7 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown:
             shown.update(start)
             for step in range(start, self.params.steps):
-                row = self._one(step)
+                row = self._run_step(step)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
@@ -88,7 +88,7 @@ class Trainer:
                     break
         return self.curve
 
-    def _one(self, step: int) -> dict[str, Any]:
+    def _run_step(self, step: int) -> dict[str, Any]:
         begin = time.perf_counter()
         batch = self.batches[step]
         self.model.train()
@@ -106,7 +106,7 @@ class Trainer:
         if self.world.first:
             left = self.params.steps - step - 1
             self.speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows), left)
-            self.log({**numbers, **self.speeds, **self._exceptions(batch, rows)}, step)
+            self.log({**numbers, **self.speeds, **self._counters(batch, rows)}, step)
         return {
             "step": step,
             "task": batch.task.name,
@@ -116,9 +116,9 @@ class Trainer:
             "dev_ndcg_at_10": None,
         }
 
-    def _exceptions(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """What bends a rule in this step: texts cut to their length (so far), rows over the budget (a sequence longer
-        than it has a row of its own), queries without hard negatives (they have the batch's only)."""
+    def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
+        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), and
+        queries without hard negatives (in-batch negatives only)."""
         return {
             "data/texts_cut": float(self.training_prompt.cut),
             "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
@@ -126,7 +126,7 @@ class Trainer:
         }
 
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
-        """What the bar shows beside the rate, the most important first: a narrow terminal cuts the end."""
+        """Values for the progress bar, most important first: narrow terminals truncate the end."""
         shown = {"loss": f"{row['loss']:.3f}"}
         if self.speeds:
             shown["useful tok/s"] = f"{self.speeds['speed/useful_tokens_per_second']:.0f}"
@@ -135,7 +135,7 @@ class Trainer:
         return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
     def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The batch's loss as a function of query and document vectors; leaves its parts in `numbers`."""
+        """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
             targets = losses.Targets(*(x.to(queries.device) for x in vars(batch.targets).values()))
@@ -198,22 +198,20 @@ class Trainer:
             save_checkpoint(self.work, step, self.named, self.optimizer, {"curve": self.curve, "config": self._mark()})
 
     def _resume(self) -> int:
-        """Load the newest checkpoint; returns the step to go on with."""
-        found = checkpoints(self.work)
-        if not found:
+        """Load the newest checkpoint; returns the next step."""
+        saved = checkpoints(self.work)
+        if not saved:
             return 0
-        state = load_checkpoint(found[-1], self.named, self.optimizer)
+        state = load_checkpoint(saved[-1], self.named, self.optimizer)
         if state["config"] != self._mark():
-            raise UserError(f"{found[-1]}: checkpoint of other parameters; delete the folder or restore params.yaml")
+            raise UserError(f"{saved[-1]}: checkpoint has other parameters; delete the folder or restore params.yaml")
         self.curve = state["curve"]
         if self.world.first:
-            log.info(
-                "going on after step %s of %s, from the checkpoint %s", state["step"], self.params.steps, found[-1]
-            )
+            log.info("resuming after step %s of %s from checkpoint %s", state["step"], self.params.steps, saved[-1])
         return int(state["step"])
 
     def _mark(self) -> str:
-        """The parameters a checkpoint belongs to."""
+        """Parameters that a checkpoint must match, as JSON."""
         sections = self.config.model_dump(mode="json", include={"seed", "prompt", "encoder", "train"})
         return json.dumps(sections, sort_keys=True)
 
@@ -240,7 +238,7 @@ def _cosines(queries: torch.Tensor, documents: torch.Tensor, shortened: bool) ->
 
 
 def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
-    """(tokens put through the model, tokens a padded trainer counts: every sequence with its own prefix)."""
+    """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""
     packed = sum(placed.row.tokens for placed in rows)
     prefixes = sum(placed.row.prefix_length * (len(placed.places) - 1) for placed in rows)
     return packed, packed + prefixes

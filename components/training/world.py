@@ -1,13 +1,13 @@
-"""The processes that train together: plain torch.distributed under torchrun, or one process alone.
+"""Distributed training: torch.distributed under torchrun (DDP or FSDP2), or a single process.
 
-Every process knows the whole batch. Each row is encoded by one process; vectors are completed by a sum over
-processes (the others hold zeros, so the sum is exact), the loss is computed everywhere, and only the adapter's
-gradients are summed. So cross-device negatives carry gradients, and N processes equal one up to the order of sums.
+Every process builds the whole batch. Each row is encoded by one process; vectors are combined by an all-reduce sum
+(the other processes hold zeros, so the sum is exact), every process computes the loss, and only the adapter's
+gradients are all-reduced. So cross-device negatives carry gradients, and N processes equal one up to the order of sums.
 
-The frozen base is held whole by every process (`train.distributed: ddp`), or in shares that are gathered a layer at a
-time (`fsdp2`, torch's `fully_shard`). The adapter is whole everywhere: it is small, and so a checkpoint of one process
-is everyone's. Under fsdp2 a forward or backward is an act of all processes, so each runs the same number of rows;
-where rows do not divide, spare runs of a row already encoded fill up, and their gradient is zero.
+The frozen base is replicated (`train.distributed: ddp`), or sharded and gathered one layer at a time (`fsdp2`, torch's
+`fully_shard`). The adapter is small and always replicated, so the checkpoint of one process is valid for all. Under
+fsdp2 forward and backward are collective, so every process runs the same number of rows; if rows do not divide evenly,
+an already encoded row is run again as filler, with a zero gradient.
 """
 
 import os
@@ -20,7 +20,7 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among `size` processes. `sharded`: they share the weights (fsdp2)."""
+    """Rank of this process among `size` processes. `sharded`: the base weights are sharded (fsdp2)."""
 
     rank: int = 0
     size: int = 1
@@ -28,21 +28,21 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and logs."""
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     def sum_(self, tensors: list[torch.Tensor]) -> None:
-        """Add up each tensor over all processes, in place."""
+        """All-reduce (sum) each tensor in place."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
 
     def owns(self, costs: list[int]) -> list[int]:
-        """Which items are this process's: longest first to the least loaded, the same plan everywhere."""
+        """Items of this process: longest first to the least loaded; every process computes the same plan."""
         return self._plan(costs)[self.rank]
 
     def spare(self, costs: list[int]) -> int:
-        """How many more items this process has to run, to run as many as any other; 0 unless `sharded`."""
+        """Number of filler items this process runs to match the busiest one; 0 unless `sharded`."""
         plan = self._plan(costs)
         return max(map(len, plan)) - len(plan[self.rank]) if self.sharded else 0
 
@@ -57,7 +57,7 @@ class World:
 
 
 def shard(model: Any, world: World) -> None:
-    """Leave this process its share of the frozen base, a layer at a time (FSDP2); the trainable weights stay whole.
+    """Shard the frozen base one layer at a time (FSDP2); trainable weights stay replicated.
 
     Args:
         model: a peft model on its device, the same in every process.
@@ -75,10 +75,10 @@ def shard(model: Any, world: World) -> None:
 
 
 def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
-    """Join the processes torchrun started (its RANK and WORLD_SIZE); alone without torchrun.
+    """Join the process group of torchrun (RANK and WORLD_SIZE); a single process without torchrun.
 
     Args:
-        how: what `train.distributed` says.
+        how: value of `train.distributed`.
     """
     if not distributed.is_torchelastic_launched():
         return World()

@@ -33,4 +33,4 @@ COPY infra/images/remote_run.sh /usr/local/bin/remote-run
 
 USER 10001:10001
 ENTRYPOINT ["tini", "--", "with-secrets"]
-CMD ["python", "-m", "components.stage"]
+CMD ["foundry", "--help"]

@@ -15,6 +15,8 @@ with bar("tasks", 2) as shown:
     shown.update(2)
 logging.getLogger("transformers.modeling").info("chatter")
 logging.getLogger("transformers.modeling").warning("a real problem")
+logging.getLogger("bm25s").setLevel(logging.DEBUG)
+logging.getLogger("bm25s").debug("Building index")
 warnings.warn("`is_gradient_checkpointing` is deprecated", FutureWarning)
 warnings.warn("your data is odd")
 """

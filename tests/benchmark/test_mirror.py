@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import UserError
-from components.benchmark.mirror import check_mirror, main, make_mirror
+from components.benchmark.mirror import check_mirror, make_mirror
 from components.benchmark.tasks import mteb_task
 from tests.benchmark.standins import write_standins
+from tests.command import foundry
 
 TASKS = ["BIOSSES", "ArguAna"]
 
@@ -47,12 +48,12 @@ def test_another_revision_is_fetched_anew(tmp_path: Path) -> None:
 
 
 def test_unknown_task_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--tasks", "Nothing"]) == 1
+    assert foundry("mirror", str(tmp_path), "--task", "Nothing") == 1
     assert capsys.readouterr().err.startswith("error: Nothing is no task of MTEB(eng, v2)")
 
 
 def test_unknown_benchmark_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--benchmark", "Nothing"]) == 1
+    assert foundry("mirror", str(tmp_path), "--benchmark", "Nothing") == 1
     assert "is no benchmark of mteb" in capsys.readouterr().err
 
 

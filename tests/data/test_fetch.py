@@ -46,6 +46,18 @@ def test_a_broken_source_is_named(tmp_path: Path, make_context: MakeContext) -> 
         run(make_context({}, {}), sources={"mine": local(tmp_path / "none.jsonl")})
 
 
+def test_files_of_other_endings_are_told(
+    tmp_path: Path, make_context: MakeContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(tmp_path / "in/a.jsonl", [{"query": "a", "document": "b"}])
+    (tmp_path / "in/README.md").write_text("what this is")
+    card = run(make_context({}, {}), sources={"mine": local(tmp_path / "in")})
+    said = "fetch.sources.mine.origin.path: skipped, no extension of format jsonl: README.md\n"
+    assert capsys.readouterr().out == said
+    (tmp_path / "in/README.md").write_text("what else this is")
+    assert run(make_context({}, {}), sources={"mine": local(tmp_path / "in")}) == card
+
+
 def test_a_source_that_is_edited_while_it_is_read_is_refused(
     tmp_path: Path, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

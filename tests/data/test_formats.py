@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.config import LocalOrigin, SourceParams
+from components.config import SourceParams
 from components.data.formats import Counts, read_source
 from components.data.origins import collect
 
@@ -17,7 +17,7 @@ from components.data.origins import collect
 def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:
     origin = {"kind": "local", "path": str(path), "licence": "MIT"}
     params = SourceParams.model_validate({"origin": origin, "format": format, **more})
-    return read_source(collect(LocalOrigin.model_validate(origin), "k", path), params)
+    return read_source(collect(params, "k", path), params)
 
 
 def rows(path: Path, format: str, **more: Any) -> list[dict[str, Any]]:
@@ -61,6 +61,45 @@ def test_a_bad_row_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(write(tmp_path / "a.jsonl", text), "jsonl", fields=PAIRS)
     assert "\n" not in str(caught.value)
+
+
+PAIR = '{"query": "q", "document": "p"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PAIR + '{"query": "alone"}', "row 2: field document: missing, and row 1 has it; the row has query: correct"),
+        (PAIR + '{"document": "alone"}', "row 2: field query: missing, and row 1 has it"),
+        (PAIR + '{"Query": "q", "document": "p"}', "row 2: field query: missing, .*; the row has Query, document"),
+        ('{"document": "alone"}\n' + PAIR, "row 1: field query: missing, and row 2 has it"),
+        ('{"text": "a", "label": "b"}\n{"text": "a"}', "row 2: field label: missing"),
+        ('{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": "b", "score": 1}', "row 1: field score: missing"),
+    ],
+)
+def test_a_row_that_lacks_a_column_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path / "a.jsonl", text), "jsonl")
+
+
+def test_a_row_that_lacks_a_column_is_named_with_the_other_s_file_and_may_be_dropped(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.jsonl", PAIR)
+    write(tmp_path / "in/pool.jsonl", '{"document": "alone"}\n')
+    with pytest.raises(UserError, match=r"pool\.jsonl: row 1: field query: missing, and row 1 of a\.jsonl has it"):
+        read(tmp_path / "in", "jsonl")
+    frame, counts = read(tmp_path / "in", "jsonl", drop_empty=True)
+    assert (len(frame), counts.dropped["empty"]) == (1, 1)
+
+
+def test_a_pair_may_lack_its_label_and_any_row_its_split(tmp_path: Path) -> None:
+    lines = [{"query": "a", "document": "b", "label": None}, {"query": "c", "document": "d", "split": ""}]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert rows(file, "jsonl") == [
+        {"query": "a", "document": "b", "label": None, "split": None},
+        {"query": "c", "document": "d", "label": None, "split": None},
+    ]
+    with pytest.raises(UserError, match="row 1: field label: empty"):
+        read(write(file, '{"text": "a", "label": null}'), "jsonl")
 
 
 def test_no_column_of_ours(tmp_path: Path) -> None:
@@ -124,6 +163,35 @@ def test_a_row_with_too_few_cells(tmp_path: Path) -> None:
         read(write(tmp_path / "a.tsv", "text\tlabel\na\tb\nc\n"), "tsv")
 
 
+def test_an_unclosed_quote_takes_no_rows_with_it(tmp_path: Path) -> None:
+    lines = [f"how do I reset {number},doc {number}\n" for number in range(30)]
+    lines[3] = 'how do I reset 3,"quoted start only 3\n'
+    file = write(tmp_path / "a.csv", "query,document\n" + "".join(lines))
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed, or text follows .*; correct the row"):
+        read(file, "csv")
+    lines[20] = 'how do I reset 20,"closed by chance\n'
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed"):
+        read(write(file, "query,document\n" + "".join(lines)), "csv")
+    whole = 'query,document\nsay "hi" to 5" screens,"a ""quoted"" word\nand a line"\n'
+    assert rows(write(file, whole), "csv") == [
+        {"query": 'say "hi" to 5" screens', "document": 'a "quoted" word\nand a line'}
+    ]
+
+
+def test_a_header_is_read_without_its_spaces_and_names_no_column_twice(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "query, document \na,b\n")
+    assert rows(file, "csv") == [{"query": "a", "document": "b"}]
+    with pytest.raises(UserError, match=r"a\.csv: the header names column 'document' twice"):
+        read(write(file, "document,document\na,b\n"), "csv")
+    assert rows(write(file, "text,label,note,note,,\na,b,,,,\n"), "csv") == [{"text": "a", "label": "b"}]
+
+
+@pytest.mark.parametrize("text", ['[\n {\n  "query": "q"', '{\n  "query": "q"', '[{"query": "q", "document": "p"}]'])
+def test_one_json_document_is_told_from_lines(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"):
+        read(write(tmp_path / "a.json", text), "jsonl")
+
+
 def test_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"query": ["a", "b"], "document": ["c", None]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: row 2: field document: empty"):
@@ -147,6 +215,8 @@ def test_text_lines(tmp_path: Path) -> None:
         read(file, "text_lines", pattern=pattern, fields=fields)
     with pytest.raises(UserError, match=r"^pattern: a text_lines source needs"):
         read(file, "text_lines", fields=fields)
+    with pytest.raises(UserError, match=r"^pattern: not a regular expression: .*; correct it$"):
+        read(file, "text_lines", pattern="(?P<text>", fields=fields)
 
 
 def test_text_folders_and_a_list_of_encodings(tmp_path: Path) -> None:
@@ -176,51 +246,6 @@ def test_documents_and_ratings_gives_the_upper_triangle(tmp_path: Path) -> None:
         read(tmp_path / "in", "documents_and_ratings", fields={"documents": "docs"})
 
 
-CORPUS = '{"doc_id": "d1", "text": "one"}\n{"doc_id": "d2", "text": "two"}\n{"doc_id": "d3", "text": "three"}\n'
-QUERIES = '{"query_id": "q1", "text": "first?", "split": "train"}\n'
-
-
-def collection(folder: Path, qrels: str, corpus: str = CORPUS, queries: str = QUERIES) -> Path:
-    for name, text in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
-        write(folder / f"{name}.jsonl", text)
-    return folder
-
-
-def test_collection_joins_and_keeps_documents_without_a_query(tmp_path: Path) -> None:
-    folder = collection(tmp_path / "in", '{"query_id": "q1", "doc_id": "d2", "relevance": 2}\n')
-    found = rows(folder, "collection")
-    assert [(row["query_id"], row["doc_id"], row["score"]) for row in found] == [
-        ("q1", "d2", 2.0),
-        (None, "d1", None),
-        (None, "d3", None),
-    ]
-    assert (found[0]["query"], found[0]["document"], found[0]["split"]) == ("first?", "two", "train")
-
-
-@pytest.mark.parametrize(
-    ("part", "text", "message"),
-    [
-        ("qrels", '{"query_id": "q1", "doc_id": "d9"}\n', r"qrels\.jsonl: row 1: field doc_id: unknown id 'd9'; "),
-        ("qrels", '{"query_id": "q9", "doc_id": "d1"}\n', r"qrels\.jsonl: row 1: field query_id: unknown id 'q9'; "),
-        ("corpus", CORPUS + CORPUS, r"corpus\.jsonl: row 4: field doc_id: duplicate id 'd1'; ids must be unique"),
-        ("queries", QUERIES + QUERIES, r"queries\.jsonl: row 2: field query_id: duplicate id 'q1'"),
-        ("corpus", '{"doc_id": "d1", "text": ""}\n', r"corpus\.jsonl: row 1: field text: empty"),
-        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing or not text"),
-    ],
-)
-def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, text: str, message: str) -> None:
-    parts = {"qrels": '{"query_id": "q1", "doc_id": "d1"}\n', part: text}
-    with pytest.raises(UserError, match=message):
-        read(collection(tmp_path / "in", **parts), "collection")
-
-
-def test_a_collection_without_a_part(tmp_path: Path) -> None:
-    folder = collection(tmp_path / "in", "")
-    (folder / "queries.jsonl").unlink()
-    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; a collection needs"):
-        read(folder, "collection")
-
-
 FLAG = {"query": "q", "pos": ["p1", "p2"], "neg": ["n1", "n2", "n3"], "pos_scores": [1, 1], "type": "normal"}
 
 
@@ -242,14 +267,34 @@ def test_positives_and_negatives(tmp_path: Path) -> None:
     [
         ({"pos": []}, "row 1: field pos: empty; a query needs a positive"),
         ({"pos": "p"}, "row 1: field pos: expected a list of texts"),
-        ({"neg": [1]}, "row 1: field neg: expected a list of texts"),
-        ({"neg": [" "]}, "row 1: field document: empty"),
+        ({"pos": None}, "row 1: field pos: empty; a query needs a positive"),
+        ({"neg": ["n", 1]}, r"row 1: field neg\[1\]: holds a int, expected text"),
+        ({"neg": [" "]}, r"row 1: field neg\[0\]: empty; correct or remove it, or set drop_empty: true"),
+        ({"pos": ["p", None]}, r"row 1: field pos\[1\]: empty"),
         ({"query": ""}, "row 1: field query: empty"),
     ],
 )
 def test_positives_and_negatives_that_are_malformed(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(write(tmp_path / "a.jsonl", json.dumps({**FLAG, **change})), "jsonl", shape="positives_and_negatives")
+
+
+def test_empty_positives_and_negatives_are_dropped_and_counted(tmp_path: Path) -> None:
+    lines = [
+        {**FLAG, "pos": ["p1", None], "neg": ["", "n1", "n2"]},
+        {**FLAG, "query": "r", "pos": [None], "neg": ["n3"]},
+        {**FLAG, "query": "s", "pos": []},
+        {**FLAG, "query": "t", "pos": ["p2"], "neg": None},
+    ]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    frame, counts = read(file, "jsonl", shape="positives_and_negatives", drop_empty=True)
+    assert frame.select("query", "document", "score").rows() == [
+        ("q", "p1", 1.0),
+        ("q", "n1", 0.0),
+        ("q", "n2", 0.0),
+        ("t", "p2", 1.0),
+    ]
+    assert counts.dropped["empty"] == 4
 
 
 def test_a_schema_that_changed(tmp_path: Path) -> None:

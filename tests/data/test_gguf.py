@@ -112,6 +112,6 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
         convert(tmp_path / "no.gguf", tmp_path / "model")
     with pytest.raises(UserError, match=r"architecture 'gemma'; only llama is converted"):
         convert(write_gguf(tmp_path / "gemma.gguf", "gemma"), tmp_path / "model")
-    with pytest.raises(UserError, match=r"layers: 4 asked for, the file has 3"):
+    with pytest.raises(UserError, match=r"layers: 4 requested, the file has 3"):
         convert(write_gguf(tmp_path / "tiny.gguf"), tmp_path / "model", layers=4)
     assert not (tmp_path / "model").exists()

@@ -12,8 +12,9 @@ import yaml
 
 from components.base.checkout import home
 from components.base.errors import UserError
-from components.config import FetchParams, LocalOrigin, load_config
-from components.data.local_files import LIST, changed_since, held_to_the_list, main, read_list, write_list
+from components.config import FetchParams, SourceParams, load_config
+from components.data.local_files import LIST, changed_since, find_files, held_to_the_list, read_list, write_list
+from tests.command import foundry
 from tests.samples import small_parameters
 
 KEY = "fetch.sources.faq.origin"
@@ -96,6 +97,33 @@ def test_anything_else_leaves_the_list_s_bytes_and_its_file(tmp_path: Path, path
     assert file.stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize(
+    ("format", "path", "names", "left_out"),
+    [
+        ("jsonl", "my", ["a.jsonl", "b.JSONL.gz", "deep/c.json"], ["README.md", "no-ending"]),
+        ("parquet", "my", ["README.md", "a.jsonl", "b.JSONL.gz", "deep/c.json", "no-ending"], []),  # none fits: all
+        ("text_lines", "my", ["README.md", "a.jsonl", "b.JSONL.gz", "deep/c.json", "no-ending"], []),
+        ("jsonl", "my/README.md", ["README.md"], []),
+        ("jsonl", "my/*", ["my/README.md", "my/a.jsonl", "my/b.JSONL.gz", "my/no-ending"], []),
+        ("jsonl", "my/**/*.jsonl", ["my/a.jsonl"], []),
+        ("jsonl", "my/.ipynb_checkpoints", ["a.jsonl"], []),
+        ("jsonl", "my/.ipynb_checkpoints/*", ["my/.ipynb_checkpoints/a.jsonl"], []),
+    ],
+)
+def test_which_files_of_a_folder_are_taken(
+    tmp_path: Path, format: str, path: str, names: list[str], left_out: list[str]
+) -> None:
+    hidden = (".DS_Store", ".ipynb_checkpoints/a.jsonl", ".a.jsonl.swp", "deep/.hidden.jsonl")
+    for name in ("a.jsonl", "b.JSONL.gz", "deep/c.json", "README.md", "no-ending", *hidden):
+        write(tmp_path / "my" / name)
+    origin = {"kind": "local", "path": path, "licence": "internal"}
+    item = SourceParams.model_validate(
+        {"origin": origin, "format": format, **({"pattern": "(.*)"} if format == "text_lines" else {})}
+    )
+    found = find_files(item, tmp_path)
+    assert (found.names, found.left_out) == (names, left_out)
+
+
 def test_models_count_and_other_origins_do_not(tmp_path: Path) -> None:
     root = checkout_with(tmp_path, "weights", group="models")
     write(root / "weights/config.json", "{}")
@@ -121,7 +149,8 @@ def test_a_path_without_a_file_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(checkout_with(tmp_path, "my/faq.jsonl"))
-    assert main() == 1
+    (tmp_path / "dvc.yaml").touch()
+    assert foundry("stage", "local_files") == 1
     said = f"{KEY}.path: my/faq.jsonl in {tmp_path}: no such file or folder; correct the path"
     assert capsys.readouterr().err == f"error: local_files: {said}\n"
     (tmp_path / "my" / "empty").mkdir(parents=True)
@@ -150,11 +179,11 @@ def test_a_deleted_file_is_refused_and_one_of_another_machine_is_kept(
 
 def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     root = own_data("my")(tmp_path)
-    origin = LocalOrigin(kind="local", path="my", licence="internal")
     listed(root)
+    item = parameters(root).sources["faq"]
 
     def reading(change: Callable[[], Any]) -> None:
-        with held_to_the_list(origin, KEY, root / "outputs", root):
+        with held_to_the_list(item, KEY, root / "outputs", root):
             change()
 
     reading(lambda: None)
@@ -167,7 +196,7 @@ def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
         reading(lambda: write(root / "my/new.jsonl"))
     with (
         pytest.raises(UserError, match=r"^fetch\.sources\.other\.origin: not in .*files\.json; .*dvc repro fetch"),
-        held_to_the_list(origin, "fetch.sources.other.origin", root / "outputs", root),
+        held_to_the_list(item, "fetch.sources.other.origin", root / "outputs", root),
     ):
         pass
 

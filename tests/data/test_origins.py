@@ -10,9 +10,13 @@ from unittest.mock import Mock
 import pytest
 
 from components.base.errors import UserError
-from components.config import HubOrigin, LocalOrigin, WheelOrigin
+from components.config import HubOrigin, LocalOrigin, SourceParams, WheelOrigin
 from components.data import origins
-from components.data.origins import collect, select
+from components.data.origins import Files, select
+
+
+def collect(origin: Any, key: str, cache: Path) -> Files:
+    return origins.collect(SourceParams(origin=origin, format="text_lines"), key, cache)
 
 
 def make_wheel(folder: Path, members: dict[str, str], name: str = "some_text-1.0-py3-none-any.whl") -> Path:

@@ -267,7 +267,7 @@ def test_same_bytes_every_time_and_other_bytes_with_another_seed(
         ),
         (
             task("pairs", train=9, test=99),
-            r"^prepare\.tasks\.t\.train: 9 asked for, but source 'pairs' has no train rows",
+            r"^prepare\.tasks\.t\.train: 9 requested, but source 'pairs' has no train rows",
         ),
         (task("pairs", train=99, dev=9), None),
     ],
@@ -294,7 +294,7 @@ def test_a_source_with_test_rows_only_has_no_train_split(tmp_path: Path, make_co
         {"pairs": local(write_jsonl(tmp_path / "pairs.jsonl", rows))}, {"wild": task("pairs", train=5, test=10)}
     )
     with pytest.raises(
-        UserError, match=r"wild\.train: 5 asked for, but source 'pairs' has no train rows left; add rows"
+        UserError, match=r"wild\.train: 5 requested, but source 'pairs' has no train rows left; add rows"
     ):
         run_stages(context)
 

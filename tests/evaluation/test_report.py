@@ -119,7 +119,7 @@ def test_a_model_without_some_task_has_no_means(folder: Path) -> None:
     scores = pl.read_parquet(folder / "scores.parquet")
     gone = (pl.col("model") == "teacher") & (pl.col("task") == "Facts")
     scores.filter(~gone).write_parquet(folder / "scores.parquet")
-    row = page_of(folder).split('class="key teacher"></span>teacher</td>')[1].split("</tr>")[0]
+    row = page_of(folder).split('class="key green"></span>teacher</td>')[1].split("</tr>")[0]
     assert re.findall(r"<td[^>]*>([^<]*)</td>", row) == ["–"] * 5
 
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.evaluation import standing as module
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, refresh, standing
+from tests.command import foundry
 
 LGAI = "annamodels/LGAI-Embedding-Preview"
 
@@ -90,9 +90,9 @@ def test_refresh_reads_a_checkout(tmp_path: Path) -> None:
 
 
 def test_refresh_refuses_what_is_no_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert module.main(["refresh", str(tmp_path)]) == 1
+    assert foundry("public-scores", str(tmp_path)) == 1
     assert capsys.readouterr().err == (
-        f"error: standing: {tmp_path}: no folder results/; clone https://github.com/embeddings-benchmark/results\n"
+        f"error: {tmp_path}: no folder results/; clone https://github.com/embeddings-benchmark/results\n"
     )
     (tmp_path / "results").mkdir()
     with pytest.raises(UserError, match="no result file"):

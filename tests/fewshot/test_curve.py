@@ -14,7 +14,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_a_bar_for_every_prompt_a_line_for_every_strategy_a_ring_for_the_choice() -> None:
     page = ElementTree.fromstring(curve_svg(ROWS, {"a<b": ("diverse", 1)}))
     lines = [line.attrib["points"].split() for line in page.iter(f"{SVG}polyline")]
-    assert len(list(page.iter(f"{SVG}path"))) == len(ROWS)
-    assert [len(line) for line in lines] == [3, 2]  # both start at no shots
-    (ring,) = page.iter(f"{SVG}circle")
-    assert f"{ring.attrib['cx']},{ring.attrib['cy']}" == lines[0][1]
+    bars = [line for line in page.iter(f"{SVG}line") if line.attrib["class"].startswith("error")]
+    assert len(bars) == len(ROWS)
+    assert [len(line) for line in lines] == [1, 3, 2]  # no shots; both strategies start there
+    (ring,) = (circle for circle in page.iter(f"{SVG}circle") if circle.attrib["class"] == "ring")
+    assert f"{ring.attrib['cx']},{ring.attrib['cy']}" == lines[1][1]
+    assert curve_svg(ROWS, {"a<b": ("diverse", 1)}) == curve_svg(ROWS, {"a<b": ("diverse", 1)})
+
+
+def test_no_task_is_a_picture_too() -> None:
+    ElementTree.fromstring(curve_svg([], {}))

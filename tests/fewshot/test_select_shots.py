@@ -14,7 +14,7 @@ from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
 from components.contracts.tasks import Task, write_tasks
 from components.fewshot import select_shots
 from components.fewshot.pool import Candidate
-from components.fewshot.select_shots import fitting
+from components.fewshot.select_shots import select_fitting_shots
 from components.model.encoder import Encoder
 from components.model.load_once import let_go
 from components.model.prompt import Prompt
@@ -133,7 +133,7 @@ def test_a_long_example_is_passed_over_for_the_next_that_fits(tiny_student: Path
 
     prompt = Prompt(load_tokenizer(tiny_student, params), params)
     pool = [Candidate("a", "1", "x" * 80, "y", None), Candidate("b", "2", "short", "fits", None)]
-    shots = fitting([0, 1], pool, prompt, "Find", 2)
+    shots = select_fitting_shots([0, 1], pool, prompt, "Find", 2)
     assert [shot.query for shot in shots] == ["short"]
     assert len(prompt.prefix_ids("Find", shots)) <= 90
 
@@ -144,4 +144,4 @@ def test_the_same_query_is_not_shown_twice(tiny_student: Path) -> None:
 
     prompt = Prompt(load_tokenizer(tiny_student, params), params)
     pool = [Candidate("a", "1", "same", "one", None), Candidate("b", "2", "same", "two", None)]
-    assert len(fitting([0, 1], pool, prompt, "Find", 2)) == 1
+    assert len(select_fitting_shots([0, 1], pool, prompt, "Find", 2)) == 1

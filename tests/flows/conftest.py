@@ -94,8 +94,15 @@ def toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pyte
     return root
 
 
+def give_database(root: Path, empty_prefect: Path) -> None:
+    """What a Prefect server of the checkout takes as its own."""
+    home = root / ".cache" / "prefect"
+    home.mkdir(exist_ok=True)
+    shutil.copyfile(empty_prefect, home / "prefect.db")
+
+
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_server(empty_prefect: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server with a database of its own; every flow of this session talks to it."""
     from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -104,8 +111,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     EventsWorker.drain_all()  # one a process, bound to the first server it meets: another test's Dask flow had its own
 
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copyfile(empty_prefect, home / "prefect.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_HOME", str(home))
         patch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "5")
         server = start(tmp_path_factory.mktemp("server"), port := free_port())
         address = f"http://127.0.0.1:{port}/api"

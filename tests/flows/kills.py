@@ -28,7 +28,7 @@ from components.tracking.versions import dvc_md5
 from flows import doctor
 from flows.daemon import Server, free_port
 
-TARGETS = {"flow": "flows.pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
+TARGETS = {"flow": "flows.cli pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
 POOL = "kills"
 STAGE_SECONDS = 2.0
 REPOSITORY = Path(__file__).parents[2]
@@ -47,11 +47,11 @@ def ours(root: Path) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def start(root: Path) -> "subprocess.Popen[bytes]":
+def start(root: Path, stage_seconds: float = STAGE_SECONDS) -> "subprocess.Popen[bytes]":
     """The pipeline as a user starts it."""
-    environment = {**os.environ, "TOY_SLEEP": str(STAGE_SECONDS)}
+    environment = {**os.environ, "TOY_SLEEP": str(stage_seconds)}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.pipeline"],
+        [sys.executable, "-m", "flows.cli", "pipeline"],
         cwd=root,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -154,7 +154,7 @@ def _find(root: Path, mark: str, run: "subprocess.Popen[bytes]") -> psutil.Proce
 def prove(root: Path, expected: dict[str, str]) -> None:
     """Repair, run to the end, and compare; raises AssertionError."""
     doctor.repair_all(root, look=False, say=print)
-    assert start(root).wait() == 0, (root / ".cache/kills.log").read_text()[-2000:]
+    assert start(root, stage_seconds=0).wait() == 0, (root / ".cache/kills.log").read_text()[-2000:]
     assert hashes(root) == expected
     rwlock = root / ".dvc" / "tmp" / "rwlock"
     assert not rwlock.exists() or rwlock.read_text() in {"{}", '{"write": {}, "read": {}}'}

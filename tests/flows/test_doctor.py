@@ -37,7 +37,7 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
     assert any("not valid JSON (0 bytes): removed" in line for line in repaired(toy))
     entry = {"pid": os.getpid(), "cmd": "dvc repro"}  # this pid lives, but is no dvc any more
     lock.write_text(json.dumps({"write": {"outputs/x": entry}, "read": {"input.txt": [entry]}}))
-    assert any(f"processes that are gone ({os.getpid()})" in line for line in repaired(toy))
+    assert any(f"entries of dead processes ({os.getpid()})" in line for line in repaired(toy))
     assert json.loads(lock.read_text()) == {"write": {}, "read": {}}
     run_dvc(toy, "status", *read_dag(toy))
 
@@ -53,7 +53,7 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
     assert not gone(orphan.pid)
     said = repaired(toy)
     assert any("belongs to a dead flow" in line for line in said)
-    assert any("left of a dead run" in line for line in said)
+    assert any("leftover of a dead run" in line for line in said)
     orphan.wait(10)
     assert not place.exists()
     assert repaired(toy) == ["nothing wrong"]
@@ -93,7 +93,7 @@ def test_a_gpu_slot_nobody_holds_is_freed_and_a_dead_flow_run_crashes(toy: Path)
     from flows.setup import make_gpu_slot
 
     assert make_gpu_slot().startswith("concurrency limit gpu")
-    assert make_gpu_slot() == "concurrency limit gpu: there"
+    assert make_gpu_slot() == "concurrency limit gpu: exists"
     with get_client(sync_client=True) as client:
         lost = client.create_flow_run(flow(name="pipeline")(lambda: None), state=Running())
         client.update_global_concurrency_limit("gpu", GlobalConcurrencyLimitUpdate(active_slots=1))

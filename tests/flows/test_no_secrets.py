@@ -6,7 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
+from flows.daemon import HOST, free_port
+from flows.servers import prefect_server
+from tests.flows.conftest import give_database
 
 PLANTED = {
     "AWS_ACCESS_KEY_ID": "planted-a",
@@ -18,22 +23,31 @@ PLANTED = {
 }
 
 
-def test_planted_secrets_are_found_nowhere(toy: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def test_planted_secrets_are_found_nowhere(toy: Path, empty_prefect: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_database(toy, empty_prefect)
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**PLANTED, "PREFECT_HOME": str(toy / ".cache" / "prefect"), "TOY_SLEEP": "0"}.items():
+        monkeypatch.setenv(name, value)
+    server = prefect_server(toy, port := free_port())
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
     said = ""
-    for text in ("hello\n", "boom\n"):  # a run that goes well, and one whose stage fails
-        (toy / "input.txt").write_text(text)
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.pipeline"],
-            cwd=toy,
-            env={**environment, **PLANTED, "TOY_SLEEP": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        said += done.stdout
-        assert (done.returncode == 0) == (text == "hello\n"), done.stdout[-2000:]
+    try:
+        server.wait_ready()
+        for text in ("hello\n", "boom\n"):  # a run that goes well, and one whose stage fails
+            (toy / "input.txt").write_text(text)
+            done = subprocess.run(
+                [sys.executable, "-m", "flows.cli", "pipeline"],
+                cwd=toy,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            said += done.stdout
+            assert (done.returncode == 0) == (text == "hello\n"), done.stdout[-2000:]
+    finally:
+        server.stop()
     assert "planted" not in said
 
     client = connect(tracking_uri(toy))

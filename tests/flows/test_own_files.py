@@ -110,7 +110,7 @@ def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_rea
 
     again = {item.path: (item.verdict, item.right) for item in reproduce(own, first)}
     assert again == {
-        "outputs/fetch": ("as it was, since my/faq.jsonl changed", True),
+        "outputs/fetch": ("not rerun, since my/faq.jsonl changed", True),
         "outputs/prepare": ("identical", True),
     }
 

@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.promotion import smoke
-from components.tracking.registry import RefusedError, current
+from components.tracking.registry import RefusedError, production_version
 from components.tracking.store import connect, tracking_uri
+from flows import promotion as flow
 from flows.promotion import promotion, rollback
 from tests.tracking.stores import NAME, add_version
 
@@ -26,7 +28,7 @@ def registry(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def production(root: Path) -> str:
-    return str(current(connect(tracking_uri(root)), NAME).version)
+    return str(production_version(connect(tracking_uri(root)), NAME).version)
 
 
 def answering(form: dict[str, Any]) -> Callable[[], None]:
@@ -58,6 +60,7 @@ def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pyte
     answer = answering({"approve": True, "by": "ann", "because": "I looked"})
     person = threading.Thread(target=copy_context().run, args=(answer,))  # Prefect's settings live in the context
     person.start()
+    monkeypatch.setattr(flow, "pause_flow_run", partial(flow.pause_flow_run, poll_interval=1))
     record = promotion(because="from the pipeline", version="2", ask=True, root=str(registry))
     person.join()
     assert (record["who"], record["why"], record["version"]) == ("ann", "I looked", "2")

@@ -11,27 +11,24 @@ import pytest
 from flows.daemon import Server
 from flows.pipeline import pipeline
 from flows.setup import AUTOMATION, POOL, make_gpu_slot, make_heartbeat_automation, make_pool, set_up
+from tests.flows.test_processes import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
+AWAY = "http://127.0.0.1:9"  # the discard port: nothing listens, so nothing is uploaded
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_cron_deployment_fires_on_time(toy: Path) -> None:
+def test_a_cron_deployment_fires_on_time(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client
 
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     make_pool("toy")
-    source: Any = pipeline.from_source(source=str(REPOSITORY), entrypoint="flows/pipeline.py:pipeline")
-    deployment = source.deploy(
-        name="every minute",
-        work_pool_name="toy",
-        cron="* * * * *",
-        parameters={"root": str(toy), "targets": ["source"]},
-        print_next_steps=False,
-    )
     env = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_PREFETCH_SECONDS": "2"}
     worker = Server("worker", ["prefect", "worker", "start", "--pool", "toy"], env, toy / ".cache" / "worker.log")
     try:
         with get_client(sync_client=True) as client:
+            wait_for(lambda: client.read_workers_for_work_pool("toy"), 240)
+            deployment = deploy_every_20_seconds(toy)
             run = first_ended(client, deployment, 240)
             pending = next(s for s in client.read_flow_run_states(run.id) if s.type.value == "PENDING")
     finally:
@@ -39,6 +36,18 @@ def test_a_cron_deployment_fires_on_time(toy: Path) -> None:
     assert run.state.name == "Completed", (toy / ".cache" / "worker.log").read_text()[-2000:]
     assert timedelta(seconds=-3) < pending.timestamp - run.expected_start_time < timedelta(seconds=20)
     assert (toy / "outputs/source/out.txt").exists()
+
+
+def deploy_every_20_seconds(toy: Path) -> Any:
+    """The first stage of the toy on a cron schedule; a sixth field of cron is seconds. Returns its id."""
+    source: Any = pipeline.from_source(source=str(REPOSITORY), entrypoint="flows/pipeline.py:pipeline")
+    return source.deploy(
+        name="three a minute",
+        work_pool_name="toy",
+        cron="* * * * * */20",
+        parameters={"root": str(toy), "targets": ["source"]},
+        print_next_steps=False,
+    )
 
 
 def first_ended(client: Any, deployment: Any, seconds: float) -> Any:
@@ -60,9 +69,9 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
     from prefect.client.orchestration import get_client
 
     monkeypatch.chdir(REPOSITORY)
-    set_up()
+    set_up(REPOSITORY)
     again = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
-    assert all(line.endswith(": there") for line in again), again
+    assert all(line.endswith(": exists") for line in again), again
     with get_client(sync_client=True) as client:
         found = {deployment.name: deployment for deployment in client.read_deployments()}
         assert len(client.read_automations_by_name(AUTOMATION)) == 1

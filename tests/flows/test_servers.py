@@ -12,16 +12,17 @@ from pathlib import Path
 import psutil
 
 from flows.daemon import free_port
-from tests.flows.conftest import REPOSITORY
+from tests.flows.conftest import REPOSITORY, give_database
 from tests.flows.test_processes import gone, wait_for
 
 
-def test_both_pages_answer_and_ctrl_c_stops_everything(toy: Path) -> None:
+def test_both_pages_answer_and_ctrl_c_stops_everything(toy: Path, empty_prefect: Path) -> None:
+    give_database(toy, empty_prefect)
     for name in ("components", "flows"):
         (toy / name).symlink_to(REPOSITORY / name)
     shutil.copyfile(REPOSITORY / "prefect.yaml", toy / "prefect.yaml")
     ports = free_port(), free_port()
-    command = [sys.executable, "-m", "flows.servers", f"--mlflow-port={ports[0]}", f"--prefect-port={ports[1]}"]
+    command = [sys.executable, "-m", "flows.cli", "ui", f"--mlflow-port={ports[0]}", f"--prefect-port={ports[1]}"]
     log = toy / "said.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with log.open("w") as said:

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.infra.local_stack import LocalStack, running_stack
-from tests.tracking.conftest import trained
-
-__all__ = ["trained"]
 
 
 @pytest.fixture(scope="session")

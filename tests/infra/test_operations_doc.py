@@ -36,7 +36,7 @@ def test_secrets_are_all_told_how_to_rotate() -> None:
 def test_services_exist() -> None:
     dc = re.findall(r"(?:dc|compose\.yaml) (?:exec|logs|stop|start|run --rm) ([a-z -]+)", TEXT)
     named = {word for names in dc for word in names.split() if not word.startswith("-")}
-    commands = {"bash", "psql", "python", "flows", "e"}
+    commands = {"bash", "psql", "foundry", "doctor", "e"}
     assert named - commands <= set(COMPOSE["services"]), named
 
 

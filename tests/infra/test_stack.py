@@ -158,19 +158,19 @@ def test_the_pipeline_and_a_promotion_go_through_the_servers(
 ) -> None:
     """The toy's four stages as a flow; then a real (tiny) model: registered, gated, promoted, loaded from the store."""
     toy = make_toy(tmp_path / "toy")
-    said = run_client(stack, toy, sys.executable, "-m", "flows.pipeline")
+    said = run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline")
     assert [line.split() for line in said.splitlines()] == [
         [stage, "executed"] for stage in ("source", "left", "right", "join")
     ]
     assert any(key.endswith("artifacts/metrics.json") for key in objects(s3, "mlflow"))
     assert {
-        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.pipeline").splitlines()
+        line.split()[1] for line in run_client(stack, toy, sys.executable, "-m", "flows.cli", "pipeline").splitlines()
     } == {"unchanged"}
 
     root = tmp_path / "trained"
     shutil.copytree(trained, root, symlinks=True)
-    run_client(stack, root, sys.executable, "-m", "components.stage", "register")
-    said = run_client(stack, root, sys.executable, "-m", "flows.promotion", "promote", "--because", "it is better")
+    run_client(stack, root, sys.executable, "-m", "flows.cli", "stage", "register")
+    said = run_client(stack, root, sys.executable, "-m", "flows.cli", "promote", "--because", "it is better")
     assert "version 1 is in production, before: base" in said
     assert stack.url("mlflow") in said, "the page of the version"
     load = "from components.tracking.load import load_production as load; print(load().encode_document(['x']).shape)"

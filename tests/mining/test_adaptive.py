@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from components.config import MineParams
-from components.mining.adaptive import fitted_margins, margin_curves
+from components.mining.adaptive import fit_margins, margin_curves
 
 
 def dev_rows(task: str, hidden_from: float, queries: int = 60) -> pl.DataFrame:
@@ -28,7 +28,7 @@ DEV = pl.concat([dev_rows("strict", 0.6), dev_rows("loose", 0.95)])
 def test_each_task_gets_the_margin_that_its_scores_bear() -> None:
     params = MineParams(false_negative_rate=0.05, negatives=5)
     curves = margin_curves(DEV, params)
-    margins = fitted_margins(curves, params)
+    margins = fit_margins(curves, params)
     assert margins["strict"] == pytest.approx(0.6, abs=0.02)
     assert margins["loose"] == pytest.approx(0.95, abs=0.02)
     at = curves.join(pl.DataFrame({"task": list(margins), "margin": list(margins.values())}), on=["task", "margin"])
@@ -44,9 +44,9 @@ def test_the_rate_grows_with_the_margin() -> None:
 
 def test_without_a_bound_the_stated_margin_stands() -> None:
     params = MineParams(margin=0.9)
-    assert fitted_margins(margin_curves(DEV, params), params) == {"strict": 0.9, "loose": 0.9}
+    assert fit_margins(margin_curves(DEV, params), params) == {"strict": 0.9, "loose": 0.9}
 
 
 def test_a_bound_that_cannot_be_met_takes_the_smallest_margin() -> None:
     params = MineParams(false_negative_rate=0.001)
-    assert set(fitted_margins(margin_curves(DEV, params), params).values()) == {0.5}
+    assert set(fit_margins(margin_curves(DEV, params), params).values()) == {0.5}

@@ -145,7 +145,7 @@ def test_the_page_shows_texts_scores_and_reasons_and_loads_nothing(tmp_path: Pat
         assert text in page
     # per task: a stacked bar of kept and refused, the median limit in the plot of the scores
     assert 'title="duplicate_of_positive: 1"' in page
-    assert page.count('<div class="bar">') == 2
+    assert page.count('<div class="shares">') == 2
     assert ">limit 0.76<" in page or ">limit 0.47<" in page
     for loader in ("<script", "http://", "https://", "@import"):
         assert loader not in page

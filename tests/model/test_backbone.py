@@ -17,7 +17,7 @@ from components.model.packing import pack
 from components.model.prompt import SPECIAL_TOKENS, Prompt, Shot
 from components.training.examples import load_training_data
 from components.training.step import rows_of
-from components.training.train import adapted
+from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
 from tests.model.decoders import write_decoder
@@ -67,7 +67,7 @@ def test_documents_are_those_of_the_plain_padded_forward(decoder: Path) -> None:
 def test_a_packed_training_step_moves_every_projection_and_prompt_token(decoder: Path, tmp_path: Path) -> None:
     config = parse_config(small_parameters(**{"train.shots": {"max": 2, "share": 2}, "train.row_tokens": 96}), "test")
     tokenizer = load_tokenizer(decoder, config.prompt)
-    model, prompt = adapted(decoder, tokenizer, config), Prompt(tokenizer, config.prompt)
+    model, prompt = add_adapter(decoder, tokenizer, config), Prompt(tokenizer, config.prompt)
     data = load_training_data(write_training_tables(tmp_path / "tables"))
     trainer = Trainer(model, prompt, data, config, tmp_path, lambda metrics, step: None, World())
     batch = trainer.batches[1]

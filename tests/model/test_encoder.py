@@ -10,7 +10,7 @@ from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 
 PROMPT = PromptParams(template="special", prefix_tokens=400)
 TEXTS = ["is the sky blue", "a", "is the sky blue", "what is the longest of all these texts"]

@@ -14,7 +14,7 @@ from components.model.encoder import Encoder
 from components.model.export import export_model, set_prompts
 from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
-from components.training.train import adapted, save_adapter
+from components.training.train import add_adapter, save_adapter
 from tests.samples import ROOT, small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
@@ -28,7 +28,7 @@ def export_of(student, template, folder) -> tuple:
     """(encoder, folder of the export, config) of `student` with a random adapter."""
     config: Config = parse_config(small_parameters(**{"prompt.template": template}), "test")
     tokenizer = load_tokenizer(student, config.prompt)
-    model = adapted(student, tokenizer, config)
+    model = add_adapter(student, tokenizer, config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -57,7 +57,7 @@ def test_the_export_holds_the_weights_once(tiny_student, tmp_path, monkeypatch):
         return model
 
     config = parse_config(small_parameters(), "test")
-    model = adapted(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
+    model = add_adapter(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
     save_adapter(model, tmp_path / "adapter")
     monkeypatch.setattr(Transformer, "_load_model", watched)
     export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
@@ -78,6 +78,24 @@ def test_sentence_transformers_gives_the_same_vectors(exported):
     queries = encoder.encode_queries(texts, TASK.instruction, SHOTS["sky"])
     np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), queries, atol=1e-5)
     np.testing.assert_allclose(model.encode_document(DOCUMENTS), encoder.encode_documents(DOCUMENTS), atol=1e-5)
+
+
+def test_the_export_of_a_base_held_in_bf16_gives_nearly_the_vectors_of_training(tiny_student, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    config = parse_config(small_parameters(**{"train.precision": "bf16"}), "test")
+    tokenizer = load_tokenizer(tiny_student, config.prompt)
+    model = add_adapter(tiny_student, tokenizer, config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_adapter(model, tmp_path / "adapter")
+    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
+    encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")
+    trained = encoder.encode_queries(QUERIES, TASK.instruction)
+    exported = SentenceTransformer(str(tmp_path / "export"), device="cpu").encode_query(QUERIES, prompt_name="sky")
+    assert (trained * exported).sum(1).min() > 0.99
 
 
 @pytest.mark.parametrize("template", ["special", "plain"])

@@ -85,6 +85,9 @@ def test_text_and_tail_are_cut_together_and_the_tail_survives(decoder):
         tokens = prompt.tokenizer.convert_ids_to_tokens(ids)
         assert tokens[-2:] == ["<response>", prompt.tokenizer.eos_token]
         assert len(ids) <= length + 3  # line break, <response> and eos
+        assert (
+            len(ids) < length + 3 or tokens[-3] == "Ċ"
+        )  # sentence-transformers too writes the tail over a full row's end
         assert prompt.cut == (ids != whole_ids)
         if prompt.cut:
             assert ids[:-3] == whole_ids[:length]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.base.errors import UserError
-from components.config import PromptParams, WheelOrigin
+from components.config import ModelParams, PromptParams, WheelOrigin
 from components.data.origins import collect
 from components.model.backbone import load_tokenizer
 from components.model.prompt import SPECIAL_TOKENS
@@ -81,7 +81,7 @@ def mistral_model() -> Path:
         licence="Apache-2.0",
     )
     try:
-        return collect(wheel, "mistral", Path(__file__).parents[2] / ".cache").paths()[0]
+        return collect(ModelParams(origin=wheel), "mistral", Path(__file__).parents[2] / ".cache").paths()[0]
     except UserError as problem:
         pytest.skip(f"Mistral's tokenizer cannot be had here: {problem}")
 

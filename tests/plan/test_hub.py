@@ -7,8 +7,9 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
 from components.config import load_config
-from components.plan.__main__ import main
+from components.plan.devices import GPUS
 from components.plan.hub import hub_problems
+from components.plan.report import plan_run
 from tests.samples import ROOT
 
 CONFIG = load_config(ROOT / "recipes" / "mistral-7b.yaml")
@@ -62,8 +63,9 @@ def test_what_the_cache_holds_is_not_asked_for(hub, monkeypatch, tmp_path):
     assert hub == []
 
 
-def test_the_command_asks_only_when_told_to(hub, capsys):
-    main(["--recipe", "mistral-7b", "--gpu", "H200"], ROOT)
+def test_the_plan_asks_only_when_told_to(hub):
+    recipe = ROOT / "recipes" / "mistral-7b.yaml"
+    plan_run(recipe, ROOT, GPUS["H200"], 1, None, None, hub=False)
     assert hub == []
-    assert main(["--recipe", "mistral-7b", "--gpu", "H200", "--hub"], ROOT) == 1
-    assert "error: plan: fetch.sources.msmarco.origin.revision" in capsys.readouterr().err
+    report = plan_run(recipe, ROOT, GPUS["H200"], 1, None, None, hub=True)
+    assert any(line.startswith("fetch.sources.msmarco.origin.revision") for line in report.wrong)

@@ -10,9 +10,9 @@ from components.base.errors import UserError
 from components.config import load_config, parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
-from components.plan.__main__ import findings, main, own_outputs
 from components.plan.devices import GIB, GPUS, device_named
 from components.plan.memory import RowSize, training_memory
+from components.plan.report import findings, own_outputs, plan_run, scaling_tables
 from components.plan.shapes import KNOWN, read_shape, shape_of
 from components.plan.stages import make_plan
 from components.plan.tokens import counted_texts, estimated_texts, training_tokens
@@ -130,18 +130,15 @@ def test_the_rehearsals_weights_take_two_bytes_a_number_on_disk():
     assert 2 * MISTRAL.total < fetch.disk < 2.1 * MISTRAL.total
 
 
-def test_the_command_prints_or_refuses_in_one_line(monkeypatch, capsys):
+def test_the_report_has_the_table_and_says_what_does_not_fit(monkeypatch):
     from collections import namedtuple
 
-    for free, status in ((10**15, 0), (10**6, 1)):
+    for free, problems in ((10**15, []), (10**6, ["disk"])):
         usage = namedtuple("usage", "free")(free)
-        monkeypatch.setattr("components.plan.__main__.shutil.disk_usage", lambda _, usage=usage: usage)
-        assert main(["--recipe", "mistral-7b"], ROOT) == status
-    told = capsys.readouterr()
-    assert "| train |" in told.out
-    assert told.err.startswith("error: plan: disk")
-    assert main(["--recipe", "nothing"], ROOT) == 1
-    assert main(["--gpu", "X1"], ROOT) == 1
+        monkeypatch.setattr("components.plan.report.shutil.disk_usage", lambda _, usage=usage: usage)
+        report = plan_run(ROOT / "recipes" / "mistral-7b.yaml", ROOT, GPUS["H100"], 1, None, None, hub=False)
+        assert "| train |" in report.text
+        assert [line.partition(":")[0] for line in report.wrong] == problems
 
 
 def test_unknown_devices_and_models_are_named(tmp_path):
@@ -158,9 +155,9 @@ def test_unknown_devices_and_models_are_named(tmp_path):
         read_shape(tmp_path / "config.json")
 
 
-def test_the_page_of_docs_scaling_is_what_the_command_prints(capsys):
-    assert main(["--recipe", "mistral-7b", "--page"], ROOT) == 0
-    assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+def test_the_page_of_docs_scaling_is_up_to_date():
+    page = scaling_tables(ROOT / "recipes" / "mistral-7b.yaml", ROOT, GPUS["H100"], None)
+    assert page in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
 
 def test_another_runs_data_are_not_counted(tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.promotion.__main__ import main
 from components.promotion.gate import GateParams, decide, noise_floor
 from components.statistics.paired import Evaluation
+from tests.command import foundry
 from tests.evaluation.samples import CATEGORIES, example_values, write_evaluation
 
 FAST = GateParams(resamples=1000)
@@ -94,12 +94,12 @@ def test_same_inputs_same_bytes() -> None:
 def test_command_line_writes_json_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = write_evaluation(tmp_path / "new", {"trained": example_values(0.03)})
     old = write_evaluation(tmp_path / "old", {"trained": example_values(0.0)})
-    assert main([str(new), str(old), "--out", str(tmp_path / "gate"), "--again", str(new)]) == 0
+    assert foundry("gate", str(new), str(old), "--out", str(tmp_path / "gate"), "--again", str(new)) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed)["verdict"] == "promote"
     assert (tmp_path / "gate" / "gate.json").read_text() == printed
     assert "promote" in (tmp_path / "gate" / "gate.html").read_text()
-    assert main([str(old), str(new)]) == 3
+    assert foundry("gate", str(old), str(new)) == 3
 
 
 def drop_task(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -127,14 +127,14 @@ def test_inputs_that_cannot_be_compared_are_one_line(
 ) -> None:
     new = write_evaluation(tmp_path / "new", {"trained": example_values(0.03)})
     old = write_evaluation(tmp_path / "old", {"trained": change(example_values(0.0))})
-    assert main([str(new), str(old)]) == 1
+    assert foundry("gate", str(new), str(old)) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("error: gate: ")
+    assert printed.err.startswith("error: ")
     assert said in printed.err
     assert printed.err.count("\n") == 1
 
 
 def test_a_missing_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "no"), str(tmp_path / "none")]) == 1
+    assert foundry("gate", str(tmp_path / "no"), str(tmp_path / "none")) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -14,7 +14,7 @@ from components.promotion.gate_version import AGAIN, GateResult, gate_version
 from components.promotion.lock import promotion_lock
 from components.promotion.swap import promote, rollback
 from components.tracking.load import load_production
-from components.tracking.registry import PRODUCTION, RefusedError, current, find_version, refuse_ungated
+from components.tracking.registry import PRODUCTION, RefusedError, find_version, production_version, refuse_ungated
 from components.tracking.store import connect
 from tests.tracking.stores import NAME, add_version, write_evaluation
 
@@ -44,7 +44,7 @@ def test_gate_compares_with_base_then_with_the_champion(uri: str, tmp_path: Path
         promote(client, held, "bob", "please")
     record = promote(client, held, "bob", "please", force=True)
     assert record["gate"]["forced"]
-    assert current(client, NAME).tags["gate.verdict"] == "forced"
+    assert production_version(client, NAME).tags["gate.verdict"] == "forced"
 
 
 def test_a_second_evaluation_of_the_same_weights_is_the_noise_floor(uri: str, tmp_path: Path) -> None:
@@ -58,7 +58,8 @@ def test_a_second_evaluation_of_the_same_weights_is_the_noise_floor(uri: str, tm
     assert result.noise_floor == pytest.approx(0.01, abs=0.01)
     assert not any("not measured" in reason for reason in result.reasons)
     promote(client, result, "ann", "first")
-    assert float(current(client, NAME).tags["gate.noise_floor"]) == pytest.approx(result.noise_floor, abs=1e-6)
+    tags = production_version(client, NAME).tags
+    assert float(tags["gate.noise_floor"]) == pytest.approx(result.noise_floor, abs=1e-6)
 
 
 def test_evaluations_on_other_data_name_the_way_out(uri: str, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_evaluations_on_other_data_name_the_way_out(uri: str, tmp_path: Path) ->
     examples = pl.read_parquet(tables / "examples.parquet").with_columns(pl.col("example_id") + " of other data")
     examples.write_parquet(tables / "examples.parquet")
     client.log_artifacts(find_version(client, NAME, second).run_id, str(tables), "evaluation")
-    with pytest.raises(UserError, match=rf"same data: python -m flows.evaluation {second} and python -m .* {first}$"):
+    with pytest.raises(UserError, match=rf"same data: foundry evaluate {second} and foundry evaluate {first}$"):
         gate_version(client, NAME, second)
 
 
@@ -93,7 +94,7 @@ def test_twenty_at_once_one_wins_and_the_others_say_why(uri: str, tmp_path: Path
         said = list(pool.map(attempt, versions[1:]))
     assert said.count("won") == 1
     winner = versions[1:][said.index("won")]
-    assert current(connect(uri), NAME).version == int(winner) or current(connect(uri), NAME).version == winner
+    assert str(production_version(connect(uri), NAME).version) == str(winner)
     losers = [text for text in said if text != "won"]
     assert all(f"production is now {winner} (user {winner})" in text for text in losers)
 
@@ -119,7 +120,7 @@ def test_rollback_gives_back_what_was_replaced(uri: str, tmp_path: Path) -> None
     promote(client, passed(two, one), "ann", "second")
     record = rollback(client, NAME, "bob", "it is slow")
     assert (record["version"], record["replaces"]) == (one, two)
-    assert str(current(client, NAME).version) == one
+    assert str(production_version(client, NAME).version) == one
     assert find_version(client, NAME, two).tags["rolled_back.because"] == "it is slow"
 
 
@@ -162,5 +163,5 @@ def test_no_evaluation_names_the_command(uri: str, tmp_path: Path) -> None:
     ensure_model(client)
     run = client.create_run("0")
     version = client.create_model_version(NAME, run.info.artifact_uri, run.info.run_id)
-    with pytest.raises(UserError, match=rf"python -m flows.evaluation {version.version}"):
+    with pytest.raises(UserError, match=rf"foundry evaluate {version.version}"):
         gate_version(client, NAME, str(version.version))

@@ -26,7 +26,7 @@ NAME = "embedding-foundry"
 
 @pytest.fixture(scope="module")
 def registered(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose register stage has run, as `python -m components.stage register` does."""
+    """A checkout whose register stage has run, as `foundry stage register` does."""
     import shutil
 
     root = tmp_path_factory.mktemp("registered") / "checkout"
@@ -122,6 +122,7 @@ def test_promoted_through_the_flow_s_steps_then_loaded_and_served(registered: Pa
     from components.promotion.gate_version import gate_version
     from components.promotion.smoke import smoke_test
     from components.promotion.swap import promote
+    from components.serving.ask import ask
     from components.tracking.load import load_production
 
     uri = tracking_uri(registered)
@@ -131,6 +132,13 @@ def test_promoted_through_the_flow_s_steps_then_loaded_and_served(registered: Pa
     texts = ["a passage about rivers", "another, about the sea"]
     expected = SentenceTransformer(str(registered / "outputs/train/export")).encode_document(texts)
     assert np.abs(load_production(NAME, registered).encode_document(texts) - expected).max() < 1e-5
+    faq = registered / "faq.txt"
+    faq.write_text("\n".join(texts))
+    for version in ("production", "candidate", "1"):
+        answer = ask(registered, "which river", "", faq, version, 2)
+        assert answer.model == f"version {version} ({NAME}-1)"
+        assert {text for _, text in answer.hits} == set(texts)
+    assert [folder.name for folder in (registered / ".cache" / "versions").iterdir()] == [f"{NAME}-1"]
     assert np.abs(np.array(served(uri, f"models:/{NAME}@production", texts)) - expected).max() < 1e-5
 
 

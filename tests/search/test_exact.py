@@ -56,7 +56,7 @@ def test_a_vector_that_is_not_finite_is_refused() -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 3.0])
-def test_whole_numbers_and_floats_give_the_same_bytes(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_and_float32_scans_give_the_same_bytes(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where vectors crowd within the rounding error (offset) and where documents are copies of each other."""
     random = np.random.default_rng(2)
     queries = (random.standard_normal((300, 24)) + offset).astype(np.float32)

@@ -32,8 +32,8 @@ def test_equals_a_full_sort(dtype: type, spread: int, widths: list[int], k: int)
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_stream_that_rises_is_taken_in_whole() -> None:
-    """Every document is better than all before it: what waits is merged again and again, and nothing is lost."""
+def test_nothing_of_a_rising_stream_is_lost() -> None:
+    """Every document scores above all before it, so the buffer is merged for every tile."""
     best = RunningTopK(3, k=5)
     for first in range(0, 200, 20):
         best.add([(np.tile(np.arange(first, first + 20, dtype=np.float32), (3, 1)), 1.0)], first, columns=20)

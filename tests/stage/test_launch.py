@@ -12,9 +12,14 @@ import psutil
 import pytest
 import yaml
 
+from components.base.errors import UserError
 from components.base.hashing import content_hash
-from tests.conftest import make_tiny_student
+from components.config import load_config
+from components.stage import launch
+from components.stage.context import StageContext
+from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters, write_training_tables
+from tests.warm import meet_as_under_torchrun, meeting_store, start_warm
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checkout(template: Path, root: Path, **changes: Any) -> Path:
     root.mkdir()
-    (root / "components").symlink_to(ROOT / "components")
+    for name in ("components", "flows"):
+        (root / name).symlink_to(ROOT / name)
     (root / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (root / "params.yaml").write_text(yaml.safe_dump(small_parameters(**changes)), encoding="utf-8")
     (root / "outputs").mkdir()
@@ -42,8 +48,15 @@ def start(root: Path) -> "subprocess.Popen[bytes]":
     """The train stage; MLflow is away, so its run stays on disk for us to read."""
     env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(root)}
     with (root / "said.log").open("wb") as said:
-        command = [sys.executable, "-m", "components.stage", "train"]
+        command = [sys.executable, "-m", "flows.cli", "stage", "train"]
         return subprocess.Popen(command, cwd=root, env=env, stdout=said, stderr=said)
+
+
+def train_undisturbed(root: Path, rank: int, store_port: int) -> None:
+    """One of two processes, as torchrun starts them; leaves `root/out` and `root/work`."""
+    meet_as_under_torchrun(rank, store_port)
+    os.chdir(root)
+    sys.exit(launch.main(["train", str(root / "out"), str(root / "work")]))
 
 
 def finished(root: Path, run: "subprocess.Popen[bytes]") -> str:
@@ -59,39 +72,50 @@ def process_of_rank(run: "subprocess.Popen[bytes]", rank: int) -> psutil.Process
     raise AssertionError(f"no process of rank {rank}")
 
 
-def journals(root: Path) -> list[Path]:
-    return sorted((root / ".cache" / "tracking").glob("[0-9]*"))
-
-
 def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, tmp_path: Path) -> None:
     steps = 24
     train = {"train.processes": 2, "train.steps": steps, "train.checkpoint_every": 2}
     calm, struck = (checkout(template, tmp_path / name, **train) for name in ("calm", "struck"))
-    runs = start(calm), start(struck)
+    for folder in (calm / "out", calm / "work" / "exchange"):
+        folder.mkdir(parents=True)
+    run = start(struck)
+    store = meeting_store()
+    undisturbed = [start_warm(train_undisturbed, calm, rank, store.port) for rank in range(2)]
     deadline = time.monotonic() + 200
     while not list((struck / ".cache" / "work").glob("train-*/checkpoints/step-*2")):
         assert time.monotonic() < deadline
-        assert runs[1].poll() is None, (struck / "said.log").read_text()[-3000:]
+        assert run.poll() is None, (struck / "said.log").read_text()[-3000:]
         time.sleep(0.01)
-    process_of_rank(runs[1], 1).kill()
-    assert "start 2, from the last checkpoint" in finished(struck, runs[1])
-    assert "start 2" not in finished(calm, runs[0])
-    assert content_hash(calm / "outputs" / "train") == content_hash(struck / "outputs" / "train")
-    for root in (calm, struck):
-        (journal,) = journals(root)
-        events = [json.loads(line) for line in (journal / "events.jsonl").read_text().splitlines()]
-        logged = {event["step"] for event in events if "train/loss" in event.get("values", {})}
-        assert logged == set(range(steps))
-        assert events[-1] == {**events[-1], "kind": "end", "status": "FINISHED"}
+    process_of_rank(run, 1).kill()
+    said = finished(struck, run)
+    assert "start 2, from the last checkpoint" in said
+    assert "start 3" not in said
+    for process in undisturbed:
+        process.join(200)
+        assert process.exitcode == 0
+    (calm / "work" / "exchange" / launch.METRICS).rename(calm / "out" / "metrics.json")  # the stage's own process does
+    for root in (calm / "out", struck / "outputs" / "train"):
+        metrics = json.loads((root / "metrics.json").read_text())
+        (root / "metrics.json").write_text(json.dumps(metrics, sort_keys=True))
+    assert content_hash(calm / "out") == content_hash(struck / "outputs" / "train")
+    (journal,) = sorted((struck / ".cache" / "tracking").glob("[0-9]*"))
+    events = [json.loads(line) for line in (journal / "events.jsonl").read_text().splitlines()]
+    logged = {event["step"] for event in events if "train/loss" in event.get("values", {})}
+    assert logged == set(range(steps))
+    assert events[-1] == {**events[-1], "kind": "end", "status": "FINISHED"}
     assert not list((struck / ".cache" / "work").glob("train*")), "scratch is gone at the end"
 
 
-def test_refused_input_is_one_line_and_not_tried_again(template: Path, tmp_path: Path) -> None:
-    root = checkout(template, tmp_path / "refused", **{"train.processes": 2, "train.learning_rate": 1e30})
-    run = start(root)
-    assert run.wait(200) == 1
-    said = (root / "said.log").read_text()
-    assert "error: train: train: step" in said
+def test_refused_input_is_one_line_and_not_tried_again(
+    template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = checkout(template, tmp_path / "refused")
+    config = load_config(root / "params.yaml")
+    context = StageContext(config, root / "outputs", root / "out", root / "work", root / ".cache", print)
+    for folder in (context.out, context.work):
+        folder.mkdir()
+    with pytest.raises(UserError, match=r"teacher_scores\.parquet"):
+        launch.launch("mine", context, processes=2, restarts=1)
+    said = capfd.readouterr().err
     assert "start 2" not in said
     assert "Traceback" not in said
-    assert not (root / "outputs" / "train").exists()

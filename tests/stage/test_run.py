@@ -9,7 +9,10 @@ import yaml
 from components.base.errors import UserError
 from components.stage import run as stage
 from components.stage import stages
+from tests.command import foundry
 from tests.samples import ROOT, small_parameters
+
+pytestmark = pytest.mark.usefixtures("no_upload")
 
 
 class Toy:
@@ -93,6 +96,7 @@ def test_bad_input_is_one_line_and_exit_1(checkout, monkeypatch, capsys):
 
     toy.run = run
     monkeypatch.chdir(root)
-    assert stage.main(["prepare"]) == 1
-    assert "error: prepare: data.jsonl: row 3: field query: empty; remove the row" in capsys.readouterr().err
-    assert stage.main(["nonsense"]) == 2
+    assert foundry("stage", "prepare") == 1
+    assert "error: prepare: data.jsonl: row 3: field query: empty; remove the row\n" in capsys.readouterr().err
+    assert foundry("stage", "nonsense") == 1
+    assert "error: nonsense: no such stage; stages: fetch, prepare, " in capsys.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.teacher.calibration import cross_fitted, expected_calibration_error, fit_calibration
+from components.teacher.calibration import cross_fit_relevance, expected_calibration_error, fit_calibration
 from components.teacher.score import _calibrated
 from tests.teacher.conftest import score_params
 
@@ -61,9 +61,9 @@ def test_separable_and_one_sided_labels_stay_finite() -> None:
 def test_a_cross_fitted_relevance_never_saw_its_querys_labels() -> None:
     raw, positive = sample(6.0, -2.0, 400)
     query = np.repeat(np.arange(100), 4)
-    before = cross_fitted("isotonic", raw, positive, query)
+    before = cross_fit_relevance("isotonic", raw, positive, query)
     flipped = np.where(query % 2 == 0, ~positive, positive)
-    after = cross_fitted("isotonic", raw, flipped, query)
+    after = cross_fit_relevance("isotonic", raw, flipped, query)
     np.testing.assert_array_equal(before[query % 2 == 0], after[query % 2 == 0])
     assert not np.allclose(before[query % 2 == 1], after[query % 2 == 1])
 

@@ -14,7 +14,7 @@ from components.model.encoder import Encoder
 from components.model.export import export_model
 from components.model.sentence_model import Side
 from components.teacher.dense import EmbeddedTexts
-from components.training.train import adapted, save_adapter
+from components.training.train import add_adapter, save_adapter
 from tests.samples import small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
@@ -27,7 +27,7 @@ def own(tiny_student: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[E
     """An encoder, and the folder of models that holds its export as `own`."""
     folder = tmp_path_factory.mktemp("own")
     config = parse_config(small_parameters(), "test")
-    model = adapted(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
+    model = add_adapter(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -13,7 +13,7 @@ from components.model.batches import batch_rows, token_batches
 from components.model.locate import locate_model
 from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
 from tests.teacher.conftest import make_reranker
 
 PAIRS = [(f"query {i}", "a document about rivers " * (1 + i % 5)) for i in range(20)]
@@ -47,7 +47,7 @@ def check_independence(teacher: CrossEncoderTeacher | LlmTeacher) -> None:
 
 def test_a_classifier_of_several_classes_is_refused(tmp_path: Path) -> None:
     make_reranker(tmp_path / "three", labels=3)
-    with pytest.raises(UserError, match="gives 3 logits"):
+    with pytest.raises(UserError, match="outputs 3 logits"):
         CrossEncoderTeacher.load(tmp_path, "three", max_tokens=64, token_budget=512)
 
 

@@ -303,7 +303,7 @@ def test_not_a_number_from_a_dense_teacher_stops_the_stage(
 
 
 def test_maxsim_needs_a_dense_teacher(tmp_path: Path, models: Path) -> None:
-    with pytest.raises(UserError, match=r"score\.model: maxsim needs one of retrieve\.dense, not 'reranker'"):
+    with pytest.raises(UserError, match=r"score\.model: maxsim needs a teacher of retrieve\.dense, not 'reranker'"):
         run_both(tmp_path, models, model="reranker")
 
 

@@ -11,10 +11,9 @@ from components.tracking.store import EXPERIMENT, connect, experiment_id
 NAME = "embedding-foundry"
 
 
-def make_empty_store(file: Path) -> Path:
-    """A sqlite file with MLflow's tables: making them takes seconds, copying the file nothing."""
+def make_empty_store(file: Path) -> None:
+    """A sqlite file with MLflow's tables."""
     connect(f"sqlite:///{file}").search_experiments()
-    return file
 
 
 def add_version(uri: str, scratch: Path, quality: float, seed: int, tags: dict[str, str] | None = None) -> str:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,10 +81,10 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
 
     Uploader(tracking_folder(tmp_path)).round()
     for _ in range(3):
-        assert not upload.settle(journal.folder, patience=0)
+        assert not upload.wait_until_uploaded(journal.folder, patience=0)
     said = capsys.readouterr().err
     assert said.count("does not answer") == 1
-    assert "python -m components.tracking.upload" in said
+    assert "foundry upload" in said
     assert "secret" not in said
 
     events = journal.folder / "events.jsonl"
@@ -112,24 +113,34 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
     assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 0.25})
 
 
-def test_following_process_starts_once_uploads_and_goes(
+def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{store}"
     journal = begin(tmp_path, uri)
-    upload.follow(tmp_path)
+    upload.start_uploader(tmp_path)
     journal.end("FINISHED")
-    assert upload.settle(journal.folder, patience=300)
+    assert upload.wait_until_uploaded(journal.folder, patience=300)
     assert "/#/experiments/" in uploaded_link(tracking_folder(tmp_path), journal.identity)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a second process was started"))
-    upload.follow(tmp_path)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with upload._only_one(tracking_folder(tmp_path)) as free:
-            if free:
-                return
-        time.sleep(0.5)
-    pytest.fail("the uploading process did not end by itself")
+    upload.start_uploader(tmp_path)
+
+
+def test_following_ends_by_itself_once_every_run_has_ended(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "IDLE_SECONDS", 0.5)
+    journal = begin(tmp_path, f"sqlite:///{store}")
+    following = threading.Thread(target=upload.upload_until_idle, args=(tmp_path,), daemon=True)
+    following.start()
+    time.sleep(1)
+    assert following.is_alive(), "its run has not ended"
+    journal.end("FINISHED")
+    following.join(120)
+    assert not following.is_alive()
+    assert not journal.folder.exists()
+    with upload._only_one(tracking_folder(tmp_path)) as free:
+        assert free
 
 
 def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from components.config import Config, parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.training.examples import TrainingData, load_training_data
-from components.training.train import adapted
+from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
 from tests.samples import small_parameters, write_training_tables
@@ -33,7 +33,7 @@ def make_trainer(tiny_student: Path, data: TrainingData, tmp_path: Path) -> Call
     def make(work: Path = tmp_path, log: Any = None, world: World | None = None, **changes: Any) -> Trainer:
         config: Config = parse_config(small_parameters(**changes), "test")
         tokenizer = load_tokenizer(tiny_student, config.prompt)
-        model = adapted(tiny_student, tokenizer, config)
+        model = add_adapter(tiny_student, tokenizer, config)
         prompt = Prompt(tokenizer, config.prompt)
         return Trainer(model, prompt, data, config, work, log or (lambda metrics, step: None), world or World())
 

@@ -10,7 +10,7 @@ from components.config import parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.training.examples import load_training_data
-from components.training.train import adapted
+from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
 from tests.samples import small_parameters
@@ -27,5 +27,5 @@ def train_until_killed(tables: Path, student: Path, work: Path, killed_at: int) 
         if step == killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    model = adapted(student, tokenizer, config)
+    model = add_adapter(student, tokenizer, config)
     Trainer(model, Prompt(tokenizer, config.prompt), load_training_data(tables), config, work, kill, World()).fit()

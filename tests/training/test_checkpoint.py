@@ -46,7 +46,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="damaged checkpoint"):
         load_checkpoint(path, named, optimizer)
     (path / "state.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match="not a whole checkpoint"):
+    with pytest.raises(UserError, match="not a complete checkpoint"):
         load_checkpoint(path, named, optimizer)
 
 

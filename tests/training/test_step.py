@@ -3,12 +3,11 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.distributed import TCPStore
 
 from components.model.backbone import training_precision
 from components.training.step import rows_of
 from tests.training.two_processes import WAYS, train, train_every_way
-from tests.warm import start_warm
+from tests.warm import meeting_store, start_warm
 
 TWO_STEPS = {
     "train.temperature": 0.02,
@@ -82,7 +81,7 @@ def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encod
 def trained(training_tables, tiny_student, tmp_path_factory):
     """The folder of `alone.pt`, made in this process, and of what two others made in every way."""
     folder = tmp_path_factory.mktemp("two_processes")
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = meeting_store()
     given = (training_tables, tiny_student, folder)
     running = [start_warm(train_every_way, *given, rank, store.port) for rank in range(2)]
     train(training_tables, tiny_student, folder / "alone.pt", {})

@@ -23,7 +23,7 @@ def test_the_trained_model_is_gone_before_the_export(
     shutil.copytree(tiny_student, outputs / "fetch" / "models" / "student")
     trained: list[weakref.ref[Any]] = []
     alive: list[int] = []
-    adapted = train.adapted
+    adapted = train.add_adapter
 
     def noted(*arguments: Any) -> Any:
         model = adapted(*arguments)
@@ -34,7 +34,7 @@ def test_the_trained_model_is_gone_before_the_export(
         assert (adapter / "adapter_model.safetensors").is_file()
         alive.append(sum(parameter() is not None for parameter in trained))
 
-    monkeypatch.setattr(train, "adapted", noted)
+    monkeypatch.setattr(train, "add_adapter", noted)
     monkeypatch.setattr("components.model.export.export_model", export)
     folders = {part: tmp_path / part for part in ("out", "work", "cache")}
     for folder in folders.values():

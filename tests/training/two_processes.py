@@ -1,6 +1,5 @@
 """A few steps alone and by two processes, in several ways: losses, weights and dev scores to compare."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ from components.config import parse_config
 from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.training.examples import load_training_data
-from components.training.train import adapted, save_adapter
+from components.training.train import add_adapter, save_adapter
 from components.training.trainer import Trainer
 from components.training.world import join_world, shard
 from tests.samples import small_parameters
+from tests.warm import meet_as_under_torchrun
 
 GRADCACHE = {"train.gradcache": True, "train.gradient_checkpointing": True}
 WAYS: dict[str, dict[str, Any]] = {
@@ -25,13 +25,8 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def train_every_way(tables: Path, student: Path, folder: Path, rank: int, store_port: int) -> None:
-    """One of two processes that torchrun would start: `folder/WAY.pt` for each way.
-
-    Args:
-        store_port: of the store on which they meet; the caller keeps it, as torchrun does.
-    """
-    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1"}
-    os.environ |= {"MASTER_PORT": str(store_port), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    """One of two processes: `folder/WAY.pt` for each way."""
+    meet_as_under_torchrun(rank, store_port)
     for way, changes in WAYS.items():
         train(tables, student, folder / f"{way}.pt", changes)
     distributed.destroy_process_group()
@@ -45,7 +40,7 @@ def train(tables: Path, student: Path, result: Path, changes: dict[str, Any]) ->
     config = parse_config(small_parameters(**small, **dev, **changes), "test")
     tokenizer = load_tokenizer(student, config.prompt)
     world = join_world(config.train.distributed)
-    model = adapted(student, tokenizer, config)
+    model = add_adapter(student, tokenizer, config)
     whole = sum(p.numel() for p in model.parameters())
     shard(model, world)
     held = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in model.parameters())

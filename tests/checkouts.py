@@ -1,4 +1,4 @@
-"""A small checkout with a trained (random, tiny) model, ready for the register stage."""
+"""Fixtures: a small checkout with a trained (random, tiny) model, ready for the register stage; MLflow's stores."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ import yaml
 
 from components.config import Config, load_config
 from components.contracts.tasks import Task, write_tasks
-from tests.conftest import make_tiny_student
+from tests.models import make_tiny_student
+from tests.samples import ROOT
 from tests.tracking.stores import write_evaluation
 
-REPOSITORY = Path(__file__).parents[2]
 TASKS = [
     Task("boolq", "retrieval", "Given a question, retrieve a passage that answers it", False, 1.0, "cc0", "boolq"),
     Task("sts", "sts", "Retrieve a sentence that says the same", True, 1.0, "cc0", "sts"),
@@ -25,8 +25,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose stages up to select_shots have run: git, dvc.yaml, params.yaml, outputs/. Do not write to it."""
     root = tmp_path_factory.mktemp("trained")
     for name in ("dvc.yaml", "params.yaml"):
-        shutil.copyfile(REPOSITORY / name, root / name)
-    (root / "components").symlink_to(REPOSITORY / "components")
+        shutil.copyfile(ROOT / name, root / name)
+    (root / "components").symlink_to(ROOT / "components")
     (root / ".gitignore").write_text("/outputs/\n/.cache/\n/mlflow.db*\n/mlartifacts/\n")
     _write_outputs(root, load_config(root / "params.yaml"))
     (root / "dvc.lock").write_text(yaml.safe_dump(_lock(root)))
@@ -58,8 +58,8 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals stay on disk: no uploading process beside the test."""
-    monkeypatch.setattr("components.tracking.upload.follow", lambda root: None)
-    monkeypatch.setattr("components.tracking.upload.settle", lambda journal: True)
+    monkeypatch.setattr("components.tracking.upload.start_uploader", lambda root: None)
+    monkeypatch.setattr("components.tracking.upload.wait_until_uploaded", lambda journal: True)
 
 
 def _write_outputs(root: Path, config: Config) -> None:
@@ -67,7 +67,7 @@ def _write_outputs(root: Path, config: Config) -> None:
 
     from components.model.backbone import load_tokenizer
     from components.model.export import export_model
-    from components.training.train import adapted, save_adapter
+    from components.training.train import add_adapter, save_adapter
 
     outputs = root / "outputs"
     student = make_tiny_student(outputs / "fetch" / "models" / "student")
@@ -82,7 +82,7 @@ def _write_outputs(root: Path, config: Config) -> None:
     shots = {"boolq": {"number": 1, "examples": examples}}
     (outputs / "select_shots" / "shots.yaml").write_text(yaml.safe_dump(shots))
     write_evaluation(outputs / "evaluate", quality=0.7, seed=0)
-    model = adapted(student, load_tokenizer(student, config.prompt), config)
+    model = add_adapter(student, load_tokenizer(student, config.prompt), config)
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.02)

@@ -1,33 +1,30 @@
-"""What a run will cost, told before it starts: `python -m components.plan [--recipe R] [--gpu H100] [--hub]`.
+"""Cost estimate of a run (`foundry plan`): one line per stage, and the resources that are too small.
 
-Prints a line a stage, then what does not fit. Exit status 1 when something does not: a GPU or a disk too small, or,
-with --hub, a pinned revision that the hub no longer has.
+Findings: too little GPU memory, host memory or disk, or (with the hub check) a pinned revision that no longer exists.
 """
 
-import argparse
 import shutil
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from psutil import virtual_memory
 
-from components.base.errors import UserError
 from components.config import Config, load_config
-from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device, device_named, own_device
+from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
 from components.plan.hub import hub_problems
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
 from components.plan.stages import Plan, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
 
-TIGHT = 0.9  # of the memory; above it the plan warns
+TIGHT = 0.9  # share of the memory above which the plan warns
 OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts
 LARGER = "the model's weights pass through it: run it on a larger machine"
 FEWER_TEXTS = "lower prepare.tasks.<task>.train or fetch.sources.<source>.max_rows, or run it on a larger machine"
 
 
 def own_outputs(config: Config, root: Path) -> Path:
-    """outputs/ when prepare has run for these tasks there; else a folder that is not there: nothing is counted then."""
+    """outputs/ if prepare has run for these tasks; else a folder that does not exist, so that nothing is counted."""
     from components.contracts.tasks import read_tasks
 
     tasks = root / "outputs" / "prepare" / "tasks.yaml"
@@ -38,7 +35,7 @@ def own_outputs(config: Config, root: Path) -> Path:
 
 
 def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
-    """The run's texts, and where their numbers come from."""
+    """The run's texts, and a line that says whether they were counted or estimated."""
     student = outputs / "fetch" / "models" / "student"
     if (outputs / "prepare" / "corpus.parquet").is_file() and student.is_dir():
         from components.model.backbone import load_tokenizer
@@ -52,7 +49,7 @@ def texts_of(config: Config, outputs: Path) -> tuple[list[TaskTexts], str]:
 def findings(
     config: Config, plan: Plan, device: Device, outputs: Path, free: float, host: float
 ) -> tuple[list[str], list[str]]:
-    """(what does not fit, what is tight), each with what to change.
+    """(resources that are too small, resources that are tight), each with the parameter to change.
 
     Args:
         free, host: bytes of free disk and of memory of this machine.
@@ -114,46 +111,48 @@ def table(plan: Plan, device: Device, devices: int, efficiency: float) -> str:
     return "\n".join([*lines, f"| all | | | | {hours:.2f} | | | {disk / GIB:.2f} |"])
 
 
-def main(arguments: list[str], root: Path) -> int:
-    """Command line; returns the exit status: 1 when the run does not fit or the parameters are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m components.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("--recipe", help="of recipes/; params.yaml when left out")
-    parser.add_argument("--gpu", help="a card by name, or cpu; this machine's own when left out, H100 without one")
-    parser.add_argument("--gpus", type=int, default=1)
-    parser.add_argument("--documents", type=int, help="plan for a corpus of this size, queries in proportion")
-    parser.add_argument("--page", action="store_true", help="the tables of docs/scaling.md instead")
-    parser.add_argument("--hub", action="store_true", help="also ask the hub whether it has every pinned revision")
-    parser.add_argument(
-        "--efficiency", type=float, help=f"share of the peak that is reached ({EFFICIENCY}; cpu {CPU_EFFICIENCY})"
-    )
-    given = parser.parse_args(arguments)
-    path = root / "recipes" / f"{given.recipe}.yaml" if given.recipe else root / "params.yaml"
-    try:
-        config, device = load_config(path), device_named(given.gpu) if given.gpu else own_device()
-        outputs = own_outputs(config, root)
-        tasks, source = texts_of(config, outputs)
-        if given.page:
-            print(scaling_page(config, tasks, outputs, device, given.efficiency or EFFICIENCY))
-            return 0
-        if given.documents:
-            tasks = scaled(tasks, given.documents)
-        plan = make_plan(config, tasks, outputs, device, given.gpus)
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    efficiency = given.efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
-    print(f"{path.name} on {given.gpus} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)")
-    print(f"{source}\n\n{table(plan, device, given.gpus, efficiency)}\n")
+@dataclass(frozen=True)
+class Report:
+    """The estimate as text, and one line per resource that is too small or tight."""
+
+    text: str
+    wrong: list[str]
+    tight: list[str]
+
+
+def plan_run(
+    path: Path, root: Path, device: Device, devices: int, documents: int | None, efficiency: float | None, hub: bool
+) -> Report:
+    """The estimate for the parameter file `path` in the checkout `root`.
+
+    Args:
+        documents: plan for a corpus of this size, queries in proportion.
+        efficiency: share of the device's peak that is reached; EFFICIENCY or CPU_EFFICIENCY when None.
+        hub: also check that the hub has every pinned revision.
+
+    Raises:
+        UserError: the parameters are wrong.
+    """
+    config = load_config(path)
+    outputs = own_outputs(config, root)
+    tasks, source = texts_of(config, outputs)
+    if documents:
+        tasks = scaled(tasks, documents)
+    plan = make_plan(config, tasks, outputs, device, devices)
+    efficiency = efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
-    print("training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
+    lines = [
+        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)",
+        f"{source}\n\n{table(plan, device, devices, efficiency)}\n",
+        "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
+    ]
     wrong, tight = findings(config, plan, device, outputs, shutil.disk_usage(root).free, virtual_memory().total)
-    wrong += hub_problems(config) if given.hub else []
-    for line in tight:
-        print(f"warning: {line}")
-    for line in wrong:
-        print(f"error: plan: {line}", file=sys.stderr)
-    return 1 if wrong else 0
+    return Report("\n".join(lines), [*wrong, *(hub_problems(config) if hub else [])], tight)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Path.cwd()))
+def scaling_tables(path: Path, root: Path, device: Device, efficiency: float | None) -> str:
+    """The tables of docs/scaling.md for a parameter file. Raises UserError like `plan_run`."""
+    config = load_config(path)
+    outputs = own_outputs(config, root)
+    tasks, _ = texts_of(config, outputs)
+    return scaling_page(config, tasks, outputs, device, efficiency or EFFICIENCY)

@@ -1,0 +1,85 @@
+"""Text files of a source: compression, encoding and line iteration.
+
+Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) is skipped.
+"""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from components.base.errors import UserError
+from components.config import SourceParams
+
+
+def open_zst(path: Path) -> Any:
+    """Open a Zstandard file; Python has no module for it before 3.14."""
+    import pyarrow
+
+    return pyarrow.input_stream(str(path), compression="zstd")
+
+
+COMPRESSIONS: dict[str, tuple[bytes, Callable[[Path], Any]]] = {  # extension: (first bytes, open function)
+    ".gz": (b"\x1f\x8b", gzip.open),
+    ".bz2": (b"BZh", bz2.open),
+    ".xz": (b"\xfd7zXZ\0", lzma.open),
+    ".zst": (b"\x28\xb5\x2f\xfd", open_zst),
+}
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx")
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def find_encoding(path: Path, params: SourceParams) -> str:
+    """The first of the source's encodings that decodes the whole file.
+
+    Raises:
+        UserError: none can, or the file is an archive, damaged, or cannot be opened.
+    """
+    if path.suffix.lower() in ARCHIVES or ".tar" in path.suffixes:
+        raise UserError(f"{path}: an archive; unpack it and name the files in it")
+    choices = [params.encoding] if isinstance(params.encoding, str) else params.encoding
+    for encoding in choices:
+        try:
+            with open_text(path, encoding) as handle:
+                while handle.read(1 << 20):
+                    pass
+        except UnicodeDecodeError:
+            continue
+        except LookupError:
+            raise UserError(f"encoding: {encoding!r} is unknown; use utf-8, latin-1 or another of Python's") from None
+        except DAMAGED as problem:
+            reason = " ".join(str(problem).split()) or type(problem).__name__
+            raise UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again") from None
+        return encoding
+    if path.suffix.lower() in COMPRESSIONS:
+        raise UserError(f"{path}: neither a {path.suffix} file nor text; download it again")
+    raise UserError(f"{path}: not {' or '.join(choices)} text; set the source's `encoding`")
+
+
+def open_text(path: Path, encoding: str, newline: str = "\n") -> IO[str]:
+    """Open a text file, decompressed, without its byte order mark."""
+    if codecs.lookup(encoding).name == "utf-8":
+        encoding = "utf-8-sig"
+    return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, newline=newline)
+
+
+def _open_unpacked(path: Path) -> Any:
+    with path.open("rb") as handle:
+        begin = handle.read(8)
+    for magic, opened in COMPRESSIONS.values():
+        if begin.startswith(magic):
+            return opened(path)
+    return path.open("rb")
+
+
+def read_lines(path: Path, params: SourceParams) -> Iterator[tuple[int, str]]:
+    """Non-blank lines with their number from 1."""
+    with open_text(path, find_encoding(path, params)) as handle:
+        for number, line in enumerate(handle, start=1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")

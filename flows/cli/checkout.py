@@ -1,0 +1,56 @@
+"""The checkout a command works in, and whose code it runs.
+
+The script `foundry` imports the installed code, which may be another checkout's: an isolated run works in a git
+worktree, and two clones may share an environment. The code of the current checkout must run, so the process starts
+itself again with that checkout first on PYTHONPATH.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import components
+from components.base.checkout import find_checkout
+from components.base.errors import UserError
+
+
+def enter_checkout() -> Path:
+    """Change to the root of the checkout and return it; a command works from any folder below.
+
+    Raises:
+        UserError: the current folder is in no checkout.
+    """
+    root = find_checkout(Path.cwd())
+    if root is None:
+        raise UserError(f"{Path.cwd()}: no checkout here (no dvc.yaml in it or above); change to yours with cd")
+    os.chdir(root)
+    return root
+
+
+def enter_for_flows() -> Path:
+    """`enter_checkout` before a command that imports Prefect, which makes its own folder but not the one above."""
+    root = enter_checkout()
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def use_code_of_checkout() -> None:
+    """Go on as the same command with the code of the current checkout, if another one was imported.
+
+    Raises:
+        UserError: the checkout's revision has no command `foundry`.
+    """
+    root = find_checkout(Path.cwd())
+    if root is None or not (root / "components").is_dir():
+        return
+    own, imported = (root / "components").resolve(), Path(str(components.__file__)).resolve().parent
+    if own == imported:
+        return
+    if not (root / "flows" / "cli").is_dir():
+        raise UserError(f"{root}: this revision has no command foundry; see its own README, or check out a newer one")
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if path[0] == str(root):
+        raise RuntimeError(f"{imported} is imported in spite of PYTHONPATH={root}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, path)])}
+    # -P: the current folder stays off sys.path; below components/ it would hide modules of the standard library.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "flows.cli", *sys.argv[1:]], environment)

@@ -1,0 +1,34 @@
+"""The console script `foundry`: every command's errors end here, the user's as one line, ours with a traceback."""
+
+import sys
+
+import typer
+
+from components.base.errors import UserError
+from flows.cli import models, pipeline, recipes, reference, servers
+from flows.cli.checkout import use_code_of_checkout
+from flows.cli.group import examples, new_group
+
+
+def main() -> None:
+    """Run the command of sys.argv; exit status 1 after a UserError."""
+    try:
+        use_code_of_checkout()
+        new_app()(prog_name="foundry")
+    except UserError as problem:
+        for line in str(problem).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+
+
+def new_app() -> typer.Typer:
+    """Every command, in the order that --help lists them."""
+    app = new_group(
+        "From text pairs to an embedding model in production. `foundry COMMAND --help` explains a command.",
+        examples("foundry run", 'foundry ask "is the sky blue"', "foundry plan --recipe mistral-7b"),
+    )
+    app.add_typer(pipeline.group)
+    app.add_typer(recipes.group, name="recipes")
+    for module in (models, servers, reference):
+        app.add_typer(module.group)
+    return app

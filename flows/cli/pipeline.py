@@ -1,0 +1,219 @@
+"""Commands that plan and run the pipeline."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.base.errors import UserError
+from components.base.process import die_with_dvc, die_with_parent
+from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.group import examples, new_group
+
+group = new_group()
+STARTER = "starter"  # the recipe that fits any machine: its plan is not printed first
+
+Stages = Annotated[list[str] | None, typer.Argument(metavar="STAGE", help="to bring up to date; all when left out")]
+Recipe = Annotated[str, typer.Option(help="a recipe: a file of recipes/, without .yaml")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one value on top of the recipe; repeatable")
+]
+
+
+@group.command(
+    epilog=examples(
+        "foundry run                                   # params.yaml as it is",
+        "foundry run --recipe starter --set train.steps=50 --set mine.margin=0.9",
+        "foundry run prepare                           # one stage and what it needs",
+    )
+)
+def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
+    """Run the stages that are not up to date, then print scores.
+
+    --recipe and --set write params.yaml first; edits of your own in it are never overwritten. DVC runs the stages, in
+    this checkout, one at a time. For retries, the Prefect UI or a worktree of its own: foundry pipeline.
+    """
+    root = enter_checkout()
+    if recipe:
+        from components.config.overrides import parse_overrides
+        from components.config.recipes import take_recipe
+
+        take_recipe(recipe, root, parse_overrides(change or []))
+        if recipe != STARTER:
+            _print_plan(root / "params.yaml", root, hub=True)
+    elif change:
+        raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
+    status = _run_dvc(root, stages or [])
+    if status:
+        sys.exit(status)
+    if not stages:
+        from components.evaluation.table import print_table
+
+        print_table(Path("outputs") / "evaluate")
+
+
+def _run_dvc(root: Path, stages: list[str]) -> int:
+    """`dvc repro`, with this Python first on PATH for the stages' commands; returns its exit status.
+
+    Ctrl-C reaches dvc itself, which ends well by its own; it ends with us as well when we are killed.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "dvc", "repro", *stages]
+    process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=die_with_parent)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@group.command(
+    epilog=examples("foundry plan", "foundry plan --recipe mistral-7b --gpu H100 --gpus 8", "foundry plan --gpu cpu")
+)
+def plan(
+    recipe: Annotated[str, typer.Option(help="of recipes/; params.yaml when left out")] = "",
+    gpu: Annotated[str, typer.Option(help="a card by name, or cpu; this machine's own, H100 without one")] = "",
+    gpus: Annotated[int, typer.Option(min=1, help="how many of them")] = 1,
+    documents: Annotated[int | None, typer.Option(min=1, help="a corpus of this size, queries in proportion")] = None,
+    page: Annotated[bool, typer.Option("--page", help="the tables of docs/scaling.md instead")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="also ask the hub whether it has every pinned revision")] = False,
+    efficiency: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="share of the peak that is reached; 0.45, on a CPU 0.8")
+    ] = None,
+) -> None:
+    """Estimate hours, memory and disk before a run starts.
+
+    Prints a line a stage, and what does not fit, with the parameter to change; exit status 1 when something does not.
+    """
+    root = enter_checkout()
+    from components.config.extends import FOLDER, recipe_file
+
+    path = recipe_file(recipe, root / FOLDER) if recipe else root / "params.yaml"
+    if not page:
+        _print_plan(path, root, gpu, gpus, documents, efficiency, hub)
+        return
+    from components.plan.devices import device_named, own_device
+    from components.plan.report import scaling_tables
+
+    print(scaling_tables(path, root, device_named(gpu) if gpu else own_device(), efficiency))
+
+
+def _print_plan(
+    path: Path,
+    root: Path,
+    gpu: str = "",
+    gpus: int = 1,
+    documents: int | None = None,
+    efficiency: float | None = None,
+    hub: bool = False,
+) -> None:
+    """Print the estimate. Raises UserError when the run does not fit."""
+    from components.plan.devices import device_named, own_device
+    from components.plan.report import plan_run
+
+    report = plan_run(path, root, device_named(gpu) if gpu else own_device(), gpus, documents, efficiency, hub)
+    print(report.text)
+    for line in report.tight:
+        print(f"warning: {line}")
+    sys.stdout.flush()  # errors follow on stderr
+    if report.wrong:
+        raise UserError("\n".join(f"plan: {line}" for line in report.wrong))
+
+
+@group.command(epilog=examples("foundry table"))
+def table() -> None:
+    """Print the scores of the last evaluation.
+
+    Base, trained and teacher per held-out task, with 95 % intervals, as at the end of foundry run.
+    """
+    enter_checkout()
+    from components.evaluation.table import print_table
+
+    print_table(Path("outputs") / "evaluate")
+
+
+@group.command(epilog=examples("foundry stage prepare", "foundry stage train"))
+def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of dvc.yaml")]) -> None:
+    """Run one stage, up to date or not; dvc.yaml calls this.
+
+    To bring a stage and what it needs up to date: foundry run STAGE.
+    """
+    root = enter_checkout()
+    die_with_dvc()
+    try:
+        _run_stage(name, root)
+    except UserError as problem:
+        raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
+
+
+def _run_stage(name: str, root: Path) -> None:
+    """`local_files` runs every time, so without what other stages share: the MLflow run and the folder for scratch."""
+    if name == "local_files":
+        from components.data.local_files import update_list
+
+        update_list(root)
+        return
+    from components.stage.run import run_stage
+
+    run_stage(name, root)
+
+
+@group.command(
+    epilog=examples(
+        "foundry pipeline",
+        "foundry pipeline train                        # one stage and what it needs",
+        "foundry pipeline --isolated --recipe starter --set train.steps=50",
+    )
+)
+def pipeline(
+    stages: Stages = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="in a worktree of HEAD, beside your files")] = False,
+    recipe: Annotated[str, typer.Option(help="a file of recipes/, without .yaml (with --isolated)")] = "",
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="repeatable (with --isolated)")
+    ] = None,
+) -> None:
+    """Run the pipeline as a Prefect flow.
+
+    Branches run side by side, transient failures are tried again, and the run has a page in the UI and one MLflow run
+    above those of its stages. It is what the deployments of prefect.yaml run. Without a server (foundry ui) a temporary
+    one takes its place.
+    """
+    enter_for_flows()
+    from components.config.overrides import parse_overrides
+    from flows.fallback import prefect_server_or_temporary
+    from flows.pipeline import pipeline as flow
+    from flows.processes import StoppedError
+
+    parameters = parse_overrides(change or [])
+    try:
+        with prefect_server_or_temporary():
+            results = flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+    except StoppedError as problem:
+        raise UserError(str(problem)) from None
+    print_outcomes(results)
+
+
+@group.command(epilog=examples("foundry remine"))
+def remine() -> None:
+    """Train again with the production model as a teacher.
+
+    Its hits become candidates to mine hard negatives from. Runs in a worktree of HEAD, as a Prefect flow.
+    """
+    enter_for_flows()
+    from flows.fallback import prefect_server_or_temporary
+    from flows.remine import remine as flow
+
+    with prefect_server_or_temporary():
+        results = flow()
+    print_outcomes(results)
+
+
+def print_outcomes(results: dict[str, str]) -> None:
+    """A line a stage: what the flow did with it."""
+    for name, how in results.items():
+        print(f"{name:20} {how}")

@@ -1,0 +1,52 @@
+"""What is text in a cell, what is none, and what is empty."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.base.errors import UserError
+from tests.data.test_formats import read, rows, write
+
+GOOD = '{"query": "how do I reset it", "document": "Hold the button."}\n'
+
+
+@pytest.mark.parametrize("empty", ["NaN", "null", '" "', r'"\u200b"', r'"\u00a0\ufeff"'])
+def test_a_text_without_a_visible_character_is_empty(tmp_path: Path, empty: str) -> None:
+    file = write(tmp_path / "a.jsonl", f'{GOOD}{{"query": "what is missing", "document": {empty}}}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl: row 2: field document: empty; "):
+        read(file, "jsonl")
+    frame, counts = read(file, "jsonl", drop_empty=True)
+    assert (len(frame), counts.dropped["empty"]) == (1, 1)
+
+
+def test_numbers_are_labels_and_ids(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", '{"text": "a", "label": 7}\n{"text": 42, "label": true}\n')
+    assert rows(file, "jsonl") == [{"text": "a", "label": "7"}, {"text": "42", "label": "True"}]
+
+
+def test_bytes_are_utf_8_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pl.DataFrame({"query": ["größe?".encode()], "document": [b"ten"]}).write_parquet(file)
+    assert rows(file, "parquet") == [{"query": "größe?", "document": "ten"}]
+    pl.DataFrame({"query": [b"\xff\xfe"], "document": [b"ten"]}).write_parquet(file)
+    with pytest.raises(UserError, match=r"a\.parquet: row 1: field query: holds bytes that are not utf-8 text"):
+        read(file, "parquet")
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 1, 1), Decimal("1.5"), [1.5], {"a": "b"}])
+def test_what_is_no_text_is_refused(tmp_path: Path, value: Any) -> None:
+    pl.DataFrame({"query": ["a"], "document": [value]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"row 1: field document: holds a \w+, expected text; correct `fields`"):
+        read(tmp_path / "a.parquet", "parquet")
+
+
+def test_half_of_an_emoji_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", GOOD + r'{"query": "what is this \ud83d", "document": "an emoji cut in half"}')
+    with pytest.raises(UserError, match=r"a\.jsonl: row 2: field query: holds an unpaired surrogate \(\\ud83d\)"):
+        read(file, "jsonl")
+    whole = write(tmp_path / "b.jsonl", r'{"query": "\ud83d\ude00", "document": "whole"}')
+    assert rows(whole, "jsonl")[0]["query"] == "😀"

@@ -1,0 +1,72 @@
+"""Text files: how they are compressed and encoded is found out, and what is damaged is named in one line."""
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pytest
+
+from components.base.errors import UserError
+from tests.data.test_collection import QUERIES, collection
+from tests.data.test_formats import read, rows, write
+
+LINES = '{"query": "how do I reset it", "document": "Hold the button."}\n' * 2
+ROW = {"query": "how do I reset it", "document": "Hold the button."}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pyarrow.compress(data, codec="zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("ending", PACK)
+@pytest.mark.parametrize("name", ["a.jsonl.{}", "a.jsonl.{}".upper(), "a.jsonl"])
+def test_a_compressed_file_is_known_by_its_bytes(tmp_path: Path, ending: str, name: str) -> None:
+    packed = PACK[ending](LINES.encode())
+    (tmp_path / name.format(ending)).write_bytes(packed)
+    assert rows(tmp_path / name.format(ending), "jsonl") == [ROW, ROW]
+    (tmp_path / "two").write_bytes(packed + packed)  # as `cat a.gz b.gz` makes it
+    assert len(rows(tmp_path / "two", "jsonl")) == 4
+
+
+@pytest.mark.parametrize("ending", PACK)
+def test_half_a_compressed_file_is_one_line(tmp_path: Path, ending: str) -> None:
+    packed = PACK[ending]("".join(LINES + str(number) for number in range(500)).encode())
+    (tmp_path / f"a.jsonl.{ending}").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(UserError, match=rf"a\.jsonl\.{ending}: cannot be read \(.+\); damaged file") as caught:
+        read(tmp_path / f"a.jsonl.{ending}", "jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_bytes_under_a_compressed_name(tmp_path: Path) -> None:
+    write(tmp_path / "plain.jsonl.gz", LINES)
+    assert len(rows(tmp_path / "plain.jsonl.gz", "jsonl")) == 2
+    (tmp_path / "noise.jsonl.gz").write_bytes(b"\xff\xfe\xfd\x00" * 9)
+    with pytest.raises(UserError, match=r"noise\.jsonl\.gz: neither a \.gz file nor text; download it again"):
+        read(tmp_path / "noise.jsonl.gz", "jsonl")
+    for name in ("a.zip", "a.tar.gz", "a.xlsx"):
+        with pytest.raises(UserError, match=rf"{name}: an archive; unpack it"):
+            read(write(tmp_path / name, LINES), "jsonl")
+
+
+def test_a_collection_may_be_compressed(tmp_path: Path) -> None:
+    folder = collection(tmp_path / "in", '{"query_id": "q1", "doc_id": "d1"}\n')
+    (folder / "queries.jsonl").unlink()
+    (folder / "queries.jsonl.gz").write_bytes(gzip.compress(QUERIES.encode()))
+    assert len(rows(folder, "collection")) == 3
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    assert rows(write(tmp_path / "a.jsonl", "\ufeff" + LINES), "jsonl") == [ROW, ROW]
+    table = "\ufeffquery,document\r\nhow do I reset it,Hold the button.\r\n"
+    assert rows(write(tmp_path / "a.csv", table), "csv") == [ROW]
+    assert rows(write(tmp_path / "a.csv", table), "csv", fields={"query": "query", "document": "document"}) == [ROW]
+    assert rows(write(tmp_path / "b.csv", table[1:], "utf-16"), "csv", encoding="utf-16") == [ROW]
+    write(tmp_path / "in/sports/1.txt", "\ufeffGoal")
+    assert rows(tmp_path / "in", "text_folders") == [{"text": "Goal", "label": "sports"}]
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(table.encode()))
+    assert rows(tmp_path / "a.csv.gz", "csv") == [ROW]

@@ -1,0 +1,87 @@
+"""The code that runs is the code of the checkout one is in, whichever checkout the installed script belongs to."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.base.checkout import find_checkout
+from tests.command import foundry
+from tests.samples import ROOT
+
+# What pip writes as the script: the installed package is imported, the current folder is not on sys.path.
+SCRIPT = "import sys; from flows.cli.main import main; sys.argv[0] = 'foundry'; main()"
+
+
+def script(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The console script of the repository's installation, started in `folder`."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another checkout, whose table says where it comes from."""
+    root = tmp_path / "other"
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "dvc.yaml").touch()
+    (root / "components" / "evaluation" / "table.py").write_text(
+        "import sys\ndef print_table(folder): print('table of the other checkout', sys.path[0], folder)\n"
+    )
+    return root
+
+
+def test_the_checkouts_own_code_runs(other: Path) -> None:
+    done = script(other, "table")
+    assert done.stdout == f"table of the other checkout {other} outputs/evaluate\n", done.stderr
+
+
+def test_from_a_folder_below_too(other: Path) -> None:
+    """components/ has a package `statistics`, as the standard library does: it must not be found in its place."""
+    assert script(other / "components", "table").stdout.startswith("table of the other checkout"), "the code"
+    assert script(other / "components", "table").stdout.endswith(" outputs/evaluate\n"), "the folder"
+
+
+def test_a_checkout_from_before_the_command_says_so(other: Path) -> None:
+    shutil.rmtree(other / "flows" / "cli")
+    done = script(other, "table")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {other}: this revision has no command foundry; see its own README, or check out a newer one\n"
+    )
+
+
+def test_the_installed_code_runs_in_a_folder_without_code(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    done = script(tmp_path, "table")
+    assert done.stderr == "error: outputs/evaluate/table.json: missing; run the evaluate stage (make run)\n"
+
+
+def test_the_exit_status_and_arguments_pass_through(other: Path) -> None:
+    assert script(other, "stage", "no such").stderr.startswith("error: no such: no such stage; stages: fetch")
+    assert script(other, "stage", "no such").returncode == 1
+
+
+def test_a_command_works_from_a_folder_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path / "recipes")
+    assert foundry("recipes", "list") == 0
+    assert "starter " in capsys.readouterr().out
+
+
+def test_the_nearest_dvc_yaml_makes_the_checkout(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_checkout(tmp_path / "a" / "b") is None
+    (tmp_path / "dvc.yaml").touch()
+    assert find_checkout(tmp_path / "a" / "b") == tmp_path
+    (tmp_path / "a" / "dvc.yaml").touch()
+    assert find_checkout(tmp_path / "a" / "b") == tmp_path / "a"
