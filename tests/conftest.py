@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +42,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fork their processes; a test that kills one leaves them the product's own start method."""
+    from components.stage import executor
+
+    monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 Unknown keys, wrong types and values out of range are refused, each with the key's path.
 """
 
+from components.config.engine import EncodingEngineParams, EngineParams
 from components.config.evaluation import EvaluateParams
 from components.config.fetch import (
     FetchParams,
@@ -23,7 +24,6 @@ from components.config.registration import RegisterParams
 from components.config.retrieval import (
     Bm25Params,
     DenseTeacherParams,
-    EngineParams,
     IndexParams,
     RetrieveParams,
     ScoreParams,
@@ -48,6 +48,7 @@ __all__ = [
     "DevParams",
     "DistillationParams",
     "EncoderParams",
+    "EncodingEngineParams",
     "EngineParams",
     "EvaluateParams",
     "FetchParams",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from components.config.engine import EncodingEngineParams
 from components.config.types import Count, Params, Positive
 
 Strategy = Literal["random", "diverse", "hard", "class_balanced", "reranker_best"]
@@ -17,3 +18,4 @@ class SelectShotsParams(Params):
     pool: Positive = Field(default=100, description="training pairs of a task that the strategies choose from")
     dev_queries: Positive = Field(default=100, description="dev queries of a task that a prompt is scored on")
     teacher: str = Field(default="dense_teacher", description="in fetch.models; its vectors guide the strategies")
+    engine: EncodingEngineParams = EncodingEngineParams()

@@ -1,10 +1,11 @@
-"""Parameters of `retrieve` and `score`: who finds candidates, who judges them, and where the shards run."""
+"""Parameters of `retrieve` and `score`: who finds candidates, and who judges them."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.config.types import Count, Fraction, Params, Positive, PositiveFloat
+from components.config.engine import EngineParams
+from components.config.types import Fraction, Params, Positive, PositiveFloat
 
 FUSION_WEIGHT = "weight of this retriever in the fusion"
 
@@ -33,21 +34,6 @@ class DenseTeacherParams(Params):
     def _one_source_of_prompts(self) -> "DenseTeacherParams":
         if self.task_prompts and (self.query_prompt or self.document_prompt):
             raise ValueError("task_prompts takes the model's own prompts; remove query_prompt and document_prompt")
-        return self
-
-
-class EngineParams(Params):
-    """Where the shards of a stage run."""
-
-    kind: Literal["local", "dask"] = Field(default="local", description="local: this process; dask: a Dask cluster")
-    address: str | None = Field(default=None, description="of the Dask scheduler, such as tcp://host:8786")
-    shard: Positive = Field(default=512, description="texts in one shard: the unit of resuming")
-    retries: Count = Field(default=2, description="on Dask: times a failed shard is tried again")
-
-    @model_validator(mode="after")
-    def _dask_needs_address(self) -> "EngineParams":
-        if (self.kind == "dask") != (self.address is not None):
-            raise ValueError("address goes with kind: dask, and only with it")
         return self
 
 

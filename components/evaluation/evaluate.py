@@ -26,9 +26,9 @@ from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
 from components.contracts.shots import read_shots
 from components.contracts.tables import QUERIES, read_table
-from components.evaluation.planner import Lengths, make_plan
+from components.evaluation.planner import Lengths, embed_plan, make_plan
+from components.evaluation.scoring import Scorer, scoring_pool
 from components.evaluation.table import summary_table
-from components.evaluation.workers import Scorer, embedded, scoring_pool
 from components.model.encoder import EncoderSource
 from components.model.load_once import ModelSource, load_once
 from components.model.sentence_model import SentenceSource
@@ -103,10 +103,10 @@ def evaluate_model(
     the next ones are embedded, or by this process in between.
     """
     plan = make_plan(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
-    scorer = Scorer(name, load_once(source).reader(), model.prompts, model.settings)
-    with bar(f"{name}: embed and score", plan.texts, "text") as shown, scoring_pool(params.scoring_processes) as score:
-        for task in embedded(plan, model, source, params, shown.update):
-            score(scorer, model, task, folder)
+    scorer = Scorer(name, load_once(source).reader(), model.prompts, model.settings, folder)
+    what = f"{name}: embed and score"
+    with bar(what, plan.texts, "text") as shown, scoring_pool(model, scorer, params.scoring_processes) as score:
+        embed_plan(plan, source, params.engine, what, shown.update, score)
     return {task.name: task.cost for task in plan.tasks}
 
 

@@ -7,13 +7,13 @@ finish together, a task can be scored while the next ones are embedded, and a ki
 flight (each one is a single `put` into the vector store).
 
     plan = make_plan(makers, prompts, lengths)        # reads data sets, embeds nothing
-    for task in plan.tasks:
-        for shard in task.shards(4096): embed(encoder, shard)
+    embed_plan(plan, source, engine, "embed", update, ready)
 
 A plan is a promise, not a contract: a text that scoring asks for and the plan lacks is embedded then and there.
 """
 
 import copy
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,10 @@ from components.base.progress import progress
 from components.benchmark.adapter import TaskPrompt
 from components.benchmark.mindsmall import Impressions
 from components.benchmark.ranking import Corpus, query_texts
-from components.model.embed_shard import Shard, Way
+from components.config import EngineParams
+from components.model.embed_shard import Shard, Way, embed_shard
+from components.model.load_once import ModelSource
+from components.stage.executor import each_shard
 
 Counted = dict[str, int]  # text -> how often mteb would embed it
 
@@ -49,11 +52,8 @@ class TaskPlan:
 
     def shards(self, size: int) -> list[Shard]:
         """At most `size` texts each, longest texts first."""
-        shards = []
-        for way, texts in self.texts.items():
-            ordered = sorted(texts, key=lambda text: (-len(text), text))
-            shards += [Shard(way, ordered[start : start + size]) for start in range(0, len(ordered), size)]
-        return shards
+        longest_first = ((way, sorted(texts, key=lambda text: (-len(text), text))) for way, texts in self.texts.items())
+        return [part for way, texts in longest_first for part in Shard(way, texts).parts(size)]
 
 
 @dataclass
@@ -91,6 +91,41 @@ def make_plan(
             one.texts[way] = [text for text in own if text not in known]
             known.update(own)
     return Plan(found)
+
+
+def embed_plan(
+    plan: Plan,
+    source: ModelSource,
+    engine: EngineParams,
+    what: str,
+    update: Callable[[int], Any],
+    ready: Callable[[TaskPlan], Any],
+) -> None:
+    """Embed the plan into the store, in shards.
+
+    Args:
+        update: called with the number of texts of every shard that is embedded.
+        ready: called with every task, in order, once its texts and those of all tasks before it are in the store.
+
+    Raises:
+        UserError: see `each_shard`. Finished shards are in the store: a rerun continues.
+    """
+    shards = [(number, shard) for number, task in enumerate(plan.tasks) for shard in task.shards(engine.shard)]
+    missing = Counter(number for number, _ in shards)
+    waiting = deque(enumerate(plan.tasks))
+
+    def hand_over() -> None:
+        while waiting and not missing[waiting[0][0]]:
+            ready(waiting.popleft()[1])
+
+    def done(place: int) -> None:
+        number, shard = shards[place]
+        missing[number] -= 1
+        update(len(shard.texts))
+        hand_over()
+
+    hand_over()  # tasks that need no text of their own
+    each_shard(embed_shard, [(source, shard) for _, shard in shards], what, engine, None, done)
 
 
 def task_texts(task: AbsTask, prompt: TaskPrompt) -> dict[Way, Counted]:

@@ -5,16 +5,17 @@ same label are relevant: their evaluation depends on the geometry of prompted te
 documents. Documents get no shots, so they are encoded once for all prompts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from components.contracts.shots import Shot
 from components.contracts.tasks import Task
 from components.data.inputs import Inputs
 from components.data.splits import rank
-from components.model.prompt import Shot
+from components.model.embed_shard import Shard, Way, embed
 from components.model.stored_embedder import TextEncoder
 from components.statistics.ndcg import ndcg_at_10
 
@@ -29,9 +30,22 @@ class DevSet:
     relevant: np.ndarray  # bool [queries, documents or queries]
     _vectors: np.ndarray | None = None
 
+    def query_shard(self, shots: Sequence[Shot]) -> Shard:
+        """The dev queries behind these shots."""
+        return Shard(Way(False, self.task.instruction, tuple(shots)), self.queries)
+
+    def document_shard(self) -> Shard:
+        """The dev documents, none where the queries rank each other; the same whatever the shots."""
+        way = Way(False, self.task.instruction) if self.task.symmetric else Way(document=True)
+        return Shard(way, self.documents or [])
+
+    def shards(self, tried: Iterable[Sequence[Shot]]) -> list[Shard]:
+        """All that scoring these shots embeds."""
+        return [*(self.query_shard(shots) for shots in tried), self.document_shard()]
+
     def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
         """nDCG@10 of every dev query: float64 [n]."""
-        vectors = encoder.encode_queries(self.queries, self.task.instruction, shots)
+        vectors = embed(encoder, self.query_shard(shots))
         if self.documents is None:
             similarity = vectors @ vectors.T
             np.fill_diagonal(similarity, -np.inf)
@@ -41,11 +55,7 @@ class DevSet:
 
     def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
         if self._vectors is None:
-            documents = self.documents or []
-            if self.task.symmetric:
-                self._vectors = encoder.encode_queries(documents, self.task.instruction)
-            else:
-                self._vectors = encoder.encode_documents(documents)
+            self._vectors = embed(encoder, self.document_shard())
         return self._vectors
 
 

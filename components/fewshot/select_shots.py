@@ -19,7 +19,7 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.base.progress import progress
-from components.config import SelectShotsParams
+from components.config import EngineParams, SelectShotsParams
 from components.contracts.shots import ChosenShots, Shot, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
@@ -30,14 +30,18 @@ from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, dev_set
 from components.fewshot.pool import Candidate, Guard, task_pool
 from components.fewshot.strategies import STRATEGIES, Evidence
-from components.model.device import device_of
-from components.model.encoder import Encoder
+from components.model.embed_shard import Shard, Way, embed, embed_shard
+from components.model.encoder import Encoder, EncoderSource
+from components.model.load_once import ModelSource, load_once
 from components.model.prompt import Prompt
-from components.model.sentence_model import SentenceModel
-from components.model.stored_embedder import TextEncoder
+from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
+from components.stage.executor import run_shards
 
 log = logging.getLogger(__name__)
+
+
+ShotsToTry = dict[tuple[str, int], list[Shot]]  # by strategy and number
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,23 @@ class Selection:
 def run(context: StageContext) -> dict[str, float]:
     """Choose shots for every task with training and dev queries; returns dev scores with and without shots."""
     config = context.config
-    params, models = config.select_shots, context.outputs / "fetch" / "models"
-    prepared = context.outputs / "prepare"
+    params, prepared = config.select_shots, context.outputs / "prepare"
     inputs, tasks = read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
+    found_dev = {name: dev_set(inputs, tasks[name], params.dev_queries, config.seed) for name in inputs.tasks}
+    devs = {name: dev for name, dev in found_dev.items() if dev is not None}
     guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
-    store, adapter = context.cache / "vectors", context.outputs / "train" / "adapter"
-    encoder = Encoder.load(models / "student", config.prompt, config.encoder, adapter, store)
-    teacher = SentenceModel.load(models / params.teacher, device_of(config.encoder.device), store=store)
-    scores = _teacher_scores(context)
+    pools = {name: _clean_pool(inputs, tasks[name], guard, params, config.seed) for name in devs}
+    evidence = _evidence(pools, context)
+    models, store = context.outputs / "fetch" / "models", context.cache / "vectors"
+    adapter = context.outputs / "train" / "adapter"
+    student = EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
+    encoder: Encoder = load_once(student)
+    tried = {name: shots_to_try(evidence[name], encoder.prompt, tasks[name].instruction, params) for name in devs}
+    shards = [shard for name, dev in devs.items() for shard in dev.shards(tried[name].values())]
+    _embed(student, shards, "select shots: dev texts", params.engine)
     found: dict[str, Selection] = {}
-    for name in progress(inputs.tasks, "select shots", unit="task"):
-        dev = dev_set(inputs, tasks[name], params.dev_queries, config.seed)
-        if dev is None:
-            continue
-        pool = _clean_pool(inputs, tasks[name], guard, params, config.seed)
-        evidence = _evidence(pool, teacher, scores, "hard" in params.strategies)
-        found[name] = select(dev, evidence, encoder, params)
+    for name, dev in progress(list(devs.items()), "select shots", unit="task"):
+        found[name] = select(dev, tried[name], encoder)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
     for name, selection in found.items():
@@ -84,21 +89,29 @@ def run(context: StageContext) -> dict[str, float]:
     return _metrics(found)
 
 
-def select(dev: DevSet, evidence: Evidence, encoder: Encoder, params: SelectShotsParams) -> Selection:
-    """Score every strategy at 0..max_shots shots and choose one."""
-    tried = [Tried("none", 0, dev.scores(encoder, ()))]
-    shots_of: dict[tuple[str, int], list[Shot]] = {("none", 0): []}
+def _embed(source: ModelSource, shards: Sequence[Shard], what: str, engine: EngineParams) -> None:
+    """Bring the texts into the store, wherever the engine runs."""
+    parts = [part for shard in shards for part in shard.parts(engine.shard)]
+    run_shards(embed_shard, [(source, part) for part in parts], what, engine, None)
+
+
+def shots_to_try(evidence: Evidence, prompt: Prompt, instruction: str, params: SelectShotsParams) -> ShotsToTry:
+    """Every strategy's first 0 to max_shots examples."""
+    tried: ShotsToTry = {("none", 0): []}
     for strategy in params.strategies:
         order = STRATEGIES[strategy](evidence)
-        examples = select_fitting_shots(
-            order, evidence.candidates, encoder.prompt, dev.task.instruction, params.max_shots
-        )
+        examples = select_fitting_shots(order, evidence.candidates, prompt, instruction, params.max_shots)
         for number in range(1, len(examples) + 1):
-            shots_of[strategy, number] = examples[:number]
-            tried.append(Tried(strategy, number, dev.scores(encoder, examples[:number])))
+            tried[strategy, number] = examples[:number]
+    return tried
+
+
+def select(dev: DevSet, shots: ShotsToTry, encoder: Encoder) -> Selection:
+    """Score the prompts and choose."""
+    tried = [Tried(strategy, number, dev.scores(encoder, own)) for (strategy, number), own in shots.items()]
     chosen = choose(tried)
-    lengths = {key: len(encoder.prompt.prefix_ids(dev.task.instruction, shots)) for key, shots in shots_of.items()}
-    return Selection(chosen, shots_of[chosen.strategy, chosen.shots], tried, lengths)
+    lengths = {key: len(encoder.prompt.prefix_ids(dev.task.instruction, own)) for key, own in shots.items()}
+    return Selection(chosen, shots[chosen.strategy, chosen.shots], tried, lengths)
 
 
 def select_fitting_shots(
@@ -155,13 +168,28 @@ def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
     return {(query, document): score for query, document, score in rows}
 
 
-def _evidence(
-    pool: list[Candidate], teacher: TextEncoder, scores: dict[tuple[str, str], float], with_responses: bool
-) -> Evidence:
-    queries = teacher.encode_queries([one.query for one in pool], "")
-    responses = teacher.encode_documents([one.response for one in pool if with_responses])
-    known = np.array([scores.get((one.query_id, one.doc_id), np.nan) for one in pool])
-    return Evidence(pool, queries, responses, known)
+def _evidence(pools: dict[str, list[Candidate]], context: StageContext) -> dict[str, Evidence]:
+    """By task: the dense teacher's vectors of its pool, and the scores it has."""
+    config = context.config
+    params, models = config.select_shots, context.outputs / "fetch" / "models"
+    queries = {name: Shard(Way(False), [one.query for one in pool]) for name, pool in pools.items()}
+    responses = {
+        name: Shard(Way(document=True), [one.response for one in pool if "hard" in params.strategies])
+        for name, pool in pools.items()
+    }
+    source = SentenceSource(models / params.teacher, context.cache / "vectors", config.encoder.device)
+    shards = [*queries.values(), *responses.values()]
+    _embed(source, shards, "select shots: training texts", params.engine)
+    teacher, scores = load_once(source), _teacher_scores(context)
+    return {
+        name: Evidence(
+            pool,
+            embed(teacher, queries[name]),
+            embed(teacher, responses[name]),
+            np.array([scores.get((one.query_id, one.doc_id), np.nan) for one in pool]),
+        )
+        for name, pool in pools.items()
+    }
 
 
 def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:

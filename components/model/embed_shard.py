@@ -28,6 +28,10 @@ class Shard:
     way: Way
     texts: list[str]
 
+    def parts(self, size: int) -> "list[Shard]":
+        """The same in shards of at most `size` texts."""
+        return [Shard(self.way, self.texts[start : start + size]) for start in range(0, len(self.texts), size)]
+
 
 def embed_shard(source: ModelSource, shard: Shard) -> None:
     """Embed one shard into the store."""

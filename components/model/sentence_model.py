@@ -12,6 +12,7 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -31,9 +32,10 @@ from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
 
-GPU_TOKENS = 16_384  # in one forward pass
+GPU_TOKENS = 16_384  # in one forward pass; one at a time, whatever the number of threads
 _TOKENISED = 64  # texts tokenised together: they come padded to the longest
 _TOKENISING = Lock()  # a fast tokenizer must not be entered twice
+_ON_GPU = Lock()
 
 Kind = Literal["query", "document"]
 
@@ -137,10 +139,11 @@ class SentenceModel(StoredEmbedder):
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         matrices: list[np.ndarray] = [np.empty((0, 0), dtype=np.float16)] * (len(texts) if tokens else 0)
         computed = map(compute, batches) if gpu else map_single_threaded(compute, batches)
-        for (members, _), (pooled, hidden) in zip(batches, computed, strict=True):
-            vectors[members] = pooled
-            for i, matrix in zip(members if tokens else [], hidden, strict=True):
-                matrices[i] = matrix
+        with _ON_GPU if gpu else nullcontext():
+            for (members, _), (pooled, hidden) in zip(batches, computed, strict=True):
+                vectors[members] = pooled
+                for i, matrix in zip(members if tokens else [], hidden, strict=True):
+                    matrices[i] = matrix
         self.tokens += sum(map(len, ids))
         return vectors, matrices
 

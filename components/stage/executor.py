@@ -1,81 +1,195 @@
-"""Shards of work on this machine's threads, or on a Dask cluster: one parameter, the same bytes.
+"""Shards of work in one of three places, by the stage's `engine`, and the same bytes from each:
 
-A shard is a module-level function and plain arguments. It leaves its result in a file that it renames into place when
-it is whole, so a killed run continues with the shards that are not there, and one that ran twice wrote the same bytes
-twice. Inside a shard all arithmetic runs on one thread, which makes its rounding independent of the worker's cores.
+    kind: local, workers: 0    this process
+    kind: local, workers: N    N processes of this machine, each on one GPU or a share of the cores
+    kind: dask                 a Dask cluster, through prefect-dask
 
-On Dask the shards are Prefect tasks (prefect-dask), so they show up one by one beside the pipeline. The workers must
-see the same files as the stage (the checkout, outputs/ and .cache/ on a shared disk) and, when they are on other
-machines, the Prefect server of PREFECT_API_URL. A worker that dies gives its shard back to the scheduler; a shard that
-fails is tried `retries` times.
+A shard is a module-level function and plain arguments. It leaves its result in a file, or in the vector store, that is
+renamed into place when it is whole, so a killed run continues with the shards that are not there, and one that ran
+twice wrote the same bytes twice. A model is loaded once a process (components/model/load_once.py).
+
+On Dask the shards are Prefect tasks, so they show up one by one beside the pipeline. The workers must see the same
+files as the stage (the checkout, outputs/ and .cache/ on a shared disk) and, when they are on other machines, the
+Prefect server of PREFECT_API_URL. A worker that dies gives its shard back to the scheduler; a shard that fails is tried
+`retries` times.
 """
 
+import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
-from contextlib import contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from components.base.errors import UserError
+from components.base.process import die_with_parent
 from components.base.progress import bar
 from components.base.threads import single_threaded, workers
 from components.config import EngineParams
 
 _SERVER_START = 300  # seconds; Prefect's own 20 are too few on a busy machine
 
+Shards = Sequence[tuple[Any, ...]]
+
 
 def run_shards(
-    function: Callable[..., None], shards: Sequence[tuple[Any, ...]], what: str, engine: EngineParams, threads: int
+    function: Callable[..., Any], shards: Shards, what: str, engine: EngineParams, threads: int | None
 ) -> None:
-    """Call `function(*shard)` for every shard, under a progress bar with an ETA.
+    """Call `function(*shard)` for every shard, under a progress bar with an ETA; see `each_shard`."""
+    if shards:
+        with bar(what, len(shards), "shard") as shown:
+            each_shard(function, shards, what, engine, threads, lambda place: shown.update(1))
+
+
+def each_shard(
+    function: Callable[..., Any],
+    shards: Shards,
+    what: str,
+    engine: EngineParams,
+    threads: int | None,
+    done: Callable[[int], Any],
+) -> None:
+    """Call `function(*shard)` for every shard, and `done` with its place, in this thread, when it has finished.
 
     Args:
-        function: importable by name from every worker; writes its result to a file.
-        threads: shards at a time when the engine is local.
+        function: importable by name from every worker.
+        threads: shards at a time in this process. A shard then computes on one thread, here or in a worker, so that
+            its rounding does not depend on the number of cores. None: one at a time, each on all threads of its
+            process.
 
     Raises:
-        UserError: the Dask scheduler can't be reached.
+        UserError: the Dask scheduler can't be reached, or a worker process was killed (Dask gives a dead worker's shard
+            to another, and gives up when it kills several). Finished shards stay: a rerun continues.
     """
-    if not shards:
-        return
+    one_thread = threads is not None
+    processes = min(worker_processes(engine), len(shards))
+    if engine.kind == "dask" and shards:
+        _on_dask(function, shards, what, engine, one_thread, done)
+    elif processes:
+        with process_pool(processes, "engine.workers", models=True) as pool:
+            _collect(pool, _one_shard, [(one_thread, function, shard) for shard in shards], done)
+    elif threads is None:
+        for place, shard in enumerate(shards):
+            function(*shard)
+            done(place)
+    else:
+        with single_threaded(), workers(threads) as pool:
+            _collect(pool, function, shards, done)
+
+
+def worker_processes(engine: EngineParams) -> int:
+    """Worker processes of a local engine; 0: the stage's own process does the work."""
     if engine.kind == "dask":
-        _run_on_dask(function, shards, what, engine)
-        return
-    with bar(what, len(shards), "shard") as shown, single_threaded(), workers(threads) as pool:
-        running = [pool.submit(function, *shard) for shard in shards]
-        try:
-            for done in as_completed(running):
-                done.result()
-                shown.update(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return 0
+    if engine.workers != "auto":
+        return engine.workers
+    import torch
+
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return cards if cards > 1 else 0
 
 
-def _run_on_dask(
-    function: Callable[..., None], shards: Sequence[tuple[Any, ...]], what: str, engine: EngineParams
+@contextmanager
+def process_pool(processes: int, setting: str, models: bool) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one; those for `models` have one GPU each (in turn) and a share of the cores.
+
+    Raises:
+        UserError: one was killed from outside; `setting` is what to lower then.
+    """
+    context = multiprocessing.get_context("spawn")
+    numbers = context.Queue()
+    for number in range(processes):
+        numbers.put(number)
+    start: dict[str, Any] = {"initializer": die_with_parent}
+    if models:
+        start = {"initializer": _take_a_share, "initargs": (numbers, processes)}
+    with (
+        worker_death_as_user_error(BrokenProcessPool, setting),
+        ProcessPoolExecutor(processes, mp_context=context, **start) as pool,
+    ):
+        yield pool
+
+
+@contextmanager
+def worker_death_as_user_error(death: type[Exception], setting: str) -> Iterator[None]:
+    """One line for a worker process that was killed from outside; `setting` is what to lower."""
+    try:
+        yield
+    except death:
+        raise UserError(
+            f"a worker process was killed, most often for want of memory; lower {setting} of this stage in params.yaml "
+            "and run it again: what is finished is kept"
+        ) from None
+
+
+def _take_a_share(numbers: Any, processes: int) -> None:
+    import torch
+
+    die_with_parent()
+    number = numbers.get()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+
+
+def _one_shard(one_thread: bool, function: Callable[..., Any], shard: tuple[Any, ...]) -> None:
+    with single_threaded() if one_thread else nullcontext():
+        function(*shard)
+
+
+def _collect(pool: Executor, function: Callable[..., Any], shards: Shards, done: Callable[[int], Any]) -> None:
+    running = {pool.submit(function, *shard): place for place, shard in enumerate(shards)}
+    try:
+        for future in as_completed(running):
+            future.result()
+            done(running[future])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _on_dask(
+    function: Callable[..., Any],
+    shards: Shards,
+    what: str,
+    engine: EngineParams,
+    one_thread: bool,
+    done: Callable[[int], Any],
 ) -> None:
     try:
+        from distributed import KilledWorker
         from prefect import flow, task
         from prefect.cache_policies import NO_CACHE
         from prefect.futures import as_completed as finished
         from prefect_dask import DaskTaskRunner
     except ImportError:
         raise UserError("engine.kind: dask needs prefect-dask; pip install 'embedding-foundry[dask]'") from None
-    _check_scheduler(str(engine.address))
+    _check_scheduler(str(engine.address), engine.connect_seconds)
     name = re.sub(r"[/%&<>]", " ", what)  # Prefect refuses these; a task of the parameters may be called so
     shard_task = task(name=name, retries=engine.retries, cache_policy=NO_CACHE, persist_result=False)(_one_shard)
     runner: Any = DaskTaskRunner(address=engine.address)
 
-    @flow(name=name, task_runner=runner)
-    def spread() -> None:
-        with bar(what, len(shards), "shard") as shown:
-            running = [shard_task.submit(function, shard) for shard in shards]
-            for done in finished(running):
-                done.result()
-                shown.update(1)
+    def submit_and_wait() -> None:
+        running = {shard_task.submit(one_thread, function, shard): place for place, shard in enumerate(shards)}
+        for future in finished(list(running)):
+            future.result()
+            done(running[future])
 
-    with prefect_server():
+    here = _Here(submit_and_wait)
+    spread = flow(name=name, task_runner=runner)(lambda: here.call())
+    with worker_death_as_user_error(KilledWorker, "engine.shard"), prefect_server():
         spread()
+
+
+class _Here:
+    """A call that stays in this process: Prefect sends a flow's function to the worker of each of its tasks, and with
+    it all shards, and a progress bar, which can't be sent."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Here, (None,)
 
 
 @contextmanager
@@ -97,21 +211,16 @@ def prefect_server() -> Iterator[None]:
         server.stop()
 
 
-def _one_shard(function: Callable[..., None], shard: tuple[Any, ...]) -> None:
-    with single_threaded():
-        function(*shard)
-
-
-def _check_scheduler(address: str) -> None:
+def _check_scheduler(address: str, seconds: int) -> None:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=seconds)
     except (OSError, TimeoutError, ValueError) as problem:
         raise UserError(
             f"engine.address: no Dask scheduler at {address} ({type(problem).__name__}); start one"
         ) from None
-    workers = len(client.scheduler_info()["workers"])
+    found = len(client.scheduler_info()["workers"])
     client.close()
-    if not workers:
+    if not found:
         raise UserError(f"engine.address: the Dask scheduler at {address} has no worker; start at least one")

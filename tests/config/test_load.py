@@ -47,12 +47,12 @@ def test_one_error_is_one_line():
 
 
 def test_all_errors_of_a_file_are_shown():
-    raw = small_parameters(**{"train.steps": "many", "score.model_": "x", "mine.margin": 2, "evaluate.shard": 0})
+    raw = small_parameters(**{"train.steps": "many", "score.model_": "x", "mine.margin": 2, "evaluate.scoring_processes": -1})
     del raw["seed"]
     with pytest.raises(UserError) as caught:
         parse_config(raw, "params.yaml")
     named = [line.split(": ")[1] for line in str(caught.value).splitlines()]
-    assert named == ["seed", "score.model_", "mine.margin", "train.steps", "evaluate.shard"]
+    assert named == ["seed", "score.model_", "mine.margin", "train.steps", "evaluate.scoring_processes"]
 
 
 def test_a_suggestion_is_a_key_of_the_same_place():

@@ -182,7 +182,13 @@ def test_a_copy_extends_its_recipe_and_can_be_taken(checkout: Path) -> None:
         ),
         (
             "mistral-7b-8gpu",
-            {"evaluate.workers", "evaluate.scoring_processes", "train.row_tokens", "train.processes", "register.name"},
+            {
+                "evaluate.engine.workers",
+                "evaluate.scoring_processes",
+                "train.row_tokens",
+                "train.processes",
+                "register.name",
+            },
         ),
     ],
 )

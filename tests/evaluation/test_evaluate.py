@@ -15,7 +15,7 @@ from components.base.hashing import content_hash
 from components.config import load_config
 from components.contracts.tables import QUERIES, write_table
 from components.contracts.tasks import read_tasks, write_tasks
-from components.evaluation import evaluate, workers
+from components.evaluation import evaluate, scoring
 from components.evaluation.table import print_table
 from components.model.prompt import Shot
 from components.stage.context import StageContext
@@ -124,7 +124,7 @@ def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_by
 ) -> None:
     run = context(root, "run")
     done: list[str] = []
-    real = workers.evaluate_task
+    real = scoring.evaluate_task
 
     def dies_after_four(model, make, folder):  # type: ignore[no-untyped-def]  # the signature of evaluate_task
         if len(done) == 4:
@@ -132,13 +132,13 @@ def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_by
         real(model, make, folder)
         done.append(make().metadata.name)
 
-    monkeypatch.setattr(workers, "evaluate_task", dies_after_four)
+    monkeypatch.setattr(scoring, "evaluate_task", dies_after_four)
     with pytest.raises(KeyboardInterrupt):
         evaluate.run(run)
     assert not list(run.out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in run.work.glob("base/*/*/*.json")}
     assert len(done) == 4
-    monkeypatch.setattr(workers, "evaluate_task", real)
+    monkeypatch.setattr(scoring, "evaluate_task", real)
     assert evaluate.run(run) == finished.metrics
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert content_hash(run.out) == content_hash(finished.out)

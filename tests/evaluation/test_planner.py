@@ -2,10 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +14,14 @@ from distributed import Client
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.benchmark.starter import starter_task
-from components.config import EncoderParams, EvaluateParams, PromptParams
-from components.evaluation import workers
-from components.evaluation.planner import Lengths, Plan, TaskPlan, make_plan
-from components.evaluation.workers import Scorer, embedded, scoring_pool
-from components.model.embed_shard import Way
+from components.config import EncoderParams, EngineParams, PromptParams
+from components.evaluation.planner import Lengths, Plan, TaskPlan, embed_plan, make_plan
+from components.evaluation.scoring import Scorer, scoring_pool
+from components.model.embed_shard import Shard, Way, embed
 from components.model.encoder import EncoderSource
 from components.model.load_once import load_once
 from components.model.prompt import Shot
 from tests.evaluation.fakes import KINDS, WordPrompt, write_benchmark
-from tests.warm import warm_context
 
 PARAMS = PromptParams(template="plain", query_tokens=64, document_tokens=64)
 PROMPTS = {name: TaskPrompt(f"Do {name}", name == "alike", (Shot("a b", "c"),)) for name in KINDS}
@@ -70,78 +66,77 @@ def test_costs_are_counted_by_hand() -> None:
     assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
 
 
-@pytest.fixture
-def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pools fork their processes; the test that kills one leaves them the product's own start method."""
-    monkeypatch.setattr(workers, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
-
-
 @pytest.fixture(params=["here", "two processes", "dask"])
-def settings(request: pytest.FixtureRequest, warm_pools: None) -> Iterator[dict[str, Any]]:
-    """The three engines; Dask's workers are threads of this process, behind a real scheduler."""
+def engine(request: pytest.FixtureRequest, warm_pools: None) -> EngineParams:
+    """The three places, in shards of five texts."""
     if request.param == "dask":
-        from distributed import LocalCluster
-
-        with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
-            yield {"address": cluster.scheduler_address}
-    else:
-        yield {"workers": 2} if request.param == "two processes" else {}
+        dask: EngineParams = request.getfixturevalue("dask_engine")
+        return dask.model_copy(update={"shard": 5})
+    return EngineParams(workers=2 if request.param == "two processes" else 0, shard=5)
 
 
 def test_vectors_are_the_same_wherever_they_are_embedded(
-    folder: Path, tiny_student: Path, tmp_path: Path, settings: dict[str, Any]
+    folder: Path, tiny_student: Path, tmp_path: Path, engine: EngineParams
 ) -> None:
     plan = plan_of(folder, ["find", "alike"])
     expected = source(tiny_student, tmp_path / "reference").load()
     own = source(tiny_student, tmp_path / "store")
-    model = FoundryModel("m", own.load(), PROMPTS, {})
-    params = EvaluateParams(shard=5, **settings)
     done: list[int] = []
-    names = [task.name for task in embedded(plan, model, own, params, done.append)]
-    assert names == [task.name for task in plan.tasks]
+    ready: list[tuple[str, int]] = []
+    embed_plan(plan, own, engine, "test", done.append, lambda task: ready.append((task.name, sum(done))))
+    assert [name for name, _ in ready] == [task.name for task in plan.tasks]
     assert sum(done) == plan.texts
+    for (_, texts), task in zip(ready, plan.tasks, strict=True):
+        assert texts >= sum(map(len, task.texts.values()))  # a task is ready when its own are embedded
     stored = own.load().reader()
     for task in plan.tasks:
         for way, texts in task.texts.items():
-            left, right = (
-                one.encode_documents(texts) if way.document else one.encode_queries(texts, way.instruction, way.shots)
-                for one in (stored, expected)
-            )
+            left, right = (embed(one, Shard(way, texts)) for one in (stored, expected))
             np.testing.assert_allclose(left, right, atol=1e-6)
+
+
+def test_a_task_without_texts_of_its_own_is_ready_after_those_before_it(tiny_student: Path, tmp_path: Path) -> None:
+    make, texts = partial(starter_task, Path(), "x"), {Way(document=True): ["one", "two"]}
+    tasks = [TaskPlan("none", make, {}, {}), TaskPlan("some", make, texts, {}), TaskPlan("last", make, {}, {})]
+    events: list[Any] = []
+    own, engine = source(tiny_student, tmp_path), EngineParams(shard=1)
+    embed_plan(Plan(tasks), own, engine, "test", events.append, lambda task: events.append(task.name))
+    assert events == ["none", 1, 1, "some", "last"]
 
 
 @pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = source(tiny_student, tmp_path / "store")
-    model = FoundryModel("m", own.load(), PROMPTS, {})
+    model = FoundryModel("m", load_once(own), PROMPTS, {})
     plan = plan_of(folder, ["find", "alike", "sort"], Lengths(model.encoder.prompt))
-    scorer = Scorer("m", load_once(own).reader(), model.prompts, model.settings)
     for processes in (0, 1):
-        with scoring_pool(processes) as score:
-            for task in embedded(plan, model, own, EvaluateParams(), lambda texts: None):
-                score(scorer, model, task, tmp_path / str(processes))
+        scorer = Scorer("m", load_once(own).reader(), model.prompts, model.settings, tmp_path / str(processes))
+        with scoring_pool(model, scorer, processes) as score:
+            embed_plan(plan, own, EngineParams(), "test", lambda texts: None, score)
     for task in plan.tasks:
         left, right = (tmp_path / place / task.name / f"{task.name}.json" for place in ("0", "1"))
         assert left.read_bytes() == right.read_bytes()
 
 
-def test_an_unreachable_scheduler_is_one_line(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
-    own = source(tiny_student, tmp_path)
-    model = FoundryModel("m", own.load(), PROMPTS, {})
-    params = EvaluateParams(address="tcp://127.0.0.1:9", connect_seconds=1)
-    with pytest.raises(UserError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
-        list(embedded(plan_of(folder, ["find"]), model, own, params, lambda texts: None))
+@pytest.mark.usefixtures("warm_pools")
+def test_what_the_plan_lacks_is_embedded_by_this_process(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
+    own = source(tiny_student, tmp_path / "store")
+    model = FoundryModel("m", load_once(own), PROMPTS, {})
+    (task,) = plan_of(folder, ["alike"]).tasks
+    scorer = Scorer("m", load_once(own).reader(), model.prompts, model.settings, tmp_path)
+    with scoring_pool(model, scorer, 1) as score:
+        score(task)  # nothing of it was embedded
+    assert (tmp_path / "alike" / "alike.json").is_file()
 
 
 def long_plan() -> tuple[Plan, list[str]]:
-    """One task of 300 one-text shards: a kill after the first comes long before the last."""
-    texts = [f"text number {i} of the corpus" for i in range(300)]
+    """One task of 100 one-text shards: a kill after the first comes long before the last."""
+    texts = [f"text number {i} of the corpus" for i in range(100)]
     return Plan([TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]), texts
 
 
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
-    model = FoundryModel("m", own.load(), PROMPTS, {})
     done: list[int] = []
 
     def kill(finished: int) -> None:
@@ -151,29 +146,30 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
 
-    with pytest.raises(UserError, match=r"was killed.*lower evaluate\.workers"):
-        list(embedded(plan, model, own, EvaluateParams(shard=1, workers=1), kill))
+    with pytest.raises(UserError, match=r"was killed.*lower engine\.workers"):
+        embed_plan(plan, own, EngineParams(shard=1, workers=1), "test", kill, lambda task: None)
     again = own.load()
     again.encode_documents(texts)
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
 def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
-    tiny_student: Path, tmp_path: Path, dask_workers: str
+    tiny_student: Path, tmp_path: Path, dask_engine: EngineParams
 ) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
-    model = FoundryModel("m", own.load(), PROMPTS, {})
-    with Client(dask_workers) as client:
+    with Client(dask_engine.address) as client:
         victim = next(iter(client.run(os.getpid).values()))
     done: list[int] = []
+    ready: list[str] = []
 
     def kill(finished: int) -> None:
         if not done:
             os.kill(victim, signal.SIGKILL)
         done.append(finished)
 
-    params = EvaluateParams(shard=1, address=dask_workers)
-    assert [task.name for task in embedded(plan, model, own, params, kill)] == ["long"]
+    engine = dask_engine.model_copy(update={"shard": 1})
+    embed_plan(plan, own, engine, "test", kill, lambda task: ready.append(task.name))
+    assert ready == ["long"]
     assert sum(done) == len(texts)
     again = own.load()
     again.encode_documents(texts)

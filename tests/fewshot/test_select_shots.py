@@ -16,7 +16,9 @@ from components.fewshot import select_shots
 from components.fewshot.pool import Candidate
 from components.fewshot.select_shots import select_fitting_shots
 from components.model.encoder import Encoder
+from components.model.load_once import let_go
 from components.model.prompt import Prompt
+from components.model.sentence_model import SentenceModel
 from components.stage.context import StageContext
 from tests.evaluation.fakes import TOPICS, HashEncoder, sentence
 
@@ -73,10 +75,9 @@ def outputs(tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch)
     """outputs/prepare, and models that need no download and no adapter."""
     write_prepared(tmp_path / "outputs" / "prepare")
     load = Encoder.load
-    monkeypatch.setattr(
-        select_shots.Encoder, "load", lambda _, prompt, encoder, *rest: load(tiny_student, prompt, encoder)
-    )
-    monkeypatch.setattr(select_shots.SentenceModel, "load", lambda *rest, **store: HashEncoder())
+    monkeypatch.setattr(Encoder, "load", lambda _, prompt, encoder, *rest: load(tiny_student, prompt, encoder))
+    monkeypatch.setattr(SentenceModel, "load", lambda *rest: HashEncoder())
+    let_go()
     return tmp_path / "outputs"
 
 

@@ -1,18 +1,22 @@
-"""The engine: every shard once, the same bytes on threads and on a Dask cluster, and a dead worker loses nothing."""
+"""The engine: every shard once, in this process, in others and on Dask, and a dead worker loses nothing."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
-from components.stage.executor import run_shards
+from components.stage import executor
+from components.stage.executor import each_shard, run_shards, worker_processes
 
 
 def write_square(out: Path, number: int) -> None:
@@ -29,6 +33,10 @@ def die_once(out: Path, number: int) -> None:
     write_square(out, number)
 
 
+def die(out: Path, number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def fail(out: Path, number: int) -> None:
     raise RuntimeError(f"shard {number} is broken")
 
@@ -41,14 +49,94 @@ def written(folder: Path) -> list[str]:
     return [(folder / f"{i}.txt").read_text(encoding="utf-8") for i in range(6)]
 
 
-def test_local_shards_run_once_each(tmp_path: Path) -> None:
-    run_shards(write_square, shards(tmp_path), "test", EngineParams(), threads=2)
+def write_threads(out: Path, number: int) -> None:
+    """How many threads a product of this shard would use."""
+    with whole_file(out) as partial:
+        partial.write_text(str(torch.get_num_threads()), encoding="utf-8")
+
+
+@pytest.fixture(params=["this process", "two processes", "dask"])
+def engine(request: pytest.FixtureRequest, warm_pools: None) -> EngineParams:
+    if request.param == "dask":
+        dask: EngineParams = request.getfixturevalue("dask_engine")
+        return dask
+    return EngineParams(workers=2 if request.param == "two processes" else 0)
+
+
+@pytest.mark.parametrize("threads", [2, None])
+def test_every_shard_runs_once_and_is_told_to_the_caller_s_thread(
+    tmp_path: Path, engine: EngineParams, threads: int | None
+) -> None:
+    done: list[tuple[int, int, bool]] = []
+
+    def note(place: int) -> None:
+        done.append((place, threading.get_ident(), (tmp_path / f"{place}.txt").exists()))
+
+    each_shard(write_square, shards(tmp_path), "test", engine, threads, note)
+    assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]
+    assert sorted(done) == [(place, threading.get_ident(), True) for place in range(6)]
+
+
+def test_a_shard_computes_on_one_thread_wherever_it_runs(tmp_path: Path, engine: EngineParams) -> None:
+    torch.set_num_threads(3)
+    run_shards(write_threads, shards(tmp_path), "test", engine, threads=2)
+    assert written(tmp_path) == ["1"] * 6
+    assert torch.get_num_threads() == 3
+
+
+def test_a_shard_that_runs_alone_has_all_threads_of_its_process(tmp_path: Path) -> None:
+    torch.set_num_threads(3)
+    run_shards(write_threads, shards(tmp_path), "test", EngineParams(workers=0), threads=None)
+    assert written(tmp_path) == ["3"] * 6
+
+
+@pytest.mark.parametrize("threads", [2, None])
+def test_a_failing_shard_fails_the_run(tmp_path: Path, engine: EngineParams, threads: int | None) -> None:
+    quick = engine.model_copy(update={"retries": 0})
+    with pytest.raises(RuntimeError, match="is broken"):
+        run_shards(fail, shards(tmp_path), "test", quick, threads)
+
+
+def test_a_killed_worker_process_is_one_line_and_a_rerun_goes_on(tmp_path: Path, warm_pools: None) -> None:
+    engine = EngineParams(workers=2)
+    with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.workers of this stage"):
+        run_shards(die_once, shards(tmp_path), "test", engine, threads=1)
+    run_shards(die_once, shards(tmp_path), "test", engine, threads=1)
     assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]
 
 
-def test_a_failing_shard_fails_the_run(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="is broken"):
-        run_shards(fail, shards(tmp_path), "test", EngineParams(), threads=2)
+def test_a_worker_process_takes_a_card_and_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(executor, "die_with_parent", lambda: None)
+    numbers: queue.Queue[int] = queue.Queue()
+    for number in range(3):
+        torch.set_num_threads(6)
+        numbers.put(number)
+        executor._take_a_share(numbers, 3)
+        assert torch.get_num_threads() == 2
+    assert taken == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "cards", "processes"),
+    [
+        (EngineParams(), 0, 0),
+        (EngineParams(), 1, 0),
+        (EngineParams(), 4, 4),
+        (EngineParams(workers=0), 4, 0),
+        (EngineParams(workers=3), 0, 3),
+        (EngineParams(kind="dask", address="tcp://127.0.0.1:9"), 4, 0),
+    ],
+)
+def test_auto_is_one_process_a_card(
+    monkeypatch: pytest.MonkeyPatch, engine: EngineParams, cards: int, processes: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    assert worker_processes(engine) == processes
 
 
 def test_a_file_cut_short_is_not_there(tmp_path: Path) -> None:
@@ -68,17 +156,16 @@ def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path
     assert (tmp_path / "died").exists()
 
 
+def test_a_shard_that_kills_every_worker_is_one_line(tmp_path: Path, dask_engine: EngineParams) -> None:
+    quick = dask_engine.model_copy(update={"retries": 0})
+    with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):
+        run_shards(die, shards(tmp_path, 1), "test", quick, threads=1)
+
+
 def test_no_scheduler_is_named() -> None:
-    nowhere = EngineParams(kind="dask", address="tcp://127.0.0.1:9")
+    nowhere = EngineParams(kind="dask", address="tcp://127.0.0.1:9", connect_seconds=1)
     with pytest.raises(UserError, match=r"engine\.address: no Dask scheduler at tcp://127\.0\.0\.1:9"):
         run_shards(write_square, [(Path("x"), 1)], "test", nowhere, threads=1)
-
-
-def test_address_goes_with_dask_only() -> None:
-    with pytest.raises(ValueError, match="address"):
-        EngineParams(kind="dask")
-    with pytest.raises(ValueError, match="address"):
-        EngineParams(address="tcp://127.0.0.1:9")
 
 
 def test_the_command_of_infra_starts_a_cluster_and_stops_on_a_signal() -> None:

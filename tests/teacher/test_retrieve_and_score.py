@@ -146,6 +146,15 @@ def test_the_number_of_shards_changes_no_byte(
     assert written(tmp_path / "cut", models, EngineParams(shard=3), **scoring) == whole
 
 
+@pytest.mark.parametrize("scoring", [{}, CROSS_ENCODER])
+def test_two_worker_processes_change_no_byte(
+    tmp_path: Path, models: Path, warm_pools: None, scoring: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = written(tmp_path / "whole", models, EngineParams(), **scoring)
+    monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 16)
+    assert written(tmp_path / "processes", models, EngineParams(workers=2, shard=24), **scoring) == whole
+
+
 def test_two_dask_workers_change_no_byte(
     tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
