@@ -1,7 +1,7 @@
 """Print the environment variables of a client of compose.yaml's servers: `eval "$(python -m infra.client)"`.
 
-The `export` lines are those of the worker, with service names replaced by 127.0.0.1 and secrets read from infra/secrets.
-They fit Kubernetes too, after `kubectl port-forward` of mlflow, prefect and store to their own ports.
+The `export` lines are those of the worker, with service names replaced by 127.0.0.1 and secrets read from
+infra/secrets. They fit Kubernetes too, after `kubectl port-forward` of mlflow, prefect and store to their own ports.
 """
 
 import shlex

@@ -1,8 +1,8 @@
 """Create the secrets that compose and Kubernetes mount: `python infra/make_secrets.py [--rotate NAME ...]`.
 
 Writes the missing files of infra/secrets (or --folder): random text, and for Dask's TLS a certificate signed by a
-private certificate authority. Existing files are kept; --rotate replaces a file and keeps the old text in NAME.old until
-the next rotation, since some servers need the old password to set a new one (docs/operations.md).
+private certificate authority. Existing files are kept; --rotate replaces a file and keeps the old text in NAME.old
+until the next rotation, since some servers need the old password to set a new one (docs/operations.md).
 
 The folder has mode 0700, so only its owner reaches the files on the host; the files have mode 0444, so any user of a
 container can read the ones mounted there.
@@ -35,7 +35,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "store_secret_key": _password,
 }
 NAMES = (*SECRETS, *DASK_FILES)
-YOURS = ("git_credentials",)  # created empty; for a private repository put https://user:token@host there (Kubernetes only)
+YOURS = ("git_credentials",)  # created empty; for a private repository: https://user:token@host (Kubernetes only)
 
 
 def make_secrets(folder: Path, rotate: tuple[str, ...] = ()) -> list[str]:

@@ -47,7 +47,9 @@ def test_one_error_is_one_line():
 
 
 def test_all_errors_of_a_file_are_shown():
-    raw = small_parameters(**{"train.steps": "many", "score.model_": "x", "mine.margin": 2, "evaluate.scoring_processes": -1})
+    raw = small_parameters(
+        **{"train.steps": "many", "score.model_": "x", "mine.margin": 2, "evaluate.scoring_processes": -1}
+    )
     del raw["seed"]
     with pytest.raises(UserError) as caught:
         parse_config(raw, "params.yaml")
