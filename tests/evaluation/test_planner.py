@@ -88,6 +88,7 @@ def settings(request: pytest.FixtureRequest, warm_pools: None) -> Iterator[dict[
         yield {"workers": 2} if request.param == "two processes" else {}
 
 
+@pytest.mark.slow
 def test_vectors_are_the_same_wherever_they_are_embedded(
     folder: Path, tiny_student: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -110,6 +111,7 @@ def test_vectors_are_the_same_wherever_they_are_embedded(
             np.testing.assert_allclose(left, right, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = source(tiny_student, tmp_path / "store")
@@ -139,6 +141,7 @@ def long_plan() -> tuple[Plan, list[str]]:
     return Plan([TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]), texts
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     model = FoundryModel("m", own.load(), PROMPTS, {})
@@ -158,6 +161,7 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
+@pytest.mark.slow
 def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
     tiny_student: Path, tmp_path: Path, dask_workers: str
 ) -> None:

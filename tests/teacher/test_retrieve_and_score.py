@@ -146,6 +146,7 @@ def test_the_number_of_shards_changes_no_byte(
     assert written(tmp_path / "cut", models, EngineParams(shard=3), **scoring) == whole
 
 
+@pytest.mark.slow
 def test_two_dask_workers_change_no_byte(
     tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +155,7 @@ def test_two_dask_workers_change_no_byte(
     assert written(tmp_path / "dask", models, dask_engine.model_copy(update={"shard": 24})) == whole
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
     tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +219,7 @@ def score_slowly(folder: Path, models: Path) -> None:
     score.run(make_context(folder, models, "score", score=score_params(**CROSS_ENCODER)))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_killed_stage_continues_with_the_shards_that_are_missing(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +249,7 @@ def retrieve_slowly(folder: Path, models: Path) -> None:
     retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_killed_retrieve_embeds_only_what_is_missing(tmp_path: Path, models: Path) -> None:
     whole, _ = written(tmp_path / "whole", models, EngineParams())
     make_context(tmp_path, models)
