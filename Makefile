@@ -1,6 +1,7 @@
 # make run    the pipeline at hand, then the table; RECIPE=name SET="train.steps=50 mine.margin=0.9" write params.yaml first
 # make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
+# make fast   the tests under five seconds each
 # make check  ruff, mypy, import layers
 # make ui     MLflow and Prefect servers on loopback
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
@@ -8,11 +9,12 @@
 # make help   this list
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run plan test check ui reproduce infra-check
+.PHONY: help run plan test fast check ui reproduce infra-check
 
 PYTHON ?= python3
 RUN_ENV := .venv/.run
 TEST_ENV := .venv/.test
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
@@ -27,7 +29,10 @@ plan: $(RUN_ENV)
 	@foundry plan $(if $(RECIPE),--recipe $(RECIPE))
 
 test: $(TEST_ENV)
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+fast: $(TEST_ENV)
+	$(PYTEST) -m "not slow"
 
 check: $(TEST_ENV)
 	ruff check .

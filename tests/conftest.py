@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,25 @@ from tests.warm import warm_context
 
 __all__ = ["checkout", "empty_prefect", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
 
+SLOW_SECONDS = 5.0
+
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: what is left for the end is small, and two processes end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name passed tests over five seconds that are not marked slow; a report only, as a busy machine has more."""
+    passed = terminalreporter.stats.get("passed", [])
+    unmarked = [r for r in passed if r.when == "call" and r.duration > SLOW_SECONDS and "slow" not in r.keywords]
+    for report in sorted(unmarked, key=lambda report: -report.duration):
+        terminalreporter.write_line(f"{report.duration:.0f} s without @pytest.mark.slow: {report.nodeid}")
 
 
 def pytest_collection_finish() -> None:

@@ -39,12 +39,14 @@ def test_borda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert figures_of("borda.py", tmp_path / "figures.json", monkeypatch)["ranks_differing"] == 0
 
 
+@pytest.mark.slow
 def test_the_plan_s_formulas_follow_the_training_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("plan.py", tmp_path / "figures.json", monkeypatch)  # counted, not timed
     assert figures["memory_error"] < 0.15
     assert figures["token_error"] < 0.05
 
 
+@pytest.mark.slow
 def test_gradcache_memory(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "gradcache_memory.py"), "--quick", "--json", str(out)]
@@ -53,6 +55,7 @@ def test_gradcache_memory(tmp_path: Path) -> None:
     assert "growth_8_to_32" in read(out)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out), "--quantization", "4bit"]
@@ -67,6 +70,7 @@ def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> 
     assert figures["scores"] > 0
 
 
+@pytest.mark.slow
 def test_the_gpu_script_needs_torch_transformers_and_peft_only(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     blocked = ["pydantic", "polars", "mlflow", "prefect", "dvc", "mteb", "sentence_transformers", "datasets", "bm25s"]

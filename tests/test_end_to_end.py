@@ -145,6 +145,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tup
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_two_runs_with_one_seed_give_the_same_bytes_in_every_stage(two_runs):
     for stage in STAGES:
@@ -152,6 +153,7 @@ def test_two_runs_with_one_seed_give_the_same_bytes_in_every_stage(two_runs):
         assert content_hash(one) == content_hash(two), stage
 
 
+@pytest.mark.slow
 def test_an_unchanged_pipeline_runs_nothing(two_runs):
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=two_runs[0], capture_output=True, text=True, check=True
@@ -159,6 +161,7 @@ def test_an_unchanged_pipeline_runs_nothing(two_runs):
     assert json.loads(status.stdout) == {"local_files": ["always changed"]}
 
 
+@pytest.mark.slow
 def test_every_stage_is_told_in_the_lock(two_runs):
     lock = yaml.safe_load((two_runs[0] / "dvc.lock").read_text(encoding="utf-8"))
     assert set(lock["stages"]) == {"local_files", *STAGES}

@@ -75,6 +75,7 @@ def engine(request: pytest.FixtureRequest, warm_pools: None) -> EngineParams:
     return EngineParams(workers=2 if request.param == "two processes" else 0, shard=5)
 
 
+@pytest.mark.slow
 def test_vectors_are_the_same_wherever_they_are_embedded(
     folder: Path, tiny_student: Path, tmp_path: Path, engine: EngineParams
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_task_without_texts_of_its_own_is_ready_after_those_before_it(tiny_stu
     assert events == ["none", 1, 1, "some", "last"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_pools")
 def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = source(tiny_student, tmp_path / "store")
@@ -135,6 +137,7 @@ def long_plan() -> tuple[Plan, list[str]]:
     return Plan([TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]), texts
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     done: list[int] = []
@@ -153,6 +156,7 @@ def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student:
     assert 0 < again.tokens <= sum(len(ids) for ids in again.prompt.document_ids(texts)[len(done) :])
 
 
+@pytest.mark.slow
 def test_a_killed_dask_worker_s_shards_are_embedded_by_another(
     tiny_student: Path, tmp_path: Path, dask_engine: EngineParams
 ) -> None:

@@ -83,6 +83,7 @@ def test_runs_without_a_process_and_old_promotion_locks(toy: Path, monkeypatch: 
     assert repaired(toy) == ["nothing wrong"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_gpu_slot_nobody_holds_is_freed_and_a_dead_flow_run_crashes(toy: Path) -> None:
     from prefect import flow

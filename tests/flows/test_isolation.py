@@ -17,6 +17,7 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_isolated_run_reproduction_and_no_change_the_next_night(toy: Path) -> None:
     (toy / "input.txt").write_text("an edit that is not committed\n")
@@ -44,6 +45,7 @@ def test_parameters_are_validated_and_recipes_named(toy: Path) -> None:
         isolation.change_parameters(toy, "nonsense", {})
 
 
+@pytest.mark.slow
 def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
     for name in ("vectors", "work"):
         (toy / ".cache" / name).mkdir()

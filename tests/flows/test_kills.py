@@ -9,12 +9,14 @@ from flows import doctor
 from tests.flows.kills import TARGETS, campaign, deploy, final_state, nothing_left, worker_running
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("prefect_server")
 def test_killed_anywhere_the_rerun_gives_the_same_bytes(toy: Path) -> None:
     campaign(toy, kills=len(TARGETS), seed=7)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("prefect_server")
 def test_cancelled_in_the_ui_leaves_nothing(toy: Path) -> None:

@@ -21,6 +21,7 @@ def done(toy: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> str
     return (toy / "dvc.lock").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_after_half_a_lock_restores_and_computes_nothing(toy: Path, done: str) -> None:
     for written in (0, done.index("  left:") + 4):
         (toy / "dvc.lock").write_text(done[:written])
@@ -29,6 +30,7 @@ def test_a_run_after_half_a_lock_restores_and_computes_nothing(toy: Path, done: 
         assert yaml.safe_load((toy / "dvc.lock").read_text()) == yaml.safe_load(done)
 
 
+@pytest.mark.slow
 def test_the_last_committed_lock_is_put_back(toy: Path, done: str) -> None:
     subprocess.run(["git", "add", "-f", "dvc.lock"], cwd=toy, check=True)
     subprocess.run(["git", "commit", "-qm", "ran"], cwd=toy, check=True)

@@ -80,6 +80,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_plain_dvc_sees_every_change_and_nothing_else(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_dvc_repro(own, monkeypatch) == {"local_files", "fetch"}
     unchanged: dict[str, Callable[[Path], Any]] = {
@@ -97,6 +98,7 @@ def test_plain_dvc_sees_every_change_and_nothing_else(own: Path, monkeypatch: py
     assert stale_stages(own, {name: dag[name] for name in ("local_files", "fetch")}) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_read(own: Path) -> None:
     stages = ("local_files", "fetch", "prepare")

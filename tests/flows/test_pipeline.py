@@ -45,6 +45,7 @@ def recorded_states() -> dict[str, Any]:
     return {task.name: task.state for task in tasks if task.state is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SLEEP", "2")
@@ -74,6 +75,7 @@ def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatc
     assert pipeline(root=str(toy))["right"] == "restored from the run cache"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     toy: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +94,7 @@ def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     assert (toy / ".cache" / "tried").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_gpu_stage_holds_the_one_slot_while_it_runs() -> None:
     from prefect.client.orchestration import get_client

@@ -52,6 +52,7 @@ def answering(form: dict[str, Any]) -> Callable[[], None]:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = promotion(because="first", version="1", root=str(registry))

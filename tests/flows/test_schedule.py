@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 AWAY = "http://127.0.0.1:9"  # the discard port: nothing listens, so nothing is uploaded
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_cron_deployment_fires_on_time(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client
@@ -64,6 +65,7 @@ def first_ended(client: Any, deployment: Any, seconds: float) -> Any:
     raise AssertionError("no scheduled run ended in time")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client

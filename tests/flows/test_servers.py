@@ -10,12 +10,14 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+import pytest
 
 from flows.daemon import free_port
 from tests.flows.conftest import REPOSITORY, give_database
 from tests.flows.test_processes import gone, wait_for
 
 
+@pytest.mark.slow
 def test_both_pages_answer_and_ctrl_c_stops_everything(toy: Path, empty_prefect: Path) -> None:
     give_database(toy, empty_prefect)
     for name in ("components", "flows"):

@@ -10,6 +10,7 @@ from flows.isolation import push_runs
 from flows.pipeline import pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_the_next_machine_has_nothing_to_do(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     origin, store = toy.parent / "origin.git", toy.parent / "store"

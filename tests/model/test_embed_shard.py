@@ -34,6 +34,7 @@ def embed_until(own: EncoderSource, shards: list[Shard], after: int, waiting: Pa
         embed_shard(own, shard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [2, 4])
 def test_kill_9_loses_at_most_the_shard_in_flight(tiny_student: Path, tmp_path: Path, after: int) -> None:
     texts = [f"text number {i} of the corpus" for i in range(60)]

@@ -41,6 +41,7 @@ def registered(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_loads_as_candidate_with_the_vectors_of_the_export(registered: Path) -> None:
     import mlflow
     from sentence_transformers import SentenceTransformer
@@ -62,6 +63,7 @@ def test_loads_as_candidate_with_the_vectors_of_the_export(registered: Path) -> 
         model.predict(texts, params={"side": "query", "task": "nonsense"})
 
 
+@pytest.mark.slow
 def test_version_says_what_it_came_from(registered: Path) -> None:
     client = connect(tracking_uri(registered))
     version = client.get_model_version_by_alias(NAME, "candidate")
@@ -86,6 +88,7 @@ def test_the_version_s_page_tells_its_scores() -> None:
     assert "components/model" not in page
 
 
+@pytest.mark.slow
 def test_run_has_parameters_inputs_and_output_md5(registered: Path) -> None:
     client = connect(tracking_uri(registered))
     version = client.get_model_version_by_alias(NAME, "candidate")
@@ -98,6 +101,7 @@ def test_run_has_parameters_inputs_and_output_md5(registered: Path) -> None:
     assert run.data.tags["dvc.out.md5"].endswith(".dir")
 
 
+@pytest.mark.slow
 def test_output_is_the_same_bytes_again(registered: Path, checkout: Path, no_upload: None) -> None:
     run_stage("register", checkout)
     for file in ("registration.json", "reference.json", "metrics.json", "config_sentence_transformers.json"):
@@ -115,6 +119,7 @@ def test_no_model_is_one_clear_line(checkout: Path, no_upload: None) -> None:
     assert not (checkout / "outputs/register").exists()
 
 
+@pytest.mark.slow
 def test_promoted_through_the_flow_s_steps_then_loaded_and_served(registered: Path) -> None:
     """gate, swap, smoke test, load_production, and `mlflow models serve` give the vectors of the export."""
     from sentence_transformers import SentenceTransformer

@@ -150,6 +150,7 @@ def test_a_file_cut_short_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "x.txt").exists()
 
 
+@pytest.mark.slow
 def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path, dask_engine: EngineParams) -> None:
     run_shards(die_once, shards(tmp_path), "test", dask_engine, threads=1)
     assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]

@@ -72,6 +72,7 @@ def process_of_rank(run: "subprocess.Popen[bytes]", rank: int) -> psutil.Process
     raise AssertionError(f"no process of rank {rank}")
 
 
+@pytest.mark.slow
 def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, tmp_path: Path) -> None:
     steps = 24
     train = {"train.processes": 2, "train.steps": steps, "train.checkpoint_every": 2}
@@ -106,6 +107,7 @@ def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, t
     assert not list((struck / ".cache" / "work").glob("train*")), "scratch is gone at the end"
 
 
+@pytest.mark.slow
 def test_refused_input_is_one_line_and_not_tried_again(
     template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

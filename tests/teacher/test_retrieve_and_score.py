@@ -155,6 +155,7 @@ def test_two_worker_processes_change_no_byte(
     assert written(tmp_path / "processes", models, EngineParams(workers=2, shard=24), **scoring) == whole
 
 
+@pytest.mark.slow
 def test_two_dask_workers_change_no_byte(
     tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +164,7 @@ def test_two_dask_workers_change_no_byte(
     assert written(tmp_path / "dask", models, dask_engine.model_copy(update={"shard": 24})) == whole
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
     tmp_path: Path, models: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +228,7 @@ def score_slowly(folder: Path, models: Path) -> None:
     score.run(make_context(folder, models, "score", score=score_params(**CROSS_ENCODER)))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_killed_stage_continues_with_the_shards_that_are_missing(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +258,7 @@ def retrieve_slowly(folder: Path, models: Path) -> None:
     retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_killed_retrieve_embeds_only_what_is_missing(tmp_path: Path, models: Path) -> None:
     whole, _ = written(tmp_path / "whole", models, EngineParams())
     make_context(tmp_path, models)

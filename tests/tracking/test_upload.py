@@ -113,6 +113,7 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
     assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 0.25})
 
 
+@pytest.mark.slow
 def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def trained(training_tables, tiny_student, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_two_processes_equal_one(trained, way):
     one, two = (torch.load(trained / f"{name}.pt", weights_only=True) for name in ("alone", way))

@@ -33,6 +33,7 @@ def test_only_adapter_and_special_tokens_are_trained(make_trainer):
     assert not torch.equal(weights(trainer), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [1, 3, 5])
 def test_kill_minus_nine_changes_no_bit(make_trainer, training_tables, tiny_student, tmp_path, killed_at):
     shots = {"train.shots": {"max": 2, "share": 2}, "train.lora": {"rank": 4, "alpha": 8, "dropout": 0.2}}
