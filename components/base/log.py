@@ -45,7 +45,8 @@ def quiet_libraries(progress_bars: bool) -> None:
     """Silence what libraries repeat on every run; call it before they are imported. See `set_up_logging`."""
     for message in _REPEATED:
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)  # each import: a kernel of the hub is not there
+    if logging.lastResort:  # prints where no handler is set up
+        logging.lastResort.addFilter(_is_worth_a_line)
     if not progress_bars:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
 

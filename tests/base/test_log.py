@@ -31,3 +31,18 @@ def test_a_stage_s_lines_are_on_stderr_and_in_its_file_and_chatter_is_not(tmp_pa
     assert "chatter" not in done.stderr
     assert "is_gradient_checkpointing" not in done.stderr
     assert "your data is odd" in done.stderr
+
+
+QUIET = """
+import logging
+from components.base.log import quiet_libraries
+
+quiet_libraries(progress_bars=False)
+logging.getLogger("bitsandbytes.backends.cpu.ops").warning("an optional kernel is missing")
+logging.getLogger("transformers.modeling").warning("a real problem")
+"""
+
+
+def test_a_command_without_a_log_is_quiet_too():
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert done.stderr == "a real problem\n"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from components.base.checkout import find_checkout
 from tests.command import foundry
 from tests.samples import ROOT
 
@@ -76,12 +75,3 @@ def test_a_command_works_from_a_folder_below(
     monkeypatch.chdir(tmp_path / "recipes")
     assert foundry("recipes", "list") == 0
     assert "starter " in capsys.readouterr().out
-
-
-def test_the_nearest_dvc_yaml_makes_the_checkout(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    assert find_checkout(tmp_path / "a" / "b") is None
-    (tmp_path / "dvc.yaml").touch()
-    assert find_checkout(tmp_path / "a" / "b") == tmp_path
-    (tmp_path / "a" / "dvc.yaml").touch()
-    assert find_checkout(tmp_path / "a" / "b") == tmp_path / "a"

@@ -1,6 +1,7 @@
 """Commands about recipes, and `run` with one."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,14 @@ def test_the_plan_of_a_recipe(checkout: Path, capsys: pytest.CaptureFixture[str]
     assert "starter.yaml on 2 x H100" in capsys.readouterr().out
     assert foundry("plan", "--gpu", "X1") == 1
     assert capsys.readouterr().err.startswith("error: plan: --gpu X1: unknown")
+
+
+def test_make_passes_recipe_and_values_on() -> None:
+    def would_run(*variables: str) -> str:
+        command = ["make", "--dry-run", "--old-file=.venv/.run", "run", *variables]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert would_run() == "foundry run"
+    assert would_run("RECIPE=starter", "SET=train.steps=50 mine.margin=0.9") == (
+        "foundry run --recipe starter --set 'train.steps=50' --set 'mine.margin=0.9'"
+    )
