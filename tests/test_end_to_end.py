@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from components.base.hashing import content_hash
+from components.data.local_files import update_list
 from components.stage.run import run_stage
 from components.stage.stages import STAGES
 from tests.models import make_tiny_student
@@ -124,6 +125,7 @@ def run_stages(checkout: Path) -> None:
         patch.chdir(checkout)
         patch.setattr("components.tracking.upload.start_uploader", lambda root: None)
         patch.setattr("components.tracking.upload.wait_until_uploaded", lambda journal: True)
+        update_list(checkout)
         for stage in STAGES:
             run_stage(stage, checkout)
 

@@ -70,9 +70,10 @@ class LlmTeacher:
         with torch.inference_mode():
             hidden = self.model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
             last = hidden[torch.arange(len(ids)), last_token]  # [rows, hidden]: the same shape for every batch
-            head = self.model.get_output_embeddings().weight[[self.yes, self.no]]
-            logits = (last @ head.T).float()
-        return np.asarray((logits[:, 0] - logits[:, 1]).cpu().numpy()[: len(sequences)])
+            yes, no = self.model.get_output_embeddings().weight[[self.yes, self.no]].float()
+            # a sum a row, not last @ head.T: a product of two columns rounds odd rows differently on Intel CPUs (MKL)
+            scores = (last.float() * yes).sum(dim=1) - (last.float() * no).sum(dim=1)
+        return np.asarray(scores.cpu().numpy()[: len(sequences)])
 
 
 def _one_token(tokenizer: Any, word: str) -> int:

@@ -52,7 +52,7 @@ def test_queries_behind_a_shared_prefix_are_those_of_the_plain_padded_forward(de
     prefix = prompt.prefix_ids("Find it.", SHOTS)
     assert encoder.tokens == len(prefix) + sum(map(len, prompt.query_ids(TEXTS)))  # the prefix once
     with torch.no_grad():
-        apart = pooled(encoder.backbone, pack([], [prefix + ids for ids in prompt.query_ids(TEXTS)]), "last")
+        apart = pooled(encoder.model, pack([], [prefix + ids for ids in prompt.query_ids(TEXTS)]), "last")
     np.testing.assert_allclose(apart.numpy(), expected, atol=1e-5)
     assert np.abs(expected[0] - expected[1]).max() > 0.05  # random weights that tell texts apart
 

@@ -26,14 +26,14 @@ def test_a_resumed_run_ends_with_the_same_adapter(make_trainer, tmp_path):
     whole = make_trainer(work=tmp_path / "whole", **FOUR_BITS)
     losses = whole.fit()
     part = make_trainer(work=tmp_path / "part", **FOUR_BITS)
-    real = part._one
+    real = part._run_step
 
     def stop(step):
         if step == 3:
             raise KeyboardInterrupt
         return real(step)
 
-    part._one = stop
+    part._run_step = stop
     with pytest.raises(KeyboardInterrupt):
         part.fit()
     resumed = make_trainer(work=tmp_path / "part", **FOUR_BITS)
