@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import yaml
 from infra.bootstrap import POOLS, make_pools, read_pools, work_pool
 from infra.make_secrets import make_secrets
 from tests.command import foundry
-from tests.infra.local_stack import REPOSITORY, LocalStack, status
+from tests.infra.local_stack import REPOSITORY, LocalStack, running_stack, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DVC = (sys.executable, "-m", "dvc")
@@ -41,6 +43,18 @@ def run_client(stack: LocalStack, folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """The servers of compose.yaml on loopback, for this module only: they take memory and CPU while they wait."""
+    folder = Path(tempfile.mkdtemp(prefix="foundry-stack-"))
+    folder.chmod(0o755)  # pytest's own folders are closed to other users, and Postgres runs as one
+    try:
+        with running_stack(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
