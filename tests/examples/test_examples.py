@@ -61,6 +61,7 @@ def test_a_malformed_row_of_your_own_is_one_line(pairs: Path, tmp_path: Path) ->
     assert not (tmp_path / "recipes" / "faq.yaml").exists()
 
 
+@pytest.mark.slow
 def test_search_with_your_model_prints_the_best_texts(checkout: Path) -> None:
     (checkout / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
     done = run_example("search_with_your_model", checkout, "texts.txt", "a question", "another")

@@ -55,7 +55,10 @@ def write_threads(out: Path, number: int) -> None:
         partial.write_text(str(torch.get_num_threads()), encoding="utf-8")
 
 
-@pytest.fixture(params=["this process", "two processes", "dask"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("two processes", "dask")]
+
+
+@pytest.fixture(params=["this process", *SLOW])
 def engine(request: pytest.FixtureRequest, warm_pools: None) -> EngineParams:
     if request.param == "dask":
         dask: EngineParams = request.getfixturevalue("dask_engine")
@@ -97,6 +100,7 @@ def test_a_failing_shard_fails_the_run(tmp_path: Path, engine: EngineParams, thr
         run_shards(fail, shards(tmp_path), "test", quick, threads)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_is_one_line_and_a_rerun_goes_on(tmp_path: Path, warm_pools: None) -> None:
     engine = EngineParams(workers=2)
     with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.workers of this stage"):
@@ -157,6 +161,7 @@ def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_one_line(tmp_path: Path, dask_engine: EngineParams) -> None:
     quick = dask_engine.model_copy(update={"retries": 0})
     with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):

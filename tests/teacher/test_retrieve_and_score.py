@@ -146,6 +146,7 @@ def test_the_number_of_shards_changes_no_byte(
     assert written(tmp_path / "cut", models, EngineParams(shard=3), **scoring) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [{}, CROSS_ENCODER])
 def test_two_worker_processes_change_no_byte(
     tmp_path: Path, models: Path, warm_pools: None, scoring: dict[str, object], monkeypatch: pytest.MonkeyPatch
