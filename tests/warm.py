@@ -7,7 +7,6 @@ the command.
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -22,13 +21,6 @@ def warm_context() -> ForkServerContext:
     context.set_forkserver_preload(HEAVY)
     forkserver.ensure_running()
     return context
-
-
-def kill_worker() -> None:
-    """End this process as the kernel does when memory runs out; the tests' own process refuses."""
-    if multiprocessing.parent_process() is None:
-        raise RuntimeError("a shard that kills its worker ran in the process of the tests")
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_warm(target: Callable[..., object], *arguments: Any) -> ForkServerProcess:
