@@ -13,6 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def _by_segment(segments: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(segment, places of its keys) of int64 [n]; one sort, however many segments there are."""
     order = np.argsort(segments, kind="stable")
     bounds = np.flatnonzero(np.diff(segments[order], prepend=-1, append=-1))
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         yield int(segments[order[start]]), order[start:end]
 
 

@@ -15,6 +15,7 @@ Prefect server of PREFECT_API_URL. A worker that dies gives its shard back to th
 """
 
 import multiprocessing
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -27,6 +28,7 @@ from components.base.process import die_with_parent
 from components.base.progress import bar
 from components.base.threads import single_threaded, workers
 from components.config import EngineParams
+from components.model.device import card_environment
 
 _SERVER_START = 300  # seconds; Prefect's own 20 are too few on a busy machine
 
@@ -127,9 +129,7 @@ def _take_a_share(numbers: Any, processes: int) -> None:
     import torch
 
     die_with_parent()
-    number = numbers.get()
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+    os.environ |= card_environment(numbers.get())
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
