@@ -212,6 +212,7 @@ def prefect_server() -> Iterator[None]:
 
 
 def _check_scheduler(address: str, seconds: int) -> None:
+    """Wait for the scheduler, and for a worker: one that died is started again by its nanny."""
     from distributed import Client
 
     try:
@@ -220,7 +221,10 @@ def _check_scheduler(address: str, seconds: int) -> None:
         raise UserError(
             f"engine.address: no Dask scheduler at {address} ({type(problem).__name__}); start one"
         ) from None
-    found = len(client.scheduler_info()["workers"])
-    client.close()
-    if not found:
-        raise UserError(f"engine.address: the Dask scheduler at {address} has no worker; start at least one")
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=seconds)
+        except TimeoutError:
+            raise UserError(
+                f"engine.address: the Dask scheduler at {address} has no worker after {seconds} s; start at least one"
+            ) from None

@@ -1,6 +1,5 @@
 """The engine: every shard once, in this process, in others and on Dask, and a dead worker loses nothing."""
 
-import os
 import queue
 import signal
 import subprocess
@@ -11,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from distributed import LocalCluster
 
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.stage import executor
 from components.stage.executor import each_shard, run_shards, worker_processes
+from tests.warm import kill_worker, warm_cluster
 
 
 def write_square(out: Path, number: int) -> None:
@@ -29,12 +30,12 @@ def die_once(out: Path, number: int) -> None:
     mark = out.parent / "died"
     if number == 0 and not mark.exists():
         mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_worker()
     write_square(out, number)
 
 
 def die(out: Path, number: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    kill_worker()
 
 
 def fail(out: Path, number: int) -> None:
@@ -163,9 +164,17 @@ def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_one_line(tmp_path: Path, dask_engine: EngineParams) -> None:
-    quick = dask_engine.model_copy(update={"retries": 0})
-    with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):
-        run_shards(die, shards(tmp_path, 1), "test", quick, threads=1)
+    with warm_cluster(1, tmp_path, {"distributed.scheduler.allowed-failures": 0}) as cluster:
+        own = dask_engine.model_copy(update={"address": cluster.scheduler_address, "retries": 0})
+        with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):
+            run_shards(die, shards(tmp_path, 1), "test", own, threads=1)
+
+
+def test_a_scheduler_without_a_worker_is_named() -> None:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as empty:
+        engine = EngineParams(kind="dask", address=empty.scheduler_address, connect_seconds=1)
+        with pytest.raises(UserError, match="has no worker after 1 s; start at least one"):
+            run_shards(write_square, [(Path("x"), 1)], "test", engine, threads=1)
 
 
 def test_no_scheduler_is_named() -> None:

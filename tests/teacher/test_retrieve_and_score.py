@@ -1,7 +1,5 @@
 """The retrieve and score stages on tiny models: contents, bad input, and the same bytes however they ran."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +18,7 @@ from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
-from tests.warm import start_warm
+from tests.warm import kill_worker, start_warm
 
 
 def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **scoring: object) -> FakeContext:
@@ -186,7 +184,7 @@ def score_or_die(out: Path, *shard: Any) -> None:
         mark.touch()
         with whole_file(out) as partial:
             partial.write_bytes(b"half of it")
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill_worker()
     plain_score_pairs_shard(out, *shard)
 
 
