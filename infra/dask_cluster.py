@@ -1,7 +1,7 @@
 """Start a Dask cluster on this machine: `python -m infra.dask_cluster [--workers 2] [--port 8786]`.
 
-Each worker is a process with one thread, on the loopback address, and has a GPU of its own where there are some. SIGINT (Ctrl-C) or SIGTERM stops it. A stage uses
-it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
+Each worker is a process with one thread, on the loopback address, and has a GPU of its own where there are some. SIGINT
+(Ctrl-C) or SIGTERM stops it. A stage uses it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
 """
 
 import argparse
@@ -22,7 +22,9 @@ def start_cluster(workers: int, port: int = 0) -> Any:
 
     common = {"host": "127.0.0.1", "dashboard": False}
     options = {**common, "nthreads": 1, "memory_limit": 0}
-    each = {number: {"cls": Nanny, "options": {**options, "env": card_environment(number)}} for number in range(workers)}
+    each = {
+        number: {"cls": Nanny, "options": {**options, "env": card_environment(number)}} for number in range(workers)
+    }
     return SpecCluster(workers=each, scheduler={"cls": Scheduler, "options": {**common, "port": port}})
 
 

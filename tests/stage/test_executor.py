@@ -1,5 +1,6 @@
 """The engine: every shard once, in this process, in others and on Dask, and a dead worker loses nothing."""
 
+import os
 import queue
 import signal
 import subprocess
@@ -110,19 +111,33 @@ def test_a_killed_worker_process_is_one_line_and_a_rerun_goes_on(tmp_path: Path,
     assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]
 
 
+def write_card(out: Path, number: int) -> None:
+    """The GPUs that this shard's process may see."""
+    with whole_file(out) as partial:
+        partial.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"), encoding="utf-8")
+
+
 def test_a_worker_process_takes_a_card_and_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(executor, "die_with_parent", lambda: None)
     numbers: queue.Queue[int] = queue.Queue()
-    for number in range(3):
+    for number, card in enumerate("474"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
         torch.set_num_threads(6)
         numbers.put(number)
         executor._take_a_share(numbers, 3)
         assert torch.get_num_threads() == 2
-    assert taken == [0, 1, 0]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == card
+
+
+@pytest.mark.slow
+def test_each_dask_worker_sees_a_card_of_its_own(
+    tmp_path: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with warm_cluster(2, tmp_path) as cluster:
+        own = dask_engine.model_copy(update={"address": cluster.scheduler_address})
+        run_shards(write_card, shards(tmp_path), "test", own, threads=1)
+    assert set(written(tmp_path)) == {"0", "1"}
 
 
 @pytest.mark.parametrize(
