@@ -97,7 +97,7 @@ class PlainEncoder:
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         prefix = self.prompt.prefix_ids(instruction, shots)
-        return self._encode([prefix + ids for ids in self.prompt.query_ids(texts)])
+        return self._encode([prefix + ids for ids in self.prompt.query_ids(texts, len(prefix))])
 
     def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(self.prompt.document_ids(texts))

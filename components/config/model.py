@@ -16,7 +16,10 @@ class PromptParams(Params):
     template: Literal["special", "plain"] = Field(
         description="special: bge-en-icl's <instruct>, <query>, <response> as added tokens; plain: the same in words"
     )
-    query_tokens: Positive = Field(default=512, description="a query is cut to this")
+    query_tokens: Positive = Field(
+        default=512,
+        description="a query is cut to this in training; elsewhere with its prefix to prefix_tokens + query_tokens",
+    )
     example_tokens: Positive = Field(default=256, description="each side of a few-shot example is cut to this")
     prefix_tokens: Positive = Field(default=1536, description="most tokens of instruction and shots; more is an error")
     document_tokens: Positive = Field(default=512, description="a document is cut to this, bos and eos included")

@@ -87,16 +87,33 @@ def query_scores(task: AbsTaskRetrieval, results: dict[str, dict[str, float]], r
     measure, _, cut = task.metadata.main_score.rpartition("_at_")
     name = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P"}[measure.split("_")[-1]]
     judge = pytrec_eval.RelevanceEvaluator(relevant, {f"{name}.{cut}"})
-    kept = results
-    if task.ignore_identical_ids:
-        kept = {query: {d: s for d, s in found.items() if d != query} for query, found in results.items()}
+    kept = {query: _scored(task, query, found) for query, found in results.items()}
     return {query: float(values[f"{name}_{cut}"]) for query, values in judge.evaluate(kept).items()}
+
+
+def _scored(task: AbsTaskRetrieval, query: str, found: dict[str, float]) -> dict[str, float]:
+    """The documents of a query that are scored: ArguAna's queries are documents too, and do not find themselves."""
+    if not task.ignore_identical_ids:
+        return found
+    return {document: score for document, score in found.items() if document != query}
+
+
+def rank_as_scored(found: dict[str, float]) -> list[str]:
+    """Document ids in pytrec_eval's order: by float32 score, ties by descending id.
+
+    >>> rank_as_scored({"a": 0.5, "b": 0.5, "c": 0.9})
+    ['c', 'b', 'a']
+    """
+    return sorted(found, key=lambda name: (np.float32(found[name]), name), reverse=True)
 
 
 def worst_queries(
     task: AbsTaskRetrieval, predictions: Path, split: str, subset: str, count: int, depth: int
 ) -> pl.DataFrame:
-    """The `count` queries with the lowest score, each with its `depth` top documents, then its relevant ones."""
+    """The `count` queries with the lowest score, each with its `depth` top documents, then its relevant ones.
+
+    A judged document that is not in the corpus (five of ArguAna's) has no text.
+    """
     results = _predictions(task, predictions, split, subset)
     data = task.dataset[subset][split]
     values = query_scores(task, results, data["relevant_docs"])
@@ -105,12 +122,12 @@ def worst_queries(
     row_of = {name: row for row, name in enumerate(data["corpus"]["id"])}
     rows = []
     for query in chosen:
-        found, relevant = results[query], data["relevant_docs"][query]
-        ranked = sorted(found, key=lambda name: (-found[name], name))
+        found, relevant = _scored(task, query, results[query]), data["relevant_docs"][query]
+        ranked = rank_as_scored(found)
         shown = [*ranked[:depth], *(name for name in relevant if name not in ranked[:depth])]
         place = {name: rank for rank, name in enumerate(ranked, start=1)}
         for name in shown:
-            document = data["corpus"][row_of[name]]["text"]
+            document = data["corpus"][row_of[name]]["text"] if name in row_of else None
             good = relevant.get(name, 0) > 0
             rows.append((query, text_of[query], values[query], place.get(name), name, document, found.get(name), good))
     return pl.DataFrame(rows, schema=WORST_SCHEMA, orient="row")

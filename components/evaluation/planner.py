@@ -214,8 +214,9 @@ class Lengths:
         shared: each distinct text, and the prefix once.
         """
         prefix = [] if way.document else self.prompt.prefix_ids(way.instruction, way.shots)
-        tokenise = self.prompt.document_ids if way.document else self.prompt.query_ids
-        own = [len(ids) for ids in tokenise(list(texts))]
+        unique = list(texts)
+        ids = self.prompt.document_ids(unique) if way.document else self.prompt.query_ids(unique, len(prefix))
+        own = [len(each) for each in ids]
         times = list(texts.values())
         return {
             "plain": sum((len(prefix) + n) * k for n, k in zip(own, times, strict=True)),

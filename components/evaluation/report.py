@@ -217,7 +217,10 @@ def _query(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _cut(text: str) -> str:
+def _cut(text: str | None) -> str:
+    """At most _SHOWN_TEXT characters on one line; None is a judged document that the corpus does not have."""
+    if text is None:
+        return "(not in the corpus)"
     flat = " ".join(text.split())
     return flat if len(flat) <= _SHOWN_TEXT else flat[: _SHOWN_TEXT - 1] + "…"
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +90,8 @@ class Encoder(StoredEmbedder):
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         """float32 [n, dim], L2-normalised: each text behind the task's instruction and shots."""
-        return self._encode(texts, _Way(self.prompt.prefix_ids(instruction, shots), self.prompt.query_ids))
+        prefix = self.prompt.prefix_ids(instruction, shots)
+        return self._encode(texts, _Way(prefix, partial(self.prompt.query_ids, prefix=len(prefix))))
 
     def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, dim], L2-normalised: each text without a prompt."""

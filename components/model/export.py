@@ -43,6 +43,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     if tokenizer.pad_token is None:  # Llama 3; the attention mask marks padding, so any token works
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.model_max_length = config.prompt.prefix_tokens + config.prompt.query_tokens
+    set_post_processor(tokenizer)
     tokenizer.save_pretrained(folder)
 
     output = {"method": "forward", "method_output_name": "last_hidden_state"}
@@ -58,7 +59,41 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)
+    _add_keys_of_other_servers(folder, config)
     set_prompts(folder, prompt, tasks, {})
+
+
+def set_post_processor(tokenizer: Any) -> None:
+    """Make plain tokenization put bos (if any) and eos around a text.
+
+    A document is then right in every client that tokenizes it plainly (TEI, vLLM's `input`, transformers' pipelines),
+    and so is a query that is given as prompt + text + tail. The chat template writes bos and eos itself, and its text
+    is tokenized without special tokens.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    bos, eos = tokenizer.bos_token, tokenizer.eos_token
+    around = [(bos, tokenizer.bos_token_id)] if bos else []
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=[*(token for token, _ in around), "$A", eos],
+        special_tokens=list(dict([*around, (eos, tokenizer.eos_token_id)]).items()),
+    )
+
+
+def _add_keys_of_other_servers(folder: Path, config: Config) -> None:
+    """Beside sentence-transformers 6's keys those of earlier versions, which TEI and others read; 6 ignores them."""
+    pooling = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens", "lasttoken")}
+    pooling |= {"pooling_mode_mean_sqrt_len_tokens": False, "pooling_mode_weightedmean_tokens": False}
+    pooling["pooling_mode_lasttoken" if config.encoder.pooling == "last" else "pooling_mode_mean_tokens"] = True
+    for file, keys in (
+        ("1_Pooling/config.json", lambda own: {"word_embedding_dimension": own["embedding_dimension"], **pooling}),
+        (
+            "sentence_bert_config.json",
+            lambda own: {"max_seq_length": config.prompt.prefix_tokens + config.prompt.query_tokens},
+        ),
+    ):
+        own = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(json.dumps({**own, **keys(own)}, indent=4) + "\n", encoding="utf-8")
 
 
 def chat_template(prompt: Prompt) -> str:
@@ -80,9 +115,13 @@ def chat_template(prompt: Prompt) -> str:
 
 
 def set_prompts(folder: Path, prompt: Prompt, tasks: Sequence[Task], shots: Mapping[str, Sequence[Shot]]) -> None:
-    """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json."""
+    """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json.
+
+    `query_suffix` is what follows a query's text, for clients without the chat template; sentence-transformers leaves
+    it alone.
+    """
     path = folder / "config_sentence_transformers.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     prompts = {task.name: prompt.prefix_text(task.instruction, shots.get(task.name, ())) for task in tasks}
-    about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None}
+    about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None, "query_suffix": prompt.tail_text}
     path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -131,19 +131,25 @@ class Prompt:
             )
         return ids
 
-    def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def query_ids(self, texts: Sequence[str], prefix: int | None = None) -> list[list[int]]:
         """For each text, the ids after the prefix: text, tail, eos.
 
-        Text and tail have at most `query_tokens` plus the tail's length. The tail is never cut: it overwrites the end
-        of a full row, as in sentence-transformers.
+        The tail is never cut: it overwrites the end of a full row, as in sentence-transformers.
+
+        Args:
+            prefix: tokens of the prefix. Prefix, text, tail and eos are then cut to `prefix_tokens` + `query_tokens`
+                in all, as every served model does, which has one limit for the whole row. None: the text alone is cut
+                to `query_tokens`, which training sets lower.
 
         Raises:
             UserError: the tokenizer merges the plain template's words with a text.
         """
-        most = self.params.query_tokens + len(self._tail)
+        room = self.params.query_tokens  # of the text
+        if prefix is not None:
+            room += self.params.prefix_tokens - prefix - len(self._tail) - 1
         result = []
         for ids in self._behind_prefix(texts):
-            kept = ids if len(ids) < most else [*ids[: self.params.query_tokens], *self._tail]
+            kept = ids if len(ids) < room + len(self._tail) else [*ids[:room], *self._tail]
             self.cut += kept != ids
             result.append([*kept, self.eos])
         return result

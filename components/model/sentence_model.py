@@ -197,7 +197,7 @@ class OwnPrompt:
         """Always empty: our prompts are not put before its texts."""
         return []
 
-    def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def query_ids(self, texts: Sequence[str], prefix: int | None = None) -> list[list[int]]:
         """Ids of the model's query prompt and each text, cut to its length."""
         return self._model.tokenise(texts, self._model.query)[0]
 

@@ -61,7 +61,7 @@ def _estimated(name: str, task: TaskParams, config: Config) -> TaskTexts:
         queries=task.train,
         dev=task.dev,
         documents=50 if labels else (task.train + task.dev) * own + task.dev_documents,
-        query_tokens=min(query, prompt.query_tokens) + TAIL,
+        query_tokens=min(query, prompt.query_tokens + prompt.prefix_tokens - INSTRUCTION) + TAIL,
         document_tokens=min(document + 2, prompt.document_tokens),
         trained_query_tokens=min(query, trained.query_tokens) + TAIL,
         trained_document_tokens=min(document + 2, trained.document_tokens),
@@ -91,11 +91,11 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         if not len(train) or not len(documents):
             continue
         texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
-        query_ids, text_ids = prompt.query_ids(texts), prompt.document_ids(passages)
-        found_by = prompt.query_ids(passages) if task.symmetric else text_ids
+        prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
+        query_ids, text_ids = prompt.query_ids(texts, prefix), prompt.document_ids(passages)
+        found_by = prompt.query_ids(passages, prefix) if task.symmetric else text_ids
         query_limit = trained.query_tokens + len(prompt.query_ids([""])[0])
         document_limit = query_limit if task.symmetric else trained.document_tokens
-        prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
         found.append(
             TaskTexts(
                 name=task.name,

@@ -100,7 +100,11 @@ def _retrieval(name: str, task: Any, source: _Source, folder: Path) -> None:
     documents = source.texts(source.topics(3 * rows, 12))
     queries = [" ".join(documents[i].split()[:6]) + " " + source.text(i % 12) for i in range(rows)]
     relevant = [(i, j) for i in range(rows) for j in {i, (i + 12) % (3 * rows)}]
-    configs = _ranking_configs(documents, queries, [f"q{i}" for i in range(rows)], relevant)
+    ids = ["d1", *(f"q{i}" for i in range(1, rows))]  # the first query has a document's id, as in ArguAna
+    configs = _ranking_configs([*documents, documents[0], ""], queries, ids, relevant)
+    for query, document in ((ids[0], "gone-0"), (ids[2], "gone-1")):  # judged, and not in the corpus: as in ArguAna
+        for column, value in zip(("query-id", "corpus-id", "score"), (query, document, 1), strict=True):
+            configs["default"]["test"][column].append(value)
     write_data_set(folder, configs)
 
 

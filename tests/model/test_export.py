@@ -113,8 +113,11 @@ def test_decoders_of_other_families_are_served_as_they_are_trained(decoder, temp
     np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), queries, atol=1e-5)
     np.testing.assert_allclose(encode_task(model, texts, "sky"), queries, atol=1e-5)
     np.testing.assert_allclose(model.encode_document(texts), encoder.encode_documents(texts), atol=1e-5)
-    by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
-    np.testing.assert_allclose(np.asarray(by_hand), queries, atol=1e-5)
+    for block in ("transformers", "plain tokenization"):
+        safe = [text for text in texts if block == "transformers" or text not in MARKED]
+        by_hand = documented(block, folder=str(folder), texts=safe, task="sky")["queries"]
+        own = [queries[place] for place, text in enumerate(texts) if text in safe]
+        np.testing.assert_allclose(np.asarray(by_hand), own, atol=1e-5)
     again = Encoder.load(folder, config.prompt, config.encoder).encode_queries(texts, TASK.instruction, SHOTS["sky"])
     np.testing.assert_allclose(again, queries, atol=1e-5)
     assert np.abs(queries[0] - queries[1]).max() > 0.01  # weights that tell texts apart
@@ -162,10 +165,56 @@ def documented(block: str, **given) -> dict:
     return names
 
 
+def texts_around(limit: int) -> list[str]:
+    """A character is a token of the tiny student: texts of 1 to `limit` + 60 tokens, most of them near the limit."""
+    words = "the sea is blue, " * 200
+    return [words[:length].strip() for length in (1, 40, *range(limit - 6, limit + 7), limit + 60)]
+
+
+@pytest.mark.parametrize("shots", [{}, SHOTS], ids=["no shots", "a shot"])
+def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, folder, config = exported
+    set_prompts(folder, encoder.prompt, [TASK], shots)
+    own = shots.get("sky", [])
+    prefix = encoder.prompt.prefix_ids(TASK.instruction, own)
+    whole = config.prompt.prefix_tokens + config.prompt.query_tokens
+    texts = texts_around(whole - len(prefix) - len(encoder.prompt.query_ids([""])[0]))
+    expected = encoder.encode_queries(texts, TASK.instruction, own)
+    assert encoder.prompt.cut >= 5
+    model = SentenceTransformer(str(folder), device="cpu")
+    features = model.preprocess(texts, prompt=model.prompts["sky"], task="query")
+    assert max(len(ids) for ids in real_ids(features)) == whole
+    assert real_ids(features) == [prefix + ids for ids in encoder.prompt.query_ids(texts, len(prefix))]
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), expected, atol=1e-5)
+    np.testing.assert_allclose(encode_task(model, texts, "sky"), expected, atol=1e-5)
+    by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
+    np.testing.assert_allclose(np.asarray(by_hand), expected, atol=1e-5)
+    documents = texts_around(config.prompt.document_tokens - 2)
+    np.testing.assert_allclose(model.encode_document(documents), encoder.encode_documents(documents), atol=1e-5)
+
+
+def test_a_document_is_right_however_it_is_tokenised(exported):
+    """What TEI, vLLM and pipelines do: the tokenizer's own special tokens, and a plain cut at a length."""
+    from transformers import AutoTokenizer
+
+    encoder, folder, config = exported
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    how = {"truncation": True, "max_length": config.prompt.document_tokens}
+    assert tokenizer([*DOCUMENTS, ""], **how)["input_ids"] == encoder.prompt.document_ids([*DOCUMENTS, ""])
+    legacy = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    assert [key for key, value in legacy.items() if key.startswith("pooling_mode_") and value] == [
+        "pooling_mode_lasttoken"
+    ]
+    about = json.loads((folder / "sentence_bert_config.json").read_text())
+    assert about["max_seq_length"] == config.prompt.prefix_tokens + config.prompt.query_tokens
+
+
 def test_the_documented_lines_give_the_same_vectors(exported):
     encoder, folder, _ = exported
     expected = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
-    for block in ("sentence-transformers", "shared prefix", "transformers"):
+    for block in ("sentence-transformers", "shared prefix", "transformers", "plain tokenization"):
         queries = documented(block, folder=str(folder), texts=QUERIES, task="sky")["queries"]
         np.testing.assert_allclose(np.asarray(queries), expected, atol=1e-5, err_msg=block)
 
