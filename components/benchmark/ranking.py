@@ -60,8 +60,13 @@ class Corpus:
 
 
 def query_texts(rows: Any) -> list[str]:
-    """The text of each row of mteb's query data set; an instruction column is appended to the text, as in mteb."""
+    """The text of each row of mteb's query data set, as mteb makes it: a conversation becomes one text, its turns in
+    order behind the instruction; an instruction is appended to any other text."""
     texts = list(rows["text"])
+    if texts and isinstance(texts[0], list):
+        from mteb._create_dataloaders import _convert_conv_history_to_query
+
+        return [str(_convert_conv_history_to_query(dict(row))["text"]) for row in rows]
     if "instruction" in rows.column_names:
         pairs = zip(texts, rows["instruction"], strict=True)
         texts = [text if extra is None else f"{text} {extra}" for text, extra in pairs]

@@ -9,6 +9,8 @@ For every task the mean of its example scores is the task's main score:
     summarization           correlation of each text's summaries with the human ratings
     sts, pair               jackknife values (components.statistics.jackknife): correlation and average precision
                             are not means over pairs
+    any other kind          no rows, as for fewer than four pairs or texts: the task counts with its score, without a
+                            spread
 
 Predictions come from mteb itself (`prediction_folder`), metrics of single queries from the same pytrec_eval.
 """
@@ -22,7 +24,9 @@ import polars as pl
 from mteb.abstasks import (
     AbsTaskClassification,
     AbsTaskClustering,
+    AbsTaskMultilabelClassification,
     AbsTaskPairClassification,
+    AbsTaskRegression,
     AbsTaskRetrieval,
     AbsTaskSTS,
 )
@@ -31,10 +35,22 @@ from mteb.abstasks.text.summarization import AbsTaskSummarization
 from scipy.stats import spearmanr
 
 from components.benchmark.mindsmall import IndexedMindSmall
+from components.benchmark.ranking import query_texts
 from components.evaluation.document_values import document_values
 from components.statistics.jackknife import average_precision_values, spearman_values
 
 SCHEMA = {"example_id": pl.String, "score": pl.Float64, "replicate": pl.Int64}
+FEWEST = 4  # pairs whose jackknife values are defined
+# Subclasses of AbsTaskClassification whose score is no mean of right rows.
+_WITHOUT_ROWS = (AbsTaskMultilabelClassification, AbsTaskRegression)
+_WITH_ROWS = (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskPairClassification,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+    AbsTaskSummarization,
+)
 WORST_SCHEMA = {
     "query_id": pl.String,
     "query": pl.String,
@@ -48,7 +64,7 @@ WORST_SCHEMA = {
 
 
 def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], split: str, subset: str) -> pl.DataFrame:
-    """Columns example_id, score, replicate of one evaluated task, in the data set's order.
+    """Columns example_id, score, replicate of one evaluated task, in the data set's order; no rows for other kinds.
 
     Args:
         task: the evaluated task object, with its data loaded.
@@ -57,6 +73,8 @@ def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], spl
     """
     if isinstance(task, IndexedMindSmall):
         return _frame(list(task.impression_scores), list(task.impression_scores.values()))
+    if isinstance(task, _WITHOUT_ROWS) or not isinstance(task, _WITH_ROWS):
+        return pl.DataFrame(schema=SCHEMA)
     found = _predictions(task, predictions, split, subset)
     loaded: Any = task.dataset
     data = loaded[subset][split] if subset in loaded else loaded[split]
@@ -69,15 +87,15 @@ def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], spl
     if isinstance(task, AbsTaskClassification):
         right = np.array(found) == np.array(data[task.label_column_name])[None, :]  # [experiments, rows]
         return _frame(None, right.mean(axis=0))
+    if isinstance(task, AbsTaskSTS | AbsTaskPairClassification) and len(found["cosine_scores"]) < FEWEST:
+        return pl.DataFrame(schema=SCHEMA)
     if isinstance(task, AbsTaskSTS):
         return _frame(None, spearman_values(np.array(found["cosine_scores"]), np.array(data["score"])))
     if isinstance(task, AbsTaskPairClassification):
         labels = np.array(data[0]["labels"] if len(data) == 1 else data[task.label_column_name])
         return _frame(None, average_precision_values(_best_similarity(found, scores), labels))
-    if isinstance(task, AbsTaskSummarization):
-        pairs = zip(found["human_scores"], found["cosine_scores"], strict=True)
-        return _frame(None, np.array([float(spearmanr(human, model).statistic) for human, model in pairs]))
-    raise TypeError(f"{task.metadata.name}: no example scores for {type(task).__mro__[1].__name__}")
+    pairs = zip(found["human_scores"], found["cosine_scores"], strict=True)
+    return _frame(None, np.array([float(spearmanr(human, model).statistic) for human, model in pairs]))
 
 
 def query_scores(task: AbsTaskRetrieval, results: dict[str, dict[str, float]], relevant: Any) -> dict[str, float]:
@@ -118,7 +136,7 @@ def worst_queries(
     data = task.dataset[subset][split]
     values = query_scores(task, results, data["relevant_docs"])
     chosen = sorted(values, key=lambda query: (values[query], query))[:count]
-    text_of = dict(zip(data["queries"]["id"], data["queries"]["text"], strict=True))
+    text_of = dict(zip(data["queries"]["id"], query_texts(data["queries"]), strict=True))
     row_of = {name: row for row, name in enumerate(data["corpus"]["id"])}
     rows = []
     for query in chosen:

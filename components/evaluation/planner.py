@@ -21,6 +21,7 @@ from typing import Any
 from mteb.abstasks import (
     AbsTaskClassification,
     AbsTaskClustering,
+    AbsTaskMultilabelClassification,
     AbsTaskPairClassification,
     AbsTaskRetrieval,
     AbsTaskSTS,
@@ -161,7 +162,7 @@ def _asked_of(task: AbsTask, parts: Any, split: str) -> Iterator[tuple[PromptTyp
         yield PromptType.document, [corpus.texts.texts[i] for i in corpus.texts.place]
         asked = zip(rows["queries"]["id"], query_texts(rows["queries"]), strict=True)
         yield PromptType.query, [text for name, text in asked if rows["relevant_docs"].get(name)]
-    elif isinstance(task, AbsTaskClassification):
+    elif isinstance(task, AbsTaskClassification) and not isinstance(task, AbsTaskMultilabelClassification):
         column = str(task.input_column_name)
         train = parts[task.train_split]
         yield None, [train[column][i] for i in _fitted_on(task, train)]

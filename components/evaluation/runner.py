@@ -11,7 +11,7 @@ A task's files appear together (a folder is renamed into place), so a killed run
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,34 @@ def _ignore_undefined_metric_warnings() -> Iterator[None]:
         yield
 
 
+def together(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The examples of a task's splits and subsets, named by them where there are several.
+
+    The task's score is the mean of its parts' scores. Each part's values are scaled by (examples / parts) / (examples
+    of the part), so that the mean over all examples is that score too. No rows when a part has none.
+    """
+    frames = list(parts.values())
+    if len(frames) == 1 or any(frame.is_empty() for frame in frames):
+        return frames[0] if len(frames) == 1 else frames[0].clear()
+    sizes = [frame["example_id"].n_unique() for frame in frames]
+    scaled = [
+        frame.with_columns(
+            example_id=pl.lit(f"{part}/") + pl.col("example_id"),
+            score=pl.col("score") * (sum(sizes) / len(sizes) / size),
+        )
+        for (part, frame), size in zip(parts.items(), sizes, strict=True)
+    ]
+    return pl.concat(scaled)
+
+
 def _write_examples(task: AbsTask, predictions: Path, result: Any, folder: Path) -> None:
     name = task.metadata.name
-    frames = []
-    for split, entries in result.scores.items():
-        for scores in entries:
-            frames.append(example_scores(task, predictions, scores, split, scores["hf_subset"]))
-    pl.concat(frames).write_parquet(folder / f"{name}.examples.parquet")
+    parts = {
+        f"{split}/{scores['hf_subset']}": example_scores(task, predictions, scores, split, scores["hf_subset"])
+        for split, entries in result.scores.items()
+        for scores in entries
+    }
+    together(parts).write_parquet(folder / f"{name}.examples.parquet")
     if isinstance(task, AbsTaskRetrieval) and not isinstance(task, IndexedMindSmall):
         first = next(iter(result.scores))
         subset = result.scores[first][0]["hf_subset"]

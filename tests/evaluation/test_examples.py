@@ -25,11 +25,16 @@ def task(identical: bool) -> Any:
 
 def data() -> dict[str, Any]:
     corpus = Rows(id=["a", "d1", "d2", "d3"], text=["query a itself", "one", "two", "three"])
-    return {"queries": {"id": ["a", "b"], "text": ["query a", "query b"]}, "corpus": corpus, "relevant_docs": JUDGED}
+    queries = Rows(id=["a", "b"], text=["query a", "query b"])
+    return {"queries": queries, "corpus": corpus, "relevant_docs": JUDGED}
 
 
 class Rows(dict):  # type: ignore[type-arg]
     """A data set's two ways of reading: a column by name, a row by number."""
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self)
 
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else {name: self[name][key] for name in self}
