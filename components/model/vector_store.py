@@ -31,6 +31,11 @@ class VectorStore:
     def __init__(self, folder: Path, identity: str) -> None:
         self._segments = Segments(folder / hashlib.sha256(identity.encode()).hexdigest()[:32])
 
+    @property
+    def folder(self) -> Path:
+        """Of the segments."""
+        return self._segments.folder
+
     def has(self, keys: Keys) -> np.ndarray:
         """bool [n]: which keys are stored."""
         return self._segments.find(keys)[0] >= 0
