@@ -8,13 +8,17 @@ The user's string ids are in corpus.parquet and queries.parquet only; all other 
 row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from components.base.errors import UserError
+from components.base.files import whole_file
 
 _TYPES: dict[str, Any] = {
     "str": pl.String(),
@@ -38,6 +42,12 @@ class Table:
     columns: dict[str, str]
     key: tuple[str, ...]
     order: tuple[str, ...] = ()
+
+    def only(self, columns: Sequence[str]) -> "Table":
+        """This table with some of its columns; key and order are checked where all their columns are there."""
+        kept = {name: self.columns[name] for name in columns}
+        key, order = (names if set(names) <= set(kept) else () for names in (self.key, self.order))
+        return Table(kept, key, order)
 
 
 _PAIR = ("query", "document")
@@ -106,21 +116,97 @@ def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
-    frame = _checked(frame, str(path), table)
+    if table.order:
+        with table_writer(path, table) as writer:
+            writer.write(frame)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    groups = _ROW_GROUP if table.order else None
-    frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
+    _checked(frame, str(path), table).write_parquet(path, compression="zstd", statistics=False)
 
 
-def read_table(path: Path, table: Table) -> pl.DataFrame:
-    """Read and check a table. Raises UserError naming file, row and field when it breaks its contract."""
+def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read and check a table, or some of its columns.
+
+    Raises:
+        UserError: the table breaks its contract; names file, row and field.
+    """
+    frame = _read(path, pl.scan_parquet(path), columns)
+    return _checked(frame, str(path), table if columns is None else table.only(columns))
+
+
+def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of a table of pairs whose `query` is in start ... stop - 1, checked; reads only their row groups.
+
+    Raises:
+        UserError: these rows break the table's contract.
+    """
+    rows = pl.scan_parquet(path).filter((pl.col("query") >= start) & (pl.col("query") < stop))
+    return _checked(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
+
+
+def name_of_row(path: Path, row: int) -> str:
+    """The user's id of a row of corpus.parquet or queries.parquet, for a message."""
+    name = next(name for name in ("doc_id", "query_id") if name in pl.read_parquet_schema(path))
+    found = pl.scan_parquet(path).filter(pl.col("row") == row).select(name).collect()
+    return repr(found.item()) if len(found) else str(row)
+
+
+@contextmanager
+def table_writer(path: Path, table: Table) -> Iterator["TableWriter"]:
+    """Write a table part by part; the file is there when the block ends well."""
+    with whole_file(path) as partial:
+        writer = TableWriter(partial, path, table)
+        yield writer
+        writer.close()
+
+
+class TableWriter:
+    """Writes the parts of a sorted table in order, checked, in row groups of one size: same rows, same bytes."""
+
+    def __init__(self, partial: Path, path: Path, table: Table) -> None:
+        self._name, self._table = str(path), table
+        self._empty = pl.DataFrame(schema={name: _TYPES[kind.rstrip("?")] for name, kind in table.columns.items()})
+        self._waiting, self._last = self._empty, self._empty
+        self._schema = self._empty.to_arrow().schema
+        self._out = pq.ParquetWriter(
+            partial, self._schema, compression="zstd", use_dictionary=["query", "task", "split", "label", "reason"]
+        )
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Add rows that come after all rows written before.
+
+        Raises:
+            UserError: a row breaks the contract, or is not greater than the row before.
+        """
+        frame = _checked(frame, self._name, self._table)
+        if frame.is_empty():
+            return
+        _check_order(pl.concat([self._last, frame.head(1)]), self._name, self._table.order)
+        self._last = frame.tail(1)
+        self._waiting = pl.concat([self._waiting, frame])
+        full = len(self._waiting) - len(self._waiting) % _ROW_GROUP
+        self._put(self._waiting.head(full))
+        self._waiting = self._waiting.slice(full)
+
+    def close(self) -> None:
+        """Write what is left of the last row group."""
+        self._put(self._waiting)
+        self._out.close()
+
+    def _put(self, frame: pl.DataFrame) -> None:
+        if len(frame):
+            self._out.write_table(frame.to_arrow().cast(self._schema), row_group_size=_ROW_GROUP)
+
+
+def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: missing; run the stage that writes it (dvc repro)")
     try:
-        frame = pl.read_parquet(path)
+        for column in set(columns or ()) - set(pl.read_parquet_schema(path)):
+            raise UserError(f"{path}: field {column} is missing; run the stage that writes it again")
+        return (rows if columns is None else rows.select(columns)).collect()
     except pl.exceptions.PolarsError as problem:
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(problem).split())}") from None
-    return _checked(frame, str(path), table)
 
 
 def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
@@ -133,7 +219,7 @@ def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
     for column, kind in table.columns.items():
         columns.append(_checked_column(frame[column], name, column, kind))
     checked = pl.DataFrame(columns)
-    if table.key != table.order:
+    if table.key and table.key != table.order:
         duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
         if len(duplicated):
             raise _duplicate(checked, name, table.key, duplicated[-1])
