@@ -78,14 +78,37 @@ TRIPLETS = Table(
         "positive_score": "float",
         "negatives": "rows",
         "negative_scores": "floats",
+        "weight": "float?",  # of the positive's loss; null = 1
     },
     key=("query", "positive"),
     order=("query", "positive"),
 )
 REJECTIONS = Table(
-    {"query": "row", "document": "row", "reason": "str", "score": "float?", "threshold": "float?"},
+    {
+        "query": "row",
+        "document": "row",
+        "reason": "str",
+        "score": "float?",  # the teacher's raw score
+        "scale": "str?",  # of what the rule compared: probability, raw, relevance, overlap or rank
+        "compared": "float?",
+        "threshold": "float?",
+    },
     key=_PAIR,
     order=_PAIR,
+)
+JUDGEMENTS = Table(
+    {
+        "query": "row",
+        "document": "row",
+        "purpose": "str",  # why the pair was judged: positive, random, margin, relabel or suspicious
+        "score": "float?",  # the teacher's raw score; null for a random document
+        "judge": "str",  # the model, by its name in fetch.models
+        "judge_score": "float",
+        "judge_threshold": "float",
+        "relevant": "int",  # 1: judge_score is at least judge_threshold
+    },
+    key=(*_PAIR, "purpose"),
+    order=(*_PAIR, "purpose"),
 )
 
 
@@ -106,7 +129,7 @@ def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
-    frame = _checked(frame, str(path), table)
+    frame = check_rows(frame, str(path), table)
     path.parent.mkdir(parents=True, exist_ok=True)
     groups = _ROW_GROUP if table.order else None
     frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
@@ -120,10 +143,11 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
         frame = pl.read_parquet(path)
     except pl.exceptions.PolarsError as problem:
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(problem).split())}") from None
-    return _checked(frame, str(path), table)
+    return check_rows(frame, str(path), table)
 
 
-def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+def check_rows(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+    """The columns of `table` with their types. Raises UserError naming file, row and field."""
     nullable = [column for column, kind in table.columns.items() if kind.endswith("?")]
     frame = frame.with_columns(pl.lit(None).alias(column) for column in nullable if column not in frame.columns)
     missing = [column for column in table.columns if column not in frame.columns]
