@@ -68,7 +68,8 @@ def _curve(curve: pl.DataFrame, margin: float, params: MineParams) -> tuple[str,
     )
     share = (curve["negatives_per_query"] / params.negatives).to_list()
     filled = Series(f"negatives found, of {params.negatives}", curve["margin"].to_list(), share, "green")
-    series, bound = [rate, filled] if len(known) else [filled], params.judge and params.judge.false_negative_rate
+    series = [rate, filled] if len(known) else [filled]
+    bound = params.judge.false_negative_rate if params.judge else None
     if bound is not None:
         series.append(Series(f"bound {bound:g}", [0.5, 1.0], [bound, bound], "grey"))
     top, marks = max([1.0, *share]), [(margin, f"margin {margin:.2f}")]
