@@ -49,6 +49,7 @@ def small_config() -> Config:
     return config.model_copy(update={"retrieve": retrieving, "select_shots": selecting, "prompt": prompt})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_text_that_retrieve_embedded_is_embedded_by_no_stage_after_it(
     tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch, shared: bool

@@ -1,7 +1,5 @@
 """The retrieve and score stages on tiny models: contents, bad input, and the same bytes however they ran."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
-from tests.warm import start_warm
+from tests.warm import kill_worker, start_warm
 
 
 def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **scoring: object) -> FakeContext:
@@ -187,7 +185,7 @@ def score_or_die(out: Path, *shard: Any) -> None:
         mark.touch()
         with whole_file(out) as partial:
             partial.write_bytes(b"half of it")
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill_worker()
     plain_score_pairs_shard(out, *shard)
 
 
