@@ -8,17 +8,14 @@ The user's string ids are in corpus.parquet and queries.parquet only; all other 
 row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from components.base.errors import UserError
-from components.base.files import whole_file
 
 _TYPES: dict[str, Any] = {
     "str": pl.String(),
@@ -29,7 +26,7 @@ _TYPES: dict[str, Any] = {
     "rows": pl.List(pl.UInt32()),
     "position": pl.UInt32(),
 }
-_ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
+ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
 
 
 @dataclass(frozen=True)
@@ -88,14 +85,37 @@ TRIPLETS = Table(
         "positive_score": "float",
         "negatives": "rows",
         "negative_scores": "floats",
+        "weight": "float?",  # of the positive's loss; null = 1
     },
     key=("query", "positive"),
     order=("query", "positive"),
 )
 REJECTIONS = Table(
-    {"query": "row", "document": "row", "reason": "str", "score": "float?", "threshold": "float?"},
+    {
+        "query": "row",
+        "document": "row",
+        "reason": "str",
+        "score": "float?",  # the teacher's raw score
+        "scale": "str?",  # of what the rule compared: probability, raw, relevance, overlap or rank
+        "compared": "float?",
+        "threshold": "float?",
+    },
     key=_PAIR,
     order=_PAIR,
+)
+JUDGEMENTS = Table(
+    {
+        "query": "row",
+        "document": "row",
+        "purpose": "str",  # why the pair was judged: positive, random, margin, relabel or suspicious
+        "score": "float?",  # the teacher's raw score; null for a random document
+        "judge": "str",  # the model, by its name in fetch.models
+        "judge_score": "float",
+        "judge_threshold": "float",
+        "relevant": "int",  # 1: judge_score is at least judge_threshold
+    },
+    key=(*_PAIR, "purpose"),
+    order=(*_PAIR, "purpose"),
 )
 
 
@@ -116,12 +136,10 @@ def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
-    if table.order:
-        with table_writer(path, table) as writer:
-            writer.write(frame)
-        return
+    frame = check_rows(frame, str(path), table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _checked(frame, str(path), table).write_parquet(path, compression="zstd", statistics=False)
+    groups = ROW_GROUP if table.order else None
+    frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
 
 
 def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -131,7 +149,7 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
         UserError: the table breaks its contract; names file, row and field.
     """
     frame = _read(path, pl.scan_parquet(path), columns)
-    return _checked(frame, str(path), table if columns is None else table.only(columns))
+    return check_rows(frame, str(path), table if columns is None else table.only(columns))
 
 
 def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -141,7 +159,7 @@ def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence
         UserError: these rows break the table's contract.
     """
     rows = pl.scan_parquet(path).filter((pl.col("query") >= start) & (pl.col("query") < stop))
-    return _checked(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
+    return check_rows(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
 
 
 def name_of_row(path: Path, row: int) -> str:
@@ -149,53 +167,6 @@ def name_of_row(path: Path, row: int) -> str:
     name = next(name for name in ("doc_id", "query_id") if name in pl.read_parquet_schema(path))
     found = pl.scan_parquet(path).filter(pl.col("row") == row).select(name).collect()
     return repr(found.item()) if len(found) else str(row)
-
-
-@contextmanager
-def table_writer(path: Path, table: Table) -> Iterator["TableWriter"]:
-    """Write a table part by part; the file is there when the block ends well."""
-    with whole_file(path) as partial:
-        writer = TableWriter(partial, path, table)
-        yield writer
-        writer.close()
-
-
-class TableWriter:
-    """Writes the parts of a sorted table in order, checked, in row groups of one size: same rows, same bytes."""
-
-    def __init__(self, partial: Path, path: Path, table: Table) -> None:
-        self._name, self._table = str(path), table
-        self._empty = pl.DataFrame(schema={name: _TYPES[kind.rstrip("?")] for name, kind in table.columns.items()})
-        self._waiting, self._last = self._empty, self._empty
-        self._schema = self._empty.to_arrow().schema
-        self._out = pq.ParquetWriter(
-            partial, self._schema, compression="zstd", use_dictionary=["query", "task", "split", "label", "reason"]
-        )
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Add rows that come after all rows written before.
-
-        Raises:
-            UserError: a row breaks the contract, or is not greater than the row before.
-        """
-        frame = _checked(frame, self._name, self._table)
-        if frame.is_empty():
-            return
-        _check_order(pl.concat([self._last, frame.head(1)]), self._name, self._table.order)
-        self._last = frame.tail(1)
-        self._waiting = pl.concat([self._waiting, frame])
-        full = len(self._waiting) - len(self._waiting) % _ROW_GROUP
-        self._put(self._waiting.head(full))
-        self._waiting = self._waiting.slice(full)
-
-    def close(self) -> None:
-        """Write what is left of the last row group."""
-        self._put(self._waiting)
-        self._out.close()
-
-    def _put(self, frame: pl.DataFrame) -> None:
-        if len(frame):
-            self._out.write_table(frame.to_arrow().cast(self._schema), row_group_size=_ROW_GROUP)
 
 
 def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
@@ -209,7 +180,8 @@ def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.D
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(problem).split())}") from None
 
 
-def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+def check_rows(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+    """The columns of `table` with their types. Raises UserError naming file, row and field."""
     nullable = [column for column, kind in table.columns.items() if kind.endswith("?")]
     frame = frame.with_columns(pl.lit(None).alias(column) for column in nullable if column not in frame.columns)
     missing = [column for column in table.columns if column not in frame.columns]
@@ -224,11 +196,11 @@ def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
         if len(duplicated):
             raise _duplicate(checked, name, table.key, duplicated[-1])
     if table.order:
-        _check_order(checked, name, table.order)
+        check_order(checked, name, table.order)
     return checked
 
 
-def _check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
+def check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
     """Raise UserError unless each row is greater than the one before."""
     greater, equal = pl.lit(False), pl.lit(True)
     for column in order:
