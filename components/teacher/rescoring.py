@@ -43,7 +43,7 @@ class Rescoring:
     Attributes:
         by_document: the pairs of a document are scored together.
         scores: folder of the scores, a file a block.
-        prepared: outputs/prepare, whose ids an error names.
+        prepared: outputs/prepare, whose ids an error names; model: its name in an error.
     """
 
     pairs: Pairs
@@ -52,6 +52,7 @@ class Rescoring:
     scores: Path
     work: Path
     prepared: Path
+    model: str
 
     def run(self, blocks: Sequence[Block], what: str, engine: EngineParams, threads: int) -> None:
         """Score what has no score yet. Raises UserError when a score is not finite."""
@@ -125,7 +126,7 @@ class Rescoring:
             for table, row in zip(("queries", "corpus"), pair, strict=True)
         )
         raise UserError(
-            f"score.model: the score of query {query} and document {document} is not finite; check the reranker's "
+            f"{self.model}: the score of query {query} and document {document} is not finite; check the reranker's "
             "weights and precision"
         )
 

@@ -74,9 +74,9 @@ def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> 
     if params.reranker == "maxsim":
         # a score depends in its last bits on the pairs of the same document, so it is not kept for another run
         late = _late_interaction(pairs, blocks, context)
-        return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared)
+        return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared, params.model)
     folder = scores_folder(context.cache, models, params, [pairs.queries, pairs.documents])
-    return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared)
+    return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
 def _late_interaction(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> LateInteraction:

@@ -1,10 +1,9 @@
 """Which queries' candidates are scored: all, or the dev queries and what training will draw.
 
 Training draws from the examples, one for each positive of a training query, in an order that depends on their number
-alone (components/contracts/schedule.py). Mining may change that number: it then isn't known yet, and all are scored.
+alone (components/contracts/schedule.py). Where mining changes that number, config refuses `drawn`.
 """
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,13 @@ from components.contracts.schedule import Schedule
 from components.contracts.tasks import read_tasks
 from components.data.inputs import Inputs
 
-log = logging.getLogger(__name__)
-
 
 def wanted_queries(inputs: Inputs, config: Config, prepared: Path) -> np.ndarray:
     """bool by query row. Positives are scored whatever it says."""
     queries = inputs.queries
     wanted = np.zeros(queries["row"][-1] + 1, dtype=bool)
-    reason = _number_unknown(config)
-    if config.score.queries == "all" or reason:
+    if config.score.queries == "all":
         wanted[queries["row"].to_numpy()] = True
-        if config.score.queries == "drawn" and reason:
-            log.info("%s changes the number of examples, so all queries are scored", reason)
         return wanted
     wanted[queries.filter(pl.col("split") == "dev")["row"].to_numpy()] = True
     examples = inputs.qrels.join(
@@ -38,10 +32,3 @@ def wanted_queries(inputs: Inputs, config: Config, prepared: Path) -> np.ndarray
     for task, drawn in (schedule.drawn() if by_task else {}).items():
         wanted[by_task[task][drawn]] = True
     return wanted
-
-
-def _number_unknown(config: Config) -> str:
-    """The parameter of `mine` that adds or drops examples; empty: none does."""
-    if config.mine.false_negatives == "relabel":
-        return "mine.false_negatives: relabel"
-    return "mine.suspicious_action: drop" if config.mine.suspicious_action == "drop" else ""
