@@ -135,7 +135,7 @@ def test_another_choice_of_queries_scores_only_new_pairs(
         tables.append(read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES))
         numbers.append(len(scored))
     some, everything, again = tables
-    shared = ["query", "document", "fused_score", "reranker_score"]
+    shared = ["query", "document", "reranker_score"]
     assert some.select(shared).equals(everything.select(shared).join(some, on=["query", "document"], how="semi"))
     assert len(set(scored)) == len(scored) == numbers[1] == numbers[2]  # each pair once, and none again
     assert numbers[0] < numbers[1]
