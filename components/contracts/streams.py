@@ -10,9 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.base.errors import UserError
-from components.contracts.tables import Table, check_rows
-
-_ROW_GROUP = 1 << 16
+from components.contracts.tables import ROW_GROUP, Table, check_order, check_rows
 
 
 def read_queries(path: Path, table: Table, first: int, last: int, size: int) -> Iterator[pl.DataFrame]:
@@ -50,22 +48,39 @@ def _may_hold(file: pq.ParquetFile, group: int, first: int, last: int) -> bool:
 
 
 class TableWriter:
-    """A Parquet file that grows by parts; the same parts give the same bytes."""
+    """A sorted Parquet table that grows by parts; row groups have one size, so the same rows give the same bytes."""
 
     def __init__(self, path: Path, table: Table) -> None:
         self.path, self.table = path, table
-        empty = pl.DataFrame(schema=dict.fromkeys(table.columns, pl.Null))
-        self._schema: pa.Schema = check_rows(empty, str(path), table).to_arrow().schema
+        self._waiting = check_rows(pl.DataFrame(schema=dict.fromkeys(table.columns, pl.Null)), str(path), table)
+        self._last = self._waiting
+        self._schema: pa.Schema = self._waiting.to_arrow().schema
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._put(self._waiting)
         self._writer.close()
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Check the rows and write them behind the ones before. Raises UserError when a check fails."""
+        """Check the rows and write them behind the ones before.
+
+        Raises:
+            UserError: a check fails, or the first row is not greater than the last one before.
+        """
+        if rows.is_empty():
+            return
+        checked = check_rows(rows, str(self.path), self.table)
+        check_order(pl.concat([self._last, checked.head(1)]), str(self.path), self.table.order)
+        self._last = checked.tail(1)
+        waiting = pl.concat([self._waiting, checked])
+        full = len(waiting) - len(waiting) % ROW_GROUP
+        self._put(waiting.head(full))
+        self._waiting = waiting.slice(full)
+
+    def _put(self, rows: pl.DataFrame) -> None:
         if len(rows):
-            checked = check_rows(rows, str(self.path), self.table).to_arrow()
-            self._writer.write_table(checked.cast(self._schema), row_group_size=_ROW_GROUP)
+            self._writer.write_table(rows.to_arrow().cast(self._schema), row_group_size=ROW_GROUP)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from components.config import TrainParams
+from components.contracts.schedule import Schedule, keyed_random
 from components.contracts.tasks import Task
 from components.model.prompt import Shot
 from components.training.examples import Example, TrainingData
@@ -32,32 +33,23 @@ class Batch:
     grades: torch.Tensor  # float32 [B], relevance of each query's positive
 
 
-def random(seed: int, *key: int) -> np.random.Generator:
-    """A random generator that depends only on seed and key, not on earlier draws."""
-    return np.random.Generator(np.random.PCG64([seed, *key]))
-
-
-_SCHEDULE, _ORDER, _NEGATIVES, _SHOTS = range(4)  # first part of a key
+_NEGATIVES, _SHOTS = 2, 3  # first part of a key
 
 
 class Batches:
-    """All batches of a run; `batches[step]` makes one.
-
-    Tasks are drawn by weight * size^alpha within the phase of a step; examples of a task are visited in a new random
-    order each epoch.
-    """
+    """All batches of a run; `batches[step]` makes one."""
 
     def __init__(self, data: TrainingData, params: TrainParams, seed: int) -> None:
         self.data, self.params, self.seed = data, params, seed
-        self._names = sorted(data.examples)
-        self._plan = self._schedule()
+        sizes = {name: len(examples) for name, examples in data.examples.items()}
+        self._schedule = Schedule(sizes, data.tasks, params, seed)
 
     def __len__(self) -> int:
         return self.params.steps
 
     def __getitem__(self, step: int) -> Batch:
-        name, turn = self._plan[step]
-        examples = self._draw(name, turn)
+        name, turn = self._schedule.plan[step]
+        examples = [self.data.examples[name][int(i)] for i in self._schedule.draw(name, turn)]
         negatives = [self._negatives(step, i, example) for i, example in enumerate(examples)]
         positives = [example.positive for example in examples]
         documents = list(dict.fromkeys([*positives, *(document for own in negatives for document, _ in own)]))
@@ -81,38 +73,8 @@ class Batches:
 
     def _shot_draw(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
         """(generator to pick the shots with, number of shots)."""
-        draw = random(self.seed, _SHOTS, step, chunk)
+        draw = keyed_random(self.seed, _SHOTS, step, chunk)
         return draw, int(draw.integers(0, self.params.shots.max + 1))
-
-    def _schedule(self) -> list[tuple[str, int]]:
-        """(task, how often it was drawn before) for every step."""
-        draw = random(self.seed, _SCHEDULE)
-        turns = dict.fromkeys(self._names, 0)
-        plan = []
-        for step in range(self.params.steps):
-            names = self._in_phase(step / self.params.steps)
-            sizes = np.array([len(self.data.examples[name]) for name in names], dtype=float)
-            weights = np.array([self.data.tasks[name].weight for name in names]) * sizes**self.params.alpha
-            name = names[int(draw.choice(len(names), p=weights / weights.sum()))]
-            plan.append((name, turns[name]))
-            turns[name] += 1
-        return plan
-
-    def _in_phase(self, done: float) -> list[str]:
-        end = 0.0
-        for phase in self.params.phases:
-            end += phase.fraction
-            if done < end - 1e-9:
-                return [name for name in self._names if self.data.tasks[name].kind in phase.kinds] or self._names
-        return self._names
-
-    def _draw(self, name: str, turn: int) -> list[Example]:
-        pool = self.data.examples[name]
-        size = min(self.params.batch_queries, len(pool))
-        per_epoch = len(pool) // size
-        epoch, place = divmod(turn, per_epoch)
-        order = random(self.seed, _ORDER, self._names.index(name), epoch).permutation(len(pool))
-        return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
 
     def _negatives(self, step: int, i: int, example: Example) -> list[tuple[int, float]]:
         """Draw `train.negatives` of the mined negatives, new at each step; all of them if there are fewer.
@@ -123,7 +85,7 @@ class Batches:
         mined = list(zip(example.negatives, example.negative_scores, strict=True))
         if len(mined) <= self.params.negatives:
             return mined
-        draw = random(self.seed, _NEGATIVES, step, i)
+        draw = keyed_random(self.seed, _NEGATIVES, step, i)
         if self.params.negative_sampling == "teacher_score":
             scores = np.array(example.negative_scores) / self.params.distillation.teacher_temperature
             chosen = np.argsort(-(scores + draw.gumbel(size=len(scores))))[: self.params.negatives]

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from components.config import DevParams
+from components.contracts.schedule import keyed_random
 from components.model.encoder import Encoder
 from components.statistics.ndcg import ndcg_at_10
-from components.training.batches import random
 from components.training.examples import TrainingData
 
 _DEV = 9
@@ -18,7 +18,7 @@ class DevCheck:
     def __init__(self, data: TrainingData, params: DevParams, seed: int) -> None:
         self.data = data
         names = sorted(name for name in data.dev_queries if data.tasks[name].kind in ("retrieval", "reranking"))
-        draw = random(seed, _DEV)
+        draw = keyed_random(seed, _DEV)
         self.queries: dict[str, list[int]] = {}
         self.documents: dict[str, list[int]] = {}
         for name in names:

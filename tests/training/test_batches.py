@@ -67,7 +67,7 @@ def test_targets_point_at_the_documents_they_name(data):
 def test_alpha_weighs_tasks_by_size(data):
     def share(**changes) -> float:
         made = batches(data, **{"train.steps": 400, **changes})
-        return sum(name == "animals" for name, _ in made._plan) / 400
+        return sum(name == "animals" for name, _ in made._schedule.plan) / 400
 
     assert share(**{"train.alpha": 0.0}) == pytest.approx(0.5, abs=0.08)
     data.tasks["animals"].__dict__["weight"] = 3.0
@@ -79,7 +79,7 @@ def test_alpha_weighs_tasks_by_size(data):
 
 def test_phases_keep_their_order(data):
     phases = [{"kinds": ["classification"], "fraction": 0.25}, {"kinds": ["retrieval"], "fraction": 0.75}]
-    names = [name for name, _ in batches(data, **{"train.phases": phases})._plan]
+    names = [name for name, _ in batches(data, **{"train.phases": phases})._schedule.plan]
     assert names == ["animals"] * 15 + ["words"] * 45
 
 
