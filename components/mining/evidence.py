@@ -78,7 +78,8 @@ def judge_task(
         dev: facts of the dev queries' candidates (components/mining/facts.py). positives: of the same queries.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    known = _draw(positives.unique("query", keep="first", maintain_order=True), _CONTROLS, random)
+    right = positives.filter(pl.col("relevance") > 0)
+    known = _draw(right.unique("query", keep="first", maintain_order=True), _CONTROLS, random)
     others = _random_documents(known, positives, texts, random)
     positive_scores = judge.score(texts.text_pairs(known))
     threshold = judge.threshold(positive_scores)

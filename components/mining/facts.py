@@ -63,9 +63,15 @@ class TaskTexts:
 
 
 def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
-    """query, document, score, value of every positive. Raises UserError when the teacher did not score one."""
+    """query, document, relevance, score, value of every judged pair that is trained.
+
+    In graded tasks (sts) that includes pairs of grade 0 and less, which are no positives for the rules.
+
+    Raises:
+        UserError: the teacher did not score one.
+    """
     found = scores.select("query", "document", "value", score="reranker_score")
-    positives = qrels.select("query", "document").join(found, on=["query", "document"], how="left")
+    positives = qrels.select("query", "document", "relevance").join(found, on=["query", "document"], how="left")
     unscored = positives.filter(pl.col("score").is_null())
     if len(unscored):
         row, wanted = unscored.sort("query", "document").select("query", "document").row(0)
@@ -85,7 +91,8 @@ def gather_facts(
 
     Columns: query, document, task, split, score, value, rank, weakest, same_label, same_as_query, duplicate.
     """
-    weakest = positives.group_by("query").agg(weakest=pl.col("value").min())
+    right = positives.filter(pl.col("relevance") > 0)
+    weakest = right.group_by("query").agg(weakest=pl.col("value").min())
     ranked = scores.filter(pl.col("fused_score").is_not_null()).with_columns(
         rank=pl.col("fused_score").rank("ordinal", descending=True).over("query").cast(pl.Int64)
     )
@@ -97,7 +104,7 @@ def gather_facts(
     query, document = texts.query_places(candidates["query"]), texts.document_places(candidates["document"])
     asked = texts.queries.select("split", "label")[query]
     label = texts.corpus["label"].gather(document)
-    copies = _copies(candidates, positives, texts, params, pool)
+    copies = _copies(candidates, right, texts, params, pool)
     return (
         candidates.with_columns(
             task=pl.lit(texts.name),
