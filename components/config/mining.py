@@ -13,17 +13,18 @@ Scale = Literal["probability", "raw", "relevance"]
 class JudgeParams(Params):
     """A model that neither found nor scored the candidates: it says which of them are false negatives."""
 
-    reranker: Literal["cross_encoder", "llm", "dense"] = Field(
-        description="how the model judges: a logit for query and document read together, or the cosine of their vectors"
+    reranker: Literal["cross_encoder", "llm", "dense", "sparse"] = Field(
+        description="how the model judges: a logit for query and document read together (cross_encoder, llm), or the "
+        "similarity of their vectors (dense; sparse: SPLADE)"
     )
     model: Name = Field(description="in fetch.models; not score.model and not one of retrieve.dense")
     instruction: str = Field(
         default="Given a query, retrieve documents that answer it", description="what an llm judges"
     )
-    max_tokens: Positive = Field(default=512, description="a pair (dense: a text) is cut to this")
-    token_budget: Positive = Field(default=2048, description="tokens in one forward pass (not dense)")
+    max_tokens: Positive = Field(default=512, description="a pair (dense, sparse: a text) is cut to this")
+    token_budget: Positive = Field(default=2048, description="tokens in one forward pass (cross_encoder, llm)")
     threshold: PositiveFraction = Field(
-        default=0.5, description="relevant from this probability on; dense: from the median labelled positive on"
+        default=0.5, description="relevant from this probability on; dense and sparse: from the median labelled positive on"
     )
     candidates: Positive = Field(default=300, description="candidates of each task's dev queries judged for the margin")
     false_negative_rate: Fraction | None = Field(
