@@ -24,7 +24,8 @@ class JudgeParams(Params):
     max_tokens: Positive = Field(default=512, description="a pair (dense, sparse: a text) is cut to this")
     token_budget: Positive = Field(default=2048, description="tokens in one forward pass (cross_encoder, llm)")
     threshold: PositiveFraction = Field(
-        default=0.5, description="relevant from this probability on; dense and sparse: from the median labelled positive on"
+        default=0.5,
+        description="relevant from this probability on; dense, sparse: from the median labelled positive on",
     )
     candidates: Positive = Field(default=300, description="candidates of each task's dev queries judged for the margin")
     false_negative_rate: Fraction | None = Field(

@@ -2,8 +2,8 @@
 
 An LLM or cross-encoder gives a logit; a pair is relevant from `mine.judge.threshold` on (a probability, compared after
 the sigmoid). A dense or sparse (SPLADE) judge gives similarities, which have no such point: a pair is relevant from the
-median of the task's labelled positives on. Every judgement is kept with score and threshold in judgements.parquet. Scores are cached by
-model, parameters and texts, so another margin asks nothing again.
+median of the task's labelled positives on. Every judgement is kept with score and threshold in judgements.parquet.
+Scores are cached by model, parameters and texts, so another margin asks nothing again.
 """
 
 import hashlib
