@@ -87,13 +87,14 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
         pl.col("query") != pl.col("document")
     )
     facts = frame.with_columns(
+        value="score",
         weakest=pl.Series(own[frame["query"].to_numpy()]),
         margin=pl.lit(MARGIN),
         same_label=pl.lit(False),
         same_as_query=pl.lit(False),
         duplicate=pl.lit(None, pl.Float64),
     )
-    judged = apply_rules(facts, MineParams(margin=MARGIN))
+    judged = apply_rules(facts, MineParams(margin=MARGIN), "raw")
     kept = hardest(judged, NEGATIVES)
     grouped = kept.group_by("query", maintain_order=True).agg("document")
     _write(data, kept, judged, folder)
