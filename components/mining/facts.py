@@ -10,7 +10,7 @@ from components.base.errors import UserError
 from components.config import MineParams
 from components.data.inputs import Inputs
 from components.mining.copies import near_duplicates
-from components.mining.sketches import Sketches, sketch_texts
+from components.mining.sketches import Sketches, hash_texts, sketch_texts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TaskTexts:
     queries: pl.DataFrame
     corpus: pl.DataFrame
     first_document: int
-    asked: Sketches
+    query_hashes: np.ndarray  # uint64 [queries], of the normalised texts
     documents: Sketches
 
     @classmethod
@@ -34,7 +34,7 @@ class TaskTexts:
             queries,
             corpus,
             int(corpus["row"][0]),
-            sketch_texts(queries["text"], threads),
+            hash_texts(queries["text"]),
             sketch_texts(corpus["text"], threads),
         )
 
@@ -110,7 +110,7 @@ def gather_facts(
             task=pl.lit(texts.name),
             split=asked["split"],
             same_label=(asked["label"] == label).fill_null(False),
-            same_as_query=pl.Series(texts.asked.equal[query] == texts.documents.equal[document], dtype=pl.Boolean),
+            same_as_query=pl.Series(texts.query_hashes[query] == texts.documents.equal[document], dtype=pl.Boolean),
         )
         .join(copies, on=["query", "document"], how="left")
         .sort("query", "document")
