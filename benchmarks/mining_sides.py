@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
-from components.mining.rules import apply_rules, hardest
 
 from components.base.threads import single_threaded, workers
 from components.config import DenseTeacherParams, EngineParams, MineParams
+from components.mining.rules import apply_rules, hardest
 from components.model.sentence_model import PLAIN
 from components.search.exact import exact_search
 from components.search.stream import DOCUMENT_BLOCK
