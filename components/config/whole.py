@@ -51,6 +51,7 @@ class Config(Params):
             *_tasks_without_source(self),
             *_teachers_without_vectors(self),
             *_mining_rules_without_effect(self),
+            *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
         ]
         if wrong:
@@ -101,6 +102,20 @@ def _mining_rules_without_effect(whole: Config) -> Iterator[str]:
             f"mine.first_rank: {mine.first_rank} excludes every candidate; a query has at most {most} "
             "(retrieve.depth times the retrievers)"
         )
+
+
+def _examples_that_score_cannot_count(whole: Config) -> Iterator[str]:
+    mine = whole.mine
+    changes = {
+        "false_negatives": mine.false_negatives == "relabel",
+        "suspicious_action": mine.suspicious_action == "drop",
+    }
+    for name, value in ((name, getattr(mine, name)) for name, changed in changes.items() if changed):
+        if whole.score.queries == "drawn":
+            yield (
+                f"score.queries: drawn needs the number of examples before mining, and mine.{name}: {value} changes "
+                "it; set score.queries: all"
+            )
 
 
 def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:

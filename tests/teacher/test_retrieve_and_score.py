@@ -16,7 +16,7 @@ from components.contracts.tables import CANDIDATES, QRELS, TEACHER_SCORES, read_
 from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
+from components.teacher.rescoring import score_shard as plain_score_shard
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 from tests.warm import kill_worker, start_warm
@@ -171,7 +171,7 @@ def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
     whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
     retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 32)
-    monkeypatch.setattr(rescoring, "score_pairs_shard", score_or_die)
+    monkeypatch.setattr(rescoring, "score_shard", score_or_die)
     context = make_context(tmp_path, models, "score", score=score_params(engine=dask_engine, **CROSS_ENCODER))
     score.run(context)  # type: ignore[arg-type]
     assert (tmp_path / "work" / "died").exists()
@@ -181,12 +181,12 @@ def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
 def score_or_die(out: Path, *shard: Any) -> None:
     """Kills its own worker with a shard half written, once."""
     mark = out.parents[1] / "died"
-    if out.stem == "000000" and not mark.exists():
+    if out.stem.endswith("-000000000") and not mark.exists():
         mark.touch()
         with whole_file(out) as partial:
             partial.write_bytes(b"half of it")
             kill_worker()
-    plain_score_pairs_shard(out, *shard)
+    plain_score_shard(out, *shard)
 
 
 def test_a_search_goes_on_with_the_shards_that_are_missing(
@@ -224,7 +224,7 @@ def slowed(shard_work: Callable[..., None]) -> Callable[..., None]:
 def score_slowly(folder: Path, models: Path) -> None:
     """The score stage in a process of its own."""
     rescoring.PAIRS_A_SHARD = 8
-    rescoring.score_pairs_shard = slowed(plain_score_pairs_shard)
+    rescoring.score_shard = slowed(plain_score_shard)
     score.run(make_context(folder, models, "score", score=score_params(**CROSS_ENCODER)))  # type: ignore[arg-type]
 
 
@@ -253,7 +253,7 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
 
 def retrieve_slowly(folder: Path, models: Path) -> None:
     """The retrieve stage in a process of its own."""
-    dense.embed_side = slowed(dense.embed_side)
+    dense.embed_rows = slowed(dense.embed_rows)
     params = retrieve_params(engine=EngineParams(shard=4))
     retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 
