@@ -16,7 +16,7 @@ from components.base.progress import progress
 from components.config import TaskParams
 from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
 from components.contracts.tasks import Task, write_tasks
-from components.data.decontaminate import BenchmarkIndex
+from components.data.decontaminate import METHODS, BenchmarkIndex
 from components.data.held_out import held_out_texts, write_benchmark
 from components.data.labelled import prepare_labelled
 from components.data.mteb_texts import benchmark_texts
@@ -46,7 +46,7 @@ def run(context: StageContext) -> dict[str, float]:
         benchmark |= held_out_texts(name, rows.benchmark)
     if context.config.prepare.decontaminate.benchmark:
         benchmark |= benchmark_texts(context.config.prepare.decontaminate.benchmark)
-    index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate)
+    index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate, context.config.threads)
     removed = [decontaminate(rows, index) for rows in progress(list(prepared.values()), "decontaminate", unit="task")]
     for name, params in tasks.items():
         _check(name, params, prepared[name])
@@ -57,7 +57,8 @@ def run(context: StageContext) -> dict[str, float]:
     (context.out / "manifest.json").write_text(text + "\n", encoding="utf-8")
     listed = pl.concat(removed).sort("id")
     listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
-    return metrics | {"removed_texts": len(listed)}
+    methods = {f"removed_{method}": float((listed["method"] == method).sum()) for method in METHODS}
+    return metrics | {"removed_texts": float(len(listed))} | methods
 
 
 def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:
@@ -67,13 +68,14 @@ def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed
         counts = ", ".join(
             f"{split} {count:,} ({getattr(params, split):,} requested)" for split, count in given.items()
         )
-        documents, copies = int(metrics[f"{name}.documents"]), len(removed[name])
+        documents, methods = int(metrics[f"{name}.documents"]), removed[name]["method"]
         log.info(
-            "%s: %s; %s documents; removed %s texts that match an evaluation text",
+            "%s: %s; %s documents; removed %s texts that match an evaluation text%s",
             name,
             counts,
             f"{documents:,}",
-            f"{copies:,}",
+            f"{len(methods):,}",
+            f" ({', '.join(f'{(methods == one).sum():,} {one}' for one in METHODS)})" if len(methods) else "",
         )
 
 
