@@ -49,7 +49,7 @@ def test_a_path_that_matches_nothing_names_the_nearest_files() -> None:
         "data/msmarco_passage-00000-of-00003.parquet, data/msmarco_document-00000-of-00003.parquet, "
         "data/nq-00000-of-00001.parquet; correct the path"
     )
-    with pytest.raises(UserError, match="has no file 'y'; nearest: x; correct"):
+    with pytest.raises(UserError, match="has no file 'y'; nearest: yy; correct"):
         choose(["x", "yy"], origin(path=["x", "y"]), "k")
 
 
