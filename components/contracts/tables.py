@@ -8,6 +8,7 @@ The user's string ids are in corpus.parquet and queries.parquet only; all other 
 row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,30 @@ def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
 
 
+def write_parts(parts: Sequence[Path], path: Path, table: Table) -> None:
+    """Check and write a table whose rows are in several Parquet files, in their order; one file is in memory at a time.
+
+    Raises:
+        UserError: like `write_table`; the whole table is checked, the order and the key across files too.
+    """
+    columns = list(table.columns)
+    keys = []
+    for part in parts:
+        rows = _checked_columns(pl.read_parquet(part), str(path), table, first=sum(len(key) for key in keys))
+        rows.write_parquet(part, compression="zstd", statistics=False)
+        keys.append(rows.select(*dict.fromkeys((*table.key, *table.order))))
+    _check_key_and_order(pl.concat(keys), str(path), table)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lazy = pl.concat([pl.scan_parquet(part) for part in parts]).select(columns)
+    lazy.sink_parquet(
+        path,
+        compression="zstd",
+        statistics=bool(table.order),
+        row_group_size=_ROW_GROUP if table.order else None,
+        maintain_order=True,
+    )
+
+
 def read_table(path: Path, table: Table) -> pl.DataFrame:
     """Read and check a table. Raises UserError naming file, row and field when it breaks its contract."""
     if not path.is_file():
@@ -124,6 +149,13 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
 
 
 def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+    checked = _checked_columns(frame, name, table)
+    _check_key_and_order(checked, name, table)
+    return checked
+
+
+def _checked_columns(frame: pl.DataFrame, name: str, table: Table, first: int = 0) -> pl.DataFrame:
+    """The columns of `table` in their types; `first` is the number of the first row."""
     nullable = [column for column, kind in table.columns.items() if kind.endswith("?")]
     frame = frame.with_columns(pl.lit(None).alias(column) for column in nullable if column not in frame.columns)
     missing = [column for column in table.columns if column not in frame.columns]
@@ -131,15 +163,17 @@ def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
         raise UserError(f"{name}: field {missing[0]} is missing; expected {', '.join(table.columns)}")
     columns = []
     for column, kind in table.columns.items():
-        columns.append(_checked_column(frame[column], name, column, kind))
-    checked = pl.DataFrame(columns)
+        columns.append(_checked_column(frame[column], name, column, kind, first))
+    return pl.DataFrame(columns)
+
+
+def _check_key_and_order(frame: pl.DataFrame, name: str, table: Table) -> None:
     if table.key != table.order:
-        duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
+        duplicated = frame.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
         if len(duplicated):
-            raise _duplicate(checked, name, table.key, duplicated[-1])
+            raise _duplicate(frame, name, table.key, duplicated[-1])
     if table.order:
-        _check_order(checked, name, table.order)
-    return checked
+        _check_order(frame, name, table.order)
 
 
 def _check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
@@ -163,7 +197,7 @@ def _duplicate(frame: pl.DataFrame, name: str, key: tuple[str, ...], row: int) -
     return UserError(f"{name}: row {row}: field {'+'.join(key)}: duplicate {value!r}; ids must be unique")
 
 
-def _checked_column(values: pl.Series, name: str, column: str, kind: str) -> pl.Series:
+def _checked_column(values: pl.Series, name: str, column: str, kind: str, first: int) -> pl.Series:
     optional, kind = kind.endswith("?"), kind.rstrip("?")
     try:
         typed = values.cast(_TYPES[kind], strict=True)
@@ -176,7 +210,8 @@ def _checked_column(values: pl.Series, name: str, column: str, kind: str) -> pl.
     if not bad.any() and kind == "float":
         bad, what = ~typed.is_finite().fill_null(True), "not a finite number"
     if not bad.any() and kind == "position":
-        bad, what = typed != pl.int_range(len(typed), dtype=pl.UInt32, eager=True), "is not the number of the row"
+        expected = pl.int_range(first, first + len(typed), dtype=pl.UInt32, eager=True)
+        bad, what = typed != expected, "is not the number of the row"
     if bad.any():
-        raise UserError(f"{name}: row {bad.arg_true()[0]}: field {column}: {what}; correct or remove the row")
+        raise UserError(f"{name}: row {first + bad.arg_true()[0]}: field {column}: {what}; correct or remove the row")
     return typed
