@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 
 from components.base.overlap import containment, jaccard, normalise, word_ngrams
-from components.base.shingles import Shingles, hash_shingles
+from components.base.shingles import Hashes, hash_shingles, text_blocks
 from components.base.threads import worker_count
 from components.config import DecontaminateParams
 
@@ -61,7 +61,7 @@ class BenchmarkIndex:
         self._texts = list(self._exact)
         self._index(_distinct(self._texts))
 
-    def _index(self, found: Shingles) -> None:
+    def _index(self, found: Hashes) -> None:
         """Keep the rarest trigrams of each text: `_hashes` (sorted), and who has them from `_start` on in `_owners`."""
         _, place, frequency = np.unique(found.hashes, return_inverse=True, return_counts=True)
         order = np.lexsort((found.hashes, frequency[place], found.texts))
@@ -92,7 +92,7 @@ class BenchmarkIndex:
         """
         pairs = training.items() if isinstance(training, Mapping) else training
         with ThreadPoolExecutor(self._threads) as pool:
-            found = _bounded_map(pool, self._matches_of, _blocks(pairs), 2 * self._threads)
+            found = _bounded_map(pool, self._matches_of, text_blocks(pairs, _text_of, _BLOCK), 2 * self._threads)
             rows = sorted(chain.from_iterable(found))
         return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -150,39 +150,29 @@ class BenchmarkIndex:
         return Match(identity, self._exact[other], "contains", part) if part >= self._params.containment else None
 
 
+def _text_of(pair: tuple[str, str]) -> str:
+    return pair[1]
+
+
 def _closeness(match: Match) -> tuple[int, float, str]:
     return -METHODS.index(match.method), match.similarity, match.matched_id
 
 
-def _distinct(normalised: Sequence[str]) -> Shingles:
+def _distinct(normalised: Sequence[str]) -> Hashes:
     """Hashed trigrams of each text once, hashed in blocks."""
     parts = []
     start = 0
-    for block in _blocks(("", text) for text in normalised):
-        hashes, texts = hash_shingles([text for _, text in block], min_words=MIN_WORDS)
+    for block in text_blocks(normalised, str, _BLOCK):
+        hashes, texts = hash_shingles(block, min_words=MIN_WORDS)
         order = np.lexsort((hashes, texts))
         hashes, texts = hashes[order], texts[order]
         new = np.ones(len(hashes), dtype=bool)
         new[1:] = (hashes[1:] != hashes[:-1]) | (texts[1:] != texts[:-1])
-        parts.append(Shingles(hashes[new], texts[new] + start))
+        parts.append(Hashes(hashes[new], texts[new] + start))
         start += len(block)
     if not parts:
-        return Shingles(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))
-    return Shingles(np.concatenate([one.hashes for one in parts]), np.concatenate([one.texts for one in parts]))
-
-
-def _blocks(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Lists of pairs of about _BLOCK characters of text."""
-    block: list[tuple[str, str]] = []
-    size = 0
-    for pair in pairs:
-        block.append(pair)
-        size += len(pair[1])
-        if size >= _BLOCK:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
+        return Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))
+    return Hashes(np.concatenate([one.hashes for one in parts]), np.concatenate([one.texts for one in parts]))
 
 
 def _bounded_map(

@@ -8,7 +8,7 @@ queries only, so that a million documents are read once, in order, and leave a f
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,13 @@ from bm25s import selection
 from bm25s.stopwords import STOPWORDS_EN
 
 from components.base.overlap import distinct_words, jaccard, normalise
+from components.base.shingles import hash_words, text_blocks
 
 _SAME = 0.6  # Jaccard overlap of words from which a document counts as a copy of the answer
 _K1, _B = 1.5, 0.75  # bm25s' defaults
 _STOP = frozenset(STOPWORDS_EN)
 _WORD = re.compile(r"(?u)\b\w\w+\b")  # bm25s' default
 _ASCII = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
-_BLOCK = 4096  # documents counted at once
 
 
 def hard_documents(
@@ -70,46 +70,41 @@ class _Index:
 
 
 def _index(documents: Collection[str], words: Sequence[str]) -> _Index:
-    places = {word: place for place, word in enumerate(words)}
-    ids = {**dict.fromkeys(_STOP, -2), **places}  # -1: another word, which counts in the document's length only
+    known = np.concatenate([hash_words(words).hashes, hash_words(sorted(_STOP)).hashes])
+    order = np.argsort(known)
     parts, lengths, first = [], [], 0
-    for block in _blocks(documents):
-        found = [np.array([ids.get(word, -1) for word in _tokens(text)], dtype=np.int64) for text in block]
-        lengths += [int((one != -2).sum()) for one in found]
-        owner = np.repeat(np.arange(len(found)), [len(one) for one in found])
-        flat = np.concatenate(found)
-        pairs, counts = np.unique(owner[flat >= 0] * max(1, len(words)) + flat[flat >= 0], return_counts=True)
+    for block in text_blocks(documents, str):
+        hashes, owner = hash_words([_spaced(text) for text in block], min_bytes=2)
+        place = np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)
+        word = np.where(known[order[place]] == hashes, order[place], -1)
+        stop = word >= len(words)
+        lengths.append(np.bincount(owner[~stop], minlength=len(block)))
+        counted = (word >= 0) & ~stop
+        pairs, counts = np.unique(owner[counted] * max(1, len(words)) + word[counted], return_counts=True)
         owners, word = np.divmod(pairs, max(1, len(words)))
         parts.append((word.astype(np.int32), (owners + first).astype(np.int32), counts.astype(np.float32)))
         first += len(block)
     word, owner, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(word, kind="stable")
-    word, owner, count = word[order], owner[order], count[order]
+    by_word = np.argsort(word, kind="stable")
+    word, owner, count = word[by_word], owner[by_word], count[by_word]
     frequency = np.bincount(word, minlength=len(words))
     idf = np.log(1 + (first - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-    length = np.array(lengths)
+    length = np.concatenate(lengths)
     scores = idf[word] * (count / (_K1 * ((1 - _B) + _B * length[owner] / length.mean()) + count))
     start = np.concatenate([[0], np.cumsum(frequency)])
-    return _Index(places, start, owner, scores.astype(np.float32), first)
+    return _Index({word: place for place, word in enumerate(words)}, start, owner, scores.astype(np.float32), first)
+
+
+def _spaced(text: str) -> str:
+    """Words of two letters or more between spaces, in lower case; in ASCII texts also words of one letter."""
+    lowered = text.lower()
+    if lowered.isascii():  # what _WORD finds, ten times as fast
+        return lowered.translate(_ASCII)
+    return " ".join(_WORD.findall(lowered))
 
 
 def _tokens(text: str) -> list[str]:
-    """Words of two letters or more, stop words included."""
-    lowered = text.lower()
-    if lowered.isascii():  # what _WORD finds, eight times as fast
-        return [word for word in lowered.translate(_ASCII).split() if len(word) > 1]
-    return _WORD.findall(lowered)
-
-
-def _blocks(documents: Iterable[str]) -> Iterator[list[str]]:
-    block = []
-    for text in documents:
-        block.append(text)
-        if len(block) == _BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
+    return [word for word in _spaced(text).split(" ") if len(word) > 1]
 
 
 def _texts_at(documents: Iterable[str], places: set[int]) -> dict[int, str]:
