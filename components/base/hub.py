@@ -8,7 +8,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from components.base.errors import UserError
 
@@ -45,7 +45,7 @@ def list_files(repo: HubRepo, key: str) -> dict[str, HubFile]:
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
     from huggingface_hub.hf_api import RepoFile
 
-    where = {"revision": repo.revision, "repo_type": repo.kind}
+    where: Any = {"revision": repo.revision, "repo_type": repo.kind}
     try:
         tree = list(get_cached_repo_tree(repo.name, **where))
     except CachedRepoTreeNotFoundError:

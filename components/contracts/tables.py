@@ -120,9 +120,9 @@ def write_parts(parts: Sequence[Path], path: Path, table: Table) -> None:
         UserError: like `write_table`; the whole table is checked, the order and the key across files too.
     """
     columns = list(table.columns)
-    keys = []
+    keys: list[pl.DataFrame] = []
     for part in parts:
-        rows = _checked_columns(pl.read_parquet(part), str(path), table, first=sum(len(key) for key in keys))
+        rows = _checked_columns(pl.read_parquet(part), str(path), table, first=sum(map(len, keys)))
         rows.write_parquet(part, compression="zstd", statistics=False)
         keys.append(rows.select(*dict.fromkeys((*table.key, *table.order))))
     _check_key_and_order(pl.concat(keys), str(path), table)

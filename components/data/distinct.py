@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import numpy as np
 import polars as pl
@@ -58,7 +59,7 @@ class DistinctTexts:
         found = self._column.gather(self._rows[np.asarray(numbers, dtype=np.int64)])
         if self._words is None:
             return found
-        return pl.Series((cut_words(text, self._words) for text in _values(found)), dtype=pl.String)
+        return pl.Series((cut_words(text, self._words) for text in found), dtype=pl.String)
 
     def of_first_rows(self, column: pl.Series) -> pl.Series:
         """The value that another column has at the first row of each text."""
@@ -92,7 +93,7 @@ class DistinctTexts:
         return frame.select(pl.coalesce("own", "numbered")).to_series()
 
 
-class TextsAt:
+class TextsAt(Sequence[str]):
     """The texts of these numbers as a collection that is read in blocks, so that they are not all in memory."""
 
     def __init__(self, texts: DistinctTexts, numbers: np.ndarray) -> None:
@@ -105,8 +106,14 @@ class TextsAt:
         for start in range(0, len(self._numbers), _BLOCK):
             yield from self._texts.texts(self._numbers[start : start + _BLOCK])
 
-    def __getitem__(self, place: int) -> str:
-        return self._texts.texts(self._numbers[place : place + 1])[0]
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return self._texts.texts(self._numbers[place])
+        return self._texts.texts(self._numbers[[place]])[0]
 
 
 def _digest(text: str) -> bytes:

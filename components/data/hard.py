@@ -8,7 +8,7 @@ queries only, so that a million documents are read once, in order, and leave a f
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ _ASCII = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(co
 
 
 def hard_documents(
-    judged_queries: list[tuple[str, list[str]]], documents: Collection[str], number: int, depth: int = 20
+    judged_queries: list[tuple[str, list[str]]], documents: Sequence[str], number: int, depth: int = 20
 ) -> list[int]:
     """Indices of up to `number` documents, hardest first; `judged_queries` holds (query, its answers)."""
     if not documents:
@@ -34,7 +34,6 @@ def hard_documents(
     questions = [[word for word in _tokens(one) if word not in _STOP] for one, _ in judged_queries]
     index = _index(documents, sorted({word for words in questions for word in words}))
     hits = [index.search(words, min(depth, len(documents))) for words in questions]
-    texts = _texts_at(documents, {place for row in hits for place in row})
     answers = [[_words(answer) for answer in own] for _, own in judged_queries]
     chosen: dict[int, None] = {}
     for column in range(min(depth, len(documents))):
@@ -43,7 +42,7 @@ def hard_documents(
                 return list(chosen)
             candidate = row[column]
             if candidate not in chosen:
-                words = _words(texts[candidate])
+                words = _words(documents[candidate])
                 if all(jaccard(words, answer) < _SAME for answer in own):
                     chosen[candidate] = None
     return list(chosen)
@@ -69,7 +68,7 @@ class _Index:
         return [int(place) for place in best]
 
 
-def _index(documents: Collection[str], words: Sequence[str]) -> _Index:
+def _index(documents: Sequence[str], words: Sequence[str]) -> _Index:
     known = np.concatenate([hash_words(words).hashes, hash_words(sorted(_STOP)).hashes])
     order = np.argsort(known)
     parts, lengths, first = [], [], 0
@@ -105,10 +104,6 @@ def _spaced(text: str) -> str:
 
 def _tokens(text: str) -> list[str]:
     return [word for word in _spaced(text).split(" ") if len(word) > 1]
-
-
-def _texts_at(documents: Iterable[str], places: set[int]) -> dict[int, str]:
-    return {place: text for place, text in enumerate(documents) if place in places}
 
 
 def _words(text: str) -> frozenset[str]:

@@ -23,7 +23,8 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    return Prepared(*(pl.read_parquet(_path(folder, task, name)) for name in ("corpus", "queries", "qrels")))
+    corpus, queries, qrels = (pl.read_parquet(_path(folder, task, name)) for name in ("corpus", "queries", "qrels"))
+    return Prepared(corpus, queries, qrels)
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:

@@ -52,7 +52,8 @@ def run(context: StageContext) -> dict[str, float]:
         benchmark |= benchmark_texts(context.config.prepare.decontaminate.benchmark)
     index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate, context.config.threads)
     del benchmark
-    removed, metrics = {}, {}
+    removed: dict[str, pl.DataFrame] = {}
+    metrics: dict[str, float] = {}
     for name, params in progress(list(tasks.items()), "decontaminate", unit="task"):
         rows = parts.read(context.work, name)
         removed[name] = decontaminate(rows, index)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-CORPUS_ROWS = {"doc_id": pl.String(), "text": pl.String(), "label": pl.String(), "split": pl.String()}
-QUERY_ROWS = {"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()}
-QREL_ROWS = {"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()}
+CORPUS_ROWS = pl.Schema({"doc_id": pl.String(), "text": pl.String(), "label": pl.String(), "split": pl.String()})
+QUERY_ROWS = pl.Schema({"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()})
+QREL_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()})
 
 
 @dataclass
