@@ -102,7 +102,7 @@ def run_prepare(folder: Path, queries: int) -> dict[str, float]:
     config = Config.model_construct(seed=7, threads=0, prepare=PrepareParams.model_validate({"tasks": tasks}))
     out = folder / "outputs" / "prepare"
     out.mkdir()
-    folders = {"outputs": folder / "outputs", "work": folder / "work", "cache": folder / "cache"}
+    folders: Any = {"outputs": folder / "outputs", "work": folder / "work", "cache": folder / "cache"}
     start, cpu = time.perf_counter(), time.process_time()
     metrics = prepare.run(StageContext(config=config, out=out, log=lambda metrics, step: None, **folders))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
