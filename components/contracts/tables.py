@@ -8,7 +8,6 @@ The user's string ids are in corpus.parquet and queries.parquet only; all other 
 row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ _TYPES: dict[str, Any] = {
     "rows": pl.List(pl.UInt32()),
     "position": pl.UInt32(),
 }
-_ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
+ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
 
 
 @dataclass(frozen=True)
@@ -107,34 +106,10 @@ def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
-    frame = _checked(frame, str(path), table)
+    frame = check_rows(frame, str(path), table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    groups = _ROW_GROUP if table.order else None
+    groups = ROW_GROUP if table.order else None
     frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
-
-
-def write_parts(parts: Sequence[Path], path: Path, table: Table) -> None:
-    """Check and write a table whose rows are in several Parquet files, in their order; one file is in memory at a time.
-
-    Raises:
-        UserError: like `write_table`; the whole table is checked, the order and the key across files too.
-    """
-    columns = list(table.columns)
-    keys: list[pl.DataFrame] = []
-    for part in parts:
-        rows = _checked_columns(pl.read_parquet(part), str(path), table, first=sum(map(len, keys)))
-        rows.write_parquet(part, compression="zstd", statistics=False)
-        keys.append(rows.select(*dict.fromkeys((*table.key, *table.order))))
-    _check_key_and_order(pl.concat(keys), str(path), table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lazy = pl.concat([pl.scan_parquet(part) for part in parts]).select(columns)
-    lazy.sink_parquet(
-        path,
-        compression="zstd",
-        statistics=bool(table.order),
-        row_group_size=_ROW_GROUP if table.order else None,
-        maintain_order=True,
-    )
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
@@ -145,17 +120,11 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
         frame = pl.read_parquet(path)
     except pl.exceptions.PolarsError as problem:
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(problem).split())}") from None
-    return _checked(frame, str(path), table)
+    return check_rows(frame, str(path), table)
 
 
-def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
-    checked = _checked_columns(frame, name, table)
-    _check_key_and_order(checked, name, table)
-    return checked
-
-
-def _checked_columns(frame: pl.DataFrame, name: str, table: Table, first: int = 0) -> pl.DataFrame:
-    """The columns of `table` in their types; `first` is the number of the first row."""
+def check_rows(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+    """The columns of `table` with their types. Raises UserError naming file, row and field."""
     nullable = [column for column, kind in table.columns.items() if kind.endswith("?")]
     frame = frame.with_columns(pl.lit(None).alias(column) for column in nullable if column not in frame.columns)
     missing = [column for column in table.columns if column not in frame.columns]
@@ -163,17 +132,15 @@ def _checked_columns(frame: pl.DataFrame, name: str, table: Table, first: int = 
         raise UserError(f"{name}: field {missing[0]} is missing; expected {', '.join(table.columns)}")
     columns = []
     for column, kind in table.columns.items():
-        columns.append(_checked_column(frame[column], name, column, kind, first))
-    return pl.DataFrame(columns)
-
-
-def _check_key_and_order(frame: pl.DataFrame, name: str, table: Table) -> None:
+        columns.append(_checked_column(frame[column], name, column, kind))
+    checked = pl.DataFrame(columns)
     if table.key != table.order:
-        duplicated = frame.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
+        duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
         if len(duplicated):
-            raise _duplicate(frame, name, table.key, duplicated[-1])
+            raise _duplicate(checked, name, table.key, duplicated[-1])
     if table.order:
-        _check_order(frame, name, table.order)
+        _check_order(checked, name, table.order)
+    return checked
 
 
 def _check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
@@ -197,7 +164,7 @@ def _duplicate(frame: pl.DataFrame, name: str, key: tuple[str, ...], row: int) -
     return UserError(f"{name}: row {row}: field {'+'.join(key)}: duplicate {value!r}; ids must be unique")
 
 
-def _checked_column(values: pl.Series, name: str, column: str, kind: str, first: int) -> pl.Series:
+def _checked_column(values: pl.Series, name: str, column: str, kind: str) -> pl.Series:
     optional, kind = kind.endswith("?"), kind.rstrip("?")
     try:
         typed = values.cast(_TYPES[kind], strict=True)
@@ -210,8 +177,7 @@ def _checked_column(values: pl.Series, name: str, column: str, kind: str, first:
     if not bad.any() and kind == "float":
         bad, what = ~typed.is_finite().fill_null(True), "not a finite number"
     if not bad.any() and kind == "position":
-        expected = pl.int_range(first, first + len(typed), dtype=pl.UInt32, eager=True)
-        bad, what = typed != expected, "is not the number of the row"
+        bad, what = typed != pl.int_range(len(typed), dtype=pl.UInt32, eager=True), "is not the number of the row"
     if bad.any():
-        raise UserError(f"{name}: row {first + bad.arg_true()[0]}: field {column}: {what}; correct or remove the row")
+        raise UserError(f"{name}: row {bad.arg_true()[0]}: field {column}: {what}; correct or remove the row")
     return typed

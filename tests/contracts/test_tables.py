@@ -5,16 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    name_by_row,
-    number_rows,
-    read_table,
-    write_parts,
-    write_table,
-)
+from components.contracts.tables import CORPUS, QRELS, QUERIES, name_by_row, number_rows, read_table, write_table
 from components.contracts.tasks import Task, read_tasks, write_tasks
 
 GOOD = pl.DataFrame({"query": [0, 1], "document": [4, 4], "relevance": [1.0, 2.0]}).cast(
@@ -64,35 +55,6 @@ def test_rows_are_numbered_in_the_order_of_task_and_id(tmp_path, change, message
     write_table(TEXTS, tmp_path / "corpus.parquet", CORPUS)
     with pytest.raises(UserError, match=message):
         write_table(TEXTS.with_columns(**change), tmp_path / "corpus.parquet", CORPUS)
-
-
-def parts_of(frame, folder):
-    paths = [folder / "one.parquet", folder / "two.parquet"]
-    for path, part in zip(paths, (frame[:1], frame[1:]), strict=True):
-        part.write_parquet(path)
-    return paths
-
-
-def test_a_table_in_parts_has_the_bytes_of_the_whole(tmp_path):
-    write_table(TEXTS, tmp_path / "whole.parquet", CORPUS)
-    write_parts(parts_of(TEXTS, tmp_path), tmp_path / "joined.parquet", CORPUS)
-    assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"row": pl.Series([0, 0, 1])}, "row 1: field row: is not the number of the row"),
-        ({"doc_id": pl.Series(["b", "a", "b"])}, "row 2: field doc_id: duplicate 'b'"),
-        ({"task": pl.Series(["two", "two", "two"])}, "row 1: field task[+]doc_id: not sorted"),
-        ({"text": pl.Series(["x", "x", " "])}, "row 2: field text: empty"),
-    ],
-)
-def test_parts_are_checked_as_one_table(tmp_path, change, message):
-    parts = parts_of(TEXTS.with_columns(**change), tmp_path)
-    with pytest.raises(UserError, match=f"joined.parquet: {message}"):
-        write_parts(parts, tmp_path / "joined.parquet", CORPUS)
-    assert not (tmp_path / "joined.parquet").exists()
 
 
 def test_tables_are_numbered_and_pairs_named_by_row():
