@@ -11,7 +11,7 @@ The reverse of the last (a training text that is a piece of a longer evaluation 
 more than its piece.
 
 The search misses nothing. Of an evaluation text with n trigrams a match shares at least s = ceil(min(threshold,
-containment) * n): all of a Jaccard overlap's trigrams are in both, and there are at least n in either. So it shares at
+containment) * n), as a Jaccard overlap of t means t times the trigrams of both, which are n or more. So it shares at
 least k of any n - s + k of them, and only the n - s + k rarest are indexed (prefix filter: Chaudhuri, Ganti and Kaushik
 2006, with k > 1 as Wang, Li and Feng 2012). Training texts that share k of those are candidates, and each is measured
 on the texts themselves. A MinHash index finds a match at its threshold with some chance only, 1 - (1 - t**rows)**bands.

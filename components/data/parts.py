@@ -19,7 +19,7 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
     """Write the rows of one task, without its evaluation tables."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("corpus", "queries", "qrels"):
-        getattr(rows, name).write_parquet(_path(folder, task, name), compression="zstd", statistics=False)
+        getattr(rows, name).write_parquet(_path(folder, task, name), compression="lz4", statistics=False)
 
 
 def read(folder: Path, task: str) -> Prepared:
@@ -43,13 +43,13 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
             path = _path(folder, task, name)
             rows = number_rows(pl.read_parquet(path).with_columns(task=pl.lit(task)), table)
             rows = check_rows(rows, str(path), table).with_columns(pl.col("row") + first[name])
-            rows.write_parquet(path, compression="zstd", statistics=False)
+            rows.write_parquet(path, compression="lz4", statistics=False)
             first[name] += len(rows)
             numbered[name] = rows.select("row", identity)
             ids[name].append(rows[identity])
         path = _path(folder, task, "qrels")
         qrels = name_by_row(pl.read_parquet(path), numbered["queries"], numbered["corpus"])
-        check_rows(qrels, str(path), QRELS).write_parquet(path, compression="zstd", statistics=False)
+        check_rows(qrels, str(path), QRELS).write_parquet(path, compression="lz4", statistics=False)
     for name, _, identity in _TABLES:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
     for name in ("corpus", "queries", "qrels"):
