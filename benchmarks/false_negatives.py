@@ -146,7 +146,7 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
         qrels = inputs.qrels.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
         with workers(config.threads or 2) as pool:
             positives = positive_values(own, qrels, inputs, "scores")
-            facts = gather_facts(own, positives, texts, config.mine, pool)
+            facts = gather_facts(own, positives, inputs.own_negatives, texts, config.mine, pool)
         curve = curves[task]
         dev = texts.queries.filter(pl.col("split") == "dev")["row"].to_list()
         on, right = (int(frame["query"].is_in(dev).sum()) for frame in (own, positives))

@@ -87,6 +87,7 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
     )
     facts = frame.with_columns(
         value="score",
+        own=pl.lit(False),
         weakest=pl.Series(own[frame["query"].to_numpy()]),
         margin=pl.lit(MARGIN),
         same_label=pl.lit(False),

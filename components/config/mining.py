@@ -56,6 +56,11 @@ class MineParams(Params):
     min_score: float | None = Field(default=None, description="too easy: keep what scores at least this")
     first_rank: Positive = Field(default=1, description="rank window: refuse candidates of a better fused rank")
     last_rank: Positive | None = Field(default=None, description="rank window: refuse candidates of a worse rank")
+    own_negatives: Literal["trust", "check", "ignore"] = Field(
+        default="trust",
+        description="what the source judges irrelevant. trust: first among the negatives, unless it copies the query or "
+        "a positive; check: first where the rules allow it; ignore: a candidate like others",
+    )
     near_duplicate: PositiveFraction = Field(
         default=0.5, description="shared share of word trigrams from which a text counts as a copy of the positive"
     )

@@ -8,7 +8,7 @@ from components.data.distinct import TextsAt
 from components.data.hard import hard_documents
 from components.data.held_out import pair_benchmark
 from components.data.pair_source import SHARED_DOCUMENTS, PairSource, ordered_unique, query_numbers
-from components.data.prepared import Prepared
+from components.data.prepared import NEGATIVE_ROWS, Prepared
 from components.data.splits import Group, take_groups, take_groups_from_end
 
 
@@ -62,7 +62,14 @@ def _add_split(
     """Add these documents (marked in `present`), and the queries of the groups that have a positive among them all."""
     present[documents] = True
     query, document, score = source.pairs_of(query_numbers(found))
-    kept = source.are_positive(score) & present[document]
+    positive = source.are_positive(score)
+    kept, negative = positive & present[document], ~positive & present[document]
+    if split == "train":
+        pairs = {
+            "query_id": source.query_names(query[negative]),
+            "doc_id": source.document_names(document[negative]),
+        }
+        done.own_negatives = pl.DataFrame(pairs, schema=NEGATIVE_ROWS)
     query, document, score = query[kept], document[kept], score[kept]
     qrels = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     done.add(

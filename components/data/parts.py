@@ -9,27 +9,37 @@ from pathlib import Path
 import polars as pl
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, QUERIES, ROW_GROUP, check_rows, name_by_row, number_rows
+from components.contracts.tables import (
+    CORPUS,
+    OWN_NEGATIVES,
+    QRELS,
+    QUERIES,
+    ROW_GROUP,
+    check_rows,
+    name_by_row,
+    number_rows,
+)
 from components.data.prepared import Prepared
 
 _TABLES = (("corpus", CORPUS, "doc_id"), ("queries", QUERIES, "query_id"))
+_PAIRS = (("qrels", QRELS), ("own_negatives", OWN_NEGATIVES))
+_ALL = ("corpus", "queries", "qrels", "own_negatives")
 
 
 def write(rows: Prepared, folder: Path, task: str) -> None:
     """Write the rows of one task, without its evaluation tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("corpus", "queries", "qrels"):
+    for name in _ALL:
         getattr(rows, name).write_parquet(_path(folder, task, name), compression="lz4", statistics=False)
 
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    corpus, queries, qrels = (pl.read_parquet(_path(folder, task, name)) for name in ("corpus", "queries", "qrels"))
-    return Prepared(corpus, queries, qrels)
+    return Prepared(**{name: pl.read_parquet(_path(folder, task, name)) for name in _ALL})
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:
-    """Write corpus, queries and qrels of all tasks to `out`, sorted and numbered; the tasks' files are used up.
+    """Write the four tables of all tasks to `out`, sorted and numbered; the tasks' files are used up.
 
     Raises:
         UserError: a task's rows break a contract, or two tasks have an id in common; nothing is written to `out`.
@@ -47,12 +57,13 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
             first[name] += len(rows)
             numbered[name] = rows.select("row", identity)
             ids[name].append(rows[identity])
-        path = _path(folder, task, "qrels")
-        qrels = name_by_row(pl.read_parquet(path), numbered["queries"], numbered["corpus"])
-        check_rows(qrels, str(path), QRELS).write_parquet(path, compression="lz4", statistics=False)
+        for name, table in _PAIRS:
+            path = _path(folder, task, name)
+            pairs = name_by_row(pl.read_parquet(path), numbered["queries"], numbered["corpus"])
+            check_rows(pairs, str(path), table).write_parquet(path, compression="lz4", statistics=False)
     for name, _, identity in _TABLES:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
-    for name in ("corpus", "queries", "qrels"):
+    for name in _ALL:
         rows = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
         target = out / f"{name}.parquet"
         rows.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)

@@ -7,15 +7,20 @@ import polars as pl
 CORPUS_ROWS = pl.Schema({"doc_id": pl.String(), "text": pl.String(), "label": pl.String(), "split": pl.String()})
 QUERY_ROWS = pl.Schema({"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()})
 QREL_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()})
+NEGATIVE_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String()})
 
 
 @dataclass
 class Prepared:
-    """Rows of one task, and its held-out evaluation tables by name."""
+    """Rows of one task, and its held-out evaluation tables by name.
+
+    own_negatives: pairs of training queries that the source judges irrelevant.
+    """
 
     corpus: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CORPUS_ROWS))
     queries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUERY_ROWS))
     qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QREL_ROWS))
+    own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVE_ROWS))
     benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def add(self, corpus: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame) -> None:

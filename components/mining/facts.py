@@ -82,22 +82,30 @@ def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, f
 
 
 def gather_facts(
-    scores: pl.DataFrame, positives: pl.DataFrame, texts: TaskTexts, params: MineParams, pool: ThreadPoolExecutor
+    scores: pl.DataFrame,
+    positives: pl.DataFrame,
+    own_negatives: pl.DataFrame,
+    texts: TaskTexts,
+    params: MineParams,
+    pool: ThreadPoolExecutor,
 ) -> pl.DataFrame:
     """Input of the rules: one row per candidate except positives; sorted by query, document.
 
     Args:
-        scores: whole queries of one task, with `value`. positives: those of these queries.
+        scores: whole queries of one task, with `value`. positives, own_negatives: those of these queries.
 
-    Columns: query, document, task, split, score, value, rank, weakest, same_label, same_as_query, duplicate.
+    Columns: query, document, task, split, score, value, rank, weakest, own, same_label, same_as_query, duplicate.
     """
+    own = own_negatives.select("query", "document", own=pl.lit(params.own_negatives != "ignore"))
     right = positives.filter(pl.col("relevance") > 0)
     weakest = right.group_by("query").agg(weakest=pl.col("value").min())
-    ranked = scores.filter(pl.col("fused_score").is_not_null()).with_columns(
+    scores = scores.join(own, on=["query", "document"], how="left", maintain_order="left")
+    scores = scores.with_columns(pl.col("own").fill_null(False))
+    ranked = scores.filter(pl.col("fused_score").is_not_null() | pl.col("own")).with_columns(
         rank=pl.col("fused_score").rank("ordinal", descending=True).over("query").cast(pl.Int64)
     )
     candidates = (
-        ranked.select("query", "document", "value", "rank", score="reranker_score")
+        ranked.select("query", "document", "value", "rank", "own", score="reranker_score")
         .join(positives, on=["query", "document"], how="anti")
         .join(weakest, on="query")
     )

@@ -135,7 +135,8 @@ class TaskMining:
         given = self.setting
         scores = with_values(scores, given.scale)
         positives = positive_values(scores, qrels, given.inputs, str(given.scores))
-        return gather_facts(scores, positives, self.texts, given.params, given.pool), positives
+        own = given.inputs.own_negatives.join(qrels, on="query", how="semi", maintain_order="left")
+        return gather_facts(scores, positives, own, self.texts, given.params, given.pool), positives
 
     def _qrels(self) -> pl.DataFrame:
         first, last = self._range()
