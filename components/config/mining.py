@@ -58,7 +58,7 @@ class MineParams(Params):
     last_rank: Positive | None = Field(default=None, description="rank window: refuse candidates of a worse rank")
     own_negatives: Literal["trust", "check", "ignore"] = Field(
         default="trust",
-        description="what the source judges irrelevant. trust: first among the negatives, unless it copies the query or "
+        description="what the source judges irrelevant. trust: first among negatives, unless it copies the query or "
         "a positive; check: first where the rules allow it; ignore: a candidate like others",
     )
     near_duplicate: PositiveFraction = Field(
