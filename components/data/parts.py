@@ -35,7 +35,8 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    return Prepared(**{name: pl.read_parquet(_path(folder, task, name)) for name in _ALL})
+    corpus, queries, qrels, negatives = (pl.read_parquet(_path(folder, task, name)) for name in _ALL)
+    return Prepared(corpus, queries, qrels, negatives)
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:
@@ -64,9 +65,9 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
     for name, _, identity in _TABLES:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
     for name in _ALL:
-        rows = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
+        every = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
         target = out / f"{name}.parquet"
-        rows.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)
+        every.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)
 
 
 def _refuse_duplicates(ids: pl.Series, target: Path, identity: str) -> None:
