@@ -81,7 +81,7 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="how many of them")] = 1,
     documents: Annotated[int | None, typer.Option(min=1, help="a corpus of this size, queries in proportion")] = None,
     page: Annotated[bool, typer.Option("--page", help="the tables of docs/scaling.md instead")] = False,
-    hub: Annotated[bool, typer.Option("--hub", help="also ask the hub whether it has every pinned revision")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="also check every hub repository, path and size")] = False,
     efficiency: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the peak that is reached; 0.45, on a CPU 0.8")
     ] = None,
