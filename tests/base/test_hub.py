@@ -2,11 +2,9 @@
 
 import shutil
 from pathlib import Path
-from unittest.mock import Mock
 
 import httpx2
 import pytest
-from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from components.base.errors import UserError
 from components.base.hub import HubFile, HubRepo, HubUnreachableError, clear_errors, download, find_cached, list_files
@@ -38,10 +36,11 @@ def test_without_the_network_a_cache_without_the_list_tells_what_it_holds(
     download(REPO, "k", ["x"])
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert set(list_files(REPO, "k")) == {"x", "y"}
-    no_list = Mock(side_effect=CachedRepoTreeNotFoundError("a cache of an older version"))
-    monkeypatch.setattr("huggingface_hub.get_cached_repo_tree", no_list)
+    (tmp_path / "hub-cache").rename(tmp_path / "older")  # what an earlier version of the hub's client left
+    shutil.rmtree(next((tmp_path / "older").glob("*/trees")))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "older"))
     assert list_files(REPO, "k") == {"x": HubFile(3, cached=True)}
-    shutil.rmtree(tmp_path / "hub-cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     with pytest.raises(HubUnreachableError):
         list_files(REPO, "k")
 
