@@ -53,9 +53,9 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
     for name, _, identity in _TABLES:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
     for name in ("corpus", "queries", "qrels"):
-        rows = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
+        every = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
         target = out / f"{name}.parquet"
-        rows.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)
+        every.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)
 
 
 def _refuse_duplicates(ids: pl.Series, target: Path, identity: str) -> None:
