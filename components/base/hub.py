@@ -38,24 +38,49 @@ class HubFile(NamedTuple):
 def list_files(repo: HubRepo, key: str) -> dict[str, HubFile]:
     """Every file of a repository by path, from the cache if it has the list; downloads none of them.
 
+    Without the network and the list, the files that the cache holds.
+
     Raises:
         UserError: the repository or its revision is not there, or the hub cannot be reached.
     """
-    from huggingface_hub import HfApi, get_cached_repo_tree, try_to_load_from_cache
+    from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
-    from huggingface_hub.hf_api import RepoFile
 
     where: Any = {"revision": repo.revision, "repo_type": repo.kind}
     try:
-        tree = list(get_cached_repo_tree(repo.name, **where))
+        sizes = {file.path: file.size for file in get_cached_repo_tree(repo.name, **where)}
     except CachedRepoTreeNotFoundError:
-        with clear_errors(repo, key):
-            listed = HfApi().list_repo_tree(repo.name, recursive=True, **where)
-            tree = [entry for entry in listed if isinstance(entry, RepoFile)]
+        try:
+            sizes = _ask_for_sizes(repo, key)
+        except HubUnreachableError:
+            sizes = _cached_sizes(repo)
+            if not sizes:
+                raise
     return {
-        file.path: HubFile(file.size, isinstance(try_to_load_from_cache(repo.name, file.path, **where), str))
-        for file in tree
+        path: HubFile(size, isinstance(try_to_load_from_cache(repo.name, path, **where), str))
+        for path, size in sizes.items()
     }
+
+
+def _ask_for_sizes(repo: HubRepo, key: str) -> dict[str, int]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    with clear_errors(repo, key):
+        tree = HfApi().list_repo_tree(repo.name, recursive=True, revision=repo.revision, repo_type=repo.kind)
+        return {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)}
+
+
+def _cached_sizes(repo: HubRepo) -> dict[str, int]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        place = snapshot_download(repo.name, repo_type=repo.kind, revision=repo.revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        return {}
+    folder = Path(place)
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
 
 
 def require_access(repo: HubRepo, key: str) -> None:

@@ -37,6 +37,7 @@ MIN_WORDS = 8
 MIN_CONTAINED = 13
 _SHARED = 4  # k of the prefix filter: more gives fewer candidates, and a larger index
 _BLOCK = 1 << 20  # characters that are hashed at once
+_TEXTS = 1 << 12  # evaluation texts whose trigrams are ranked at once
 _PAIRS = 1 << 22  # (training text, evaluation text) pairs that are counted at once
 
 
@@ -63,22 +64,18 @@ class BenchmarkIndex:
 
     def _index(self, found: Hashes) -> None:
         """Keep the rarest trigrams of each text: `_hashes` (sorted), and who has them from `_start` on in `_owners`."""
-        _, place, frequency = np.unique(found.hashes, return_inverse=True, return_counts=True)
-        order = np.lexsort((found.hashes, frequency[place], found.texts))
         number = np.bincount(found.texts, minlength=len(self._texts))
-        rank = np.arange(len(order)) - np.repeat(np.cumsum(number) - number, number)
         words = np.fromiter((text.count(" ") + 1 for text in self._texts), dtype=np.int64, count=len(self._texts))
         near, part = self._params.threshold, self._params.containment
         share = np.where(words >= MIN_CONTAINED, min(near, part), near)
         needed = np.maximum(np.ceil(share * number - 1e-9).astype(np.int64), 1)
         self._least = np.minimum(needed, _SHARED)
-        owner = found.texts[order]
-        kept = order[rank < (number - needed + self._least)[owner]]
-        kept = kept[np.argsort(found.hashes[kept], kind="stable")]
-        self._hashes, start = np.unique(found.hashes[kept], return_index=True)
-        self._start = np.append(start, len(kept))
-        self._owners = found.texts[kept]
-        self._shift = np.uint64(64 - min(28, max(8, len(self._hashes).bit_length() + 4)))
+        hashes, owners = _rarest(found, number, number - needed + self._least)
+        order = np.argsort(hashes, kind="stable")
+        self._owners = owners[order]
+        self._hashes, start = np.unique(hashes[order], return_index=True)
+        self._start = np.append(start, len(order))
+        self._shift = np.uint64(64 - min(28, max(8, len(self._hashes).bit_length() + 3)))
         self._known = np.zeros(1 << (64 - int(self._shift)), dtype=bool)  # by the first bits of a hash
         self._known[self._hashes >> self._shift] = True
 
@@ -159,8 +156,8 @@ def _closeness(match: Match) -> tuple[int, float, str]:
 
 
 def _distinct(normalised: Sequence[str]) -> Hashes:
-    """Hashed trigrams of each text once, hashed in blocks."""
-    parts = []
+    """Hashed trigrams of each text once, hashed in blocks; sorted by text and hash."""
+    parts = [Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int32))]
     start = 0
     for block in text_blocks(normalised, str, _BLOCK):
         hashes, texts = hash_shingles(block, min_words=MIN_WORDS)
@@ -168,11 +165,34 @@ def _distinct(normalised: Sequence[str]) -> Hashes:
         hashes, texts = hashes[order], texts[order]
         new = np.ones(len(hashes), dtype=bool)
         new[1:] = (hashes[1:] != hashes[:-1]) | (texts[1:] != texts[:-1])
-        parts.append(Hashes(hashes[new], texts[new] + start))
+        parts.append(Hashes(hashes[new], (texts[new] + start).astype(np.int32)))
         start += len(block)
-    if not parts:
-        return Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))
-    return Hashes(np.concatenate([one.hashes for one in parts]), np.concatenate([one.texts for one in parts]))
+    return Hashes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _rarest(found: Hashes, number: np.ndarray, kept: np.ndarray) -> Hashes:
+    """Of text t, which has `number[t]` trigrams, the `kept[t]` that fewest texts have; of equals, the lower hashes."""
+    frequency = _frequencies(found.hashes)
+    end = np.cumsum(number)
+    parts = []
+    for first in range(0, len(number), _TEXTS):
+        own = number[first : first + _TEXTS]
+        begin = int(end[first] - number[first])
+        part = slice(begin, begin + int(own.sum()))
+        order = np.lexsort((frequency[part], found.texts[part]))  # stable: equals stay in the order of their hashes
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(own) - own, own)
+        parts.append(begin + order[rank < np.repeat(kept[first : first + _TEXTS], own)])
+    chosen = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    return Hashes(found.hashes[chosen], found.texts[chosen])
+
+
+def _frequencies(hashes: np.ndarray) -> np.ndarray:
+    """How often each hash occurs, by position."""
+    order = np.argsort(hashes)
+    _, times = np.unique(hashes[order], return_counts=True)
+    frequency = np.empty(len(order), dtype=np.int32)
+    frequency[order] = np.repeat(times, times)
+    return frequency
 
 
 def _bounded_map(

@@ -30,6 +30,8 @@ class PairSource:
         self.documents = DistinctTexts(pairs["document"], pairs.get_column("doc_id", default=None), params.max_words)
         self._threshold = params.positive_score
         self._shared = params.kind in SHARED_DOCUMENTS
+        self._graded = params.kind == "sts"
+        self._all_grades = self._graded and self._threshold is None
         query, document = self.queries.numbers, self.documents.numbers
         score = pairs["score"].to_numpy()
         relevant = self.are_positive(score)
@@ -91,6 +93,23 @@ class PairSource:
         position = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
         rows = np.repeat(self._start[queries], number) + position
         return np.repeat(queries, number), self._judged[rows], self._scores[rows]
+
+    def grades(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(query, document, relevance) of the pairs that these queries are trained on: their positives.
+
+        In sts without positive_score these are all judged pairs: CoSENT ranks pairs by their own grades, and learns as
+        much from the least similar ones. Other kinds have no use for a grade of 0 or less.
+        """
+        query, document, score = self.pairs_of(queries)
+        kept = np.ones(len(score), dtype=bool) if self._all_grades else self.are_positive(score)
+        relevance = score if self._graded else np.where(score > 0, score, 1.0)
+        return query[kept], document[kept], relevance[kept]
+
+    def negatives(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(query, document) of the pairs that the source judges irrelevant; none where all pairs are trained on."""
+        query, document, score = self.pairs_of(queries)
+        kept = ~self.are_positive(score) & (not self._all_grades)
+        return query[kept], document[kept]
 
     def judged_for(self, queries: np.ndarray) -> np.ndarray:
         """Numbers of all documents judged for these queries, including negatives, each once."""

@@ -59,23 +59,22 @@ def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least:
 def _add_split(
     done: Prepared, source: PairSource, found: list[Group], documents: np.ndarray, present: np.ndarray, split: str
 ) -> None:
-    """Add these documents (marked in `present`), and the queries of the groups that have a positive among them all."""
+    """Add these documents (marked in `present`), and the queries of the groups that learn from one of all."""
     present[documents] = True
-    query, document, score = source.pairs_of(query_numbers(found))
-    positive = source.are_positive(score)
-    kept, negative = positive & present[document], ~positive & present[document]
+    numbers = query_numbers(found)
+    query, document, grade = source.grades(numbers)
+    kept = present[document]
+    query, document = query[kept], document[kept]
     if split == "train":
-        pairs = {
-            "query_id": source.query_names(query[negative]),
-            "doc_id": source.document_names(document[negative]),
-        }
+        asked, refused = source.negatives(numbers)
+        own = present[refused]
+        pairs = {"query_id": source.query_names(asked[own]), "doc_id": source.document_names(refused[own])}
         done.own_negatives = pl.DataFrame(pairs, schema=NEGATIVE_ROWS)
-    query, document, score = query[kept], document[kept], score[kept]
     qrels = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     done.add(
         source.document_rows(documents, None if split == "train" else split),
         source.query_rows(ordered_unique(query), split),
-        pl.DataFrame({**qrels, "relevance": np.where(score > 0, score, 1.0)}),
+        pl.DataFrame({**qrels, "relevance": grade[kept]}),
     )
 
 

@@ -18,6 +18,7 @@ from components.teacher.pairs import BLOCK_QUERIES
 MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_sizes.md
 CHARACTERS = 4.5  # per token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
+PREPARE = 0.4 * 2**30  # the same without torch; 2.7 bytes a byte of text come to it, measured at 0.2 and 0.7 GB
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
 TABLE_ROW = 100  # bytes of memory a row of corpus or queries takes without its text
 PAIR = 200  # bytes of memory a pair takes in the block of queries that score or retrieve works on
@@ -57,11 +58,12 @@ def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Dev
     """The cost of every stage for these texts. Raises UserError if a model's size is not known."""
     shapes = {name: shape_of(name, params, outputs) for name, params in config.fetch.models.items()}
     documents, queries = sum(task.documents for task in tasks), sum(task.queries + task.dev for task in tasks)
-    text = 4 * CHARACTERS * sum(t.documents * t.document_tokens + (t.queries + t.dev) * t.query_tokens for t in tasks)
+    texts = [t.documents * t.document_tokens + (t.queries + t.dev) * t.query_tokens for t in tasks]
+    text = 4 * CHARACTERS * sum(texts)
     training = _training(config, tasks, shapes["student"], device, devices)
     costs = [
         _fetch(config, shapes, text),
-        Cost("prepare", documents + queries, 0, 0, 0, PROCESS + 3 * text, text / 2),
+        Cost("prepare", documents + queries, 0, 0, 0, PREPARE + 2.7 * CHARACTERS * max(texts), text / 2),
         _retrieve(config, tasks, shapes, device),
         _score(config, tasks, shapes, device),
         Cost("mine", queries, 0, 0, 0, PROCESS + queries * _pairs_each(config) * 100, queries * 400),

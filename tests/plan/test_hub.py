@@ -3,6 +3,7 @@
 import pytest
 
 from components.config import Config, load_config
+from components.data.hub_files import check_hub_files
 from components.plan.devices import GPUS
 from components.plan.hub import check_hub
 from components.plan.report import plan_run
@@ -28,6 +29,17 @@ def test_every_path_of_the_recipe_is_found_and_nothing_is_downloaded(full: Hub) 
     assert full.downloads() == []
     asked = [one for one in full.asked if one.startswith("GET /api/datasets/cfli")]
     assert len(asked) == 2  # 30 sources, one list and one access check
+
+
+def test_an_alternative_is_of_its_own_source_only(full: Hub) -> None:
+    files = full.repos["dataset", "cfli/bge-full-data"]
+    files["data/msmarco-00000-of-00001.parquet"] = files.pop("data/msmarco_passage-00000-of-00001.parquet")
+    assert check_hub(CONFIG).problems == []
+    taken = [name for item in check_hub_files(CONFIG.fetch) for name in item.files if name in files]
+    assert sorted(taken) == sorted(files)  # each file by one source
+    del files["data/nq-00000-of-00001.parquet"]
+    (line,) = check_hub(CONFIG).problems
+    assert line.startswith("fetch.sources.nq.origin.path: ")
 
 
 def test_all_problems_are_told_at_once(full: Hub) -> None:
