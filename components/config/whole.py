@@ -44,9 +44,20 @@ class Config(Params):
         own = {name: getattr(self.train, name) for name in CUT_LENGTHS}
         return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
 
+    @property
+    def shots_tried(self) -> int:
+        """Most shots that select_shots tries."""
+        stated = self.select_shots.max_shots
+        return self.train.shots.max if stated is None else stated
+
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
-        wrong = [*_training_longer_than_use(self), *_tasks_without_source(self), *_teachers_without_vectors(self)]
+        wrong = [
+            *_training_longer_than_use(self),
+            *_tasks_without_source(self),
+            *_teachers_without_vectors(self),
+            *_shots_without_use(self),
+        ]
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
@@ -74,3 +85,22 @@ def _teachers_without_vectors(whole: Config) -> Iterator[str]:
     soft = whole.train.distillation.in_batch
     if soft and soft.teacher not in whole.retrieve.keep_vectors:
         yield f"train.distillation.in_batch.teacher: add {soft.teacher!r} to retrieve.keep_vectors"
+
+
+def _shots_without_use(whole: Config) -> Iterator[str]:
+    trained = {name: task for name, task in whole.prepare.tasks.items() if task.train}
+    drawn, benchmark = whole.train.shots.max, whole.evaluate.benchmark
+    if whole.shots_tried > drawn:
+        yield f"select_shots.max_shots: {whole.shots_tried} is over train.shots.max: {drawn}, the most in training"
+    serving = {served: name for name, task in reversed(trained.items()) for served in (name, *task.in_domain)}
+    for name in whole.evaluate.shots:
+        if name in serving:
+            yield (
+                f"evaluate.shots.{name}: {name} gets the shots chosen for training task {serving[name]}, which serves "
+                "it; remove these, or take it out of in_domain"
+            )
+    if benchmark != "starter" and whole.shots_tried and not any(task.in_domain for task in trained.values()):
+        yield (
+            f"select_shots.max_shots: {whole.shots_tried}, but no shots would reach evaluate.benchmark: {benchmark!r}; "
+            "name the benchmark tasks that training serves in prepare.tasks.<task>.in_domain, or set max_shots: 0"
+        )

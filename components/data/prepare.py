@@ -170,7 +170,17 @@ def _write(
         rows["qrels"] += one.qrels
         write_benchmark(name, one.benchmark, out / "benchmark")
         licence = card[params.source]["licence"]
-        task = Task(name, params.kind, params.instruction, params.symmetric, params.weight, licence, params.source)
+        task = Task(
+            name,
+            params.kind,
+            params.instruction,
+            params.symmetric,
+            params.weight,
+            licence,
+            params.source,
+            tuple(params.in_domain),
+            params.positive_score,
+        )
         listed.append((task, bool(one.queries), bool(one.benchmark)))
         metrics[f"{name}.documents"] = len(one.corpus)
         for split in ("train", "dev"):

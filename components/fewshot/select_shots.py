@@ -20,7 +20,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import EngineParams, SelectShotsParams
-from components.contracts.shots import ChosenShots, Shot, write_shots
+from components.contracts.shots import ChosenShots, Shot, TaskPrompt, TrainedPrompt, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
@@ -198,9 +198,8 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
     for name, selection in found.items():
         entries[name] = ChosenShots(
             selection.chosen.strategy,
-            tasks[name].instruction,
-            selection.shots,
-            curve(selection.tried, _shown_strategy(selection)),
+            trained_prompt(tasks[name], selection.shots),
+            {"dev_scores": dict(curve(selection.tried, _shown_strategy(selection)))},
         )
         rows += [
             {
@@ -217,6 +216,11 @@ def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageCo
     pl.DataFrame(rows).write_csv(context.out / "curve.csv")
     chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
     (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")
+
+
+def trained_prompt(task: Task, shots: Sequence[Shot]) -> TrainedPrompt:
+    """The task's prompt with these shots, and the benchmark tasks that get it."""
+    return TrainedPrompt(TaskPrompt(task.instruction, task.symmetric, tuple(shots)), task.in_domain)
 
 
 def _shown_strategy(selection: Selection) -> str:

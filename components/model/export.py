@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Config
+from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import Task
 from components.model.backbone import DTYPES, grow_embeddings, load_tokenizer
 from components.model.locate import locate_model
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import Prompt
 
 DOCUMENT = "document"
 
@@ -58,7 +59,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)
-    set_prompts(folder, prompt, tasks, {})
+    set_prompts(folder, prompt, {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks})
 
 
 def chat_template(prompt: Prompt) -> str:
@@ -79,10 +80,10 @@ def chat_template(prompt: Prompt) -> str:
     )
 
 
-def set_prompts(folder: Path, prompt: Prompt, tasks: Sequence[Task], shots: Mapping[str, Sequence[Shot]]) -> None:
+def set_prompts(folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt]) -> None:
     """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json."""
     path = folder / "config_sentence_transformers.json"
     about = json.loads(path.read_text(encoding="utf-8"))
-    prompts = {task.name: prompt.prefix_text(task.instruction, shots.get(task.name, ())) for task in tasks}
+    prompts = {name: prompt.prefix_text(task.instruction, task.shots) for name, task in tasks.items()}
     about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None}
     path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
