@@ -25,7 +25,7 @@ class Batch:
     task: Task
     examples: list[Example]
     query_texts: list[str]
-    document_ids: list[str]
+    documents: list[int]  # rows
     document_texts: list[str]
     shots: list[list[Shot]]
     targets: Targets
@@ -59,20 +59,20 @@ class Batches:
         name, turn = self._plan[step]
         examples = self._draw(name, turn)
         negatives = [self._negatives(step, i, example) for i, example in enumerate(examples)]
-        positives = [example.positive_id for example in examples]
-        ids = list(dict.fromkeys([*positives, *(doc_id for own in negatives for doc_id, _ in own)]))
-        query_texts = [self.data.query_text[example.query_id] for example in examples]
-        document_texts = [self.data.document_text[doc_id] for doc_id in ids]
+        positives = [example.positive for example in examples]
+        documents = list(dict.fromkeys([*positives, *(document for own in negatives for document, _ in own)]))
+        query_texts = [self.data.query_text[example.query] for example in examples]
+        document_texts = [self.data.document_text[document] for document in documents]
         return Batch(
             step=step,
             task=self.data.tasks[name],
             examples=examples,
             query_texts=query_texts,
-            document_ids=ids,
+            documents=documents,
             document_texts=document_texts,
             shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
-            targets=self._targets(examples, negatives, ids),
-            grades=torch.tensor([self.data.grades.get((e.query_id, e.positive_id), 1.0) for e in examples]),
+            targets=self._targets(examples, negatives, documents),
+            grades=torch.tensor([self.data.grades.get((e.query, e.positive), 1.0) for e in examples]),
         )
 
     def shot_number(self, step: int, chunk: int) -> int:
@@ -114,13 +114,13 @@ class Batches:
         order = random(self.seed, _ORDER, self._names.index(name), epoch).permutation(len(pool))
         return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
 
-    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[str, float]]:
+    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[int, float]]:
         """Draw `train.negatives` of the mined negatives, new at each step; all of them if there are fewer.
 
         By teacher score: the largest score / T plus Gumbel noise, which draws without replacement from
         softmax(score / T) (Kool et al., arXiv 1903.06059).
         """
-        mined = list(zip(example.negative_ids, example.negative_scores, strict=True))
+        mined = list(zip(example.negatives, example.negative_scores, strict=True))
         if len(mined) <= self.params.negatives:
             return mined
         draw = random(self.seed, _NEGATIVES, step, i)
@@ -139,28 +139,28 @@ class Batches:
             draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
             for i in draw.permutation(len(pool))[: 4 * (wanted + len(in_batch))] if wanted else []:
-                query = self.data.query_text[pool[int(i)].query_id]
-                response = self.data.document_text[pool[int(i)].positive_id]
+                query = self.data.query_text[pool[int(i)].query]
+                response = self.data.document_text[pool[int(i)].positive]
                 if len(shots) < wanted and query not in in_batch and response not in in_batch:
                     shots.append(Shot(query, response))
             sets.append(shots)
         return sets
 
     def _targets(
-        self, examples: list[Example], negatives: Sequence[Sequence[tuple[str, float]]], ids: list[str]
+        self, examples: list[Example], negatives: Sequence[Sequence[tuple[int, float]]], documents: list[int]
     ) -> Targets:
-        place = {doc_id: j for j, doc_id in enumerate(ids)}
+        place = {document: j for j, document in enumerate(documents)}
         width = 1 + max((len(own) for own in negatives), default=0)
         group = torch.full((len(examples), width), -1, dtype=torch.int64)
         teacher = torch.zeros(len(examples), width)
-        relevant = torch.zeros(len(examples), len(ids), dtype=torch.bool)
+        relevant = torch.zeros(len(examples), len(documents), dtype=torch.bool)
         for i, (example, own) in enumerate(zip(examples, negatives, strict=True)):
-            for g, (doc_id, score) in enumerate([(example.positive_id, example.positive_score), *own]):
-                group[i, g], teacher[i, g] = place[doc_id], score
-            for doc_id in self.data.relevant.get(example.query_id, ()):
-                if doc_id in place:
-                    relevant[i, place[doc_id]] = True
-            label = self.data.query_label.get(example.query_id)
+            for g, (document, score) in enumerate([(example.positive, example.positive_score), *own]):
+                group[i, g], teacher[i, g] = place[document], score
+            for document in self.data.relevant.get(example.query, ()):
+                if document in place:
+                    relevant[i, place[document]] = True
+            label = self.data.query_label[example.query]
             if label is not None:
-                relevant[i] |= torch.tensor([self.data.document_label[doc_id] == label for doc_id in ids])
+                relevant[i] |= torch.tensor([self.data.document_label[document] == label for document in documents])
         return Targets(group[:, 0].clone(), group, teacher, relevant)

@@ -96,9 +96,10 @@ class Trainer:
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
         if not math.isfinite(loss):
-            ids = ", ".join(example.query_id for example in batch.examples[:3])
+            queries = ", ".join(str(example.query) for example in batch.examples[:3])
             raise UserError(
-                f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} (queries {ids}, ...); "
+                f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} "
+                f"(rows {queries}, ... of queries.parquet); "
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
@@ -155,8 +156,8 @@ class Trainer:
         """The dense teacher's cosines [B, M]; None without `train.distillation.in_batch`."""
         if self.soft_labels is None:
             return None
-        query_ids = [example.query_id for example in batch.examples]
-        return self.soft_labels.cosines(query_ids, batch.document_ids).to(self.step.device)
+        queries = [example.query for example in batch.examples]
+        return self.soft_labels.cosines(queries, batch.documents).to(self.step.device)
 
     def _in_batch(self, scores: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
         params = self.params.distillation.in_batch

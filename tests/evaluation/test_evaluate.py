@@ -49,7 +49,7 @@ def context(root: Path, name: str) -> StageContext:
 def write_outputs(outputs: Path) -> None:
     """What the stages before leave."""
     write_benchmark(outputs / "prepare" / "benchmark", size=18)
-    queries = {"query_id": ["q"], "text": ["t"], "task": ["find"], "split": ["train"], "label": [None]}
+    queries = {"row": [0], "query_id": ["q"], "text": ["t"], "task": ["find"], "split": ["train"], "label": [None]}
     write_table(pl.DataFrame(queries), outputs / "prepare" / "queries.parquet", QUERIES)
     examples = [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]
     entry = {
