@@ -23,6 +23,11 @@ class Shot:
     response: str
 
 
+def shot_response(kind: str, document: str, label: str | None) -> str:
+    """What a shot of a task of this kind shows: the category in clustering where there is one, else the positive."""
+    return label if kind == "clustering" and label is not None else document
+
+
 @dataclass(frozen=True)
 class TaskPrompt:
     """Instruction and shots before a task's queries; `symmetric`: the instruction before its documents, too."""
