@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.fewshot.choice import LEVEL, Tried, choose, fewest_shots
+from components.fewshot.choice import Tried, choose, fewest_shots
 from components.statistics.jackknife import spearman_values
 
 Floats = NDArray[np.float64]
 SHARED, STRATEGY, OWN = 0.85, 0.4, 0.34  # of the example, of the strategy, of the prompt: squares sum to 1
+PROMISE = 0.05  # share of the tasks in which shots that do nothing may be taken
 STRATEGIES, MOST = 2, 5  # strategies tried, and numbers of shots of each
 
 
@@ -96,8 +97,8 @@ def main() -> None:
                 print(f"{found['taken']:9.1%}{found['one_standard_error']:9.1%}")
                 figures |= {f"{kind}_{examples}_{extra}_{what}": value for what, value in found.items()}
     null = [value for key, value in figures.items() if key.endswith("_0.0_taken")]
-    allowed = LEVEL + 1.96 * float(np.sqrt(LEVEL * (1 - LEVEL) / tasks))
-    print(f"shots that do nothing are taken in at most {max(null):.1%}; {LEVEL:.0%} + sampling error = {allowed:.1%}")
+    allowed = PROMISE + 1.96 * float(np.sqrt(PROMISE * (1 - PROMISE) / tasks))
+    print(f"shots that do nothing are taken in at most {max(null):.1%}; {PROMISE:.0%} + sampling error = {allowed:.1%}")
     print(f"{time.perf_counter() - start:.0f} s")
     if given.json:
         figures |= {"worst_null": max(null), "allowed": allowed, "tasks": tasks}

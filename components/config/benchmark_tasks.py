@@ -6,16 +6,13 @@
 So a benchmark task that a training task serves is asked as in training. Training tasks that serve the same must agree.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
-
-if TYPE_CHECKING:
-    from components.config.prepare import TaskParams
 
 TABLE = Path(__file__).with_name("benchmark_tasks.yaml")
 _SYMMETRIC = {"documents_bare": False, "both_sides": True, "one_sort": None}  # group of the table
@@ -54,23 +51,3 @@ def fill_from_benchmark(task: Mapping[str, Any]) -> dict[str, Any]:
     if len(symmetric) == 1:
         defaults["symmetric"] = symmetric.pop()
     return {**defaults, **task}
-
-
-def contradictions(tasks: Mapping[str, "TaskParams"]) -> Iterator[str]:
-    """One line for each benchmark task that two training tasks serve with different prompts."""
-    first: dict[str, str] = {}
-    for name, task in tasks.items():
-        for served in task.in_domain if task.train else []:
-            other = tasks[first.setdefault(served, name)]
-            known = benchmark_tasks().get(served)
-            two_sorts = known is None or known.symmetric is not None
-            differing = [
-                f"{field} {getattr(other, field)!r} and {getattr(task, field)!r}"
-                for field in ("instruction", *(["symmetric"] if two_sorts else []))
-                if getattr(other, field) != getattr(task, field)
-            ]
-            if differing:
-                yield (
-                    f"{first[served]} and {name} both serve {served} (in_domain), with {', '.join(differing)}; "
-                    f"give both the same, or take {served} out of one's in_domain"
-                )

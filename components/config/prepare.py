@@ -1,10 +1,11 @@
 """Parameters of `prepare`: the tasks, what is held out of each, and what is removed from training."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.benchmark_tasks import contradictions, fill_from_benchmark
+from components.config.benchmark_tasks import benchmark_tasks, fill_from_benchmark
 from components.config.types import (
     Count,
     Name,
@@ -100,7 +101,27 @@ class PrepareParams(Params):
     @field_validator("tasks")
     @classmethod
     def _served_alike(cls, tasks: dict[str, TaskParams]) -> dict[str, TaskParams]:
-        wrong = list(contradictions(tasks))
+        wrong = list(_contradictions(tasks))
         if wrong:
             raise ValueError("\n".join(wrong))
         return tasks
+
+
+def _contradictions(tasks: Mapping[str, TaskParams]) -> Iterator[str]:
+    """One line for each benchmark task that two training tasks serve with different prompts."""
+    first: dict[str, str] = {}
+    for name, task in tasks.items():
+        for served in task.in_domain if task.train else []:
+            other = tasks[first.setdefault(served, name)]
+            known = benchmark_tasks().get(served)
+            two_sorts = known is None or known.symmetric is not None
+            differing = [
+                f"{field} {getattr(other, field)!r} and {getattr(task, field)!r}"
+                for field in ("instruction", *(["symmetric"] if two_sorts else []))
+                if getattr(other, field) != getattr(task, field)
+            ]
+            if differing:
+                yield (
+                    f"{first[served]} and {name} both serve {served} (in_domain), with {', '.join(differing)}; "
+                    f"give both the same, or take {served} out of one's in_domain"
+                )

@@ -22,6 +22,7 @@ from components.data.labelled import prepare_labelled
 from components.data.mteb_texts import benchmark_texts
 from components.data.pairs import prepare_pairs
 from components.data.prepared import Prepared
+from components.data.shot_pool import log_tasks_without_shots
 from components.stage.context import StageContext
 
 _SCHEMAS: dict[str, dict[str, pl.DataType]] = {
@@ -60,7 +61,8 @@ def run(context: StageContext) -> dict[str, float]:
     (context.out / "manifest.json").write_text(text + "\n", encoding="utf-8")
     listed = pl.concat(removed).sort("id")
     listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
-    return metrics | {"removed_texts": len(listed)}
+    without_shots = log_tasks_without_shots(context.out, seed)
+    return metrics | {"removed_texts": len(listed), "tasks_without_shots": without_shots}
 
 
 def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:

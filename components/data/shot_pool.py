@@ -3,6 +3,7 @@
 `prepare` looks for them too, and says which tasks have none before anything is trained.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,16 @@ import polars as pl
 
 from components.base.overlap import normalise, word_ngrams
 from components.contracts.shots import shot_response
-from components.contracts.tasks import Task
+from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
-from components.data.inputs import Inputs
+from components.data.inputs import Inputs, read_inputs
 from components.data.splits import rank
 
+log = logging.getLogger(__name__)
 MIN_WORDS = 6  # shorter texts are compared for equality only
 NEAR = 0.6  # shared fraction of the shorter text's word trigrams from which two texts count as the same
 LEAST_DEV = 6  # dev queries: with fewer no difference can be significant at 5 % (2^-5 is 3 %, and ties cost)
+LOOKED_AT = 100  # training pairs of a task that prepare looks at, as many as select_shots.pool has by default
 TOP_GRADES = 0.8  # of a graded task's best grade, where it states no positive_score: 4 of 5 in STS
 
 
@@ -56,8 +59,13 @@ def best_pairs(inputs: Inputs, task: Task) -> pl.DataFrame:
     """query, document: the best-graded positive of each query of the task; none where all are below the grade."""
     own = inputs.queries.filter(pl.col("task") == task.name).select(query="row")
     graded = inputs.qrels.join(own, on="query", how="semi")
-    graded = graded.filter(pl.col("relevance") >= positive_grade(task, graded), pl.col("relevance") > 0)
-    best = graded.sort("query", "relevance", "document", descending=[False, True, False])
+    return _best(graded.filter(pl.col("relevance") >= positive_grade(task, graded)))
+
+
+def _best(judged: pl.DataFrame) -> pl.DataFrame:
+    """query, document: the best-graded pair of each query, of those above 0."""
+    best = judged.filter(pl.col("relevance") > 0)
+    best = best.sort("query", "relevance", "document", descending=[False, True, False])
     return best.unique("query", keep="first", maintain_order=True).select("query", "document")
 
 
@@ -78,8 +86,7 @@ def labelled_queries(inputs: Inputs, task: Task) -> pl.DataFrame:
     queries = inputs.queries.filter(pl.col("task") == task.name).select("row", "query_id", "text", "split", "label")
     if task.kind != "classification" or queries["label"].null_count() < len(queries):
         return queries
-    first = inputs.qrels.sort("query", "relevance", "document", descending=[False, True, False])
-    first = first.filter(pl.col("relevance") > 0).unique("query", keep="first", maintain_order=True)
+    first = _best(inputs.qrels.join(queries, left_on="query", right_on="row", how="semi"))
     names = first.join(inputs.corpus.select(document="row", name="text"), on="document").select(
         row="query", name="name"
     )
@@ -182,3 +189,15 @@ class Guard:
             for one in candidates
             if not self.repeats(one.query) and (one.response in answers or not self.repeats(one.response))
         ]
+
+
+def log_tasks_without_shots(prepared: Path, seed: int) -> int:
+    """Log the trained tasks of outputs/prepare that select_shots will find no shots for; returns their number."""
+    tasks = read_tasks(prepared / "tasks.yaml")
+    if not tasks:
+        return 0
+    inputs = read_inputs(prepared)
+    _, problems = clean_pools(inputs, tasks, held_out_guard(inputs, prepared / "benchmark"), LOOKED_AT, seed)
+    for name, problem in problems.items():
+        log.warning("%s: select_shots will choose none: %s", name, problem)
+    return len(problems)

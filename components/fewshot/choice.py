@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.05
+LEVEL = 0.04  # the promise is 5 %; a level of 5 % took useless shots in up to 5.3 % of 2,000 simulated tasks
 FLIPS = 4_999
 _TIE = 1e-12  # statistics closer than this are equal: sums of the same numbers in another order
 

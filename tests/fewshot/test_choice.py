@@ -56,9 +56,8 @@ def test_the_same_gain_counts_less_the_more_prompts_were_tried() -> None:
 @pytest.mark.parametrize("kind", ["ndcg_at_10", "accuracy"])
 def test_at_most_one_task_in_twenty_gets_shots_that_do_nothing(kind: str) -> None:
     """10 correlated prompts; the one-standard-error rule takes shots in about 40 %."""
-    tasks = 200
-    null = simulate(kind, 50, 0.0, tasks, seed=7)
-    assert null["taken"] <= LEVEL + 2 * np.sqrt(LEVEL * (1 - LEVEL) / tasks)
+    null = simulate(kind, 50, 0.0, 200, seed=7)
+    assert null["taken"] <= 0.05
     assert null["one_standard_error"] > 0.3
     assert simulate(kind, 100, 1.0, 20, seed=8)["taken"] > 0.9, "and a large gain is not missed"
 
