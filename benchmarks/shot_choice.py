@@ -41,7 +41,7 @@ def right_or_wrong(ability: float, latent: Floats, random: np.random.Generator) 
 
 def correlation(ability: float, latent: Floats, random: np.random.Generator) -> Floats:
     """Spearman values of cosines against five grades; the grades are the same for all prompts."""
-    grades = np.arange(len(latent)) % 5
+    grades = (np.arange(len(latent)) % 5).astype(np.float64)
     return spearman_values(grades * ability + 2 * latent, grades)
 
 
