@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,23 @@ def _run_stage(name: str, root: Path) -> None:
     from components.stage.run import run_stage
 
     run_stage(name, root)
+
+
+@group.command(epilog=examples("foundry join train"))
+def join(name: Annotated[str, typer.Argument(metavar="STAGE", help="train, the stage of several machines")]) -> None:
+    """Train together with another machine that runs the stage with train.nodes above 1.
+
+    Run it in the same checkout on a shared disk. It waits until the stage starts, and ends with it.
+    """
+    root = enter_checkout()
+    die_with_parent()
+    from components.base.log import set_up_logging
+    from components.stage.nodes import join as join_stage
+
+    if name != "train":
+        raise UserError(f"join: {name}: only train runs on several machines so; the others use engine.kind: dask")
+    set_up_logging("join", root / ".cache" / "logs" / f"join.{socket.gethostname()}.log", progress_bars=False)
+    join_stage(name, root)
 
 
 @group.command(
