@@ -94,15 +94,15 @@ def _probe(task: Task, dev: list[dict[str, Any]], train: list[dict[str, Any]], p
     """The first FITTED_EACH training texts of each label, those that may be shots last, and the dev texts."""
     may_be_shots = {one.query_row for one in pool}
     taken: Counter[str] = Counter()
-    fitted = []
+    fitted: list[dict[str, Any]] = []
     for row in sorted(train, key=lambda row: row["row"] in may_be_shots):  # a stable sort
         if row["label"] is not None and taken[row["label"]] < FITTED_EACH and len(fitted) < FITTED:
             taken[row["label"]] += 1
             fitted.append(row)
     if len(taken) < 2:
         raise NoMeasureError(f"training texts of {len(taken)} labels, and a classifier takes 2")
-    labels = [np.array([row["label"] for row in rows]) for rows in (fitted, dev)]
-    return DevSet(task, [row["text"] for row in [*fitted, *dev]], [], Probe(*labels))
+    known, wanted = (np.array([row["label"] for row in rows]) for rows in (fitted, dev))
+    return DevSet(task, [row["text"] for row in [*fitted, *dev]], [], Probe(known, wanted))
 
 
 def _clusters(task: Task, dev: list[dict[str, Any]]) -> DevSet:

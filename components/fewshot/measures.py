@@ -24,8 +24,13 @@ RUNS = 10  # starts of k-means, as many as mteb's
 class Measure(Protocol):
     """Values of dev examples from the vectors of the task's prompted texts and of its documents."""
 
-    name: str
-    size: int  # dev examples
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Dev examples."""
+        ...
 
     def values(self, prompted: np.ndarray, documents: np.ndarray) -> np.ndarray:
         """float64 [size]; prompted, documents: float32 [n, dim], L2-normalised."""

@@ -107,8 +107,8 @@ def _dev_sets(
             found[name] = dev_set(inputs, tasks[name], limit, seed, pool)
         except NoMeasureError as problem:
             problems[name] = str(problem)
-    for name, problem in problems.items():
-        log.warning("%s: no shots: %s", name, problem)
+    for name, why in problems.items():
+        log.warning("%s: no shots: %s", name, why)
     return found
 
 
