@@ -82,10 +82,10 @@ def simulate(kind: str, examples: int, extra: float, tasks: int, seed: int) -> d
 def main() -> None:
     """Run the simulations, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 tasks each")
+    parser.add_argument("--quick", action="store_true", help="20 tasks each")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    tasks, start = 100 if given.quick else 2_000, time.perf_counter()
+    tasks, start = 20 if given.quick else 2_000, time.perf_counter()
     print(f"{tasks} tasks each, {STRATEGIES * MOST} prompts with shots; {platform.machine()}, numpy {np.__version__}")
     print(f"{'score':12}{'dev':>6}{'gain':>8}{'taken':>9}{'one SE':>9}")
     figures: dict[str, float] = {}
