@@ -39,11 +39,6 @@ def test_borda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert figures_of("borda.py", tmp_path / "figures.json", monkeypatch)["ranks_differing"] == 0
 
 
-def test_shot_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = figures_of("shot_choice.py", tmp_path / "figures.json", monkeypatch)
-    assert set(figures) >= {"worst_null", "allowed", "ndcg_at_10_200_0.4_taken"}
-
-
 @pytest.mark.slow
 def test_the_plan_s_formulas_follow_the_training_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("plan.py", tmp_path / "figures.json", monkeypatch)  # counted, not timed

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
+from components.config.benchmark_tasks import benchmark_tasks
 from components.config.evaluation import EvaluateParams
 from components.config.fetch import FetchParams
 from components.config.fewshot import SelectShotsParams
@@ -88,19 +89,25 @@ def _teachers_without_vectors(whole: Config) -> Iterator[str]:
 
 
 def _shots_without_use(whole: Config) -> Iterator[str]:
-    trained = {name: task for name, task in whole.prepare.tasks.items() if task.train}
-    drawn, benchmark = whole.train.shots.max, whole.evaluate.benchmark
+    drawn, serving = whole.train.shots.max, _serving(whole)
     if whole.shots_tried > drawn:
         yield f"select_shots.max_shots: {whole.shots_tried} is over train.shots.max: {drawn}, the most in training"
-    serving = {served: name for name, task in reversed(trained.items()) for served in (name, *task.in_domain)}
     for name in whole.evaluate.shots:
         if name in serving:
             yield (
                 f"evaluate.shots.{name}: {name} gets the shots chosen for training task {serving[name]}, which serves "
                 "it; remove these, or take it out of in_domain"
             )
-    if benchmark != "starter" and whole.shots_tried and not any(task.in_domain for task in trained.values()):
+    benchmark, held_out = whole.evaluate.benchmark, {name for name, task in whole.prepare.tasks.items() if task.test}
+    evaluated = held_out if benchmark == "starter" else set(benchmark_tasks())
+    if whole.shots_tried and serving and evaluated and not evaluated & set(serving):
         yield (
             f"select_shots.max_shots: {whole.shots_tried}, but no shots would reach evaluate.benchmark: {benchmark!r}; "
             "name the benchmark tasks that training serves in prepare.tasks.<task>.in_domain, or set max_shots: 0"
         )
+
+
+def _serving(whole: Config) -> dict[str, str]:
+    """Benchmark task: the first training task that serves it, by in_domain or by its own name."""
+    trained = reversed([(name, task) for name, task in whole.prepare.tasks.items() if task.train])
+    return {served: name for name, task in trained for served in (*task.in_domain, name)}

@@ -24,6 +24,7 @@ def test_in_batch_teacher_must_be_kept():
         parse_config(small_parameters(**{"train.distillation": soft, "retrieve.keep_vectors": []}), "params.yaml")
 
 
+FAQ = {"source": "fiqa", "kind": "retrieval", "instruction": "Find"}
 SHOT = [{"query": "a", "response": "b"}]
 
 
@@ -38,6 +39,10 @@ SHOT = [{"query": "a", "response": "b"}]
         (
             {"evaluate.shots": {"ArguAna": SHOT}, "prepare.tasks.boolq.in_domain": ["ArguAna"]},
             r"evaluate\.shots\.ArguAna: .*training task boolq",
+        ),
+        (
+            {"prepare.tasks": {"faq": {**FAQ, "train": 9}, "other": {**FAQ, "test": 9}}},
+            r"no shots would reach evaluate\.benchmark: 'starter'",
         ),
         ({"evaluate.benchmark": "MTEB(eng, v2)"}, r"no shots would reach evaluate\.benchmark: 'MTEB\(eng, v2\)'"),
     ],
