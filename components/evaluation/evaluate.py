@@ -21,6 +21,7 @@ from typing import Any
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.base.progress import bar
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.prompts import prompt_table, without_shots
@@ -31,8 +32,10 @@ from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, embed_plan, make_plan
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.evaluation.table import summary_table
+from components.model.backbone import load_tokenizer
 from components.model.encoder import EncoderSource
 from components.model.load_once import ModelSource, load_once
+from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
 
@@ -72,6 +75,7 @@ def read_prompt_table(benchmark: Benchmark, context: StageContext) -> dict[str, 
     """The prompt of every task, and a line in the log: how many have which kind. Raises UserError as `prompt_table`."""
     shots = context.outputs / "select_shots" / "shots.yaml"
     prompts = prompt_table(benchmark, read_shots(shots), context.config.evaluate.shots)
+    _check_stated_shots_fit(prompts, context)
     counts = count_prompts(prompts)
     log.info(
         "prompts of %(tasks)s tasks: %(served_by_a_training_task)s of a training task; shots chosen by select_shots "
@@ -80,6 +84,20 @@ def read_prompt_table(benchmark: Benchmark, context: StageContext) -> dict[str, 
         counts,
     )
     return prompts
+
+
+def _check_stated_shots_fit(prompts: Mapping[str, EvaluatedPrompt], context: StageContext) -> None:
+    """Chosen shots fit; raise UserError for stated ones that do not, before the first model is evaluated."""
+    stated = {task: one.prompt for task, one in prompts.items() if one.shots_from == "stated"}
+    if not stated:
+        return
+    params = context.config.prompt
+    prompt = Prompt(load_tokenizer(context.outputs / "fetch" / "models" / "student", params), params)
+    for task, one in stated.items():
+        try:
+            prompt.prefix_ids(one.instruction, one.shots)
+        except UserError as problem:
+            raise UserError(f"evaluate.shots.{task}: {problem}") from None
 
 
 def _finish(name: str, benchmark: Benchmark, prompts: Mapping[str, EvaluatedPrompt], context: StageContext) -> Finished:

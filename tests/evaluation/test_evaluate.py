@@ -12,7 +12,7 @@ import yaml
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
-from components.config import load_config
+from components.config import ShotParams, load_config
 from components.contracts.shots import read_prompts
 from components.contracts.tables import QUERIES, write_table
 from components.contracts.tasks import read_tasks, write_tasks
@@ -134,6 +134,16 @@ def test_only_the_trained_student_gets_shots(root: Path) -> None:
         assert shots == {"base": (), "trained": (Shot("a", "b"),), "teacher": ()}
         assert {model.prompts[task].instruction for model in models.values()} == {"Trained find"}
     assert not models["trained"].prompts["sort"].shots
+
+
+def test_stated_shots_that_do_not_fit_the_prompt_are_refused_before_any_model(root: Path, tiny_student: Path) -> None:
+    run = context(root, "run")
+    (root / "outputs" / "fetch" / "models").mkdir(parents=True)
+    (root / "outputs" / "fetch" / "models" / "student").symlink_to(tiny_student)
+    shots = {"sort": [ShotParams(query=f"{n} {'word ' * 90}", response="x" * 90) for n in range(9)]}
+    config = run.config.model_copy(update={"evaluate": run.config.evaluate.model_copy(update={"shots": shots})})
+    with pytest.raises(UserError, match=r"evaluate\.shots\.sort: prompt: 9 shots make a prefix of \d+ tokens"):
+        evaluate.run(replace(run, config=config))
 
 
 def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_bytes(
