@@ -27,9 +27,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from components.benchmark.adapter import FoundryModel, TaskPrompt
-from components.benchmark.tasks import PAIRED, english_scope, mteb_task, name_sides, read_instructions
-from components.config import EncoderParams, PromptParams
+from components.benchmark.adapter import FoundryModel
+from components.benchmark.tasks import english_scope, mteb_task, name_sides
+from components.config import EncoderParams, PromptParams, benchmark_tasks
+from components.contracts.shots import TaskPrompt
 from components.evaluation.planner import Lengths, make_plan
 from components.model.embed_shard import embed
 from components.model.encoder import Encoder
@@ -200,17 +201,18 @@ def compare(scratch: Path, rows: int, layers: int, width: int, only: int | None)
     }
     names = list(shapes)
     mirror = write_standins(scratch / "mirror", [*names, *RETRIEVAL], shapes)
-    instructions = read_instructions()
+    table = benchmark_tasks()
     corpus = _texts_of(mirror)
-    student = write_student(scratch / "student", [*corpus[:2_000], *instructions.values()], layers, width)
+    student = write_student(
+        scratch / "student", [*corpus[:2_000], *(task.instruction for task in table.values())], layers, width
+    )
     plain = PlainEncoder(student)
     prompts = {}
     for name, wanted in zip(sizes["task"], sizes["prefix_tokens"], strict=True):
         own = _texts_of(mirror / str(mteb_task(name).metadata.dataset["path"]))[:24]
-        symmetric = str(mteb_task(name).metadata.type) in PAIRED
-        prompts[name] = TaskPrompt(
-            instructions[name], symmetric, shots_of(own, instructions[name], wanted, plain.prompt)
-        )
+        instruction = table[name].instruction
+        shots = shots_of(own, instruction, wanted, plain.prompt)
+        prompts[name] = TaskPrompt(instruction, bool(table[name].symmetric), shots)
     encoder = TimedEncoder.load(student, PROMPT, EncoderParams(device="cpu"), store=scratch / "vectors")
     assert isinstance(encoder, TimedEncoder)
     ours = FoundryModel("ours", encoder, prompts, {})

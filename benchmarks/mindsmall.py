@@ -109,8 +109,9 @@ def plain(model: Any, mirror: Path) -> dict[str, float]:
 
 def ours(model: Any, mirror: Path) -> dict[str, float]:
     """Index-based task and search; no vector store, so that nothing is carried from run to run."""
-    from components.benchmark.adapter import FoundryModel, TaskPrompt
+    from components.benchmark.adapter import FoundryModel
     from components.benchmark.tasks import mteb_task
+    from components.contracts.shots import TaskPrompt
     from components.model.sentence_model import SentenceModel
 
     foundry = FoundryModel("mini", SentenceModel(model, "mini"), {"MindSmallReranking": TaskPrompt("")}, {})

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.config import Config, load_config
+from components.contracts.shots import EvaluatedPrompt, TaskPrompt, write_prompts
 from components.contracts.tasks import Task, write_tasks
 from tests.models import make_tiny_student
 from tests.samples import ROOT
@@ -79,8 +80,10 @@ def _write_outputs(root: Path, config: Config) -> None:
         {"query": "is water wet", "response": "Water is wet."},
         {"query": "is ice hot", "response": "It is not."},
     ]
-    shots = {"boolq": {"number": 1, "examples": examples}}
+    shots = {"boolq": {"number": 1, "instruction": TASKS[0].instruction, "serves": [], "examples": examples}}
     (outputs / "select_shots" / "shots.yaml").write_text(yaml.safe_dump(shots))
+    own = [EvaluatedPrompt(TaskPrompt(task.instruction, task.symmetric), None, "none", False) for task in TASKS[1:]]
+    write_prompts({task.name: one for task, one in zip(TASKS[1:], own, strict=True)}, outputs / "evaluate/prompts.yaml")
     write_evaluation(outputs / "evaluate", quality=0.7, seed=0)
     model = add_adapter(student, load_tokenizer(student, config.prompt), config)
     for parameter in model.parameters():

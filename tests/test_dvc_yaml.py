@@ -14,7 +14,11 @@ from tests.samples import ROOT
 
 MODULES = {"local_files": "components.data.local_files", **STAGES}
 SECTIONS = {field.alias or name for name, field in Config.model_fields.items()} - {"threads"}  # threads change no byte
-DERIVED = {"training_prompt": {"prompt", "train"}, "register_": {"register"}}  # properties of Config: what they read
+DERIVED = {  # properties of Config: what they read
+    "training_prompt": {"prompt", "train"},
+    "shots_tried": {"train", "select_shots"},
+    "register_": {"register"},
+}
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.benchmark.prompts import prompt_table
 from components.benchmark.tasks import load_benchmark
 from components.config import Config, load_config
 from components.data.held_out import held_out_texts
@@ -77,7 +78,8 @@ def test_a_text_that_retrieve_embedded_is_embedded_by_no_stage_after_it(
     retrieve.run(context("retrieve"))
     select_shots.run(context("select_shots"))
     own = context("evaluate")
-    finished = evaluate._finish("teacher", load_benchmark(own.config.evaluate, outputs / "prepare/benchmark"), own)
+    benchmark = load_benchmark(own.config.evaluate, outputs / "prepare/benchmark")
+    finished = evaluate._finish("teacher", benchmark, prompt_table(benchmark, {}, {}), own)
     assert len(finished.cost) == 7
     assert len(embedded["retrieve"]) == len(set(embedded["retrieve"])) > 50
     later = {stage: len(texts) for stage, texts in embedded.items() if stage != "retrieve"}

@@ -17,7 +17,6 @@ weights, tokenizer, template, lengths, dtype, instructions and shots. A stale ca
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +26,7 @@ from mteb.types import PromptType
 
 from components.base.errors import UserError
 from components.benchmark.ranking import Corpus, search
-from components.model.prompt import Shot
+from components.contracts.shots import TaskPrompt
 from components.model.stored_embedder import TextEncoder
 
 ORGANISATION = "embedding-foundry"
@@ -42,15 +41,6 @@ class EvaluatedEncoder(TextEncoder, Protocol):
 
     @property
     def prompt(self) -> Any: ...  # prefix_ids, query_ids, document_ids
-
-
-@dataclass(frozen=True)
-class TaskPrompt:
-    """Instruction and shots before the texts of one task."""
-
-    instruction: str
-    symmetric: bool = False
-    shots: tuple[Shot, ...] = ()
 
 
 class FoundryModel(AbsEncoder):
@@ -98,7 +88,7 @@ class FoundryModel(AbsEncoder):
         """The task's prompt. Raises UserError if there is none: a generic one would change scores silently."""
         if task not in self.prompts:
             raise UserError(
-                f"evaluate: no instruction for task {task}; add one to components/benchmark/instructions.yaml"
+                f"evaluate: no instruction for task {task}; add one to components/config/benchmark_tasks.yaml"
             )
         return self.prompts[task]
 

@@ -1,4 +1,4 @@
-"""Tasks of an evaluation and their instructions.
+"""Tasks of an evaluation and their own prompts; prompts.py puts those of the training tasks in their place.
 
 `starter` is our own held-out data (starter.py); any other name is a benchmark of mteb, such as `MTEB(eng, v2)`, with
 its data from the hub or from a local mirror (mirror.py).
@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import mteb
-import yaml
 from mteb.abstasks.abstask import AbsTask
 from mteb.types import PromptType
 
 from components.base.errors import UserError
-from components.benchmark.adapter import TaskPrompt
 from components.benchmark.starter import starter_task, starter_tasks
-from components.config import EvaluateParams
+from components.config import EvaluateParams, benchmark_tasks
+from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import read_tasks
 
 PAIRED = ("STS", "PairClassification")
-INSTRUCTIONS = Path(__file__).with_name("instructions.yaml")
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,15 @@ def load_benchmark(params: EvaluateParams, prepared: Path) -> Benchmark:
         makers = {name: partial(starter_task, prepared, name) for name in prompts}
         return Benchmark("starter", dict[str, Callable[[], AbsTask]](makers), prompts)
     names = mteb_task_names(params.benchmark)
-    table = read_instructions()
+    table = benchmark_tasks()
     missing = [name for name in names if name not in table]
     if missing:
-        raise UserError(f"{INSTRUCTIONS.name}: no instruction for task {missing[0]}; add a line for it")
+        raise UserError(
+            f"components/config/benchmark_tasks.yaml: no instruction for task {missing[0]}; add a line for it"
+        )
     mirror = Path(params.mirror) if params.mirror else None
     makers = {name: partial(mteb_task, name, mirror) for name in names}
-    prompts = {name: TaskPrompt(table[name], symmetric=_type(name) in PAIRED) for name in names}
+    prompts = {name: TaskPrompt(table[name].instruction, symmetric=bool(table[name].symmetric)) for name in names}
     return Benchmark(params.benchmark, dict[str, Callable[[], AbsTask]](makers), prompts)
 
 
@@ -68,10 +68,6 @@ def mteb_task_names(benchmark: str) -> list[str]:
         raise UserError(
             f"params.yaml: evaluate.benchmark: {benchmark!r} is no benchmark of mteb, nor starter"
         ) from None
-
-
-def _type(name: str) -> str:
-    return str(mteb.get_task(name).metadata.type)
 
 
 def name_sides(task: AbsTask) -> AbsTask:
@@ -113,9 +109,3 @@ def mteb_task(name: str, mirror: Path | None = None) -> AbsTask:
             raise UserError(f"{folder}: missing; copy the data set there (foundry mirror {mirror})")
         task.metadata = task.metadata.model_copy(update={"dataset": {**task.metadata.dataset, "path": str(folder)}})
     return name_sides(task)
-
-
-def read_instructions() -> dict[str, str]:
-    """Our own instruction for every task of MTEB(eng, v2)."""
-    table: dict[str, str] = yaml.safe_load(INSTRUCTIONS.read_text(encoding="utf-8"))
-    return table

@@ -3,8 +3,9 @@
 Unknown keys, wrong types and values out of range are refused, each with the key's path.
 """
 
+from components.config.benchmark_tasks import BenchmarkTask, benchmark_tasks
 from components.config.engine import EncodingEngineParams, EngineParams
-from components.config.evaluation import EvaluateParams
+from components.config.evaluation import EvaluateParams, ShotParams
 from components.config.fetch import (
     FetchParams,
     HubOrigin,
@@ -41,6 +42,7 @@ from components.config.types import Params, TaskKind
 from components.config.whole import Config
 
 __all__ = [
+    "BenchmarkTask",
     "Bm25Params",
     "Config",
     "DecontaminateParams",
@@ -71,11 +73,13 @@ __all__ = [
     "ScoreParams",
     "SelectShotsParams",
     "ShotDrawParams",
+    "ShotParams",
     "SourceParams",
     "TaskKind",
     "TaskParams",
     "TrainParams",
     "WheelOrigin",
+    "benchmark_tasks",
     "load_config",
     "parse_config",
     "read_parameters",

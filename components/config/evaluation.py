@@ -3,7 +3,14 @@
 from pydantic import Field
 
 from components.config.engine import EncodingEngineParams
-from components.config.types import Count, Params
+from components.config.types import Count, Name, Params
+
+
+class ShotParams(Params):
+    """One few-shot example."""
+
+    query: Name = Field(description="a text of the task, from its train split")
+    response: Name = Field(description="what answers it: a document, a label, a similar text")
 
 
 class EvaluateParams(Params):
@@ -13,6 +20,11 @@ class EvaluateParams(Params):
     teacher: str = Field(default="dense_teacher", description="in fetch.models; evaluated beside the student")
     mirror: str | None = Field(
         default=None, description="folder of local copies of mteb's data sets; the hub is asked when empty"
+    )
+    shots: dict[Name, list[ShotParams]] = Field(
+        default={},
+        description="your own few-shot examples, by benchmark task; for tasks that no training task serves, which are "
+        "zero-shot without",
     )
     scoring_processes: Count = Field(
         default=0, description="processes of this machine that score tasks while the next are embedded"

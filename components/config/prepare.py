@@ -1,9 +1,11 @@
 """Parameters of `prepare`: the tasks, what is held out of each, and what is removed from training."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.benchmark_tasks import benchmark_tasks, fill_from_benchmark
 from components.config.types import (
     Count,
     Name,
@@ -21,9 +23,14 @@ class TaskParams(Params):
 
     source: str = Field(default="", description="a name in fetch.sources; the task's own name when left out")
     kind: TaskKind = Field(description="what is asked of the vectors, one of MTEB's categories")
-    instruction: Name = Field(description="put before every query, as the prompt's template says")
+    instruction: Name = Field(
+        description="put before every query, as the prompt's template says; where it is left out, that of the "
+        "benchmark tasks in in_domain (components/config/benchmark_tasks.yaml) if they have the same"
+    )
     symmetric: bool = Field(
-        default=False, description="both sides are queries: prompt on documents too, no shots there"
+        default=False,
+        description="both sides are queries: prompt on documents too, no shots there; where it is left out, as the "
+        "benchmark tasks in in_domain",
     )
     positives: Literal["document", "label", "example"] = Field(
         default="document",
@@ -44,7 +51,8 @@ class TaskParams(Params):
     )
     in_domain: list[Name] = Field(
         default=[],
-        description="mteb tasks whose own training (or test) data this is; listed in the manifest",
+        description="benchmark tasks that this task serves, as their training (or test) data: they are evaluated with "
+        "its instruction, symmetric and chosen shots, and listed in the manifest",
     )
 
     @model_validator(mode="after")
@@ -83,7 +91,39 @@ class PrepareParams(Params):
 
     @field_validator("tasks", mode="before")
     @classmethod
-    def _source_is_named_like_the_task(cls, tasks: Any) -> Any:
+    def _fill_defaults(cls, tasks: Any) -> Any:
+        """The source is named like the task; see `fill_from_benchmark`."""
         if not isinstance(tasks, dict):
             return tasks
-        return {name: {"source": str(name), **task} if isinstance(task, dict) else task for name, task in tasks.items()}
+        return {
+            name: {"source": str(name), **fill_from_benchmark(task)} if isinstance(task, dict) else task
+            for name, task in tasks.items()
+        }
+
+    @field_validator("tasks")
+    @classmethod
+    def _served_alike(cls, tasks: dict[str, TaskParams]) -> dict[str, TaskParams]:
+        wrong = list(_contradictions(tasks))
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return tasks
+
+
+def _contradictions(tasks: Mapping[str, TaskParams]) -> Iterator[str]:
+    """One line for each benchmark task that two training tasks serve with different prompts."""
+    first: dict[str, str] = {}
+    for name, task in tasks.items():
+        for served in task.in_domain if task.train else []:
+            other = tasks[first.setdefault(served, name)]
+            known = benchmark_tasks().get(served)
+            two_sorts = known is None or known.symmetric is not None
+            differing = [
+                f"{field} {getattr(other, field)!r} and {getattr(task, field)!r}"
+                for field in ("instruction", *(["symmetric"] if two_sorts else []))
+                if getattr(other, field) != getattr(task, field)
+            ]
+            if differing:
+                yield (
+                    f"{first[served]} and {name} both serve {served} (in_domain), with {', '.join(differing)}; "
+                    f"give both the same, or take {served} out of one's in_domain"
+                )

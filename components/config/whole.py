@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
+from components.config.benchmark_tasks import benchmark_tasks
 from components.config.evaluation import EvaluateParams
 from components.config.fetch import FetchParams
 from components.config.fewshot import SelectShotsParams
@@ -44,6 +45,12 @@ class Config(Params):
         own = {name: getattr(self.train, name) for name in CUT_LENGTHS}
         return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
 
+    @property
+    def shots_tried(self) -> int:
+        """Most shots that select_shots tries."""
+        stated = self.select_shots.max_shots
+        return self.train.shots.max if stated is None else stated
+
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
         wrong = [
@@ -53,6 +60,7 @@ class Config(Params):
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
+            *_shots_without_use(self),
         ]
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -131,3 +139,28 @@ def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
     if judge.model not in whole.fetch.models:
         known = ", ".join(whole.fetch.models)
         yield f"mine.judge.model: unknown model {judge.model!r}; fetch.models has {known}"
+
+
+def _shots_without_use(whole: Config) -> Iterator[str]:
+    drawn, serving = whole.train.shots.max, _serving(whole)
+    if whole.shots_tried > drawn:
+        yield f"select_shots.max_shots: {whole.shots_tried} is over train.shots.max: {drawn}, the most in training"
+    for name in whole.evaluate.shots:
+        if name in serving:
+            yield (
+                f"evaluate.shots.{name}: {name} gets the shots chosen for training task {serving[name]}, which serves "
+                "it; remove these, or take it out of in_domain"
+            )
+    benchmark, held_out = whole.evaluate.benchmark, {name for name, task in whole.prepare.tasks.items() if task.test}
+    evaluated = held_out if benchmark == "starter" else set(benchmark_tasks())
+    if whole.shots_tried and serving and evaluated and not evaluated & set(serving):
+        yield (
+            f"select_shots.max_shots: {whole.shots_tried}, but no shots would reach evaluate.benchmark: {benchmark!r}; "
+            "name the benchmark tasks that training serves in prepare.tasks.<task>.in_domain, or set max_shots: 0"
+        )
+
+
+def _serving(whole: Config) -> dict[str, str]:
+    """Benchmark task: the first training task that serves it, by in_domain or by its own name."""
+    trained = reversed([(name, task) for name, task in whole.prepare.tasks.items() if task.train])
+    return {served: name for name, task in trained for served in (*task.in_domain, name)}

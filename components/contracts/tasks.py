@@ -10,7 +10,11 @@ from components.base.errors import UserError
 
 @dataclass(frozen=True)
 class Task:
-    """One entry of tasks.yaml: what the stages after `prepare` know about a task."""
+    """One entry of tasks.yaml: what the stages after `prepare` know about a task.
+
+    in_domain: the benchmark tasks that a training task serves.
+    positive_score: grade from which on a pair is a positive, where the task has grades and states one.
+    """
 
     name: str
     kind: str
@@ -19,11 +23,14 @@ class Task:
     weight: float
     licence: str
     source: str
+    in_domain: tuple[str, ...] = ()
+    positive_score: float | None = None
 
 
 def write_tasks(tasks: list[Task], path: Path) -> None:
     """Write tasks.yaml."""
     rows = [{field: getattr(task, field) for field in Task.__dataclass_fields__} for task in tasks]
+    rows = [{**row, "in_domain": list(row["in_domain"])} for row in rows]
     path.write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -32,6 +39,7 @@ def read_tasks(path: Path) -> dict[str, Task]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run the prepare stage (dvc repro)")
     try:
-        return {row["name"]: Task(**row) for row in yaml.safe_load(path.read_text(encoding="utf-8"))}
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {row["name"]: Task(**{**row, "in_domain": tuple(row.get("in_domain", ()))}) for row in rows}
     except (TypeError, KeyError, yaml.YAMLError) as problem:
         raise UserError(f"{path}: malformed task entry: {problem}; run the prepare stage again") from None

@@ -24,6 +24,7 @@ from components.data.labelled import prepare_labelled
 from components.data.mteb_texts import benchmark_texts
 from components.data.pairs import prepare_pairs
 from components.data.prepared import Prepared
+from components.data.shot_pool import log_tasks_without_shots
 from components.stage.context import StageContext
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def run(context: StageContext) -> dict[str, float]:
     listed = pl.concat(removed.values()).sort("id")
     listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
     methods = {f"removed_{method}": float((listed["method"] == method).sum()) for method in METHODS}
-    return metrics | {"removed_texts": float(len(listed))} | methods
+    without_shots = float(log_tasks_without_shots(context.out, seed))
+    return metrics | {"removed_texts": float(len(listed)), "tasks_without_shots": without_shots} | methods
 
 
 def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:
@@ -201,6 +203,8 @@ def _write_tasks(
             params.weight,
             card[params.source]["licence"],
             params.source,
+            tuple(params.in_domain),
+            params.positive_score,
         )
         for name, params in tasks.items()
     }

@@ -5,6 +5,7 @@ scores.parquet                           model, task, category, metric, score
 examples.parquet                         model, task, example_id, score, replicate: for paired statistics
 worst_queries.parquet                    retrieval tasks: the worst queries and what was retrieved
 cost.json                                tokens by model and task
+prompts.yaml                             the prompt of each task for the trained model, and where it came from
 table.json                               what `make run` prints at its end
 report.html                              the whole, to look at
 """
@@ -13,24 +14,28 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from components.base.errors import UserError
 from components.base.progress import bar
 from components.benchmark.adapter import FoundryModel
+from components.benchmark.prompts import prompt_table, without_shots
 from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
-from components.contracts.shots import read_shots
+from components.contracts.shots import EvaluatedPrompt, count_prompts, read_shots, write_prompts
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.planner import Lengths, embed_plan, make_plan
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.evaluation.table import summary_table
+from components.model.backbone import load_tokenizer
 from components.model.encoder import EncoderSource
 from components.model.load_once import ModelSource, load_once
+from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
 
@@ -54,21 +59,52 @@ def run(context: StageContext) -> dict[str, float]:
     from components.evaluation.report import write_report
 
     benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
-    finished = [_finish(name, benchmark, context) for name in MODELS]
+    prompts = read_prompt_table(benchmark, context)
+    finished = [_finish(name, benchmark, prompts, context) for name in MODELS]
     _collect(finished, context.out)
-    table = summary_table(context.out, context.config.seed)
+    write_prompts(prompts, context.out / "prompts.yaml")
+    table = summary_table(context.out, context.config.seed, prompts)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     seconds = {model.name: model.seconds for model in finished}
-    page = write_report(context.out, _training_tasks(context.outputs), context.config.seed, seconds)
+    page = write_report(context.out, _training_tasks(context.outputs, prompts), context.config.seed, seconds, prompts)
     context.publish("report.html", page)
     return _metrics(table)
 
 
-def _finish(name: str, benchmark: Benchmark, context: StageContext) -> Finished:
+def read_prompt_table(benchmark: Benchmark, context: StageContext) -> dict[str, EvaluatedPrompt]:
+    """The prompt of every task, and a line in the log: how many have which kind. Raises UserError as `prompt_table`."""
+    shots = context.outputs / "select_shots" / "shots.yaml"
+    prompts = prompt_table(benchmark, read_shots(shots), context.config.evaluate.shots)
+    _check_stated_shots_fit(prompts, context)
+    counts = count_prompts(prompts)
+    log.info(
+        "prompts of %(tasks)s tasks: %(served_by_a_training_task)s of a training task; shots chosen by select_shots "
+        "for %(shots_from_selection)s, stated for %(shots_stated)s, none for %(zero_shot)s; instruction seen in "
+        "training: %(instruction_seen_in_training)s",
+        counts,
+    )
+    return prompts
+
+
+def _check_stated_shots_fit(prompts: Mapping[str, EvaluatedPrompt], context: StageContext) -> None:
+    """Chosen shots fit; raise UserError for stated ones that do not, before the first model is evaluated."""
+    stated = {task: one.prompt for task, one in prompts.items() if one.shots_from == "stated"}
+    if not stated:
+        return
+    params = context.config.prompt
+    prompt = Prompt(load_tokenizer(context.outputs / "fetch" / "models" / "student", params), params)
+    for task, one in stated.items():
+        try:
+            prompt.prefix_ids(one.instruction, one.shots)
+        except UserError as problem:
+            raise UserError(f"evaluate.shots.{task}: {problem}") from None
+
+
+def _finish(name: str, benchmark: Benchmark, prompts: Mapping[str, EvaluatedPrompt], context: StageContext) -> Finished:
     """Load the model `name`, score it on every task, log what it took."""
     start = time.monotonic()
     source = _source(name, context)
-    model = _model(name, source, benchmark, context)
+    model = _model(name, source, prompts, context)
     folder = context.work / name / model.revision
     cost = evaluate_model(name, model, source, benchmark, folder, context.config.evaluate)
     asked = sum(task["plain"] for task in cost.values())
@@ -110,17 +146,19 @@ def evaluate_model(
     return {task.name: task.cost for task in plan.tasks}
 
 
-def _training_tasks(outputs: Path) -> list[str]:
-    """Names of the tasks that have training queries, for the in-domain share."""
+def _training_tasks(outputs: Path, prompts: Mapping[str, EvaluatedPrompt]) -> list[str]:
+    """Names of the tasks that have training queries, and of the benchmark tasks they serve, for the in-domain share."""
     queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
-    return queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
+    trained = queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
+    return [*trained, *(task for task, one in prompts.items() if one.served_by)]
 
 
-def _model(name: str, source: ModelSource, benchmark: Benchmark, context: StageContext) -> FoundryModel:
+def _model(
+    name: str, source: ModelSource, prompts: Mapping[str, EvaluatedPrompt], context: StageContext
+) -> FoundryModel:
     """The model `name` with its prompts: shots only for the trained student, which learned to read them."""
-    shots = read_shots(context.outputs / "select_shots" / "shots.yaml") if name == "trained" else {}
-    prompts = {task: replace(prompt, shots=shots.get(task, ())) for task, prompt in benchmark.prompts.items()}
-    return FoundryModel(name, load_once(source), prompts, context.config.prompt.model_dump(mode="json"))
+    own = {task: one.prompt if name == "trained" else without_shots(one.prompt) for task, one in prompts.items()}
+    return FoundryModel(name, load_once(source), own, context.config.prompt.model_dump(mode="json"))
 
 
 def _source(name: str, context: StageContext) -> EncoderSource | SentenceSource:
@@ -170,5 +208,6 @@ def _metrics(table: dict[str, Any]) -> dict[str, float]:
             metrics[f"{model}.{row['task']}.{row['metric']}"] = cell["score"]
     for model, cell in table["mean"].items():
         metrics[f"{model}.mean"] = cell["score"]
+    metrics |= {f"prompts.{what}": float(number) for what, number in table["prompts"]["counts"].items()}
     gain = table["gain"]
     return {**metrics, "gain.mean": gain["score"], "gain.low": gain["low"], "gain.high": gain["high"]}

@@ -31,10 +31,10 @@ from mteb.abstasks.text.summarization import AbsTaskSummarization
 from mteb.types import PromptType
 
 from components.base.progress import progress
-from components.benchmark.adapter import TaskPrompt
 from components.benchmark.mindsmall import Impressions
 from components.benchmark.ranking import Corpus, query_texts
 from components.config import EngineParams
+from components.contracts.shots import TaskPrompt
 from components.model.embed_shard import Shard, Way, embed_shard
 from components.model.load_once import ModelSource
 from components.stage.executor import each_shard

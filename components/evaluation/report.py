@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from components.base.errors import UserError
+from components.contracts.shots import EvaluatedPrompt, count_prompts
 from components.contracts.tables import read_table
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
 from components.page.plots import Bar, Difference, bars, difference_plot, difference_rows
@@ -44,6 +45,7 @@ def write_report(
     training: Sequence[str] | None = None,
     seed: int = 0,
     seconds: Mapping[str, float] | None = None,
+    prompts: Mapping[str, EvaluatedPrompt] | None = None,
 ) -> str:
     """Write report.html and plots/ into an evaluation folder; returns the same page with `seconds` in its cost table.
 
@@ -52,6 +54,7 @@ def write_report(
         training: names of the training tasks or data sets, for the in-domain share; None leaves it out.
         seed: of the resampling.
         seconds: wall time of each model's evaluation.
+        prompts: of the trained model, by task; None leaves out how many are few-shot.
 
     Raises:
         UserError: a table is missing or breaks its contract.
@@ -68,7 +71,8 @@ def write_report(
         "panels": _panels(scores, models, public),
         "public_models": list(PUBLIC_MODELS) if public is not None else [],
         "comparison": compared,
-        "tasks": _task_rows(scores, models),
+        "tasks": _task_rows(scores, models, prompts or {}),
+        "prompts": count_prompts(prompts) if prompts else None,
         "in_domain": None if training is None else in_domain_tasks(tasks, training),
         "cost": _cost(folder / "cost.json"),
         "worst_model": models[0],
@@ -181,14 +185,23 @@ def _comparison(folder: Path, models: Sequence[str], seed: int) -> dict[str, Any
     }
 
 
-def _task_rows(scores: pl.DataFrame, models: Sequence[str]) -> list[dict[str, Any]]:
+def _task_rows(
+    scores: pl.DataFrame, models: Sequence[str], prompts: Mapping[str, EvaluatedPrompt]
+) -> list[dict[str, Any]]:
     wide = {model: _by_model(scores, model)[0] for model in models}
     rows = []
     for task, category, metric in scores.select("task", "category", "metric").unique().sort("category", "task").rows():
         column = [[wide[model].get(task)] for model in models]
         cells = [marked[0] for marked in _mark_best(column)]
-        rows.append({"task": task, "category": category, "metric": metric, "cells": cells})
+        row = {"task": task, "category": category, "metric": metric, "cells": cells}
+        rows.append({**row, "prompt": _prompt_cells(prompts[task]) if task in prompts else None})
     return rows
+
+
+def _prompt_cells(one: EvaluatedPrompt) -> tuple[str, str]:
+    """(shots and where they are from, whose instruction it is)."""
+    shots = f"{len(one.prompt.shots)}, {one.shots_from}" if one.prompt.shots else "0"
+    return shots, one.served_by or ("seen in training" if one.seen else "not in training")
 
 
 def _worst(path: Path, model: str) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.benchmark.adapter import EvaluatedEncoder, FoundryModel, TaskPrompt
+from components.benchmark.adapter import EvaluatedEncoder, FoundryModel
+from components.contracts.shots import TaskPrompt
 from components.evaluation.planner import TaskPlan
 from components.evaluation.runner import MakeTask, evaluate_task
 from components.model.stored_embedder import MissingVectorError

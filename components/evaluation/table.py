@@ -5,21 +5,24 @@ The evaluate stage writes it as table.json; `foundry table` prints it.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.base.errors import UserError
+from components.contracts.shots import EvaluatedPrompt, count_prompts
 
 RESAMPLES = 10_000
 
 
-def summary_table(folder: Path, seed: int) -> dict[str, Any]:
+def summary_table(folder: Path, seed: int, prompts: Mapping[str, EvaluatedPrompt]) -> dict[str, Any]:
     """Scores, intervals and the gain of `trained` over `base`, from an evaluation's Parquet tables.
 
     Returns:
-        {"rows": [{task, category, metric, models: {name: {score, low, high}}}], "mean": {name: {...}}, "gain": {...}}
+        {"rows": [{task, category, metric, models: {name: {score, low, high}}}], "mean": {name: {...}}, "gain": {...},
+        "prompts": {"counts": {...}, "tasks": {task: {served_by, shots, shots_from, instruction_seen_in_training}}}}
     """
     import polars as pl
 
@@ -48,6 +51,18 @@ def summary_table(folder: Path, seed: int) -> dict[str, Any]:
     if {"base", "trained"} <= set(names):
         gain = paired_bootstrap(differences(models["trained"], models["base"]), RESAMPLES, seed)
         table["gain"] = cell(float(np.mean(gain.observed)), gain.mean)
+    table["prompts"] = {
+        "counts": count_prompts(prompts),
+        "tasks": {
+            task: {
+                "served_by": one.served_by,
+                "shots": len(one.prompt.shots),
+                "shots_from": one.shots_from,
+                "instruction_seen_in_training": one.seen,
+            }
+            for task, one in prompts.items()
+        },
+    }
     return table
 
 
@@ -79,6 +94,14 @@ def print_table(folder: Path) -> None:
     console.print(shown)
     if "gain" in table:
         console.print(f"trained - base, mean over tasks: {_cell(table['gain'])}", highlight=False)
+    counts = table.get("prompts", {}).get("counts")
+    if counts:
+        console.print(
+            f"shots: {counts['shots_from_selection']} tasks chosen by select_shots, {counts['shots_stated']} stated, "
+            f"{counts['zero_shot']} without; instruction seen in training: {counts['instruction_seen_in_training']} of "
+            f"{counts['tasks']}",
+            highlight=False,
+        )
     console.print(f"report:     {folder / 'report.html'}", highlight=False)
     console.print("MLflow UI:  make ui, then http://127.0.0.1:5000", highlight=False)
 

@@ -20,7 +20,7 @@ _COLOURS = {
 
 
 def curve_svg(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, tuple[str, int]]) -> str:
-    """Draw `rows` (task, strategy, shots, score, standard_error); `chosen` is (strategy, shots) by task."""
+    """Draw `rows` (task, strategy, shots, measure, score, standard_error); `chosen` is (strategy, shots) by task."""
     tasks = dict.fromkeys(str(row["task"]) for row in rows)
     panels = [_panel(task, [row for row in rows if row["task"] == task], chosen.get(task)) for task in tasks]
     return standalone(panels, _ACROSS)
@@ -38,7 +38,7 @@ def _panel(task: str, rows: Sequence[Mapping[str, Any]], chosen: tuple[str, int]
     high = max(row["score"] + row["standard_error"] for row in rows)
     rings = [(row["shots"], row["score"]) for row in rows if chosen == (row["strategy"], row["shots"])]
     x = Axis("shots (bars: one standard error; ring: chosen)", 0, most, range(most + 1))
-    return plot(series, task, x, Axis("dev nDCG@10", low, high), rings=rings)
+    return plot(series, task, x, Axis(f"dev {rows[0]['measure']}", low, high), rings=rings)
 
 
 def _series(name: str, rows: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], colour: str) -> Series:

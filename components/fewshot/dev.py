@@ -1,12 +1,14 @@
-"""Score a few-shot prompt on a task's dev data: nDCG@10 of each dev query.
+"""A task's dev data: the texts that a prompt is tried on, and the measure that scores it (measures.py).
 
-In tasks with labelled dev queries (classification, clustering) each query ranks the other dev texts, and those with the
-same label are relevant: their evaluation depends on the geometry of prompted texts. All other tasks rank the dev
-documents. Documents get no shots, so they are encoded once for all prompts.
+Texts are put to the model as at evaluation: queries, and all texts of classification and clustering, behind instruction
+and shots; documents bare, or behind the instruction in symmetric tasks. Documents get no shots, so they are encoded
+once for all prompts.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,78 +16,139 @@ import polars as pl
 from components.contracts.shots import Shot
 from components.contracts.tasks import Task
 from components.data.inputs import Inputs
+from components.data.shot_pool import LEAST_DEV, Candidate, labelled_queries
 from components.data.splits import rank
+from components.fewshot.measures import Clusters, GradedPairs, Measure, Probe, Ranking
 from components.model.embed_shard import Shard, Way, embed
 from components.model.stored_embedder import TextEncoder
-from components.statistics.ndcg import ndcg_at_10
+
+FITTED_EACH, FITTED = 8, 400  # training texts that a probe is fitted on: of a label (as mteb's 8 or 16), in all
+OTHERS = 1000  # documents beside the dev queries' own, where none are held out with them
+
+
+class NoMeasureError(Exception):
+    """The task has no dev data that a prompt could be scored on; the message says what is missing."""
 
 
 @dataclass
 class DevSet:
-    """One task's dev data: `relevant[i, j]`: text j is relevant to query i (diagonal False without documents)."""
+    """`queries` get the shots; `documents` do not, and there may be none."""
 
     task: Task
     queries: list[str]
-    documents: list[str] | None  # None: the queries rank each other
-    relevant: np.ndarray  # bool [queries, documents or queries]
+    documents: list[str]
+    measure: Measure
     _vectors: np.ndarray | None = None
 
     def query_shard(self, shots: Sequence[Shot]) -> Shard:
-        """The dev queries behind these shots."""
+        """The texts behind these shots."""
         return Shard(Way(False, self.task.instruction, tuple(shots)), self.queries)
 
     def document_shard(self) -> Shard:
-        """The dev documents, none where the queries rank each other; the same whatever the shots."""
+        """The documents; the same whatever the shots."""
         way = Way(False, self.task.instruction) if self.task.symmetric else Way(document=True)
-        return Shard(way, self.documents or [])
+        return Shard(way, self.documents)
 
     def shards(self, tried: Iterable[Sequence[Shot]]) -> list[Shard]:
         """All that scoring these shots embeds."""
         return [*(self.query_shard(shots) for shots in tried), self.document_shard()]
 
-    def scores(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
-        """nDCG@10 of every dev query: float64 [n]."""
-        vectors = embed(encoder, self.query_shard(shots))
-        if self.documents is None:
-            similarity = vectors @ vectors.T
-            np.fill_diagonal(similarity, -np.inf)
-        else:
-            similarity = vectors @ self._document_vectors(encoder).T
-        return ndcg_at_10(similarity, self.relevant)
-
-    def _document_vectors(self, encoder: TextEncoder) -> np.ndarray:
+    def values(self, encoder: TextEncoder, shots: Sequence[Shot]) -> np.ndarray:
+        """The measure's value of every dev example: float64 [measure.size]."""
         if self._vectors is None:
             self._vectors = embed(encoder, self.document_shard())
-        return self._vectors
+        return self.measure.values(embed(encoder, self.query_shard(shots)), self._vectors)
 
 
-def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
-    """The task's dev data, at most `limit` queries; None if fewer than 2 queries can be scored."""
-    dev_queries = inputs.queries.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
-    rows = sorted(dev_queries.iter_rows(named=True), key=lambda row: rank(seed, f"dev-{task.name}", row["query_id"]))[
-        :limit
-    ]
-    if not rows:
+def dev_set(inputs: Inputs, task: Task, limit: int, seed: int, pool: Sequence[Candidate] = ()) -> DevSet:
+    """The task's dev data with at most `limit` dev queries.
+
+    Args:
+        pool: the candidates for shots: a probe is fitted on other training texts, as long as there are.
+
+    Raises:
+        NoMeasureError: fewer than LEAST_DEV examples that can be scored.
+    """
+    queries = labelled_queries(inputs, task)
+    dev = _in_order(queries.filter(pl.col("split") == "dev"), task, "dev", seed)[:limit]
+    labelled = bool(dev) and all(row["label"] is not None for row in dev)
+    if task.kind == "classification" and labelled:
+        found = _probe(task, dev, _in_order(queries.filter(pl.col("split") == "train"), task, "fit", seed), pool)
+    elif task.kind == "clustering" and labelled:
+        found = _clusters(task, dev)
+    else:
+        graded = _graded_pairs(inputs, task, dev) if task.kind == "sts" else None
+        found = graded or _ranking(inputs, task, dev, seed)
+    if found.measure.size < LEAST_DEV:
+        raise NoMeasureError(f"{found.measure.size} dev examples have a relevant text, and a choice takes {LEAST_DEV}")
+    return found
+
+
+def _in_order(rows: pl.DataFrame, task: Task, purpose: str, seed: int) -> list[dict[str, Any]]:
+    return sorted(
+        rows.iter_rows(named=True), key=lambda row: rank(seed, f"{purpose}-{task.name}", str(row["query_id"]))
+    )
+
+
+def _probe(task: Task, dev: list[dict[str, Any]], train: list[dict[str, Any]], pool: Sequence[Candidate]) -> DevSet:
+    """The first FITTED_EACH training texts of each label, those that may be shots last, and the dev texts."""
+    may_be_shots = {one.query_row for one in pool}
+    taken: Counter[str] = Counter()
+    fitted: list[dict[str, Any]] = []
+    for row in sorted(train, key=lambda row: row["row"] in may_be_shots):  # a stable sort
+        if row["label"] is not None and taken[row["label"]] < FITTED_EACH and len(fitted) < FITTED:
+            taken[row["label"]] += 1
+            fitted.append(row)
+    if len(taken) < 2:
+        raise NoMeasureError(f"training texts of {len(taken)} labels, and a classifier takes 2")
+    known, wanted = (np.array([row["label"] for row in rows]) for rows in (fitted, dev))
+    return DevSet(task, [row["text"] for row in [*fitted, *dev]], [], Probe(known, wanted))
+
+
+def _clusters(task: Task, dev: list[dict[str, Any]]) -> DevSet:
+    _, labels = np.unique([row["label"] for row in dev], return_inverse=True)
+    if labels.max() == 0:
+        raise NoMeasureError("the dev texts have one label, so every clustering of them is right")
+    return DevSet(task, [row["text"] for row in dev], [], Clusters(labels))
+
+
+def _graded_pairs(inputs: Inputs, task: Task, dev: list[dict[str, Any]]) -> DevSet | None:
+    """All judged pairs of the dev queries; None if they have one grade only."""
+    place = {row["row"]: i for i, row in enumerate(dev)}
+    pairs = inputs.qrels.filter(pl.col("query").is_in(list(place))).sort("query", "document")
+    documents = inputs.corpus.filter(pl.col("row").is_in(pairs["document"].unique().to_list()))
+    document_place = {row: i for i, row in enumerate(documents["row"])}
+    grades = pairs["relevance"].to_numpy()
+    if not len(grades) or np.unique(grades, return_counts=True)[1].max() > len(grades) - 2:
         return None
-    labels = [row["label"] for row in rows]
-    if all(label is not None for label in labels):
-        same = np.array(labels)[:, None] == np.array(labels)[None, :]
-        np.fill_diagonal(same, False)
-        return _scorable(DevSet(task, [row["text"] for row in rows], None, same))
-    documents = inputs.corpus.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
+    measure = GradedPairs(
+        np.array([place[query] for query in pairs["query"]]),
+        np.array([document_place[document] for document in pairs["document"]]),
+        grades,
+    )
+    return DevSet(task, [row["text"] for row in dev], documents["text"].to_list(), measure)
+
+
+def _ranking(inputs: Inputs, task: Task, dev: list[dict[str, Any]], seed: int) -> DevSet:
+    """Dev queries with a positive, over the held-out documents; where none are, over their positives and OTHERS."""
+    positives = inputs.qrels.filter(
+        pl.col("query").is_in([row["row"] for row in dev]),
+        pl.col("relevance") > 0,
+        pl.col("relevance") >= (task.positive_score or 0.0),
+    )
+    own = inputs.corpus.filter(pl.col("task") == task.name)
+    documents = own.filter(pl.col("split") == "dev")
+    if documents.is_empty():
+        wanted = pl.col("row").is_in(positives["document"].unique().to_list())
+        others = sorted(own.filter(~wanted)["row"], key=lambda row: rank(seed, f"others-{task.name}", str(row)))
+        documents = own.filter(wanted | pl.col("row").is_in(others[:OTHERS]))
     place = {row: i for i, row in enumerate(documents["row"])}
-    query_place = {row["row"]: i for i, row in enumerate(rows)}
-    relevant = np.zeros((len(rows), len(place)), dtype=bool)
-    for query, document in inputs.qrels.select("query", "document").iter_rows():
-        if query in query_place and document in place:
-            relevant[query_place[query], place[document]] = True
-    return _scorable(DevSet(task, [row["text"] for row in rows], documents["text"].to_list(), relevant))
-
-
-def _scorable(dev: DevSet) -> DevSet | None:
-    """Drop queries without a relevant text (documents are kept); None if fewer than 2 queries are left."""
-    keep = np.flatnonzero(dev.relevant.any(axis=1))
-    if len(keep) < 2:
-        return None
-    relevant = dev.relevant[keep] if dev.documents is not None else dev.relevant[np.ix_(keep, keep)]
-    return DevSet(dev.task, [dev.queries[i] for i in keep], dev.documents, relevant)
+    relevant: dict[int, list[int]] = {}
+    for query, document in positives.select("query", "document").iter_rows():
+        if document in place:
+            relevant.setdefault(query, []).append(place[document])
+    rows = [row for row in dev if row["row"] in relevant]
+    marked = np.zeros((len(rows), len(place)), dtype=bool)
+    for i, row in enumerate(rows):
+        marked[i, relevant[row["row"]]] = True
+    return DevSet(task, [row["text"] for row in rows], documents["text"].to_list(), Ranking(marked))

@@ -1,15 +1,17 @@
 """Stage `select_shots`: choose the few-shot examples of each trained task, and their number (0 or more).
 
-Published results show that shots can lower a score, so the number is measured: every strategy at every number of
-shots is scored on dev data with the trained model; the fewest shots within one standard error of the best are chosen.
+Published results show that shots can lower a score, so the number is measured: every strategy at every number of shots
+that training draws is scored on dev data with the trained model, in the prompt that evaluation and serving use, by the
+measure of the task's kind. Shots are taken where they are better than none beyond the luck of many tries (choice.py). A
+task that nothing can be measured on gets none, with the reason in shots.yaml.
 
-    shots.yaml      per task: number, strategy, the examples, the dev score at each number of shots
-    curve.csv       task, strategy, shots, score, standard_error, prefix_tokens: one row per prompt tried
+    shots.yaml      per task: number, strategy, prompt, the benchmark tasks it serves, the examples, the evidence
+    curve.csv       task, strategy, shots, measure, score, standard_error, gain, p_value, prefix_tokens: a row a prompt
     curve.svg       the same as a chart
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,14 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import EngineParams, SelectShotsParams
-from components.contracts.shots import ChosenShots, Shot, write_shots
+from components.contracts.shots import ChosenShots, Shot, TaskPrompt, TrainedPrompt, write_shots
 from components.contracts.tables import TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
-from components.data.held_out import held_out_texts
 from components.data.inputs import Inputs, read_inputs
-from components.fewshot.choice import Tried, choose, curve
+from components.data.shot_pool import Candidate, clean_pools, held_out_guard
+from components.fewshot.choice import Choice, Tried, choose, curve
 from components.fewshot.curve import curve_svg
-from components.fewshot.dev import DevSet, dev_set
-from components.fewshot.pool import Candidate, Guard, task_pool
+from components.fewshot.dev import DevSet, NoMeasureError, dev_set
 from components.fewshot.strategies import STRATEGIES, Evidence
 from components.model.embed_shard import Shard, Way, embed, embed_shard
 from components.model.encoder import Encoder, EncoderSource
@@ -39,54 +40,84 @@ from components.stage.context import StageContext
 from components.stage.executor import run_shards
 
 log = logging.getLogger(__name__)
-
-
+CURVE: dict[str, type[pl.DataType]] = {
+    "task": pl.String,
+    "strategy": pl.String,
+    "shots": pl.Int64,
+    "measure": pl.String,
+    "score": pl.Float64,
+    "standard_error": pl.Float64,
+    "gain": pl.Float64,
+    "p_value": pl.Float64,
+    "prefix_tokens": pl.Int64,
+}
 ShotsToTry = dict[tuple[str, int], list[Shot]]  # by strategy and number
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Result for one task: the chosen shots, all scores, and prefix length by (strategy, shots)."""
+    """Result for one task: the choice, its shots, all scores, and prefix length by (strategy, shots)."""
 
-    chosen: Tried
+    choice: Choice
     shots: list[Shot]
     tried: list[Tried]
     prefix_tokens: dict[tuple[str, int], int]
+    measure: str
 
 
 def run(context: StageContext) -> dict[str, float]:
-    """Choose shots for every task with training and dev queries; returns dev scores with and without shots."""
-    config = context.config
-    params, prepared = config.select_shots, context.outputs / "prepare"
-    inputs, tasks = read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
-    found_dev = {name: dev_set(inputs, tasks[name], params.dev_queries, config.seed) for name in inputs.tasks}
-    devs = {name: dev for name, dev in found_dev.items() if dev is not None}
-    guard = Guard([*_test_texts(prepared / "benchmark"), *_dev_texts(inputs)])
-    pools = {name: _clean_pool(inputs, tasks[name], guard, params, config.seed) for name in devs}
-    evidence = _evidence(pools, context)
+    """Choose shots for every task with training queries; returns dev scores with and without shots."""
+    config, prepared = context.config, context.outputs / "prepare"
+    params, inputs, tasks = config.select_shots, read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
+    guard = held_out_guard(inputs, prepared / "benchmark")
+    pools, problems = clean_pools(inputs, tasks, guard, params.pool, config.seed)
+    devs = _dev_sets(inputs, tasks, pools, problems, context)
+    evidence = _evidence({name: pools[name] for name in devs}, context)
     models, store = context.outputs / "fetch" / "models", context.cache / "vectors"
     adapter = context.outputs / "train" / "adapter"
     student = EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
     encoder: Encoder = load_once(student)
-    tried = {name: shots_to_try(evidence[name], encoder.prompt, tasks[name].instruction, params) for name in devs}
+    tried = {
+        name: shots_to_try(evidence[name], encoder.prompt, tasks[name].instruction, params, config.shots_tried)
+        for name in devs
+    }
     shards = [shard for name, dev in devs.items() for shard in dev.shards(tried[name].values())]
     _embed(student, shards, "select shots: dev texts", params.engine)
     found: dict[str, Selection] = {}
     for name, dev in progress(list(devs.items()), "select shots", unit="task"):
-        found[name] = select(dev, tried[name], encoder)
+        found[name] = select(dev, tried[name], encoder, config.seed)
         for one in found[name].tried:
             context.log({f"{name}.dev.{one.strategy}": one.mean}, one.shots)  # a curve over the number of shots
-    for name, selection in found.items():
-        log.info(
-            "%s: %s shots (%s), dev %.4f; without shots %.4f",
-            name,
-            selection.chosen.shots,
-            selection.chosen.strategy,
-            selection.chosen.mean,
-            selection.tried[0].mean,
-        )
-    _write(found, tasks, context)
-    return _metrics(found)
+        log.info("%s: %s", name, _summary(found[name]))
+    _write(found, problems, tasks, context.out)
+    return _metrics(found, problems)
+
+
+def _dev_sets(
+    inputs: Inputs,
+    tasks: Mapping[str, Task],
+    pools: Mapping[str, list[Candidate]],
+    problems: dict[str, str],
+    context: StageContext,
+) -> dict[str, DevSet]:
+    """Dev data of the tasks that can be measured; the others join `problems`, which are logged."""
+    limit, seed, found = context.config.select_shots.dev_queries, context.config.seed, {}
+    for name, pool in pools.items():
+        try:
+            found[name] = dev_set(inputs, tasks[name], limit, seed, pool)
+        except NoMeasureError as problem:
+            problems[name] = str(problem)
+    for name, why in problems.items():
+        log.warning("%s: no shots: %s", name, why)
+    return found
+
+
+def _summary(one: Selection) -> str:
+    taken = one.choice.taken
+    return (
+        f"{taken.shots} shots ({taken.strategy}), dev {one.measure} {taken.mean:.4f}; without shots "
+        f"{one.tried[0].mean:.4f}; {len(one.tried) - 1} prompts with shots tried, smallest p {one.choice.p_value:.3f}"
+    )
 
 
 def _embed(source: ModelSource, shards: Sequence[Shard], what: str, engine: EngineParams) -> None:
@@ -95,23 +126,26 @@ def _embed(source: ModelSource, shards: Sequence[Shard], what: str, engine: Engi
     run_shards(embed_shard, [(source, part) for part in parts], what, engine, None)
 
 
-def shots_to_try(evidence: Evidence, prompt: Prompt, instruction: str, params: SelectShotsParams) -> ShotsToTry:
-    """Every strategy's first 0 to max_shots examples."""
+def shots_to_try(
+    evidence: Evidence, prompt: Prompt, instruction: str, params: SelectShotsParams, most: int
+) -> ShotsToTry:
+    """Every strategy's first 0 to `most` examples."""
     tried: ShotsToTry = {("none", 0): []}
     for strategy in params.strategies:
         order = STRATEGIES[strategy](evidence)
-        examples = select_fitting_shots(order, evidence.candidates, prompt, instruction, params.max_shots)
+        examples = select_fitting_shots(order, evidence.candidates, prompt, instruction, most)
         for number in range(1, len(examples) + 1):
             tried[strategy, number] = examples[:number]
     return tried
 
 
-def select(dev: DevSet, shots: ShotsToTry, encoder: Encoder) -> Selection:
+def select(dev: DevSet, shots: ShotsToTry, encoder: Encoder, seed: int) -> Selection:
     """Score the prompts and choose."""
-    tried = [Tried(strategy, number, dev.scores(encoder, own)) for (strategy, number), own in shots.items()]
-    chosen = choose(tried)
+    tried = [Tried(strategy, number, dev.values(encoder, own)) for (strategy, number), own in shots.items()]
+    choice = choose(tried, seed)
     lengths = {key: len(encoder.prompt.prefix_ids(dev.task.instruction, own)) for key, own in shots.items()}
-    return Selection(chosen, shots[chosen.strategy, chosen.shots], tried, lengths)
+    taken = choice.taken
+    return Selection(choice, shots[taken.strategy, taken.shots], tried, lengths, dev.measure.name)
 
 
 def select_fitting_shots(
@@ -138,25 +172,6 @@ def _fits(prompt: Prompt, instruction: str, shots: list[Shot]) -> bool:
     except UserError:
         return False
     return True
-
-
-def _clean_pool(inputs: Inputs, task: Task, guard: Guard, params: SelectShotsParams, seed: int) -> list[Candidate]:
-    """The task's candidates that repeat no dev or test text; label names may occur in both."""
-    labels = frozenset(inputs.corpus.filter(pl.col("label") == pl.col("text"))["text"].to_list())
-    return guard.clean(task_pool(inputs, task.name, params.pool, seed), labels)
-
-
-def _test_texts(benchmark: Path) -> list[str]:
-    texts: list[str] = []
-    for path in sorted(benchmark.glob("*.parquet")):
-        task, _, table = path.stem.rpartition(".")
-        texts += held_out_texts(task, {table: pl.read_parquet(path)}).values()
-    return texts
-
-
-def _dev_texts(inputs: Inputs) -> list[str]:
-    queries = inputs.queries.filter(pl.col("split") == "dev")["text"].to_list()
-    return [*queries, *inputs.corpus.filter(pl.col("split") == "dev")["text"].to_list()]
 
 
 def _teacher_scores(context: StageContext) -> dict[tuple[int, int], float]:
@@ -192,44 +207,66 @@ def _evidence(pools: dict[str, list[Candidate]], context: StageContext) -> dict[
     }
 
 
-def _write(found: dict[str, Selection], tasks: dict[str, Task], context: StageContext) -> None:
-    entries: dict[str, ChosenShots] = {}
-    rows: list[dict[str, Any]] = []
-    for name, selection in found.items():
-        entries[name] = ChosenShots(
-            selection.chosen.strategy,
-            tasks[name].instruction,
-            selection.shots,
-            curve(selection.tried, _shown_strategy(selection)),
-        )
-        rows += [
-            {
-                "task": name,
-                "strategy": one.strategy,
-                "shots": one.shots,
-                "score": round(one.mean, 6),
-                "standard_error": round(one.standard_error, 6),
-                "prefix_tokens": selection.prefix_tokens[one.strategy, one.shots],
-            }
-            for one in selection.tried
-        ]
-    write_shots(entries, context.out / "shots.yaml")
-    pl.DataFrame(rows).write_csv(context.out / "curve.csv")
-    chosen = {name: (one.chosen.strategy, one.chosen.shots) for name, one in found.items()}
-    (context.out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")
+def _write(found: dict[str, Selection], problems: dict[str, str], tasks: dict[str, Task], out: Path) -> None:
+    """shots.yaml has every trained task, since it holds the prompts that benchmark tasks get; the curve those tried."""
+    entries = {name: _entry(tasks[name], one) for name, one in found.items()}
+    entries |= {
+        name: ChosenShots("none", trained_prompt(tasks[name], ()), {"no_shots_because": why})
+        for name, why in problems.items()
+    }
+    write_shots(dict(sorted(entries.items())), out / "shots.yaml")
+    rows = [row for name, selection in found.items() for row in _curve_rows(name, selection)]
+    pl.DataFrame(rows, schema=CURVE).write_csv(out / "curve.csv")
+    chosen = {name: (one.choice.taken.strategy, one.choice.taken.shots) for name, one in found.items()}
+    (out / "curve.svg").write_text(curve_svg(rows, chosen), encoding="utf-8")
+
+
+def _entry(task: Task, one: Selection) -> ChosenShots:
+    evidence = {
+        "measure": one.measure,
+        "dev_scores": dict(curve(one.tried, _shown_strategy(one))),
+        "dev_examples": len(one.tried[0].scores),
+        "prompts_tried": len(one.tried) - 1,
+        "p_value": round(one.choice.p_value, 6),
+    }
+    return ChosenShots(one.choice.taken.strategy, trained_prompt(task, one.shots), evidence)
+
+
+def _curve_rows(name: str, selection: Selection) -> list[dict[str, Any]]:
+    zero = selection.tried[0]
+    return [
+        {
+            "task": name,
+            "strategy": one.strategy,
+            "shots": one.shots,
+            "measure": selection.measure,
+            "score": round(one.mean, 6),
+            "standard_error": round(one.standard_error, 6),
+            "gain": round(one.mean - zero.mean, 6),
+            "p_value": round(p_value, 6),
+            "prefix_tokens": selection.prefix_tokens[one.strategy, one.shots],
+        }
+        for one, p_value in zip(selection.tried, selection.choice.p_values, strict=True)
+    ]
+
+
+def trained_prompt(task: Task, shots: Sequence[Shot]) -> TrainedPrompt:
+    """The task's prompt with these shots, and the benchmark tasks that get it."""
+    return TrainedPrompt(TaskPrompt(task.instruction, task.symmetric, tuple(shots)), task.in_domain)
 
 
 def _shown_strategy(selection: Selection) -> str:
     """The strategy to plot: the chosen one, or the best one when no shots were chosen."""
-    if selection.chosen.shots:
-        return selection.chosen.strategy
-    return max(selection.tried[1:], key=lambda one: one.mean, default=selection.chosen).strategy
+    taken = selection.choice.taken
+    return taken.strategy if taken.shots else max(selection.tried[1:], key=lambda one: one.mean, default=taken).strategy
 
 
-def _metrics(found: dict[str, Selection]) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for name, selection in found.items():
-        metrics[f"{name}.number"] = float(selection.chosen.shots)
-        metrics[f"{name}.dev_ndcg_at_10"] = round(selection.chosen.mean, 6)
-        metrics[f"{name}.dev_ndcg_at_10_without"] = round(selection.tried[0].mean, 6)
-    return metrics
+def _metrics(found: dict[str, Selection], problems: dict[str, str]) -> dict[str, float]:
+    metrics = {f"{name}.number": 0.0 for name in problems}
+    for name, one in found.items():
+        metrics[f"{name}.number"] = float(one.choice.taken.shots)
+        metrics[f"{name}.p_value"] = round(one.choice.p_value, 6)
+        metrics[f"{name}.dev_{one.measure}"] = round(one.choice.taken.mean, 6)
+        metrics[f"{name}.dev_{one.measure}_without"] = round(one.tried[0].mean, 6)
+    few_shot = sum(one.choice.taken.shots > 0 for one in found.values())
+    return {**metrics, "tasks_with_shots": float(few_shot), "tasks_not_measured": float(len(problems))}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.fewshot.pool import Candidate
+from components.data.shot_pool import Candidate
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Config
+from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import Task
 from components.model.backbone import DTYPES, grow_embeddings, load_tokenizer
 from components.model.locate import locate_model
-from components.model.prompt import Prompt, Shot
+from components.model.prompt import Prompt
 
 DOCUMENT = "document"
 
@@ -60,7 +61,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)
     _add_keys_of_other_servers(folder, config)
-    set_prompts(folder, prompt, tasks, {})
+    set_prompts(folder, prompt, {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks})
 
 
 def set_post_processor(tokenizer: Any) -> None:
@@ -114,7 +115,7 @@ def chat_template(prompt: Prompt) -> str:
     )
 
 
-def set_prompts(folder: Path, prompt: Prompt, tasks: Sequence[Task], shots: Mapping[str, Sequence[Shot]]) -> None:
+def set_prompts(folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt]) -> None:
     """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json.
 
     `query_suffix` is what follows a query's text, for clients without the chat template; sentence-transformers leaves
@@ -122,6 +123,6 @@ def set_prompts(folder: Path, prompt: Prompt, tasks: Sequence[Task], shots: Mapp
     """
     path = folder / "config_sentence_transformers.json"
     about = json.loads(path.read_text(encoding="utf-8"))
-    prompts = {task.name: prompt.prefix_text(task.instruction, shots.get(task.name, ())) for task in tasks}
+    prompts = {name: prompt.prefix_text(task.instruction, task.shots) for name, task in tasks.items()}
     about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None, "query_suffix": prompt.tail_text}
     path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

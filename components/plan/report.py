@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from psutil import virtual_memory
 
 from components.config import Config, load_config
@@ -14,7 +15,7 @@ from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
 from components.plan.hub import HubReport, check_hub
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
-from components.plan.stages import Plan, make_plan, quantized_share
+from components.plan.stages import MTEB_SIZES, Plan, few_shot_tasks, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
 
 TIGHT = 0.9  # share of the memory above which the plan warns
@@ -144,6 +145,7 @@ def plan_run(
     lines = [
         f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)",
         f"{source}\n\n{table(plan, device, devices, efficiency)}\n",
+        shots_line(config),
         "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
     ]
     wrong, tight = findings(config, plan, device, outputs, shutil.disk_usage(root).free, virtual_memory().total)
@@ -151,6 +153,17 @@ def plan_run(
     if asked.table:
         lines.append(f"\n{asked.table}\n")
     return Report("\n".join(lines), [*wrong, *asked.problems], tight)
+
+
+def shots_line(config: Config) -> str:
+    """How many tasks of the benchmark the shots can reach."""
+    if config.evaluate.benchmark == "starter":
+        tasks = [name for name, task in config.prepare.tasks.items() if task.test]
+        reached = [name for name in tasks if config.shots_tried and config.prepare.tasks[name].train]
+    else:
+        tasks = pl.read_csv(MTEB_SIZES)["task"].to_list()
+        reached = [name for name in tasks if name in few_shot_tasks(config)]
+    return f"shots: 0 to {config.shots_tried}; they may reach {len(reached)} of {len(tasks)} benchmark tasks"
 
 
 def scaling_tables(path: Path, root: Path, device: Device, efficiency: float | None) -> str:

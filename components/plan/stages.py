@@ -22,6 +22,7 @@ PREPARE = 0.4 * 2**30  # the same without torch; 2.7 bytes a byte of text come t
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
 TABLE_ROW = 100  # bytes of memory a row of corpus or queries takes without its text
 PAIR = 200  # bytes of memory a pair takes in the block of queries that score or retrieve works on
+FITTED = 150  # texts that select_shots fits a classifier on: 8 of a label, at most 400
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
 STARTER_TOKENS = 53
 
@@ -217,12 +218,19 @@ def batch_rows(config: Config, task: TaskTexts) -> list[RowSize]:
 
 
 def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device) -> Cost:
-    """Each strategy and number of shots embeds the dev queries again; documents are embedded once."""
-    params = config.select_shots
-    tries = 1 + params.max_shots * len(params.strategies)
-    queries = sum(min(task.dev, params.dev_queries) for task in tasks)
+    """Each strategy and number of shots embeds the dev queries again, and its shots once; documents are embedded once.
+
+    Classification also embeds the texts that its classifier is fitted on.
+    """
+    params, kinds = config.select_shots, {name: task.kind for name, task in config.prepare.tasks.items()}
+    tries = 1 + config.shots_tried * len(params.strategies)
+    dev = {task.name: min(task.dev, params.dev_queries) for task in tasks}
+    prompted = {name: number + FITTED * (kinds.get(name) == "classification") for name, number in dev.items()}
+    queries = sum(prompted.values())
+    shots = len(params.strategies) * config.shots_tried * (config.shots_tried + 1) / 2  # in all prompts of a task
     tokens = sum(
-        tries * min(task.dev, params.dev_queries) * task.query_tokens
+        tries * prompted[task.name] * task.query_tokens
+        + shots * task.shot_tokens
         + (params.pool + 10 * task.dev) * task.document_tokens
         for task in tasks
     )
@@ -234,23 +242,32 @@ def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: 
 def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
     """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes.
 
+    Shots are counted for the trained student, on the tasks that may get some.
     The host holds all texts and, after the weights are on the GPU, three copies of one task's vectors (while they are
     reordered).
     """
     if config.evaluate.benchmark == "starter":
-        texts, tokens = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS)
+        texts, tokens, shots = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS), 0.0
         largest, characters = texts, CHARACTERS * tokens
     else:
         sizes = pl.read_csv(MTEB_SIZES)
-        texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["few_shot_shared_mtok"].sum())
+        texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["distinct_mtok"].sum())
+        few_shot = sizes.filter(pl.col("task").is_in(few_shot_tasks(config)))
+        shots = 1e6 * float((few_shot["few_shot_shared_mtok"] - few_shot["distinct_mtok"]).sum())
         largest = float(sizes["distinct"].to_numpy().max())
         characters = float((sizes["texts"] * sizes["characters"]).sum())  # the column is the mean per text
     student, teacher = shapes["student"], shapes[config.evaluate.teacher]
-    flops = 2 * tokens * (2 * student.linear + teacher.linear)
+    flops = 2 * tokens * (2 * student.linear + teacher.linear) + 2 * shots * student.linear
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
     disk = 4 * texts * (2 * student.hidden + teacher.hidden)
     host = PROCESS + characters + max(12 * largest * student.hidden, _loading(student, config, device))
-    return Cost("evaluate", 3 * texts, 3 * tokens, flops, gpu, host, disk)
+    return Cost("evaluate", 3 * texts, 3 * tokens + shots, flops, gpu, host, disk)
+
+
+def few_shot_tasks(config: Config) -> list[str]:
+    """Benchmark tasks that may get shots: those a trained task serves, if it tries some, and those with stated ones."""
+    trained = [task for task in config.prepare.tasks.values() if task.train and config.shots_tried]
+    return list(dict.fromkeys([*(name for task in trained for name in task.in_domain), *config.evaluate.shots]))
 
 
 def quantized_share(shape: Shape) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from components.base.errors import UserError
 from components.base.hashing import file_hash
 from components.config import Config
-from components.contracts.shots import read_shots
+from components.contracts.shots import TaskPrompt, read_prompts, read_shots
 from components.contracts.tasks import read_tasks
 from components.stage.context import StageContext
 from components.tracking.journal import Journal, link_or_copy
@@ -51,19 +51,18 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> None:
-    """Write the export's settings with each task's instruction and selected shots."""
+    """Write the export's settings with the prompts of the training tasks and of the evaluated tasks, shots included."""
     from transformers import AutoTokenizer
 
     from components.model.export import set_prompts
     from components.model.prompt import Prompt
 
-    tasks = read_tasks(outputs / "prepare" / "tasks.yaml")
-    held_out = outputs / "prepare" / "benchmark" / "tasks.yaml"
-    if held_out.exists():
-        tasks |= read_tasks(held_out)
-    shots = read_shots(outputs / "select_shots" / "shots.yaml")
+    trained = read_tasks(outputs / "prepare" / "tasks.yaml").values()
+    prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in trained}
+    prompts |= {task: one.prompt for task, one in read_shots(outputs / "select_shots" / "shots.yaml").items()}
+    prompts |= read_prompts(outputs / "evaluate" / "prompts.yaml")
     shutil.copyfile(export / PROMPTS, out / PROMPTS)
-    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), list(tasks.values()), shots)
+    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), prompts)
 
 
 def reference_vectors(export: Path, prompts: Path) -> dict[str, Any]:

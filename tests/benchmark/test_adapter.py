@@ -11,8 +11,9 @@ from mteb.models import EncoderProtocol, SearchProtocol
 from mteb.types import PromptType
 
 from components.base.errors import UserError
-from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.adapter import FoundryModel
 from components.config import EncoderParams, PromptParams
+from components.contracts.shots import TaskPrompt
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
 from tests.evaluation.fakes import HashEncoder

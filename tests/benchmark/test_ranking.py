@@ -10,8 +10,9 @@ from mteb.models.search_wrappers import SearchEncoderWrapper
 
 from components.base.errors import UserError
 from components.benchmark import ranking as search_module
-from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.adapter import FoundryModel
 from components.benchmark.ranking import Corpus
+from components.contracts.shots import TaskPrompt
 from tests.evaluation.fakes import HashEncoder, sentence
 
 RANDOM = np.random.default_rng(3)

@@ -64,3 +64,37 @@ def test_the_judge_is_another_model():
     assert "mine.judge.model: 'dense_teacher' made the candidates or their scores" in problem(mine={"judge": judge})
     assert "mine.judge.model: unknown model 'other'" in problem(mine={"judge": {**judge, "model": "other"}})
     assert "false_negatives: relabel needs a judge; set mine.judge" in problem(mine={"false_negatives": "relabel"})
+
+
+FAQ = {"source": "fiqa", "kind": "retrieval", "instruction": "Find"}
+SHOT = [{"query": "a", "response": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"select_shots.max_shots": 3}, r"select_shots\.max_shots: 3 is over train\.shots\.max: 1"),
+        (
+            {"evaluate.shots": {"fiqa": SHOT}},
+            r"evaluate\.shots\.fiqa: fiqa gets the shots chosen for training task fiqa",
+        ),
+        (
+            {"evaluate.shots": {"ArguAna": SHOT}, "prepare.tasks.boolq.in_domain": ["ArguAna"]},
+            r"evaluate\.shots\.ArguAna: .*training task boolq",
+        ),
+        (
+            {"prepare.tasks": {"faq": {**FAQ, "train": 9}, "other": {**FAQ, "test": 9}}},
+            r"no shots would reach evaluate\.benchmark: 'starter'",
+        ),
+        ({"evaluate.benchmark": "MTEB(eng, v2)"}, r"no shots would reach evaluate\.benchmark: 'MTEB\(eng, v2\)'"),
+    ],
+)
+def test_shots_that_are_of_no_use_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        parse_config(small_parameters(**{"train.shots": {"max": 1, "share": 4}, **changes}), "params.yaml")
+
+
+def test_as_many_shots_are_tried_as_training_draws_unless_fewer_are_stated():
+    drawn = {"train.shots": {"max": 3, "share": 4}}
+    assert parse_config(small_parameters(**drawn), "params.yaml").shots_tried == 3
+    assert parse_config(small_parameters(**drawn, **{"select_shots.max_shots": 2}), "params.yaml").shots_tried == 2

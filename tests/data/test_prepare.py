@@ -426,3 +426,20 @@ def test_a_task_on_an_unknown_source_is_refused_with_the_parameters() -> None:
         UserError, match=r"prepare\.tasks\.boolq\.source: unknown source 'nowhere'; fetch\.sources has boolq"
     ):
         parse_config(raw, "params.yaml")
+
+
+def test_a_task_whose_training_texts_cannot_be_shots_is_told_before_training(
+    tmp_path: Path, make_context: MakeContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every question is nearly a question of dev: `how do I reset my router` beside `how do I reset my kettle`."""
+    things = ["router", "kettle", "lamp", "drill", "pump", "fan", "oven", "clock"]
+    actions = ["reset", "clean", "move", "open", "mount", "store", "repair", "sell"]
+    faq = [
+        {"query": f"how do I {action} my {thing}", "document": f"Answer {n} {thing}{n}: {action}{n} it{n} as said{n}"}
+        for n, (action, thing) in enumerate((action, thing) for action in actions for thing in things)
+    ]
+    source = {"pairs": local(write_jsonl(tmp_path / "faq.jsonl", faq))}
+    caplog.set_level("WARNING")
+    metrics = run_stages(make_context(source, {"pairs": task("pairs", train=40, dev=16)}))
+    assert (metrics["pairs.train"], metrics["tasks_without_shots"]) == (40, 1)
+    assert "pairs: select_shots will choose none: each of 40 training pairs repeats a dev or test text" in caplog.text

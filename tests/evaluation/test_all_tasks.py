@@ -15,12 +15,13 @@ from mteb.models.abs_encoder import AbsEncoder
 
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel
+from components.benchmark.prompts import prompt_table
 from components.benchmark.tasks import english_scope, load_benchmark, mteb_task, mteb_task_names, name_sides
-from components.config import EvaluateParams
+from components.config import EvaluateParams, ShotParams
 from components.evaluation.planner import Way, task_texts
 from components.evaluation.runner import evaluate_task
-from components.model.prompt import Shot
 from tests.benchmark.standins import write_standins
+from tests.benchmark.test_prompts import recipe, trained_prompts
 from tests.evaluation.fakes import HashEncoder
 
 NAMES = mteb_task_names("MTEB(eng, v2)")
@@ -37,11 +38,15 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def foundry(mirror: Path) -> FoundryModel:
+    """The prompts of the 7B recipe with a shot for every task: chosen for a training task, or stated."""
     benchmark = load_benchmark(EvaluateParams(benchmark="MTEB(eng, v2)", mirror=str(mirror)), mirror)
-    assert len(benchmark.prompts) == 41
-    shot = (Shot("an example", "its answer"),)
-    prompts = {name: type(p)(p.instruction, p.symmetric, shot) for name, p in benchmark.prompts.items()}
-    return FoundryModel("m", HashEncoder(), prompts, {})
+    trained = trained_prompts(recipe())
+    served = {name for one in trained.values() for name in one.serves}
+    stated = {name: [ShotParams(query="an example", response="its answer")] for name in set(NAMES) - served}
+    table = prompt_table(benchmark, trained, stated)
+    assert len(table) == 41
+    assert all(one.prompt.shots for one in table.values())
+    return FoundryModel("m", HashEncoder(), {name: one.prompt for name, one in table.items()}, {})
 
 
 class PlainModel(AbsEncoder):

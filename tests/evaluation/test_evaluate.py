@@ -12,7 +12,8 @@ import yaml
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
-from components.config import load_config
+from components.config import ShotParams, load_config
+from components.contracts.shots import read_prompts
 from components.contracts.tables import QUERIES, write_table
 from components.contracts.tasks import read_tasks, write_tasks
 from components.evaluation import evaluate, scoring
@@ -50,7 +51,15 @@ def write_outputs(outputs: Path) -> None:
     write_benchmark(outputs / "prepare" / "benchmark", size=18)
     queries = {"row": [0], "query_id": ["q"], "text": ["t"], "task": ["find"], "split": ["train"], "label": [None]}
     write_table(pl.DataFrame(queries), outputs / "prepare" / "queries.parquet", QUERIES)
-    shots = {"find": {"number": 1, "examples": [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]}}
+    examples = [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]
+    entry = {
+        "number": 1,
+        "instruction": "Trained find",
+        "symmetric": False,
+        "serves": ["rerank", "alike"],
+        "examples": examples,
+    }
+    shots = {"find": entry}
     (outputs / "select_shots").mkdir()
     (outputs / "select_shots" / "shots.yaml").write_text(yaml.safe_dump(shots))
 
@@ -106,6 +115,10 @@ def test_tables_are_complete(finished: Finished, capsys: pytest.CaptureFixture[s
     )
     assert metrics["gain.low"] <= metrics["gain.mean"] <= metrics["gain.high"]
     assert (finished.out / "report.html").stat().st_size > 1000
+    assert metrics["prompts.shots_from_selection"] == 3
+    page = (finished.out / "report.html").read_text()
+    assert '<td class="left">1, selection</td><td class="left">find</td>' in page
+    assert read_prompts(finished.out / "prompts.yaml")["rerank"].shots == (Shot("a", "b"),)
     assert len(list((finished.out / "results").glob("*/*/find.json"))) == 3
     print_table(finished.out)
     assert "ndcg_at_10" in capsys.readouterr().out
@@ -114,9 +127,23 @@ def test_tables_are_complete(finished: Finished, capsys: pytest.CaptureFixture[s
 def test_only_the_trained_student_gets_shots(root: Path) -> None:
     run = context(root, "run")
     benchmark = evaluate.load_benchmark(run.config.evaluate, run.outputs / "prepare" / "benchmark")
-    models = {name: evaluate._model(name, evaluate._source(name, run), benchmark, run) for name in evaluate.MODELS}
-    shots = {name: model.prompts["find"].shots for name, model in models.items()}
-    assert shots == {"base": (), "trained": (Shot("a", "b"),), "teacher": ()}
+    prompts = evaluate.read_prompt_table(benchmark, run)
+    models = {name: evaluate._model(name, evaluate._source(name, run), prompts, run) for name in evaluate.MODELS}
+    for task in ("find", "rerank"):  # one of the training task's own name, and one that it serves
+        shots = {name: model.prompts[task].shots for name, model in models.items()}
+        assert shots == {"base": (), "trained": (Shot("a", "b"),), "teacher": ()}
+        assert {model.prompts[task].instruction for model in models.values()} == {"Trained find"}
+    assert not models["trained"].prompts["sort"].shots
+
+
+def test_stated_shots_that_do_not_fit_the_prompt_are_refused_before_any_model(root: Path, tiny_student: Path) -> None:
+    run = context(root, "run")
+    (root / "outputs" / "fetch" / "models").mkdir(parents=True)
+    (root / "outputs" / "fetch" / "models" / "student").symlink_to(tiny_student)
+    shots = {"sort": [ShotParams(query=f"{n} {'word ' * 90}", response="x" * 90) for n in range(9)]}
+    config = run.config.model_copy(update={"evaluate": run.config.evaluate.model_copy(update={"shots": shots})})
+    with pytest.raises(UserError, match=r"evaluate\.shots\.sort: prompt: 9 shots make a prefix of \d+ tokens"):
+        evaluate.run(replace(run, config=config))
 
 
 def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_bytes(
@@ -171,7 +198,15 @@ def test_table_of_an_unfinished_evaluation(tmp_path: Path) -> None:
 
 def test_table_is_plain_json(finished: Finished) -> None:
     table = json.loads((finished.out / "table.json").read_text())
-    assert set(table) == {"rows", "mean", "gain"}
+    assert set(table) == {"rows", "mean", "gain", "prompts"}
+    assert table["prompts"]["counts"] == {
+        "tasks": 7,
+        "served_by_a_training_task": 3,
+        "shots_from_selection": 3,
+        "shots_stated": 0,
+        "zero_shot": 4,
+        "instruction_seen_in_training": 3,
+    }
     assert {row["category"] for row in table["rows"]} == {
         "Retrieval",
         "Reranking",

@@ -13,9 +13,10 @@ import pytest
 from distributed import Client
 
 from components.base.errors import UserError
-from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.adapter import FoundryModel
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EngineParams, PromptParams
+from components.contracts.shots import TaskPrompt
 from components.evaluation.planner import Lengths, Plan, TaskPlan, embed_plan, make_plan
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.model.embed_shard import Shard, Way, embed

@@ -11,8 +11,9 @@ from mteb.abstasks.abstask import AbsTask
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 
 from components.base.errors import UserError
-from components.benchmark.adapter import FoundryModel, TaskPrompt
+from components.benchmark.adapter import FoundryModel
 from components.benchmark.starter import starter_tasks
+from components.contracts.shots import TaskPrompt
 from components.evaluation.runner import evaluate_task
 from tests.evaluation.fakes import KINDS, HashEncoder, write_benchmark
 

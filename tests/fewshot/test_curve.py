@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from components.fewshot.curve import curve_svg
 
 ROWS = [
-    {"task": "a<b", "strategy": strategy, "shots": shots, "score": score, "standard_error": 0.02}
+    {"task": "a<b", "measure": "accuracy", "strategy": strategy, "shots": shots, "score": score, "standard_error": 0.02}
     for strategy, shots, score in (("none", 0, 0.5), ("diverse", 1, 0.6), ("diverse", 2, 0.7), ("hard", 1, 0.4))
 ]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,9 +10,11 @@ import yaml
 
 from components.base.hashing import content_hash
 from components.config import Config, load_config
+from components.contracts.shots import read_shots
+from components.contracts.tables import QUERIES, write_table
 from components.contracts.tasks import Task, write_tasks
+from components.data.shot_pool import Candidate
 from components.fewshot import select_shots
-from components.fewshot.pool import Candidate
 from components.fewshot.select_shots import select_fitting_shots
 from components.model.encoder import Encoder
 from components.model.load_once import let_go
@@ -58,7 +60,7 @@ def write_prepared(folder: Path) -> None:
     )
     tasks = [
         Task("find", "retrieval", "Find it", False, 1.0, "made up", "fakes"),
-        Task("sort", "classification", "Sort it", False, 1.0, "made up", "fakes"),
+        Task("sort", "classification", "Sort it", False, 1.0, "made up", "fakes", ("Sorting",)),
     ]
     write_tasks(tasks, folder / "tasks.yaml")
     (folder / "benchmark").mkdir()
@@ -109,8 +111,12 @@ def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
     for name, entry in shots.items():
         assert entry["number"] == len(entry["examples"]) == metrics[f"{name}.number"]
         assert list(entry["dev_scores"]) == [0, 1, 2]
+        assert entry["p_value"] == metrics[f"{name}.p_value"] > 0
+    assert (shots["sort"]["measure"], shots["sort"]["serves"]) == ("accuracy", ["Sorting"])
+    assert (shots["sort"]["prompts_tried"], shots["find"]["prompts_tried"]) == (6, 4)  # `find` has no labels to balance
+    assert metrics["tasks_not_measured"] == 0
     curve = pl.read_csv(first / "curve.csv")
-    assert curve.columns == ["task", "strategy", "shots", "score", "standard_error", "prefix_tokens"]  # .dvc/plots
+    assert curve.columns == list(select_shots.CURVE)  # .dvc/plots reads some
     assert curve.filter(task="find")["strategy"].unique().sort().to_list() == ["diverse", "none", "random"]
     assert curve.filter(task="sort", strategy="class_balanced").height == 2
     assert (curve["prefix_tokens"] <= 400).all()
@@ -119,15 +125,25 @@ def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
     assert (first / "curve.svg").read_text().startswith("<svg")
 
 
-def test_a_text_of_the_test_data_is_no_candidate(outputs: Path) -> None:
+def test_tasks_that_nothing_can_be_measured_on_get_none_and_say_why(
+    outputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No crash after the hours of training: every training text of one task is a test text, the other has one label."""
     prepared = outputs / "prepare"
-    inputs = select_shots.read_inputs(prepared)
-    guard = select_shots.Guard(select_shots._test_texts(prepared / "benchmark"))
-    tasks = select_shots.read_tasks(prepared / "tasks.yaml")
-    params = config_of(["random"]).select_shots
-    pool = select_shots._clean_pool(inputs, tasks["find"], guard, params, 0)
-    assert len(pool) == 7
-    assert LEAKED not in {one.query for one in pool}
+    queries = pl.read_parquet(prepared / "queries.parquet")
+    copies = queries.filter(pl.col("task") == "find")["text"]
+    pl.DataFrame({"text": copies, "label": copies}).write_parquet(prepared / "benchmark" / "find.test.parquet")
+    kept = queries.with_columns(label=pl.when(pl.col("task") == "sort").then(pl.lit("garden")))
+    write_table(kept, prepared / "queries.parquet", QUERIES)
+    caplog.set_level("WARNING")
+    metrics, out = run(outputs, "first", ["diverse"])
+    entries = yaml.safe_load((out / "shots.yaml").read_text())
+    assert "each of 8 training pairs repeats a dev or test text" in entries["find"]["no_shots_because"]
+    assert "all texts have one label" in entries["sort"]["no_shots_because"]
+    assert f"find: no shots: {entries['find']['no_shots_because']}" in caplog.text
+    assert metrics == {"find.number": 0, "sort.number": 0, "tasks_with_shots": 0, "tasks_not_measured": 2}
+    assert pl.read_csv(out / "curve.csv").is_empty()
+    assert not read_shots(out / "shots.yaml")["find"].prompt.shots
 
 
 def test_a_long_example_is_passed_over_for_the_next_that_fits(tiny_student: Path) -> None:

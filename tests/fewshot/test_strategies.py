@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.fewshot.pool import Candidate
+from components.data.shot_pool import Candidate
 from components.fewshot.strategies import STRATEGIES, Evidence
 
 

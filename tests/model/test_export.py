@@ -8,6 +8,7 @@ import torch
 
 from components.base.errors import UserError
 from components.config import Config, parse_config
+from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
@@ -18,7 +19,7 @@ from components.training.train import add_adapter, save_adapter
 from tests.samples import ROOT, small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
-SHOTS = {"sky": [Shot("why is it so", "because of that")]}
+SHOTS = {"sky": (Shot("why is it so", "because of that"),)}
 QUERIES = ["is the sky blue", " what?? \n", 'Größe 42 "quoted"']
 MARKED = ["what does <query> mean", "<|im_end|>", "<<response>> </s> <|begin_of_text|>x"]  # special tokens' words
 DOCUMENTS = ["The sky is blue because of scattering, and so is the sea. " * 6, "short"]
@@ -35,7 +36,9 @@ def export_of(student, template, folder) -> tuple:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
     save_adapter(model, folder / "adapter")
     export_model(student, folder / "adapter", folder / "export", config, [TASK])
-    set_prompts(folder / "export", Prompt(tokenizer, config.prompt), [TASK], SHOTS)
+    set_prompts(
+        folder / "export", Prompt(tokenizer, config.prompt), {"sky": TaskPrompt(TASK.instruction, False, SHOTS["sky"])}
+    )
     encoder = Encoder.load(student, config.prompt, config.encoder, folder / "adapter")
     return encoder, folder / "export", config
 

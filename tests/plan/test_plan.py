@@ -12,9 +12,9 @@ from components.model.backbone import load_tokenizer
 from components.model.prompt import Prompt
 from components.plan.devices import GIB, GPUS, device_named
 from components.plan.memory import RowSize, training_memory
-from components.plan.report import findings, own_outputs, plan_run, scaling_tables
+from components.plan.report import findings, own_outputs, plan_run, scaling_tables, shots_line
 from components.plan.shapes import KNOWN, read_shape, shape_of
-from components.plan.stages import make_plan
+from components.plan.stages import few_shot_tasks, make_plan
 from components.plan.tokens import counted_texts, estimated_texts, training_tokens
 from components.stage.stages import STAGES
 from components.training.batches import Batches
@@ -167,3 +167,19 @@ def test_another_runs_data_are_not_counted(tmp_path):
     tasks = dict.fromkeys(("words", "animals"), next(iter(config.prepare.tasks.values())))
     same = config.model_copy(update={"prepare": config.prepare.model_copy(update={"tasks": tasks})})
     assert own_outputs(same, tmp_path) == tmp_path / "outputs"
+
+
+def test_few_shot_evaluation_is_counted_where_shots_arrive():
+    config = full()
+    assert len(few_shot_tasks(config)) == 22
+    assert shots_line(config) == "shots: 0 to 5; they may reach 22 of 41 benchmark tasks"
+    without = config.model_copy(update={"select_shots": config.select_shots.model_copy(update={"max_shots": 0})})
+    assert few_shot_tasks(without) == []
+    tokens = [
+        {cost.stage: cost.tokens for cost in make_plan(c, estimated_texts(c), Path("nowhere"), GPUS["H100"], 1).costs}
+        for c in (config, without)
+    ]
+    assert tokens[0]["evaluate"] > tokens[1]["evaluate"]
+    assert tokens[0]["select_shots"] > tokens[1]["select_shots"]
+    stated = config.evaluate.model_copy(update={"shots": {"TRECCOVID": []}})
+    assert "TRECCOVID" in few_shot_tasks(config.model_copy(update={"evaluate": stated}))

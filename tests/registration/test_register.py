@@ -56,6 +56,7 @@ def test_loads_as_candidate_with_the_vectors_of_the_export(registered: Path) -> 
     with_shots = json.loads((registered / "outputs/register/config_sentence_transformers.json").read_text())["prompts"]
     assert "Water is wet." in with_shots["boolq"]
     assert "is ice hot" not in with_shots["boolq"], "one shot was chosen, two are listed"
+    assert "Retrieve a sentence that says the same" in with_shots["sts"], "an evaluated task that no task trains"
     queries = np.array(model.predict(texts, params={"side": "query", "task": "boolq"}))
     assert np.abs(queries - export.encode_query(texts, prompt=with_shots["boolq"])).max() < 1e-5
     assert np.abs(queries - documents).max() > 1e-3
