@@ -13,7 +13,7 @@ import pytest
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
-from components.contracts.tables import CANDIDATES, QRELS, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import CANDIDATES, OWN_NEGATIVES, QRELS, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
@@ -142,6 +142,22 @@ def test_another_choice_of_queries_scores_only_new_pairs(
     assert again.equals(everything)
     last = np.flatnonzero(first_queries(read_inputs(context.outputs / "prepare"), 9))[-1]
     assert len(some.filter(pl.col("query") > last)) == 15  # their positives
+
+
+def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1))
+    prepared = tmp_path / "outputs" / "prepare"
+    queries, corpus = (pl.read_parquet(prepared / f"{name}.parquet") for name in ("queries", "corpus"))
+    asked = queries.filter(pl.col("query_id") == "q-river-1")["row"][0]
+    wrong = corpus.filter(pl.col("doc_id") == "d-winter-2")["row"][0]
+    pair = pl.DataFrame({"query": [asked], "document": [wrong]})
+    write_table(pair, prepared / "own_negatives.parquet", OWN_NEGATIVES)
+    retrieve.run(context)  # type: ignore[arg-type]
+    score.run(make_context(tmp_path, models, "score", retrieve=retrieve_params(depth=1), score=score_params()))  # type: ignore[arg-type]
+    found = read_table(tmp_path / "outputs" / "score" / "teacher_scores.parquet", TEACHER_SCORES)
+    row = found.row(by_predicate=(pl.col("query") == asked) & (pl.col("document") == wrong), named=True)
+    assert row["fused_score"] is None
+    assert row["reranker_score"] < 1
 
 
 def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:
