@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.contracts.tables import CANDIDATES, OWN_NEGATIVES, QRELS, TEACHER_SCORES, read_table, write_table
+from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
@@ -105,6 +107,41 @@ def test_every_candidate_and_positive_is_scored(tmp_path: Path, models: Path) ->
     order = table.sort("reranker_score")["relevance"].to_numpy()
     assert (np.diff(order) >= 0).all()
     assert "Reliability" in (context.out / "report.html").read_text(encoding="utf-8")
+
+
+def first_queries(inputs: Inputs, number: int) -> np.ndarray:
+    """bool by row: the first train and dev queries."""
+    return np.isin(np.arange(30), inputs.queries["row"].to_numpy()[:number])
+
+
+def test_another_choice_of_queries_scores_only_new_pairs(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    plain, scored = CrossEncoderTeacher.score, []
+
+    def counted(self: CrossEncoderTeacher, pairs: Any) -> np.ndarray:
+        scored.extend(pairs)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(CrossEncoderTeacher, "score", counted)
+    tables, numbers = [], []
+    for name, first in (("some", 9), ("all", 24), ("again", 24)):
+        monkeypatch.setattr(score, "wanted_queries", lambda inputs, *_, first=first: first_queries(inputs, first))
+        context = make_context(tmp_path, models, name, score=score_params(**CROSS_ENCODER))
+        context.work.joinpath(name).mkdir()
+        metrics = score.run(replace(context, work=context.work / name))  # type: ignore[arg-type]
+        assert metrics["queries_left_out"] == 24 - first
+        tables.append(read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES))
+        numbers.append(len(scored))
+    some, everything, again = tables
+    shared = ["query", "document", "reranker_score"]
+    assert some.select(shared).equals(everything.select(shared).join(some, on=["query", "document"], how="semi"))
+    assert len(set(scored)) == len(scored) == numbers[1] == numbers[2]  # each pair once, and none again
+    assert numbers[0] < numbers[1]
+    assert again.equals(everything)
+    last = np.flatnonzero(first_queries(read_inputs(context.outputs / "prepare"), 9))[-1]
+    assert len(some.filter(pl.col("query") > last)) == 15  # their positives
 
 
 def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) -> None:
