@@ -93,10 +93,8 @@ def _rules(
     if params.min_score is not None:
         rules.append(("too_easy", value < params.min_score, scale, value, pl.lit(params.min_score)))
     if params.own_negatives == "trust":
-        rules[known:] = [
-            (name, rejected & ~pl.col("own"), of, compared, bound)
-            for name, rejected, of, compared, bound in rules[known:]
-        ]
+        by_score = [(name, rejected & ~pl.col("own"), of, v, bound) for name, rejected, of, v, bound in rules[known:]]
+        return rules[:known] + by_score
     return rules
 
 
