@@ -92,12 +92,6 @@ class PairSource:
         rows = np.repeat(self._start[queries], number) + position
         return np.repeat(queries, number), self._judged[rows], self._scores[rows]
 
-    def grades(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(query, document, relevance) of the pairs that these queries are trained on: their positives."""
-        query, document, score = self.pairs_of(queries)
-        kept = self.are_positive(score)
-        return query[kept], document[kept], np.where(score > 0, score, 1.0)[kept]
-
     def judged_for(self, queries: np.ndarray) -> np.ndarray:
         """Numbers of all documents judged for these queries, including negatives, each once."""
         return ordered_unique(self.pairs_of(queries)[1])

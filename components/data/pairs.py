@@ -59,16 +59,16 @@ def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least:
 def _add_split(
     done: Prepared, source: PairSource, found: list[Group], documents: np.ndarray, present: np.ndarray, split: str
 ) -> None:
-    """Add these documents (marked in `present`), and the queries of the groups that learn from one of all."""
+    """Add these documents (marked in `present`), and the queries of the groups that have a positive among them all."""
     present[documents] = True
-    query, document, grade = source.grades(query_numbers(found))
-    kept = present[document]
-    query, document = query[kept], document[kept]
+    query, document, score = source.pairs_of(query_numbers(found))
+    kept = source.are_positive(score) & present[document]
+    query, document, score = query[kept], document[kept], score[kept]
     qrels = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     done.add(
         source.document_rows(documents, None if split == "train" else split),
         source.query_rows(ordered_unique(query), split),
-        pl.DataFrame({**qrels, "relevance": grade[kept]}),
+        pl.DataFrame({**qrels, "relevance": np.where(score > 0, score, 1.0)}),
     )
 
 
