@@ -14,7 +14,7 @@ from components.base.overlap import normalise, word_ngrams
 from components.contracts.shots import shot_response
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
-from components.data.inputs import Inputs, read_inputs
+from components.data.inputs import Inputs
 from components.data.splits import rank
 
 log = logging.getLogger(__name__)
@@ -117,11 +117,13 @@ def shots_problem(inputs: Inputs, task: Task, pool: Sequence[Candidate], looked_
     return None
 
 
-def held_out_guard(inputs: Inputs, benchmark: Path) -> "Guard":
-    """The guard over all dev texts and the test texts in outputs/prepare/benchmark."""
-    texts = inputs.queries.filter(pl.col("split") == "dev")["text"].to_list()
-    texts += inputs.corpus.filter(pl.col("split") == "dev")["text"].to_list()
-    for path in sorted(benchmark.glob("*.parquet")):
+def held_out_guard(prepared: Path) -> "Guard":
+    """The guard over the dev and test texts in outputs/prepare."""
+    texts: list[str] = []
+    for table in ("queries", "corpus"):
+        rows = pl.scan_parquet(prepared / f"{table}.parquet").filter(pl.col("split") == "dev")
+        texts += rows.select("text").collect()["text"].to_list()
+    for path in sorted((prepared / "benchmark").glob("*.parquet")):
         task, _, table = path.stem.rpartition(".")
         texts += held_out_texts(task, {table: pl.read_parquet(path)}).values()
     return Guard(texts)
@@ -136,10 +138,10 @@ def clean_pools(
     """
     pools: dict[str, list[Candidate]] = {}
     problems: dict[str, str] = {}
-    names = inputs.corpus.filter(pl.col("label") == pl.col("text"))["text"].to_list()
+    names = frozenset(inputs.corpus.filter(pl.col("label") == pl.col("text"))["text"])
     for name in inputs.tasks:
         found = task_pool(inputs, tasks[name], size, seed)
-        answers = frozenset([*names, *(one.label for one in found if one.label is not None)])
+        answers = names | {one.label for one in found if one.label is not None}
         clean = guard.clean(found, answers)
         problem = shots_problem(inputs, tasks[name], clean, len(found))
         if problem is None:
@@ -192,12 +194,23 @@ class Guard:
 
 
 def log_tasks_without_shots(prepared: Path, seed: int) -> int:
-    """Log the trained tasks of outputs/prepare that select_shots will find no shots for; returns their number."""
-    tasks = read_tasks(prepared / "tasks.yaml")
-    if not tasks:
-        return 0
-    inputs = read_inputs(prepared)
-    _, problems = clean_pools(inputs, tasks, held_out_guard(inputs, prepared / "benchmark"), LOOKED_AT, seed)
-    for name, problem in problems.items():
-        log.warning("%s: select_shots will choose none: %s", name, problem)
-    return len(problems)
+    """Log the trained tasks of outputs/prepare that select_shots will find no shots for; returns their number.
+
+    One task is in memory at a time.
+    """
+    tasks, guard, number = read_tasks(prepared / "tasks.yaml"), held_out_guard(prepared), 0
+    for name, task in tasks.items():
+        _, problems = clean_pools(_inputs_of(prepared, name), {name: task}, guard, LOOKED_AT, seed)
+        for problem in problems.values():
+            log.warning("%s: select_shots will choose none: %s", name, problem)
+        number += len(problems)
+    return number
+
+
+def _inputs_of(prepared: Path, task: str) -> Inputs:
+    corpus, queries = (
+        pl.scan_parquet(prepared / f"{table}.parquet").filter(pl.col("task") == task).collect()
+        for table in ("corpus", "queries")
+    )
+    own = pl.col("query").is_between(queries["row"].min(), queries["row"].max())  # a task is one range of rows
+    return Inputs(corpus, queries, pl.scan_parquet(prepared / "qrels.parquet").filter(own).collect())

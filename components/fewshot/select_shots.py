@@ -69,7 +69,7 @@ def run(context: StageContext) -> dict[str, float]:
     """Choose shots for every task with training queries; returns dev scores with and without shots."""
     config, prepared = context.config, context.outputs / "prepare"
     params, inputs, tasks = config.select_shots, read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
-    guard = held_out_guard(inputs, prepared / "benchmark")
+    guard = held_out_guard(prepared)
     pools, problems = clean_pools(inputs, tasks, guard, params.pool, config.seed)
     devs = _dev_sets(inputs, tasks, pools, problems, context)
     evidence = _evidence({name: pools[name] for name in devs}, context)

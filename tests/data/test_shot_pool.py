@@ -83,6 +83,8 @@ def test_a_shot_of_clustering_shows_the_category_and_one_of_classification_the_l
 )
 def test_why_a_task_gets_no_shots(tmp_path: Path, pairs: list[Pair], kind: str, message: str) -> None:
     inputs = inputs_of(pairs)
-    pools, problems = clean_pools(inputs, {"t": task_of(kind)}, held_out_guard(inputs, tmp_path), 10, 0)
+    inputs.queries.write_parquet(tmp_path / "queries.parquet")
+    inputs.corpus.write_parquet(tmp_path / "corpus.parquet")
+    pools, problems = clean_pools(inputs, {"t": task_of(kind)}, held_out_guard(tmp_path), 10, 0)
     assert pools == {}
     assert re.search(message, problems["t"])
