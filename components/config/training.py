@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.config.objectives import ObjectivesParams
 from components.config.types import (
     Count,
     Fraction,
@@ -88,6 +89,7 @@ class TrainParams(Params):
         default=None, description="mask in-batch negatives scored above the positive's cosine plus this (Qwen3: 0.1)"
     )
     distillation: DistillationParams = DistillationParams()
+    objectives: ObjectivesParams = ObjectivesParams()
     matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
     lora: LoraParams = LoraParams()
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from components.base.errors import UserError
 from components.config import TrainParams
+from components.config.objectives import GradedObjective, ObjectiveParams
 from components.contracts.tasks import Task
 from components.model.prompt import Shot
 from components.training.examples import Example, TrainingData
@@ -19,10 +21,15 @@ from components.training.losses import Targets
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries."""
+    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries.
+
+    objective: the loss's terms, those of the task's kind. graded: the loss is CoSENT over `grades` instead.
+    """
 
     step: int
     task: Task
+    objective: ObjectiveParams
+    graded: bool
     examples: list[Example]
     query_texts: list[str]
     document_ids: list[str]
@@ -50,6 +57,8 @@ class Batches:
     def __init__(self, data: TrainingData, params: TrainParams, seed: int) -> None:
         self.data, self.params, self.seed = data, params, seed
         self._names = sorted(data.examples)
+        self._graded = {name: self._is_graded(name) for name in self._names}
+        self._refuse_tasks_without_negatives()
         self._plan = self._schedule()
 
     def __len__(self) -> int:
@@ -58,21 +67,26 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         name, turn = self._plan[step]
         examples = self._draw(name, turn)
-        negatives = [self._negatives(step, i, example) for i, example in enumerate(examples)]
+        task, graded = self.data.tasks[name], self._graded[name]
+        objective = self.params.objectives.of(task.kind)
+        own = objective.hard_negatives and not graded
+        negatives = [self._negatives(step, i, example) if own else [] for i, example in enumerate(examples)]
         positives = [example.positive_id for example in examples]
         ids = list(dict.fromkeys([*positives, *(doc_id for own in negatives for doc_id, _ in own)]))
         query_texts = [self.data.query_text[example.query_id] for example in examples]
         document_texts = [self.data.document_text[doc_id] for doc_id in ids]
         return Batch(
             step=step,
-            task=self.data.tasks[name],
+            task=task,
+            objective=objective,
+            graded=graded,
             examples=examples,
             query_texts=query_texts,
             document_ids=ids,
             document_texts=document_texts,
             shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
             targets=self._targets(examples, negatives, ids),
-            grades=torch.tensor([self.data.grades.get((e.query_id, e.positive_id), 1.0) for e in examples]),
+            grades=torch.tensor([self._grade(example) for example in examples]),
         )
 
     def shot_number(self, step: int, chunk: int) -> int:
@@ -97,6 +111,29 @@ class Batches:
             plan.append((name, turns[name]))
             turns[name] += 1
         return plan
+
+    def _is_graded(self, name: str) -> bool:
+        """Whether the task's loss is CoSENT: an sts task whose pairs have more than one grade."""
+        objective = self.params.objectives.of(self.data.tasks[name].kind)
+        grades = {self._grade(example) for example in self.data.examples[name]}
+        return isinstance(objective, GradedObjective) and objective.cosent and len(grades) > 1
+
+    def _refuse_tasks_without_negatives(self) -> None:
+        """A task whose loss has neither in-batch negatives nor soft labels learns from hard negatives alone."""
+        for name in self._names:
+            kind = self.data.tasks[name].kind
+            objective = self.params.objectives.of(kind)
+            soft = objective.in_batch_distillation and self.params.distillation.in_batch
+            if self._graded[name] or objective.in_batch_negatives or soft:
+                continue
+            if not self.params.negatives or not any(example.negative_ids for example in self.data.examples[name]):
+                raise UserError(
+                    f"train: task {name}: {kind} learns from hard negatives alone, and it has none; "
+                    f"set train.negatives above 0, or train.objectives.{kind}.in_batch_negatives: true"
+                )
+
+    def _grade(self, example: Example) -> float:
+        return self.data.grades.get((example.query_id, example.positive_id), 1.0)
 
     def _in_phase(self, done: float) -> list[str]:
         end = 0.0

@@ -26,9 +26,23 @@ class Targets:
     teacher: torch.Tensor
     relevant: torch.Tensor
 
+    def to(self, device: torch.device) -> "Targets":
+        """The same targets on another device."""
+        return Targets(*(part.to(device) for part in vars(self).values()))
+
+    def outside_the_group(self) -> torch.Tensor:
+        """bool [B, M]: documents that are neither the query's positive nor one of its own hard negatives."""
+        there = self.group >= 0
+        counts = torch.zeros(self.relevant.shape, dtype=torch.int64, device=there.device)
+        return counts.scatter_add(1, self.group.clamp_min(0), there.long()) == 0
+
 
 def info_nce(
-    scores: torch.Tensor, targets: Targets, temperature: float, false_negative_margin: float | None = None
+    scores: torch.Tensor,
+    targets: Targets,
+    temperature: float,
+    false_negative_margin: float | None = None,
+    in_batch: bool = True,
 ) -> torch.Tensor:
     """Cross entropy of the positive against every document of the batch (van den Oord 2018; in-batch: DPR 2020).
 
@@ -39,8 +53,9 @@ def info_nce(
 
     Args:
         scores: cosines [B, M].
+        in_batch: False leaves m_ij = 1 for the query's own hard negatives only. A query without any has no loss.
     """
-    masked = targets.relevant.clone()
+    masked = targets.relevant.clone() if in_batch else targets.relevant | targets.outside_the_group()
     own = scores.gather(1, targets.positive[:, None])
     if false_negative_margin is not None:
         masked |= scores.detach() > own.detach() + false_negative_margin

@@ -16,15 +16,15 @@ import torch
 
 from components.base.errors import UserError
 from components.base.progress import bar
-from components.config import Config, TrainParams
+from components.config import Config
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
-from components.training import losses
 from components.training.batches import Batch, Batches
 from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
+from components.training.objectives import objective_of
 from components.training.soft_labels import SoftLabels
 from components.training.step import PlacedRow, Step, rows_of
 from components.training.world import World
@@ -138,31 +138,24 @@ class Trainer:
         """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
-            targets = losses.Targets(*(x.to(queries.device) for x in vars(batch.targets).values()))
+            targets = batch.targets.to(queries.device)
             teacher = self._teacher(batch)
             total = queries.new_zeros(())
             widths = [*self.params.matryoshka, queries.shape[1]]
             for width in widths:
                 scores = _cosines(queries[:, :width], documents[:, :width], width < queries.shape[1])
-                total = total + _objective(scores, targets, batch, self.params) / len(widths)
-                total = total + self._in_batch(scores, teacher) / len(widths)
+                total = total + objective_of(scores, targets, batch, self.params, teacher) / len(widths)
             numbers.update(contrast(scores.detach(), targets, self.params.temperature))
             return total
 
         return loss
 
     def _teacher(self, batch: Batch) -> torch.Tensor | None:
-        """The dense teacher's cosines [B, M]; None without `train.distillation.in_batch`."""
-        if self.soft_labels is None:
+        """The dense teacher's cosines [B, M]; None where the batch's loss has no soft labels over the whole batch."""
+        if self.soft_labels is None or not batch.objective.in_batch_distillation or batch.graded:
             return None
         query_ids = [example.query_id for example in batch.examples]
         return self.soft_labels.cosines(query_ids, batch.document_ids).to(self.step.device)
-
-    def _in_batch(self, scores: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
-        params = self.params.distillation.in_batch
-        if teacher is None or params is None:
-            return scores.new_zeros(())
-        return params.weight * losses.in_batch_kl(scores, teacher, self.params.temperature, params.temperature)
 
     def _update(self, step: int) -> float:
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
@@ -214,21 +207,6 @@ class Trainer:
         """Parameters that a checkpoint must match, as JSON."""
         sections = self.config.model_dump(mode="json", include={"seed", "prompt", "encoder", "train"})
         return json.dumps(sections, sort_keys=True)
-
-
-def _objective(scores: torch.Tensor, targets: losses.Targets, batch: Batch, params: TrainParams) -> torch.Tensor:
-    """Graded pairs (sts with more than one grade): CoSENT. Everything else: InfoNCE + weighted teacher terms."""
-    if batch.task.kind == "sts" and len(set(batch.grades.tolist())) > 1:
-        own = scores.gather(1, targets.positive[:, None])[:, 0]
-        return losses.cosent(own, batch.grades.to(own.device), params.temperature)
-    total = losses.info_nce(scores, targets, params.temperature, params.false_negative_margin)
-    teacher = params.distillation
-    if teacher.weight:
-        kl = losses.distillation_kl(scores, targets, params.temperature, teacher.teacher_temperature)
-        total = total + teacher.weight * kl
-    if teacher.margin_mse_weight:
-        total = total + teacher.margin_mse_weight * losses.margin_mse(scores, targets)
-    return total
 
 
 def _cosines(queries: torch.Tensor, documents: torch.Tensor, shortened: bool) -> torch.Tensor:

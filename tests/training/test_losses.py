@@ -40,6 +40,13 @@ def test_known_relevant_documents_are_no_negatives_but_the_positive_stays():
     assert loss.item() == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
 
 
+def test_without_in_batch_negatives_only_the_own_group_counts():
+    loss = info_nce(SCORES, targets(), TEMPERATURE, in_batch=False)
+    assert loss.item() == pytest.approx(cross_entropy([[0, 2, 3], [1, 3]]))
+    alone = Targets(torch.tensor([0, 1]), torch.tensor([[0, 2], [1, -1]]), torch.ones(2, 2), torch.zeros(2, 4).bool())
+    assert info_nce(SCORES, alone, TEMPERATURE, in_batch=False).item() == pytest.approx(cross_entropy([[0, 2], [1]]))
+
+
 def test_likely_false_negatives_are_masked():
     loss = info_nce(SCORES, targets(), TEMPERATURE, false_negative_margin=0.01)
     assert loss.item() == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))

@@ -1,0 +1,106 @@
+"""The loss of a kind of task: the terms it has, and those it does not."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from components.base.errors import UserError
+from components.config import parse_config
+from components.config.objectives import ObjectivesParams
+from components.contracts.tasks import Task
+from components.training import losses
+from components.training.batches import Batch, Batches
+from components.training.examples import Example, TrainingData
+from components.training.objectives import objective_of
+from tests.samples import small_parameters
+
+SOFT = {"weight": 0.5, "in_batch": {"teacher": "dense_teacher", "weight": 2.0, "temperature": 0.1}}
+
+
+def made(kind: str, grades: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0), **changes: Any) -> tuple[Batch, Any]:
+    """A batch of a task of this kind, four queries with a positive and two mined negatives, and the parameters."""
+    examples = [Example(f"q{i}", f"d{i}", 0.9, (f"d{i}-n0", f"d{i}-n1"), (0.4, 0.1)) for i in range(4)]
+    documents = [doc_id for example in examples for doc_id in (example.positive_id, *example.negative_ids)]
+    data = TrainingData(
+        tasks={"task": Task("task", kind, "Do it.", False, 1.0, "none", "test")},
+        examples={"task": examples},
+        query_text={example.query_id: f"question {example.query_id}" for example in examples},
+        document_text={doc_id: f"answer {doc_id}" for doc_id in documents},
+        query_label={},
+        document_label={},
+        relevant={},
+        grades={(f"q{i}", f"d{i}"): grade for i, grade in enumerate(grades)},
+        dev_queries={},
+        dev_documents={},
+    )
+    params = parse_config(small_parameters(**{"train.distillation": SOFT, **changes}), "test").train
+    return Batches(data, params, seed=0)[0], params
+
+
+def scores_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    shape = len(batch.query_texts), len(batch.document_ids)
+    return torch.rand(shape, generator=draw), torch.rand(shape, generator=draw)
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_batch", "distilled"),
+    [
+        ("retrieval", True, True),
+        ("reranking", True, True),
+        ("classification", False, False),
+        ("clustering", False, False),
+        ("pair_classification", True, False),
+        ("sts", True, False),  # one grade only
+        ("summarization", True, False),
+    ],
+)
+def test_each_kind_has_the_terms_of_bge_en_icl(kind: str, in_batch: bool, distilled: bool) -> None:
+    batch, params = made(kind)
+    scores, teacher = scores_of(batch)
+    expected = losses.info_nce(scores, batch.targets, 0.02, params.false_negative_margin, in_batch=in_batch)
+    if distilled:
+        expected = expected + 0.5 * losses.distillation_kl(scores, batch.targets, 0.02, 1.0)
+        expected = expected + 2.0 * losses.in_batch_kl(scores, teacher, 0.02, 0.1)
+    assert batch.objective.in_batch_distillation == distilled  # the trainer asks the teacher only then
+    found = objective_of(scores, batch.targets, batch, params, teacher if distilled else None)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_term_is_switched_by_kind() -> None:
+    off, params = made("retrieval", **{"train.objectives": {"retrieval": {"distillation": False}}})
+    scores, _ = scores_of(off)
+    expected = losses.info_nce(scores, off.targets, 0.02, params.false_negative_margin)
+    torch.testing.assert_close(objective_of(scores, off.targets, off, params, None), expected)
+    bare, _ = made("retrieval", **{"train.objectives": {"retrieval": {"distillation": False, "hard_negatives": False}}})
+    assert bare.document_ids == [example.positive_id for example in bare.examples]
+
+
+def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None:
+    batch, params = made("sts", grades=(0.0, -1.0, 5.0, 0.0))
+    assert batch.graded
+    assert batch.document_ids == [example.positive_id for example in batch.examples]
+    assert sorted(batch.grades.tolist()) == [-1.0, 0.0, 0.0, 5.0]
+    scores, _ = scores_of(batch)
+    expected = losses.cosent(scores.diagonal(), batch.grades, 0.02)
+    torch.testing.assert_close(objective_of(scores, batch.targets, batch, params, None), expected)
+    unranked, _ = made("sts", grades=(0.0, 5.0, 5.0, 5.0), **{"train.objectives": {"sts": {"cosent": False}}})
+    assert not unranked.graded
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"retrieval": {"hard_negatives": False}}, "distillation compares the scores of hard negatives"),
+        ({"sts": {"hard_negatives": False, "in_batch_negatives": False}}, "no negatives and no soft labels"),
+    ],
+)
+def test_an_objective_that_teaches_nothing_is_refused(objective: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ObjectivesParams.model_validate(objective)
+
+
+def test_a_kind_of_local_negatives_without_any_is_named() -> None:
+    with pytest.raises(UserError, match="task task: clustering learns from hard negatives alone, and it has none"):
+        made("clustering", **{"train.negatives": 0})
