@@ -113,6 +113,7 @@ def our_config(kind: str, steps: int, seed: int = 0) -> Any:
         "negatives": shape["negatives"],
         "learning_rate": RATE,
         "temperature": TEMPERATURE,
+        "false_negative_margin": None,
         "distillation": {"weight": 0.0},
         "lora": LORA,
         "shots": {"max": MAX_SHOTS, "share": shape["queries"]},

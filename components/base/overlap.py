@@ -9,6 +9,7 @@ Pure functions. Each caller passes its own thresholds, minimum lengths and norma
     prepare, splits          punctuation      equal texts only
 """
 
+import re
 from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datasketch import MinHash
 
 SHINGLE = 3  # words in a word n-gram
+_BETWEEN_WORDS = re.compile(r"[\W_]+")  # all that str.isalnum refuses
 _SEED = 1  # of the hash permutations; arbitrary, but must not change
 
 
@@ -34,8 +36,7 @@ def normalise(text: str, *, punctuation: bool) -> str:
     """
     if punctuation:
         return " ".join(text.lower().split())
-    kept = "".join(letter if letter.isalnum() else " " for letter in text.casefold())
-    return " ".join(kept.split()) or text
+    return " ".join(_BETWEEN_WORDS.sub(" ", text.casefold()).split()) or text
 
 
 def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:

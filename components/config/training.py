@@ -44,6 +44,13 @@ class DistillationParams(Params):
     in_batch: InBatchParams | None = Field(default=None, description="null: no soft labels over the whole batch")
 
 
+class GuideParams(Params):
+    """Negatives that a dense teacher finds as relevant as the positive are masked (GISTEmbed, arXiv 2402.16829)."""
+
+    teacher: str = Field(description="one of retrieve.keep_vectors")
+    margin: NonNegative = Field(default=0.0, description="mask from the positive's cosine minus this on")
+
+
 class ShotDrawParams(Params):
     """Few-shot prefixes in training: their number is uniform over {0..max}, drawn again for every `share` queries."""
 
@@ -86,7 +93,19 @@ class TrainParams(Params):
     clip_norm: PositiveFloat = Field(default=1.0, description="gradients of a larger norm are scaled down to this")
     temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
     false_negative_margin: float | None = Field(
-        default=None, description="mask in-batch negatives scored above the positive's cosine plus this (Qwen3: 0.1)"
+        default=0.1,
+        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding); null = off",
+    )
+    guide: GuideParams | None = Field(default=None, description="null: no guide model masks negatives")
+    multi_positive: bool = Field(
+        default=False, description="every document of the batch known to be relevant counts as a positive (SupCon)"
+    )
+    query_negatives: bool = Field(
+        default=False, description="the batch's other queries are negatives of a query too (Qwen3-Embedding, GTE)"
+    )
+    document_negatives: bool = Field(
+        default=False,
+        description="the batch's documents are negatives of a query's positive too (Qwen3-Embedding, GTE)",
     )
     distillation: DistillationParams = DistillationParams()
     objectives: ObjectivesParams = ObjectivesParams()

@@ -71,6 +71,7 @@ def _teachers_without_vectors(whole: Config) -> Iterator[str]:
     for name in whole.retrieve.keep_vectors:
         if name not in whole.retrieve.dense:
             yield f"retrieve.keep_vectors: {name!r} is no dense teacher; retrieve.dense has {known}"
-    soft = whole.train.distillation.in_batch
-    if soft and soft.teacher not in whole.retrieve.keep_vectors:
-        yield f"train.distillation.in_batch.teacher: add {soft.teacher!r} to retrieve.keep_vectors"
+    readers = {"distillation.in_batch": whole.train.distillation.in_batch, "guide": whole.train.guide}
+    for key, section in readers.items():
+        if section and section.teacher not in whole.retrieve.keep_vectors:
+            yield f"train.{key}.teacher: add {section.teacher!r} to retrieve.keep_vectors"

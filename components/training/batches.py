@@ -16,7 +16,7 @@ from components.config.objectives import GradedObjective, ObjectiveParams
 from components.contracts.tasks import Task
 from components.model.prompt import Shot
 from components.training.examples import Example, TrainingData
-from components.training.losses import Targets
+from components.training.targets import Targets, make_targets
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Batches:
             document_ids=ids,
             document_texts=document_texts,
             shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
-            targets=self._targets(examples, negatives, ids),
+            targets=self._targets(examples, negatives, ids, query_texts, document_texts),
             grades=torch.tensor([self._grade(example) for example in examples]),
         )
 
@@ -184,7 +184,12 @@ class Batches:
         return sets
 
     def _targets(
-        self, examples: list[Example], negatives: Sequence[Sequence[tuple[str, float]]], ids: list[str]
+        self,
+        examples: list[Example],
+        negatives: Sequence[Sequence[tuple[str, float]]],
+        ids: list[str],
+        query_texts: list[str],
+        document_texts: list[str],
     ) -> Targets:
         place = {doc_id: j for j, doc_id in enumerate(ids)}
         width = 1 + max((len(own) for own in negatives), default=0)
@@ -200,4 +205,4 @@ class Batches:
             label = self.data.query_label.get(example.query_id)
             if label is not None:
                 relevant[i] |= torch.tensor([self.data.document_label[doc_id] == label for doc_id in ids])
-        return Targets(group[:, 0].clone(), group, teacher, relevant)
+        return make_targets(group, teacher, relevant, query_texts, document_texts)

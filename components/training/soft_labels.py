@@ -1,12 +1,16 @@
-"""Soft labels: a dense teacher's query-document cosines of a batch, from vectors saved by stage `retrieve`."""
+"""Dense teachers of the loss: query-document cosines of a batch, from vectors saved by stage `retrieve`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from components.base.errors import UserError
+from components.config import TrainParams
 from components.data.inputs import read_inputs
+from components.training.batches import Batch
+from components.training.objectives import DenseScores
 
 
 class SoftLabels:
@@ -37,3 +41,27 @@ class SoftLabels:
         """float32 [queries, documents]."""
         queries = self.queries[[self._query_row[query_id] for query_id in query_ids]]
         return queries @ self.documents[[self._document_row[doc_id] for doc_id in doc_ids]].T
+
+
+@dataclass(frozen=True)
+class DenseTeachers:
+    """The dense teachers that the loss reads; None where `train` names none."""
+
+    soft: SoftLabels | None = None
+    guide: SoftLabels | None = None
+
+    @classmethod
+    def load(cls, outputs: Path, params: TrainParams) -> "DenseTeachers":
+        """Those of `train.distillation.in_batch` and `train.guide`. Raises UserError when vectors are missing."""
+        in_batch = params.distillation.in_batch
+        wanted = (in_batch.teacher if in_batch and in_batch.weight else None, params.guide and params.guide.teacher)
+        loaded = {name: SoftLabels.load(outputs, name) for name in {*wanted} if name}
+        return cls(*(loaded.get(name or "") for name in wanted))
+
+    def of(self, batch: Batch, device: torch.device) -> DenseScores:
+        """The cosines that the batch's loss uses: none in a graded batch."""
+        if batch.graded:
+            return DenseScores()
+        ids = [example.query_id for example in batch.examples], batch.document_ids
+        soft = self.soft.cosines(*ids).to(device) if self.soft and batch.objective.in_batch_distillation else None
+        return DenseScores(soft, self.guide.cosines(*ids).to(device) if self.guide else None)

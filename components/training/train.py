@@ -14,7 +14,7 @@ from components.base.errors import UserError
 from components.config import Config
 from components.stage.context import StageContext
 from components.training.examples import TrainingData, load_training_data
-from components.training.soft_labels import SoftLabels
+from components.training.soft_labels import DenseTeachers
 from components.training.world import World, join_world, shard
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     tokenizer = load_tokenizer(student, config.prompt)
     model = add_adapter(student, tokenizer, config)
     shard(model, world)
-    prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
+    prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    curve = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels).fit()
+    curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
     if world.first:
         save_adapter(model, context.out / "adapter")
     return curve
@@ -69,11 +69,6 @@ def _log_start(model: Any, data: TrainingData, config: Config) -> None:
         place.device,
         str(place.dtype).removeprefix("torch."),
     )
-
-
-def _soft_labels(context: StageContext) -> SoftLabels | None:
-    params = context.config.train.distillation.in_batch
-    return SoftLabels.load(context.outputs, params.teacher) if params and params.weight else None
 
 
 _CURVE = {

@@ -25,7 +25,7 @@ from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
-from components.training.soft_labels import SoftLabels
+from components.training.soft_labels import DenseTeachers
 from components.training.step import PlacedRow, Step, rows_of
 from components.training.world import World
 
@@ -45,12 +45,12 @@ class Trainer:
         work: Path,
         log: Log,
         world: World,
-        soft_labels: SoftLabels | None = None,
+        teachers: DenseTeachers | None = None,
     ) -> None:
         self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
         self.training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
         self.work, self.log, self.world = work / "checkpoints", log, world
-        self.soft_labels = soft_labels
+        self.teachers = teachers or DenseTeachers()
         self.batches = Batches(data, config.train, config.seed)
         self.step = Step(model, config.encoder.pooling, config.seed, config.train.gradcache, world)
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -117,12 +117,13 @@ class Trainer:
         }
 
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), and
-        queries without hard negatives (in-batch negatives only)."""
+        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
+        without hard negatives, and queries whose own or positive's text is masked in another document."""
         return {
             "data/texts_cut": float(self.training_prompt.cut),
             "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
+            "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
         }
 
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
@@ -139,23 +140,16 @@ class Trainer:
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
             targets = batch.targets.to(queries.device)
-            teacher = self._teacher(batch)
+            dense = self.teachers.of(batch, queries.device)
             total = queries.new_zeros(())
             widths = [*self.params.matryoshka, queries.shape[1]]
             for width in widths:
-                scores = _cosines(queries[:, :width], documents[:, :width], width < queries.shape[1])
-                total = total + objective_of(scores, targets, batch, self.params, teacher) / len(widths)
-            numbers.update(contrast(scores.detach(), targets, self.params.temperature))
+                vectors = _leading(queries, width), _leading(documents, width)
+                total = total + objective_of(*vectors, targets, batch, self.params, dense) / len(widths)
+            numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
             return total
 
         return loss
-
-    def _teacher(self, batch: Batch) -> torch.Tensor | None:
-        """The dense teacher's cosines [B, M]; None where the batch's loss has no soft labels over the whole batch."""
-        if self.soft_labels is None or not batch.objective.in_batch_distillation or batch.graded:
-            return None
-        query_ids = [example.query_id for example in batch.examples]
-        return self.soft_labels.cosines(query_ids, batch.document_ids).to(self.step.device)
 
     def _update(self, step: int) -> float:
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
@@ -209,10 +203,9 @@ class Trainer:
         return json.dumps(sections, sort_keys=True)
 
 
-def _cosines(queries: torch.Tensor, documents: torch.Tensor, shortened: bool) -> torch.Tensor:
-    if shortened:
-        queries, documents = (torch.nn.functional.normalize(x, dim=-1) for x in (queries, documents))
-    return queries @ documents.T
+def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
+    """The first `width` dimensions, of norm 1."""
+    return vectors if width == vectors.shape[1] else torch.nn.functional.normalize(vectors[:, :width], dim=-1)
 
 
 def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:

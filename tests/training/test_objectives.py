@@ -8,13 +8,16 @@ import torch
 from components.base.errors import UserError
 from components.config import parse_config
 from components.config.objectives import ObjectivesParams
+from components.config.training import GuideParams
 from components.contracts.tasks import Task
 from components.training import losses
 from components.training.batches import Batch, Batches
 from components.training.examples import Example, TrainingData
-from components.training.objectives import objective_of
+from components.training.masks import guided, masked_documents, masked_further
+from components.training.objectives import DenseScores, objective_of
 from tests.samples import small_parameters
 
+NONE = DenseScores()
 SOFT = {"weight": 0.5, "in_batch": {"teacher": "dense_teacher", "weight": 2.0, "temperature": 0.1}}
 
 
@@ -44,6 +47,16 @@ def scores_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(shape, generator=draw), torch.rand(shape, generator=draw)
 
 
+def objective(scores: torch.Tensor, batch: Batch, params: Any, dense: DenseScores = NONE) -> torch.Tensor:
+    """The loss of vectors whose cosines are `scores`."""
+    return objective_of(scores, torch.eye(scores.shape[1]), batch.targets, batch, params, dense)
+
+
+def contrast(scores: torch.Tensor, batch: Batch, params: Any, in_batch: bool = True) -> torch.Tensor:
+    masked = masked_documents(scores, batch.targets, margin=params.false_negative_margin, in_batch=in_batch)
+    return losses.info_nce(scores, batch.targets, masked, 0.02)
+
+
 @pytest.mark.parametrize(
     ("kind", "in_batch", "distilled"),
     [
@@ -59,20 +72,19 @@ def scores_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 def test_each_kind_has_the_terms_of_bge_en_icl(kind: str, in_batch: bool, distilled: bool) -> None:
     batch, params = made(kind)
     scores, teacher = scores_of(batch)
-    expected = losses.info_nce(scores, batch.targets, 0.02, params.false_negative_margin, in_batch=in_batch)
+    expected = contrast(scores, batch, params, in_batch)
     if distilled:
         expected = expected + 0.5 * losses.distillation_kl(scores, batch.targets, 0.02, 1.0)
         expected = expected + 2.0 * losses.in_batch_kl(scores, teacher, 0.02, 0.1)
     assert batch.objective.in_batch_distillation == distilled  # the trainer asks the teacher only then
-    found = objective_of(scores, batch.targets, batch, params, teacher if distilled else None)
+    found = objective(scores, batch, params, DenseScores(teacher if distilled else None))
     torch.testing.assert_close(found, expected)
 
 
 def test_a_term_is_switched_by_kind() -> None:
     off, params = made("retrieval", **{"train.objectives": {"retrieval": {"distillation": False}}})
     scores, _ = scores_of(off)
-    expected = losses.info_nce(scores, off.targets, 0.02, params.false_negative_margin)
-    torch.testing.assert_close(objective_of(scores, off.targets, off, params, None), expected)
+    torch.testing.assert_close(objective(scores, off, params), contrast(scores, off, params))
     bare, _ = made("retrieval", **{"train.objectives": {"retrieval": {"distillation": False, "hard_negatives": False}}})
     assert bare.document_ids == [example.positive_id for example in bare.examples]
 
@@ -84,9 +96,39 @@ def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None
     assert sorted(batch.grades.tolist()) == [-1.0, 0.0, 0.0, 5.0]
     scores, _ = scores_of(batch)
     expected = losses.cosent(scores.diagonal(), batch.grades, 0.02)
-    torch.testing.assert_close(objective_of(scores, batch.targets, batch, params, None), expected)
+    torch.testing.assert_close(objective(scores, batch, params), expected)
     unranked, _ = made("sts", grades=(0.0, 5.0, 5.0, 5.0), **{"train.objectives": {"sts": {"cosent": False}}})
     assert not unranked.graded
+
+
+def test_options_of_the_contrast_are_off_by_default_and_change_the_loss() -> None:
+    batch, params = made("retrieval", **{"train.distillation": {"weight": 0.0}, "train.temperature": 0.5})
+    draw, targets = torch.Generator().manual_seed(0), batch.targets
+    shapes = (len(batch.query_texts), 8), (len(batch.document_ids), 8)
+    queries, documents = (torch.nn.functional.normalize(torch.randn(s, generator=draw), dim=-1) for s in shapes)
+    scores, guide = queries @ documents.T, scores_of(batch)[1]
+    masked = masked_documents(scores, targets, margin=0.1)
+
+    def told(**changes: Any) -> torch.Tensor:
+        changed = params.model_copy(update=changes)
+        return objective_of(queries, documents, targets, batch, changed, DenseScores(guide=guide))
+
+    plain = losses.info_nce(scores, targets, masked, 0.5)
+    torch.testing.assert_close(told(), plain)
+    by_guide = masked | guided(guide, targets, 0.1)
+    found = told(guide=GuideParams(teacher="dense_teacher", margin=0.1))
+    torch.testing.assert_close(found, losses.info_nce(scores, targets, by_guide, 0.5))
+    assert found < plain
+    own = scores.gather(1, targets.positive[:, None])[:, 0]
+    for option, of, known in (
+        ("query_negatives", queries @ queries.T, targets.alike),
+        ("document_negatives", documents[targets.positive] @ documents.T, targets.answers),
+    ):
+        more = losses.extra_negatives(of, masked_further(of, known, own, 0.1), 0.5)
+        torch.testing.assert_close(told(**{option: True}), losses.info_nce(scores, targets, masked, 0.5, more))
+        assert told(**{option: True}) > plain
+    several = losses.multi_positive_nce(scores, targets, masked, 0.5)
+    torch.testing.assert_close(told(multi_positive=True), several)
 
 
 @pytest.mark.parametrize(

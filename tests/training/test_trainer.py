@@ -113,7 +113,7 @@ def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(
         return {key: value for key, value in seen.items() if key.startswith("data/")}
 
     keys = ("data/texts_cut", "data/rows_over_budget", "data/groups_without_negatives")
-    assert told() == dict.fromkeys(keys, 0.0)
+    assert told() == dict.fromkeys([*keys, "data/queries_with_masked_copies"], 0.0)
     in_batch = {"train.objectives": {"classification": {"in_batch_negatives": True}}}
     bent = told(**{"prompt.query_tokens": 4, "train.row_tokens": 30, "train.negatives": 0, **in_batch})
     assert all(bent[key] > 0 for key in keys)
