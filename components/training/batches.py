@@ -4,6 +4,7 @@ One task per batch (in-batch negatives of another task are too easy, and its ins
 batch depends only on seed and step, a resumed run sees the same data as an uninterrupted one.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from components.config import TrainParams
 from components.config.objectives import GradedObjective, ObjectiveParams
 from components.contracts.tasks import Task
 from components.model.prompt import Shot
+from components.training.draws import in_random_order, random
 from components.training.examples import Example, TrainingData
 from components.training.targets import Targets, make_targets
 
@@ -37,11 +39,6 @@ class Batch:
     shots: list[list[Shot]]
     targets: Targets
     grades: torch.Tensor  # float32 [B], relevance of each query's positive
-
-
-def random(seed: int, *key: int) -> np.random.Generator:
-    """A random generator that depends only on seed and key, not on earlier draws."""
-    return np.random.Generator(np.random.PCG64([seed, *key]))
 
 
 _SCHEDULE, _ORDER, _NEGATIVES, _SHOTS = range(4)  # first part of a key
@@ -175,11 +172,14 @@ class Batches:
         for chunk in range(-(-queries // self.params.shots.share)):
             draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
-            for i in draw.permutation(len(pool))[: 4 * (wanted + len(in_batch))] if wanted else []:
-                query = self.data.query_text[pool[int(i)].query_id]
-                response = self.data.document_text[pool[int(i)].positive_id]
-                if len(shots) < wanted and query not in in_batch and response not in in_batch:
+            most = 4 * (wanted + len(in_batch)) if wanted else 0
+            for i in itertools.islice(in_random_order(draw, len(pool)), most):
+                query = self.data.query_text[pool[i].query_id]
+                response = self.data.document_text[pool[i].positive_id]
+                if query not in in_batch and response not in in_batch:
                     shots.append(Shot(query, response))
+                    if len(shots) == wanted:
+                        break
             sets.append(shots)
         return sets
 

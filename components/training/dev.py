@@ -6,7 +6,7 @@ import torch
 from components.config import DevParams
 from components.model.encoder import Encoder
 from components.statistics.ndcg import ndcg_at_10
-from components.training.batches import random
+from components.training.draws import random
 from components.training.examples import TrainingData
 
 _DEV = 9

@@ -48,6 +48,20 @@ def test_shots_never_hold_a_text_of_the_batch(data):
     assert set(numbers) == {0, 1, 2, 3, 4}
 
 
+def test_shots_are_looked_for_until_they_are_found(data):
+    class Counting(dict):
+        read = 0
+
+        def __getitem__(self, key):
+            Counting.read += 1
+            return super().__getitem__(key)
+
+    counted = dataclasses.replace(data, query_text=Counting(data.query_text))
+    made = batches(counted, **{"train.shots": {"max": 4, "share": 1}})
+    shots = made._shots(0, "words", set(), 20)
+    assert Counting.read == sum(map(len, shots)) > 20
+
+
 def test_documents_of_the_same_label_are_relevant(data):
     batch = next(b for b in (batches(data)[s] for s in range(60)) if b.task.name == "animals")
     for i, example in enumerate(batch.examples):
