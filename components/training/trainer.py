@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,18 +19,28 @@ from components.base.progress import bar
 from components.config import Config
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
+from components.training.ahead import Ahead
 from components.training.batches import Batch, Batches
 from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
+from components.training.rows import PlacedRow, pack_rows, tokenise
 from components.training.soft_labels import DenseTeachers
-from components.training.step import PlacedRow, Step, rows_of
+from components.training.step import Step
 from components.training.world import World
 
 log = logging.getLogger(__name__)
 Log = Callable[[dict[str, float], int | None], None]
+
+
+class Prepared(NamedTuple):
+    """What a step needs from the host: its batch, the packed rows, and how many texts were cut."""
+
+    batch: Batch
+    rows: list[PlacedRow]
+    cut: int
 
 
 class Trainer:
@@ -63,6 +73,7 @@ class Trainer:
         self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
+        self.cut = 0  # texts cut to their length so far
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last step or an early stop; returns the curve: one row per step, without times.
@@ -72,15 +83,17 @@ class Trainer:
                 checkpoint is damaged.
         """
         start = self._resume()
-        with bar("train", self.params.steps, "step") as shown:
+        steps = range(start, self.params.steps)
+        with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
-            for step in range(start, self.params.steps):
-                row = self._run_step(step)
+            for step in steps:
+                row = self._run_step(step, ahead)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
+                    ahead.settle()
                     row["dev_ndcg_at_10"] = self._check_dev(step)
                 if (step + 1) % self.params.checkpoint_every == 0 and not last:
                     self._save(step + 1)
@@ -88,11 +101,19 @@ class Trainer:
                     break
         return self.curve
 
-    def _run_step(self, step: int) -> dict[str, Any]:
-        begin = time.perf_counter()
+    def _prepare(self, step: int) -> Prepared:
+        """The batch and its rows: all that a step needs from the host."""
         batch = self.batches[step]
+        tokens = tokenise(batch, self.training_prompt, self.world)
+        rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
+        return Prepared(batch, rows, tokens.cut)
+
+    def _run_step(self, step: int, ahead: Ahead[Prepared]) -> dict[str, Any]:
+        begin = time.perf_counter()
+        batch, rows, cut = ahead.take()
+        waited = time.perf_counter() - begin
+        self.cut += cut
         self.model.train()
-        rows = rows_of(batch, self.training_prompt, self.params, self.config.encoder)
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
         if not math.isfinite(loss):
@@ -106,7 +127,7 @@ class Trainer:
         if self.world.first:
             left = self.params.steps - step - 1
             self.speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows), left)
-            self.log({**numbers, **self.speeds, **self._counters(batch, rows)}, step)
+            self.log({**numbers, **self.speeds, "speed/wait_seconds": waited, **self._counters(batch, rows)}, step)
         return {
             "step": step,
             "task": batch.task.name,
@@ -120,8 +141,8 @@ class Trainer:
         """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
         without hard negatives, and queries whose own or positive's text is masked in another document."""
         return {
-            "data/texts_cut": float(self.training_prompt.cut),
-            "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
+            "data/texts_cut": float(self.cut),
+            "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
         }
@@ -210,8 +231,8 @@ def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
 
 def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
     """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""
-    packed = sum(placed.row.tokens for placed in rows)
-    prefixes = sum(placed.row.prefix_length * (len(placed.places) - 1) for placed in rows)
+    packed = sum(placed.tokens for placed in rows)
+    prefixes = sum(placed.prefix_length * (len(placed.places) - 1) for placed in rows)
     return packed, packed + prefixes
 
 

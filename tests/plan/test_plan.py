@@ -19,7 +19,7 @@ from components.plan.tokens import counted_texts, estimated_texts, training_toke
 from components.stage.stages import STAGES
 from components.training.batches import Batches
 from components.training.examples import load_training_data
-from components.training.step import rows_of
+from components.training.rows import rows_of
 from tests.samples import ROOT, small_parameters, write_training_tables
 
 MISTRAL = KNOWN["mistralai/Mistral-7B-v0.1"]
@@ -82,7 +82,7 @@ def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path, lengths):
     tokenizer = load_tokenizer(tiny_student, config.prompt)
     trained = Prompt(tokenizer, config.training_prompt)
     batches = Batches(load_training_data(tmp_path), config.train, config.seed)
-    real = sum(p.row.tokens for i in range(60) for p in rows_of(batches[i], trained, config.train, config.encoder))
+    real = sum(p.tokens for i in range(60) for p in rows_of(batches[i], trained, config.train, config.encoder))
     counted = counted_texts(tmp_path, Prompt(tokenizer, config.prompt), config.training_prompt)
     assert training_tokens(config, counted) == pytest.approx(real, rel=0.1)
 
