@@ -25,7 +25,16 @@ from typing import Any
 import polars as pl
 
 from components.config import MineParams, load_config
-from components.contracts.tables import CORPUS, QRELS, QUERIES, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    TEACHER_SCORES,
+    name_by_row,
+    number_rows,
+    read_table,
+    write_table,
+)
 from components.data.inputs import read_inputs
 from components.mining import mine
 from components.mining.adaptive import fit_margins, margin_curves
@@ -79,7 +88,12 @@ def plant(prepared: Path, out: Path, number: int, others: int) -> dict[tuple[str
     dev, train = (queries.filter(pl.col("split") == split)["query_id"].to_list() for split in ("dev", "train"))
     kept = sorted([*dev[: max(10, number // 4)], *draw.sample(train, min(number, len(train)))])
     queries = queries.filter(pl.col("query_id").is_in(kept))
-    qrels = inputs.qrels.join(queries.select("query_id"), on="query_id", how="semi")
+    qrels = (
+        inputs.qrels.join(queries.select("query_id", query="row"), on="query")
+        .join(inputs.corpus.select("doc_id", document="row"), on="document")
+        .select("query_id", "doc_id", "relevance")
+        .sort("query_id", "doc_id")
+    )
     first = qrels.group_by("query_id", maintain_order=True).first()
     texts = dict(inputs.corpus.select("doc_id", "text").iter_rows())
     facts = {row["doc_id"]: row for row in inputs.corpus.iter_rows(named=True)}
@@ -94,9 +108,10 @@ def plant(prepared: Path, out: Path, number: int, others: int) -> dict[tuple[str
     rest = [doc for doc in own["doc_id"].to_list() if doc not in needed]
     chosen = needed | set(draw.sample(rest, min(others, len(rest))))
     corpus = pl.concat([own.filter(pl.col("doc_id").is_in(sorted(chosen))), pl.DataFrame(rows, schema=own.schema)])
+    corpus, queries = number_rows(corpus, CORPUS), number_rows(queries, QUERIES)
     write_table(corpus, out / "corpus.parquet", CORPUS)
     write_table(queries, out / "queries.parquet", QUERIES)
-    write_table(qrels, out / "qrels.parquet", QRELS)
+    write_table(name_by_row(qrels, queries, corpus), out / "qrels.parquet", QRELS)
     return planted
 
 
@@ -114,7 +129,10 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
         stage.run(context)
     inputs = read_inputs(outputs / "prepare")
     scores = read_table(outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
-    return mine.gather_facts(scores, mine.positive_scores(scores, inputs, "scores"), inputs, config.mine)
+    facts = mine.gather_facts(scores, mine.positive_scores(scores, inputs, "scores"), inputs, config.mine)
+    return facts.join(inputs.queries.select("query_id", query="row"), on="query", maintain_order="left").join(
+        inputs.corpus.select("doc_id", document="row"), on="document", maintain_order="left"
+    )
 
 
 def judged_by(facts: pl.DataFrame) -> dict[str, pl.DataFrame]:

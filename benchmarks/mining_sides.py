@@ -83,11 +83,11 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
             scores[-len(own) :],
             *(x[: -len(own)] for x in (queries, found, ranks, scores)),
         )
-    frame = pl.DataFrame({"query_id": queries, "doc_id": found, "rank": ranks, "score": scores}).filter(
-        pl.col("query_id") != pl.col("doc_id")
+    frame = pl.DataFrame({"query": queries, "document": found, "rank": ranks, "score": scores}).filter(
+        pl.col("query") != pl.col("document")
     )
     facts = frame.with_columns(
-        weakest=pl.Series(own[frame["query_id"].to_numpy()]),
+        weakest=pl.Series(own[frame["query"].to_numpy()]),
         margin=pl.lit(MARGIN),
         same_label=pl.lit(False),
         same_as_query=pl.lit(False),
@@ -95,21 +95,21 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
     )
     judged = apply_rules(facts, MineParams(margin=MARGIN))
     kept = hardest(judged, NEGATIVES)
-    grouped = kept.group_by("query_id", maintain_order=True).agg("doc_id")
+    grouped = kept.group_by("query", maintain_order=True).agg("document")
     _write(data, kept, judged, folder)
     return {query: set(ids) for query, ids in grouped.iter_rows()}
 
 
 def _write(data: Data, kept: pl.DataFrame, judged: pl.DataFrame, folder: Path) -> None:
     """triplets.parquet with the texts, and rejections.parquet with score and threshold."""
-    named = kept.with_columns(negative=pl.Series([data.documents[i] for i in kept["doc_id"]], dtype=pl.String))
-    triplets = named.group_by("query_id", maintain_order=True).agg("negative", "score")
+    named = kept.with_columns(negative=pl.Series([data.documents[i] for i in kept["document"]], dtype=pl.String))
+    triplets = named.group_by("query", maintain_order=True).agg("negative", "score")
     triplets = triplets.with_columns(
-        query=pl.Series([data.queries[i] for i in triplets["query_id"]], dtype=pl.String),
-        positive=pl.Series([data.documents[i] for i in triplets["query_id"]], dtype=pl.String),
+        query=pl.Series([data.queries[i] for i in triplets["query"]], dtype=pl.String),
+        positive=pl.Series([data.documents[i] for i in triplets["query"]], dtype=pl.String),
     )
     triplets.write_parquet(folder / "triplets.parquet", compression="zstd", statistics=False)
-    refused = judged.drop_nulls("reason").select("query_id", "doc_id", "reason", "score", "threshold")
+    refused = judged.drop_nulls("reason").select("query", "document", "reason", "score", "threshold")
     refused.write_parquet(folder / "rejections.parquet", compression="zstd", statistics=False)
 
 

@@ -71,22 +71,20 @@ def our_data(kind: str, work: Path) -> Any:
     from components.training.examples import Example, TrainingData
 
     rows = [json.loads(line) for line in (work / f"{kind}.jsonl").read_text(encoding="utf-8").splitlines()]
-    queries: dict[str, str] = {}
-    documents: dict[str, str] = {}
+    documents: list[str] = []
     examples = []
     for i, row in enumerate(rows):
-        queries[f"q{i}"] = row["query"]
-        ids = [f"d{i}-{j}" for j in range(1 + len(row["neg"]))]
-        documents |= dict(zip(ids, [*row["pos"], *row["neg"]], strict=True))
-        examples.append(Example(f"q{i}", ids[0], 1.0, tuple(ids[1:]), (0.0,) * len(row["neg"])))
+        positive, *negatives = range(len(documents), len(documents) + 1 + len(row["neg"]))
+        documents += [*row["pos"], *row["neg"]]
+        examples.append(Example(i, positive, 1.0, tuple(negatives), (0.0,) * len(negatives)))
     task = Task(kind, "retrieval", INSTRUCTION, kind == "symmetric", 1.0, "none", "random")
     return TrainingData(
         tasks={kind: task},
         examples={kind: examples},
-        query_text=queries,
+        query_text=[row["query"] for row in rows],
         document_text=documents,
-        query_label={},
-        document_label={},
+        query_label=[None] * len(rows),
+        document_label=[None] * len(documents),
         relevant={},
         grades={},
         dev_queries={},

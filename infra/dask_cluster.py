@@ -1,7 +1,7 @@
 """Start a Dask cluster on this machine: `python -m infra.dask_cluster [--workers 2] [--port 8786]`.
 
-Each worker is a process with one thread, on the loopback address. SIGINT (Ctrl-C) or SIGTERM stops it. A stage uses
-it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
+Each worker is a process with one thread, on the loopback address, and has a GPU of its own where there are some. SIGINT
+(Ctrl-C) or SIGTERM stops it. A stage uses it with `engine: {kind: dask, address: tcp://127.0.0.1:8786}`.
 """
 
 import argparse
@@ -10,20 +10,22 @@ import signal
 import sys
 from typing import Any
 
+from components.model.device import card_environment
+
 
 def start_cluster(workers: int, port: int = 0) -> Any:
-    """Start a `distributed.LocalCluster`; close() stops its processes. Port 0 takes a free one."""
-    from distributed import LocalCluster
+    """Start a `distributed.SpecCluster`; close() stops its processes. Port 0 takes a free one.
 
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        scheduler_port=port,
-        dashboard_address=None,
-        memory_limit=0,
-    )
+    Where there are GPUs, each worker sees one of them, in turn.
+    """
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    common = {"host": "127.0.0.1", "dashboard": False}
+    options = {**common, "nthreads": 1, "memory_limit": 0}
+    each = {
+        number: {"cls": Nanny, "options": {**options, "env": card_environment(number)}} for number in range(workers)
+    }
+    return SpecCluster(workers=each, scheduler={"cls": Scheduler, "options": {**common, "port": port}})
 
 
 def main(arguments: list[str]) -> int:

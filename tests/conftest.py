@@ -14,7 +14,7 @@ from components.config import EngineParams
 from tests.checkouts import checkout, no_upload, store, trained
 from tests.databases import empty_prefect, empty_store
 from tests.models import make_tiny_student
-from tests.warm import warm_context
+from tests.warm import warm_cluster, warm_context
 
 __all__ = ["checkout", "empty_prefect", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
 
@@ -72,14 +72,7 @@ def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def dask_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Dask scheduler with two processes as workers; one that is killed is started again."""
-    import dask
-
-    from infra.dask_cluster import start_cluster
-
-    warm_context()
-    prefect = {"PREFECT_HOME": str(tmp_path_factory.mktemp("workers")), "PREFECT_LOGGING_LEVEL": "ERROR"}
-    settings = {"distributed.worker.multiprocessing-method": "forkserver", "distributed.nanny.environ": prefect}
-    with dask.config.set(settings), start_cluster(2) as cluster:
+    with warm_cluster(2, tmp_path_factory.mktemp("workers")) as cluster:
         yield cluster.scheduler_address
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, write_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, name_by_row, number_rows, write_table
 from components.contracts.tasks import Task, write_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,10 +82,13 @@ def write_training_tables(outputs: Path, pairs: int = 24) -> Path:
         triplets.append((f"w-q{i}", f"w-d{i}", 0.9, [f"w-d{(i + k) % pairs}" for k in (1, 2, 3)], [0.5, 0.4, 0.3]))
         others = [(i + k) % pairs for k in (1, 2)]
         triplets.append((f"a-q{i}", f"a-d{i}", 0.8, [f"a-d{j}" for j in others], [0.5, 0.2]))
-    _write(documents, prepare / "corpus.parquet", CORPUS)
-    _write(queries, prepare / "queries.parquet", QUERIES)
-    _write(qrels, prepare / "qrels.parquet", QRELS)
-    _write(triplets, outputs / "mine" / "triplets.parquet", TRIPLETS)
+    write_prepared_tables(
+        prepare,
+        _frame(documents, ["doc_id", "text", "task", "label", "split"]),
+        _frame(queries, ["query_id", "text", "task", "split", "label"]),
+        _frame(qrels, ["query_id", "doc_id", "relevance"]),
+    )
+    write_triplets(outputs, triplets)
     tasks = [
         Task("words", "retrieval", "Find the passage.", False, 1.0, "none", "test"),
         Task("animals", "classification", "Tell the animal.", True, 1.0, "none", "test"),
@@ -94,5 +97,43 @@ def write_training_tables(outputs: Path, pairs: int = 24) -> Path:
     return outputs
 
 
-def _write(rows: list[tuple[Any, ...]], path: Path, table: Any) -> None:
-    write_table(pl.DataFrame(rows, schema=list(table.columns), orient="row", infer_schema_length=None), path, table)
+def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None)
+
+
+def write_prepared_tables(prepared: Path, corpus: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame) -> None:
+    """Corpus, queries and qrels by string ids, written as prepare does; columns that may be null may be missing."""
+    missing = pl.lit(None, pl.String)
+    corpus, queries = (
+        number_rows(frame.with_columns(missing.alias(name) for name in names if name not in frame.columns), table)
+        for frame, names, table in ((corpus, ("label", "split"), CORPUS), (queries, ("label",), QUERIES))
+    )
+    write_table(corpus, prepared / "corpus.parquet", CORPUS)
+    write_table(queries, prepared / "queries.parquet", QUERIES)
+    write_table(name_by_row(qrels, queries, corpus), prepared / "qrels.parquet", QRELS)
+
+
+def read_prepared_tables(prepared: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """(corpus, queries, qrels) by string ids, for a test to change and to write back."""
+    corpus, queries = (pl.read_parquet(prepared / f"{name}.parquet").drop("row") for name in ("corpus", "queries"))
+    return corpus, queries, with_ids(pl.read_parquet(prepared / "qrels.parquet"), prepared).drop("query", "document")
+
+
+def with_ids(frame: pl.DataFrame, prepared: Path) -> pl.DataFrame:
+    """Add query_id and doc_id to a table with the rows `query` and `document`."""
+    queries, corpus = (pl.read_parquet(prepared / f"{name}.parquet") for name in ("queries", "corpus"))
+    return frame.with_columns(
+        query_id=queries["query_id"].gather(frame["query"]), doc_id=corpus["doc_id"].gather(frame["document"])
+    )
+
+
+def write_triplets(outputs: Path, rows: list[tuple[str, str, float, list[str], list[float]]]) -> None:
+    """outputs/mine/triplets.parquet from (query id, positive id, its score, negative ids, their scores)."""
+    places = []
+    for table, name in (("queries", "query_id"), ("corpus", "doc_id")):
+        ids = pl.read_parquet(outputs / "prepare" / f"{table}.parquet")[name]
+        places.append({identity: row for row, identity in enumerate(ids)})
+    query, document = places
+    numbered = [(query[q], document[p], score, [document[n] for n in own], found) for q, p, score, own, found in rows]
+    frame = _frame(numbered, list(TRIPLETS.columns)).sort("query", "positive")
+    write_table(frame, outputs / "mine" / "triplets.parquet", TRIPLETS)

@@ -10,7 +10,6 @@ import pytest
 
 from components.benchmark.tasks import load_benchmark
 from components.config import Config, load_config
-from components.contracts.tables import CORPUS, write_table
 from components.data.held_out import held_out_texts
 from components.evaluation import evaluate
 from components.fewshot import select_shots
@@ -21,6 +20,7 @@ from components.stage.context import StageContext
 from components.teacher import retrieve
 from tests.evaluation.fakes import write_benchmark
 from tests.fewshot.test_select_shots import write_prepared
+from tests.samples import read_prepared_tables, write_prepared_tables
 from tests.teacher.conftest import make_dense_teacher
 
 
@@ -32,10 +32,10 @@ def write_outputs(outputs: Path) -> Path:
     benchmark = write_benchmark(prepared / "benchmark", size=12)
     tables = [(path.stem.split("."), pl.read_parquet(path)) for path in sorted(benchmark.glob("*.parquet"))]
     held_out = [text for (task, table), frame in tables for text in held_out_texts(task, {table: frame}).values()]
-    own = pl.read_parquet(prepared / "corpus.parquet")
+    corpus, queries, qrels = read_prepared_tables(prepared)
     more = pl.DataFrame({"doc_id": [f"held-{i}" for i in range(len(held_out))], "text": held_out})
     columns = {"task": pl.lit("find"), "label": pl.lit(None, pl.String), "split": pl.lit(None, pl.String)}
-    write_table(pl.concat([own, more.with_columns(**columns)]), prepared / "corpus.parquet", CORPUS)
+    write_prepared_tables(prepared, pl.concat([corpus, more.with_columns(**columns)]), queries, qrels)
     make_dense_teacher(outputs / "fetch" / "models" / "dense_teacher")
     return outputs
 
@@ -49,6 +49,7 @@ def small_config() -> Config:
     return config.model_copy(update={"retrieve": retrieving, "select_shots": selecting, "prompt": prompt})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_text_that_retrieve_embedded_is_embedded_by_no_stage_after_it(
     tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch, shared: bool

@@ -7,9 +7,12 @@ the command.
 
 import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 HEAVY = ["peft", "sentence_transformers", "polars", "components.training.train", "components.evaluation.evaluate"]
@@ -21,6 +24,13 @@ def warm_context() -> ForkServerContext:
     context.set_forkserver_preload(HEAVY)
     forkserver.ensure_running()
     return context
+
+
+def kill_worker() -> None:
+    """End this process as the kernel does when memory runs out; the tests' own process refuses."""
+    if multiprocessing.parent_process() is None:
+        raise RuntimeError("a shard that kills its worker ran in the process of the tests")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_warm(target: Callable[..., object], *arguments: Any) -> ForkServerProcess:
@@ -42,3 +52,19 @@ def meet_as_under_torchrun(rank: int, store_port: int) -> None:
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store_port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+
+
+@contextmanager
+def warm_cluster(workers: int, prefect_home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """A Dask cluster of forked processes; a few deaths of a worker in a row can lose it for good."""
+    import dask
+
+    from infra.dask_cluster import start_cluster
+
+    warm_context()
+    own = {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.nanny.environ": {"PREFECT_HOME": str(prefect_home), "PREFECT_LOGGING_LEVEL": "ERROR"},
+    }
+    with dask.config.set({**own, **(settings or {})}), start_cluster(workers) as cluster:
+        yield cluster

@@ -20,7 +20,7 @@ class EngineParams(Params):
     )
     shard: Positive = Field(default=512, description="texts in one shard: the unit of resuming")
     address: str | None = Field(default=None, description="dask: of the scheduler, such as tcp://host:8786")
-    connect_seconds: Positive = Field(default=30, description="dask: how long to wait for the scheduler")
+    connect_seconds: Positive = Field(default=30, description="dask: how long to wait for the scheduler and a worker")
     retries: Count = Field(default=2, description="dask: times a failed shard is tried again")
 
     @model_validator(mode="after")

@@ -1,7 +1,11 @@
 """Data contracts: the Parquet tables that stages hand to each other, checked when written and when read.
 
-A column's type says what it holds: `str` (non-empty text), `float`, `int`, `strs` and `floats` (lists). A `?` after it
-allows nulls, and a missing column reads as null. Ids are strings and unique where `Table.key` says so.
+A column's type says what it holds: `str` (non-empty text), `float`, `int`, `floats` (a list), `row` (the number of a
+row of corpus.parquet or queries.parquet), `rows` (a list of them) and `position` (the row's own number, from 0). A `?`
+after it allows nulls, and a missing column reads as null.
+
+The user's string ids are in corpus.parquet and queries.parquet only; all other tables name queries and documents by
+row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
 from dataclasses import dataclass
@@ -16,63 +20,96 @@ _TYPES: dict[str, Any] = {
     "str": pl.String(),
     "float": pl.Float64(),
     "int": pl.Int64(),
-    "strs": pl.List(pl.String()),
     "floats": pl.List(pl.Float64()),
+    "row": pl.UInt32(),
+    "rows": pl.List(pl.UInt32()),
+    "position": pl.UInt32(),
 }
+_ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
 
 
 @dataclass(frozen=True)
 class Table:
-    """Column types by name, and the columns whose values together are unique."""
+    """Column types by name, the columns whose values together are unique, and those that the rows are sorted by.
+
+    Values of `order` are unique too; such a table is written in small row groups with statistics.
+    """
 
     columns: dict[str, str]
     key: tuple[str, ...]
+    order: tuple[str, ...] = ()
 
 
+_PAIR = ("query", "document")
 CORPUS = Table(
     # split: null = training corpus; dev = held out with the dev queries, the corpus that those are ranked over
-    {"doc_id": "str", "text": "str", "task": "str", "label": "str?", "split": "str?"},
+    {"row": "position", "doc_id": "str", "text": "str", "task": "str", "label": "str?", "split": "str?"},
     key=("doc_id",),
+    order=("task", "doc_id"),
 )
-QUERIES = Table({"query_id": "str", "text": "str", "task": "str", "split": "str", "label": "str?"}, key=("query_id",))
-QRELS = Table({"query_id": "str", "doc_id": "str", "relevance": "float"}, key=("query_id", "doc_id"))
+QUERIES = Table(
+    {"row": "position", "query_id": "str", "text": "str", "task": "str", "split": "str", "label": "str?"},
+    key=("query_id",),
+    order=("task", "query_id"),
+)
+QRELS = Table({"query": "row", "document": "row", "relevance": "float"}, key=_PAIR, order=_PAIR)
 CANDIDATES = Table(
     {
-        "query_id": "str",
-        "doc_id": "str",
+        "query": "row",
+        "document": "row",
         "bm25_rank": "int?",
         "bm25_score": "float?",
         "dense_rank": "int?",
         "dense_score": "float?",
         "fused_score": "float",
     },
-    key=("query_id", "doc_id"),
+    key=_PAIR,
+    order=_PAIR,
 )
 TEACHER_SCORES = Table(
     {**CANDIDATES.columns, "fused_score": "float?", "reranker_score": "float", "relevance": "float"},
-    key=("query_id", "doc_id"),
+    key=_PAIR,
+    order=_PAIR,
 )
 TRIPLETS = Table(
     {
-        "query_id": "str",
-        "positive_id": "str",
+        "query": "row",
+        "positive": "row",
         "positive_score": "float",
-        "negative_ids": "strs",
+        "negatives": "rows",
         "negative_scores": "floats",
     },
-    key=("query_id", "positive_id"),
+    key=("query", "positive"),
+    order=("query", "positive"),
 )
 REJECTIONS = Table(
-    {"query_id": "str", "doc_id": "str", "reason": "str", "score": "float?", "threshold": "float?"},
-    key=("query_id", "doc_id"),
+    {"query": "row", "document": "row", "reason": "str", "score": "float?", "threshold": "float?"},
+    key=_PAIR,
+    order=_PAIR,
 )
+
+
+def number_rows(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Rows of CORPUS or QUERIES in their order, with their numbers as first column `row`."""
+    return frame.drop("row", strict=False).sort(table.order).with_row_index("row")
+
+
+def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame) -> pl.DataFrame:
+    """Replace query_id and doc_id by the rows `query` and `document`; sorted by both. An unknown id becomes null."""
+    return (
+        pairs.join(queries.select("query_id", query="row"), on="query_id", how="left")
+        .join(corpus.select("doc_id", document="row"), on="doc_id", how="left")
+        .select("query", "document", pl.exclude("query", "document", "query_id", "doc_id"))
+        .sort("query", "document")
+    )
 
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
     frame = _checked(frame, str(path), table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(path, compression="zstd", statistics=False)
+    groups = _ROW_GROUP if table.order else None
+    frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
@@ -96,12 +133,34 @@ def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
     for column, kind in table.columns.items():
         columns.append(_checked_column(frame[column], name, column, kind))
     checked = pl.DataFrame(columns)
-    duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
-    if len(duplicated):
-        row = duplicated[-1]
-        value = ", ".join(str(checked[column][row]) for column in table.key)
-        raise UserError(f"{name}: row {row}: field {'+'.join(table.key)}: duplicate {value!r}; ids must be unique")
+    if table.key != table.order:
+        duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
+        if len(duplicated):
+            raise _duplicate(checked, name, table.key, duplicated[-1])
+    if table.order:
+        _check_order(checked, name, table.order)
     return checked
+
+
+def _check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
+    """Raise UserError unless each row is greater than the one before."""
+    greater, equal = pl.lit(False), pl.lit(True)
+    for column in order:
+        before = pl.col(column).shift()
+        greater |= equal & (pl.col(column) > before)
+        equal &= pl.col(column) == before
+    wrong = frame.lazy().select((~greater).alias("wrong"), equal.alias("equal")).slice(1).collect()
+    if not wrong["wrong"].any():
+        return
+    row = wrong["wrong"].arg_true()[0]
+    if wrong["equal"][row]:
+        raise _duplicate(frame, name, order, row + 1)
+    raise UserError(f"{name}: row {row + 1}: field {'+'.join(order)}: not sorted; run the stage that writes it again")
+
+
+def _duplicate(frame: pl.DataFrame, name: str, key: tuple[str, ...], row: int) -> UserError:
+    value = ", ".join(str(frame[column][row]) for column in key)
+    return UserError(f"{name}: row {row}: field {'+'.join(key)}: duplicate {value!r}; ids must be unique")
 
 
 def _checked_column(values: pl.Series, name: str, column: str, kind: str) -> pl.Series:
@@ -116,6 +175,8 @@ def _checked_column(values: pl.Series, name: str, column: str, kind: str) -> pl.
         bad = (typed.str.strip_chars().str.len_bytes() == 0).fill_null(False)
     if not bad.any() and kind == "float":
         bad, what = ~typed.is_finite().fill_null(True), "not a finite number"
+    if not bad.any() and kind == "position":
+        bad, what = typed != pl.int_range(len(typed), dtype=pl.UInt32, eager=True), "is not the number of the row"
     if bad.any():
         raise UserError(f"{name}: row {bad.arg_true()[0]}: field {column}: {what}; correct or remove the row")
     return typed

@@ -15,10 +15,10 @@ from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 
 @dataclass(frozen=True)
 class Inputs:
-    """Tables of stage `prepare` for tasks with train or dev queries; each sorted by its ids.
+    """Tables of stage `prepare` for tasks with train or dev queries; each sorted by its rows.
 
-    corpus: doc_id, text, task, label, split. queries: query_id, text, task, split, label. qrels: query_id, doc_id,
-    relevance.
+    corpus: row, doc_id, text, task, label, split. queries: row, query_id, text, task, split, label. qrels: query,
+    document (rows), relevance.
     """
 
     corpus: pl.DataFrame
@@ -61,10 +61,10 @@ def read_inputs(prepared: Path) -> Inputs:
         UserError: no training or dev query, a task's corpus is empty, a query without a positive, or a positive that is
             missing from its task's corpus.
     """
-    queries = read_table(prepared / "queries.parquet", QUERIES).filter(pl.col("split") != "test").sort("query_id")
+    queries = read_table(prepared / "queries.parquet", QUERIES).filter(pl.col("split") != "test")
     if queries.is_empty():
         raise UserError(f"{prepared / 'queries.parquet'}: no train or dev query; set prepare.tasks.*.train above 0")
-    corpus = read_table(prepared / "corpus.parquet", CORPUS).sort("doc_id")
+    corpus = read_table(prepared / "corpus.parquet", CORPUS)
     trainable = corpus.filter(pl.col("split").is_null())
     for task, split in queries.select("task", "split").unique().sort("task", "split").rows():
         if (corpus if split == "dev" else trainable).filter(pl.col("task") == task).is_empty():
@@ -72,22 +72,24 @@ def read_inputs(prepared: Path) -> Inputs:
             raise UserError(f"{file}: field task: no document of {task!r} for its {split} queries; its corpus is empty")
     corpus = corpus.filter(pl.col("task").is_in(queries["task"].unique().to_list()))
     qrels = read_table(prepared / "qrels.parquet", QRELS)
-    qrels = qrels.join(queries.select("query_id"), on="query_id", how="semi").sort("query_id", "doc_id")
+    qrels = qrels.join(queries, left_on="query", right_on="row", how="semi", maintain_order="left")
     _check_positives(queries, corpus, qrels, prepared / "qrels.parquet")
     return Inputs(corpus, queries, qrels)
 
 
 def _check_positives(queries: pl.DataFrame, corpus: pl.DataFrame, qrels: pl.DataFrame, file: Path) -> None:
-    bare = queries.join(qrels, on="query_id", how="anti")
+    bare = queries.join(qrels, left_on="row", right_on="query", how="anti")
     if len(bare):
-        raise UserError(f"{file}: field query_id: query {bare['query_id'].min()!r} has no positive; add one or drop it")
-    owners = qrels.join(queries.select("query_id", "task", "split"), on="query_id")
+        raise UserError(f"{file}: field query: query {bare['query_id'].min()!r} has no positive; add one or drop it")
+    owners = qrels.join(queries.select("query_id", "task", "split", query="row"), on="query")
     open_to = pl.col("document_split").is_null() | (pl.col("split") == "dev")
-    there = owners.join(corpus.select("doc_id", "task", document_split="split"), on=["doc_id", "task"]).filter(open_to)
-    lost = owners.join(there, on=["query_id", "doc_id"], how="anti").sort("query_id", "doc_id")
+    documents = corpus.select("task", document="row", document_split="split")
+    there = owners.join(documents, on=["document", "task"]).filter(open_to)
+    lost = owners.join(there, on=["query", "document"], how="anti").sort("query", "document")
     if len(lost):
-        query, document, task = lost.select("query_id", "doc_id", "task").row(0)
+        query, row, task = lost.select("query_id", "document", "task").row(0)
+        document = next(iter(corpus.filter(pl.col("row") == row)["doc_id"]), row)
         raise UserError(
-            f"{file}: field doc_id: positive {document!r} of query {query!r} is missing from the corpus of {task!r} "
+            f"{file}: field document: positive {document!r} of query {query!r} is missing from the corpus of {task!r} "
             "(or held out from a training query); add the document or remove the row"
         )

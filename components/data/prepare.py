@@ -14,7 +14,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import TaskParams
-from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, name_by_row, number_rows, write_table
 from components.contracts.tasks import Task, write_tasks
 from components.data.decontaminate import BenchmarkIndex
 from components.data.held_out import held_out_texts, write_benchmark
@@ -24,9 +24,12 @@ from components.data.pairs import prepare_pairs
 from components.data.prepared import Prepared
 from components.stage.context import StageContext
 
-_SCHEMAS = {
-    name: {column: pl.Float64() if kind == "float" else pl.String() for column, kind in table.columns.items()}
-    for name, table in (("corpus", CORPUS), ("queries", QUERIES), ("qrels", QRELS))
+_SCHEMAS: dict[str, dict[str, pl.DataType]] = {
+    **{
+        name: {column: pl.String() for column in table.columns if column != "row"}
+        for name, table in (("corpus", CORPUS), ("queries", QUERIES))
+    },
+    "qrels": {"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()},
 }
 log = logging.getLogger(__name__)
 LABELLED = ("classification", "clustering")
@@ -178,13 +181,11 @@ def _write(
         metrics[f"{name}.test"] = max(
             (len(table) for key, table in one.benchmark.items() if key in ("test", "queries")), default=0
         )
-    for file, table, key in (
-        ("corpus", CORPUS, "doc_id"),
-        ("queries", QUERIES, "query_id"),
-        ("qrels", QRELS, "query_id"),
-    ):
-        frame = pl.DataFrame(rows[file], schema=_SCHEMAS[file]).sort(key, *(["doc_id"] if file == "qrels" else []))
-        write_table(frame, out / f"{file}.parquet", table)
+    frames = {file: pl.DataFrame(rows[file], schema=schema) for file, schema in _SCHEMAS.items()}
+    corpus, queries = number_rows(frames["corpus"], CORPUS), number_rows(frames["queries"], QUERIES)
+    write_table(corpus, out / "corpus.parquet", CORPUS)
+    write_table(queries, out / "queries.parquet", QUERIES)
+    write_table(name_by_row(frames["qrels"], queries, corpus), out / "qrels.parquet", QRELS)
     write_tasks([task for task, train, _ in listed if train], out / "tasks.yaml")
     write_tasks([task for task, _, test in listed if test], out / "benchmark" / "tasks.yaml")
     return metrics

@@ -73,12 +73,12 @@ def dev_set(inputs: Inputs, task: Task, limit: int, seed: int) -> DevSet | None:
         np.fill_diagonal(same, False)
         return _scorable(DevSet(task, [row["text"] for row in rows], None, same))
     documents = inputs.corpus.filter((pl.col("task") == task.name) & (pl.col("split") == "dev"))
-    place = {name: i for i, name in enumerate(documents["doc_id"])}
-    row_of = {row["query_id"]: i for i, row in enumerate(rows)}
+    place = {row: i for i, row in enumerate(documents["row"])}
+    query_place = {row["row"]: i for i, row in enumerate(rows)}
     relevant = np.zeros((len(rows), len(place)), dtype=bool)
-    for query, document in inputs.qrels.select("query_id", "doc_id").iter_rows():
-        if query in row_of and document in place:
-            relevant[row_of[query], place[document]] = True
+    for query, document in inputs.qrels.select("query", "document").iter_rows():
+        if query in query_place and document in place:
+            relevant[query_place[query], place[document]] = True
     return _scorable(DevSet(task, [row["text"] for row in rows], documents["text"].to_list(), relevant))
 
 

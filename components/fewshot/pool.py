@@ -15,10 +15,10 @@ NEAR = 0.6  # shared fraction of the shorter text's word trigrams from which two
 
 @dataclass(frozen=True)
 class Candidate:
-    """A training query and its positive, with ids and label."""
+    """A training query and its positive: their rows, texts and label."""
 
-    query_id: str
-    doc_id: str
+    query_row: int
+    document_row: int
     query: str
     response: str
     label: str | None
@@ -27,15 +27,15 @@ class Candidate:
 def task_pool(inputs: Inputs, task: str, size: int, seed: int) -> list[Candidate]:
     """`size` training pairs of a task (one per query), in an order that depends only on their ids and the seed."""
     queries = inputs.queries.filter((pl.col("task") == task) & (pl.col("split") == "train"))
-    first = inputs.qrels.sort("query_id", "relevance", "doc_id", descending=[False, True, False])
-    first = first.unique("query_id", keep="first", maintain_order=True)
+    first = inputs.qrels.sort("query", "relevance", "document", descending=[False, True, False])
+    first = first.unique("query", keep="first", maintain_order=True)
     pairs = (
-        queries.join(first, on="query_id")
-        .join(inputs.corpus.select("doc_id", response="text"), on="doc_id")
-        .select("query_id", "doc_id", "text", "response", "label")
+        queries.join(first, left_on="row", right_on="query")
+        .join(inputs.corpus.select(document="row", response="text"), on="document")
+        .select("query_id", "row", "document", "text", "response", "label")
     )
-    found = [Candidate(*row) for row in pairs.iter_rows()]
-    return sorted(found, key=lambda one: rank(seed, f"shots-{task}", one.query_id))[:size]
+    ordered = sorted(pairs.iter_rows(), key=lambda row: rank(seed, f"shots-{task}", row[0]))[:size]
+    return [Candidate(*row[1:]) for row in ordered]
 
 
 class Guard:

@@ -159,12 +159,12 @@ def _dev_texts(inputs: Inputs) -> list[str]:
     return [*queries, *inputs.corpus.filter(pl.col("split") == "dev")["text"].to_list()]
 
 
-def _teacher_scores(context: StageContext) -> dict[tuple[str, str], float]:
+def _teacher_scores(context: StageContext) -> dict[tuple[int, int], float]:
     """Raw teacher score by (query, positive); empty unless strategy reranker_best is used."""
     if "reranker_best" not in context.config.select_shots.strategies:
         return {}
     triplets = read_table(context.outputs / "mine" / "triplets.parquet", TRIPLETS)
-    rows = triplets.select("query_id", "positive_id", "positive_score").iter_rows()
+    rows = triplets.select("query", "positive", "positive_score").iter_rows()
     return {(query, document): score for query, document, score in rows}
 
 
@@ -186,7 +186,7 @@ def _evidence(pools: dict[str, list[Candidate]], context: StageContext) -> dict[
             pool,
             embed(teacher, queries[name]),
             embed(teacher, responses[name]),
-            np.array([scores.get((one.query_id, one.doc_id), np.nan) for one in pool]),
+            np.array([scores.get((one.query_row, one.document_row), np.nan) for one in pool]),
         )
         for name, pool in pools.items()
     }

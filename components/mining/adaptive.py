@@ -19,11 +19,11 @@ def margin_curves(dev: pl.DataFrame, params: MineParams) -> pl.DataFrame:
     """task, margin, false_negative_rate (estimated, null without negatives), negatives_per_query, over GRID.
 
     Args:
-        dev: the columns of `apply_rules`, and query_id, task, relevance; dev queries only.
+        dev: the columns of `apply_rules`, and query, task, relevance; dev queries only.
     """
     rows = []
     for (task,), task_rows in dev.group_by("task", maintain_order=True):
-        queries = task_rows["query_id"].n_unique()
+        queries = task_rows["query"].n_unique()
         for margin in GRID:
             used = hardest(apply_rules(task_rows.with_columns(margin=pl.lit(margin)), params), params.negatives)
             rate = float(np.mean(used["relevance"].to_numpy())) if len(used) else None
@@ -46,12 +46,12 @@ def fit_margins(curves: pl.DataFrame, params: MineParams) -> dict[str, float]:
 
 
 def hardest(judged: pl.DataFrame, negatives: int) -> pl.DataFrame:
-    """The `negatives` highest-scored rows of each query that no rule rejected, hardest first; ties by doc_id."""
+    """The `negatives` highest-scored rows of each query that no rule rejected, hardest first; ties by document."""
     chosen = (
-        judged.select("query_id", "score", "doc_id", row=pl.int_range(pl.len()))
+        judged.select("query", "score", "document", row=pl.int_range(pl.len()))
         .filter(judged["reason"].is_null())
-        .sort(["query_id", "score", "doc_id"], descending=[False, True, False])
-        .group_by("query_id", maintain_order=True)
+        .sort(["query", "score", "document"], descending=[False, True, False])
+        .group_by("query", maintain_order=True)
         .head(negatives)
     )
     return judged[chosen["row"]]

@@ -36,7 +36,7 @@ def _scores(own: pl.DataFrame, right: pl.DataFrame) -> tuple[str, Drawing]:
         histogram("kept", kept["score"].to_numpy(), edges, "green"),
         histogram("refused", refused["score"].to_numpy(), edges, "red"),
     ]
-    limits = own.unique("query_id").select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
+    limits = own.unique("query").select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
     middle = float(np.median(limits.to_numpy()))
     caption = "Scores. Each query has its own limit; the line is their median."
     return caption, _histograms(spread, "Scores", "teacher score", [(middle, f"limit {middle:.2f}")])

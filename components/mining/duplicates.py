@@ -21,23 +21,23 @@ _SLACK = 0.2  # three standard errors of the estimate (each at most 0.063)
 _CHUNK = 1 << 18  # pairs per batch
 
 
-def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: float) -> pl.DataFrame:
+def near_duplicates(pairs: pl.DataFrame, texts: Mapping[int, str], threshold: float) -> pl.DataFrame:
     """Find the pairs of texts that are copies of each other.
 
     Args:
-        pairs: left, right: ids of texts; each pair once.
-        texts: text by id.
+        pairs: left, right: rows of texts; each pair once.
+        texts: text by row.
         threshold: least Jaccard overlap of word trigrams; for long words it is SAME_WORDS.
 
     Returns: left, right, overlap (of trigrams where they reach the threshold, else of long words; 1 for equal words),
         sorted.
     """
-    ids = sorted({*pairs["left"], *pairs["right"]})
-    place = {identity: i for i, identity in enumerate(ids)}
-    words = [normalise(texts[identity], punctuation=False) for identity in ids]
-    left = np.array([place[identity] for identity in pairs["left"]], dtype=np.int64)
-    right = np.array([place[identity] for identity in pairs["right"]], dtype=np.int64)
-    overlaps: dict[tuple[str, str], float] = {}
+    rows = sorted({*pairs["left"], *pairs["right"]})
+    place = {row: i for i, row in enumerate(rows)}
+    words = [normalise(texts[row], punctuation=False) for row in rows]
+    left = np.array([place[row] for row in pairs["left"]], dtype=np.int64)
+    right = np.array([place[row] for row in pairs["right"]], dtype=np.int64)
+    overlaps: dict[tuple[int, int], float] = {}
     trigrams = [word_ngrams(text, min_words=_FEWEST) for text in words]
     long_words = [distinct_words(text, min_letters=_LONG, min_words=_FEWEST) for text in words]
     for sets, least in ((trigrams, threshold), (long_words, SAME_WORDS)):
@@ -46,10 +46,10 @@ def near_duplicates(pairs: pl.DataFrame, texts: Mapping[str, str], threshold: fl
             a, b = int(left[i]), int(right[i])
             overlap = 1.0 if words[a] == words[b] else jaccard(sets[a], sets[b])
             if overlap >= least:
-                overlaps.setdefault((ids[a], ids[b]), overlap)
-    rows = [(*pair, overlap) for pair, overlap in overlaps.items()]
-    schema = {"left": pl.String, "right": pl.String, "overlap": pl.Float64}
-    return pl.DataFrame(sorted(rows), schema=schema, orient="row")
+                overlaps.setdefault((rows[a], rows[b]), overlap)
+    found = [(*pair, overlap) for pair, overlap in overlaps.items()]
+    schema = {"left": pl.UInt32, "right": pl.UInt32, "overlap": pl.Float64}
+    return pl.DataFrame(sorted(found), schema=schema, orient="row")
 
 
 def _likely(sketches: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:

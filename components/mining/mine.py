@@ -39,7 +39,7 @@ def run(context: StageContext) -> dict[str, float]:
     rejected = judged.filter(pl.col("reason").is_not_null())
     triplets = build_triplets(judged, positives, params.negatives)
     suspicious = suspicious_positives(judged, positives, params.suspicious)
-    evidence = rejected.select("query_id", "doc_id", "reason", "score", "threshold")
+    evidence = rejected.select("query", "document", "reason", "score", "threshold")
     write_table(evidence, context.out / "rejections.parquet", REJECTIONS)
     write_table(triplets, context.out / "triplets.parquet", TRIPLETS)
     suspicious.write_parquet(context.out / "suspicious.parquet", compression="zstd", statistics=False)
@@ -72,36 +72,38 @@ def _log_counts(metrics: dict[str, float], candidates: int) -> None:
 
 
 def positive_scores(scores: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
-    """query_id, doc_id, score of every positive. Raises UserError when the teacher did not score one."""
-    scored = inputs.qrels.select("query_id", "doc_id").join(
-        scores.select("query_id", "doc_id", score="reranker_score"), on=["query_id", "doc_id"], how="left"
+    """query, document, score of every positive. Raises UserError when the teacher did not score one."""
+    scored = inputs.qrels.select("query", "document").join(
+        scores.select("query", "document", score="reranker_score"), on=["query", "document"], how="left"
     )
     unscored = scored.filter(pl.col("score").is_null())
     if len(unscored):
-        query, document = unscored.sort("query_id", "doc_id").select("query_id", "doc_id").row(0)
+        row, found = unscored.sort("query", "document").select("query", "document").row(0)
+        query = inputs.queries.row(by_predicate=pl.col("row") == row, named=True)["query_id"]
+        document = inputs.corpus.row(by_predicate=pl.col("row") == found, named=True)["doc_id"]
         raise UserError(f"{file}: no score for positive {document!r} of query {query!r}; run the score stage again")
-    return scored.sort("query_id", "doc_id")
+    return scored.sort("query", "document")
 
 
 def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """Input of the rules: one row per candidate except positives; sorted by query_id, doc_id.
+    """Input of the rules: one row per candidate except positives; sorted by query, document.
 
-    Columns: query_id, doc_id, task, split, score, relevance, rank, weakest, same_label, same_as_query, duplicate.
+    Columns: query, document, task, split, score, relevance, rank, weakest, same_label, same_as_query, duplicate.
     """
-    queries = inputs.queries.select("query_id", "task", "split", query_label="label", query_text="text")
-    documents = inputs.corpus.select("doc_id", document_label="label", document_text="text")
-    weakest = positives.group_by("query_id").agg(weakest=pl.col("score").min())
+    queries = inputs.queries.select("task", "split", query="row", query_label="label", query_text="text")
+    documents = inputs.corpus.select(document="row", document_label="label", document_text="text")
+    weakest = positives.group_by("query").agg(weakest=pl.col("score").min())
     ranked = scores.filter(pl.col("fused_score").is_not_null()).with_columns(
-        rank=pl.col("fused_score").rank("ordinal", descending=True).over("query_id").cast(pl.Int64)
+        rank=pl.col("fused_score").rank("ordinal", descending=True).over("query").cast(pl.Int64)
     )
     facts = (
-        ranked.select("query_id", "doc_id", "relevance", "rank", score="reranker_score")
-        .join(positives, on=["query_id", "doc_id"], how="anti")
-        .join(weakest, on="query_id")
-        .join(queries, on="query_id")
-        .join(documents, on="doc_id")
-        .join(_copies(ranked, positives, inputs, params), on=["query_id", "doc_id"], how="left")
-        .sort("query_id", "doc_id")
+        ranked.select("query", "document", "relevance", "rank", score="reranker_score")
+        .join(positives, on=["query", "document"], how="anti")
+        .join(weakest, on="query")
+        .join(queries, on="query")
+        .join(documents, on="document")
+        .join(_copies(ranked, positives, inputs, params), on=["query", "document"], how="left")
+        .sort("query", "document")
     )
     words = {text: normalise(text, punctuation=False) for text in {*facts["query_text"], *facts["document_text"]}}
     equal = [words[query] == words[text] for query, text in facts.select("query_text", "document_text").iter_rows()]
@@ -112,20 +114,18 @@ def gather_facts(scores: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, 
 
 
 def _copies(ranked: pl.DataFrame, positives: pl.DataFrame, inputs: Inputs, params: MineParams) -> pl.DataFrame:
-    """query_id, doc_id, duplicate: the overlap of candidates that copy a positive of their query."""
-    compared = ranked.select("query_id", right="doc_id").join(
-        positives.select("query_id", left="doc_id"), on="query_id"
-    )
+    """query, document, duplicate: the overlap of candidates that copy a positive of their query."""
+    compared = ranked.select("query", right="document").join(positives.select("query", left="document"), on="query")
     compared = compared.filter(pl.col("left") != pl.col("right"))
     used = inputs.corpus.join(
-        pl.concat([compared.select(doc_id="left"), compared.select(doc_id="right")]).unique(), on="doc_id", how="semi"
+        pl.concat([compared.select(row="left"), compared.select(row="right")]).unique(), on="row", how="semi"
     )
-    texts = dict(used.select("doc_id", "text").iter_rows())
+    texts = dict(used.select("row", "text").iter_rows())
     pairs = compared.select("left", "right").unique().sort("left", "right")
     found = near_duplicates(pairs, texts, params.near_duplicate)
     return (
         compared.join(found, on=["left", "right"])
-        .group_by("query_id", doc_id="right")
+        .group_by("query", document="right")
         .agg(duplicate=pl.col("overlap").max())
     )
 
@@ -141,15 +141,15 @@ def build_triplets(judged: pl.DataFrame, positives: pl.DataFrame, negatives: int
     """One row per positive with the query's `negatives` hardest kept candidates, hardest first."""
     chosen = (
         hardest(judged, negatives)
-        .group_by("query_id", maintain_order=True)
-        .agg(negative_ids="doc_id", negative_scores="score")
+        .group_by("query", maintain_order=True)
+        .agg(negatives="document", negative_scores="score")
     )
-    empty = {"negative_ids": pl.lit([], pl.List(pl.String)), "negative_scores": pl.lit([], pl.List(pl.Float64))}
+    empty = {"negatives": pl.lit([], pl.List(pl.UInt32)), "negative_scores": pl.lit([], pl.List(pl.Float64))}
     return (
-        positives.select("query_id", positive_id="doc_id", positive_score="score")
-        .join(chosen, on="query_id", how="left")
+        positives.select("query", positive="document", positive_score="score")
+        .join(chosen, on="query", how="left")
         .with_columns(pl.col(name).fill_null(default) for name, default in empty.items())
-        .sort("query_id", "positive_id")
+        .sort("query", "positive")
     )
 
 
@@ -161,7 +161,7 @@ def _metrics(
     margins: dict[str, float],
 ) -> dict[str, float]:
     counts = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
-    negative_counts = triplets["negative_ids"].list.len()
+    negative_counts = triplets["negatives"].list.len()
     return {
         "triplets": float(len(triplets)),
         "negatives_per_positive": float(negative_counts.sum()) / max(1, len(triplets)),

@@ -19,6 +19,7 @@ _REFUSED = 5  # refused candidates shown per example and reason
 _SHADES = ("green", "purple", "lilac", "pink", "grey", "red", "orange", "yellow", "pale")
 _COLOURS = dict(zip(("kept", *REASONS), _SHADES, strict=True))
 _BORDER = 5  # candidates shown on each side of the margin
+Texts = dict[int, tuple[str, str]]  # by row: a document's id and text
 
 
 def write_report(
@@ -32,14 +33,14 @@ def write_report(
     seed: int,
 ) -> None:
     """Write one self-contained HTML file: no script, nothing loaded from elsewhere."""
-    texts = dict(inputs.corpus.select("doc_id", "text").iter_rows())
-    asked = dict(inputs.queries.select("query_id", "text").iter_rows())
-    positives = positives.join(inputs.queries.select("query_id", "task"), on="query_id").sort("query_id", "doc_id")
+    texts = {row: (doc, text) for row, doc, text in inputs.corpus.select("row", "doc_id", "text").iter_rows()}
+    asked = dict(inputs.queries.select("row", "text").iter_rows())
+    positives = positives.join(inputs.queries.select("task", query="row"), on="query").sort("query", "document")
     tasks: list[dict[str, Any]] = []
     for task in inputs.tasks:
         own, right = judged.filter(pl.col("task") == task), positives.filter(pl.col("task") == task)
         curve = curves.filter(pl.col("task") == task)
-        doubts = suspicious.join(right.select("query_id"), on="query_id", how="semi")
+        doubts = suspicious.join(right.select("query"), on="query", how="semi")
         tasks.append(
             {
                 "name": task,
@@ -47,7 +48,7 @@ def write_report(
                 "candidates": len(own),
                 "counts": _counts(own),
                 "without": _without_negatives(own, right),
-                "queries": right["query_id"].n_unique(),
+                "queries": right["query"].n_unique(),
                 "plots": charts(own, right, curve, params),
                 "border": _border(own, right, texts, asked),
                 "examples": list(_examples(own, right, texts, asked, params, seed)),
@@ -78,30 +79,30 @@ def _counts(own: pl.DataFrame) -> list[tuple[str, int, float]]:
 
 def _without_negatives(own: pl.DataFrame, right: pl.DataFrame) -> int:
     """Queries of which every candidate was refused (or that had none)."""
-    return right["query_id"].n_unique() - own.filter(pl.col("reason").is_null())["query_id"].n_unique()
+    return right["query"].n_unique() - own.filter(pl.col("reason").is_null())["query"].n_unique()
 
 
 def _border(
-    own: pl.DataFrame, right: pl.DataFrame, texts: dict[str, str], asked: dict[str, str]
+    own: pl.DataFrame, right: pl.DataFrame, texts: Texts, asked: dict[int, str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     """What lies nearest to its query's limit, on either side: the candidates that a small change would move."""
     limit = relative_threshold(pl.col("weakest"), pl.col("margin"))
     distance = (pl.col("score") - limit) / pl.col("weakest").abs().clip(lower_bound=1e-9)
     measured = own.with_columns(limit=limit, distance=distance.abs())
-    nearest = measured.sort("distance", "query_id", "doc_id").unique("query_id", keep="first", maintain_order=True)
-    weakest = right.sort("score", "doc_id").unique("query_id", keep="first", maintain_order=True)
-    weakest = weakest.select("query_id", positive="doc_id")
+    nearest = measured.sort("distance", "query", "document").unique("query", keep="first", maintain_order=True)
+    weakest = right.sort("score", "document").unique("query", keep="first", maintain_order=True)
+    weakest = weakest.select("query", positive="document")
     sides = []
     for name, side in (
         ("kept", pl.col("reason").is_null()),
         ("refused", pl.col("reason").eq("false_negative").fill_null(False)),
     ):
-        shown = nearest.filter(side).head(_BORDER).join(weakest, on="query_id", maintain_order="left")
+        shown = nearest.filter(side).head(_BORDER).join(weakest, on="query", maintain_order="left")
         rows = [
             {
-                "query": _cut(asked[row["query_id"]]),
+                "query": _cut(asked[row["query"]]),
                 "positive": _row(texts, row["positive"], row["weakest"]),
-                "candidate": _row(texts, row["doc_id"], row["score"], row["reason"] or "", row["limit"]),
+                "candidate": _row(texts, row["document"], row["score"], row["reason"] or "", row["limit"]),
             }
             for row in shown.iter_rows(named=True)
         ]
@@ -112,53 +113,53 @@ def _border(
 def _examples(
     own: pl.DataFrame,
     right: pl.DataFrame,
-    texts: dict[str, str],
-    asked: dict[str, str],
+    texts: Texts,
+    asked: dict[int, str],
     params: MineParams,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Queries drawn by the seed, each with its positives, its negatives and what was refused."""
-    queries = right["query_id"].unique().sort().to_list()
+    queries = right["query"].unique().sort().to_list()
     drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(queries))[: params.examples]
     for query in (queries[int(i)] for i in drawn):
-        mine = own.filter(pl.col("query_id") == query)
+        mine = own.filter(pl.col("query") == query)
         refused = (
             mine.drop_nulls("reason")
-            .sort(["score", "doc_id"], descending=[True, False])
+            .sort(["score", "document"], descending=[True, False])
             .group_by("reason", maintain_order=True)
             .head(_REFUSED)
-            .sort(["score", "doc_id"], descending=[True, False])
+            .sort(["score", "document"], descending=[True, False])
         )
-        best = right.filter(pl.col("query_id") == query).sort(["score", "doc_id"], descending=[True, False])
+        best = right.filter(pl.col("query") == query).sort(["score", "document"], descending=[True, False])
         limit = mine.select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
         yield {
             "query": _cut(asked[query]),
             "limit": float(limit[0]) if len(limit) else None,
-            "positives": [_row(texts, doc, score) for doc, score in best.select("doc_id", "score").head(3).iter_rows()],
+            "positives": [
+                _row(texts, doc, score) for doc, score in best.select("document", "score").head(3).iter_rows()
+            ],
             "more_positives": max(0, len(best) - 3),
             "kept": [
                 _row(texts, doc, score)
-                for doc, score in hardest(mine, params.negatives).select("doc_id", "score").iter_rows()
+                for doc, score in hardest(mine, params.negatives).select("document", "score").iter_rows()
             ],
             "refused": [
                 _row(texts, doc, score, reason, threshold)
                 for doc, score, reason, threshold in refused.select(
-                    "doc_id", "score", "reason", "threshold"
+                    "document", "score", "reason", "threshold"
                 ).iter_rows()
             ],
         }
 
 
-def _row(
-    texts: dict[str, str], doc: str, score: float, reason: str = "", threshold: float | None = None
-) -> dict[str, Any]:
-    return {"id": doc, "text": _cut(texts[doc]), "score": score, "reason": reason, "threshold": threshold}
+def _row(texts: Texts, doc: int, score: float, reason: str = "", threshold: float | None = None) -> dict[str, Any]:
+    return {"id": texts[doc][0], "text": _cut(texts[doc][1]), "score": score, "reason": reason, "threshold": threshold}
 
 
-def _doubtful(found: pl.DataFrame, texts: dict[str, str], asked: dict[str, str]) -> list[dict[str, Any]]:
+def _doubtful(found: pl.DataFrame, texts: Texts, asked: dict[int, str]) -> list[dict[str, Any]]:
     return [
-        {"query": _cut(asked[query]), "text": _cut(texts[doc]), "score": score, "share": share}
-        for query, doc, score, share in found.head(5).select("query_id", "doc_id", "score", "share_above").iter_rows()
+        {"query": _cut(asked[query]), "text": _cut(texts[doc][1]), "score": score, "share": share}
+        for query, doc, score, share in found.head(5).select("query", "document", "score", "share_above").iter_rows()
     ]
 
 

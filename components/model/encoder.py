@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import AutoConfig
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
@@ -20,9 +21,10 @@ from components.config import EncoderParams, PromptParams
 from components.contracts.shots import Shot
 from components.model.backbone import load_backbone, load_tokenizer, pooled
 from components.model.device import device_of
+from components.model.locate import locate_model
 from components.model.packing import pack, plan_rows
 from components.model.prompt import Prompt
-from components.model.stored_embedder import StoredEmbedder
+from components.model.stored_embedder import Deferred, StoredEmbedder
 from components.model.vector_store import VectorStore
 
 
@@ -37,10 +39,17 @@ class Encoder(StoredEmbedder):
     """A student model ready to embed; `identity` covers weights, adapter, pooling, attention and dtype."""
 
     def __init__(
-        self, backbone: Any, prompt: Prompt, params: EncoderParams, identity: str, store: VectorStore | None = None
+        self,
+        backbone: Any,
+        prompt: Prompt,
+        params: EncoderParams,
+        identity: str,
+        store: VectorStore | None = None,
+        dimension: int | None = None,
     ) -> None:
-        super().__init__(backbone, identity, int(backbone.config.hidden_size), store)
-        self.prompt, self.params, self.device = prompt, params, next(backbone.parameters()).device
+        """`dimension` is needed for a `Deferred` backbone."""
+        super().__init__(backbone, identity, dimension or int(backbone.config.hidden_size), store)
+        self.prompt, self.params = prompt, params
 
     @classmethod
     def load(
@@ -51,7 +60,7 @@ class Encoder(StoredEmbedder):
         adapter: Path | None = None,
         store: Path | None = None,
     ) -> "Encoder":
-        """The student in `model`, with a LoRA adapter merged in when one is given.
+        """The student in `model`, with a LoRA adapter merged in if one is given; weights are loaded at the first text.
 
         Args:
             model: folder of outputs/fetch/models.
@@ -61,18 +70,22 @@ class Encoder(StoredEmbedder):
         Raises:
             UserError: no model or adapter in the folder.
         """
-        tokenizer = load_tokenizer(model, prompt)
-        backbone = load_backbone(model, tokenizer, encoder)
-        if adapter is not None:
-            from peft import PeftModel
-
-            if not (adapter / "adapter_config.json").is_file():
-                raise UserError(f"{adapter}: no LoRA adapter here; run the train stage (dvc repro) or correct the path")
-            backbone = PeftModel.from_pretrained(backbone, adapter).merge_and_unload()
-        backbone.eval().to(device_of(encoder.device))
+        if adapter is not None and not (adapter / "adapter_config.json").is_file():
+            raise UserError(f"{adapter}: no LoRA adapter here; run the train stage (dvc repro) or correct the path")
+        device, tokenizer = device_of(encoder.device), load_tokenizer(model, prompt)
+        dimension = int(AutoConfig.from_pretrained(locate_model(model)).hidden_size)
         identity = _identity(model, adapter, encoder)
         vectors = VectorStore(store, identity) if store is not None else None
-        return cls(backbone, Prompt(tokenizer, prompt), encoder, identity, vectors)
+
+        def load() -> Any:
+            backbone = load_backbone(model, tokenizer, encoder, device_map={"": device})
+            if adapter is not None:
+                from peft import PeftModel
+
+                backbone = PeftModel.from_pretrained(backbone, adapter).merge_and_unload()
+            return backbone.eval()
+
+        return cls(Deferred(load), Prompt(tokenizer, prompt), encoder, identity, vectors, dimension)
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         """float32 [n, dim], L2-normalised: each text behind the task's instruction and shots."""
@@ -92,9 +105,10 @@ class Encoder(StoredEmbedder):
         if way.prefix and not shared:  # not exact without causal last-token pooling: every text has its own prefix
             inputs = [way.prefix + ids for ids in inputs]
         vectors = np.empty((len(inputs), self.dimension), dtype=np.float32)
+        device = next(self.model.parameters()).device
         with torch.inference_mode():
             for members in plan_rows([len(ids) for ids in inputs], len(shared), self.params.token_budget):
-                row = pack(shared, [inputs[i] for i in members], causal).to(self.device)
+                row = pack(shared, [inputs[i] for i in members], causal).to(device)
                 vectors[members] = pooled(self.model, row, self.params.pooling).cpu().numpy()
                 self.tokens += row.tokens
         return vectors

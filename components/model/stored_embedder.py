@@ -8,7 +8,8 @@ processes that only score.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -19,6 +20,13 @@ from components.model.vector_store import VectorStore
 
 class MissingVectorError(Exception):
     """A reader was asked for a text that is not in the store."""
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """Weights that are loaded when the first text is embedded: a process that only reads the store never holds them."""
+
+    load: Callable[[], Any]
 
 
 class TextEncoder(Protocol):
@@ -33,7 +41,7 @@ class StoredEmbedder(ABC):
     """Base of the encoders.
 
     Attributes:
-        model: what computes vectors; None in a reader.
+        model: what computes vectors, loaded now if it is `Deferred`; None in a reader.
         identity: sha256 of everything but the prompted text that decides a vector.
         dimension: of a vector.
         store: looked up first and filled; None embeds every call's texts.
@@ -41,13 +49,19 @@ class StoredEmbedder(ABC):
     """
 
     def __init__(self, model: Any, identity: str, dimension: int, store: VectorStore | None = None) -> None:
-        self.model, self.identity, self.dimension, self.store = model, identity, dimension, store
+        self._model, self.identity, self.dimension, self.store = model, identity, dimension, store
         self.tokens = 0
+
+    @property
+    def model(self) -> Any:
+        if isinstance(self._model, Deferred):
+            self._model = self._model.load()
+        return self._model
 
     def reader(self) -> Self:
         """This encoder without its model: it reads the store, and raises MissingVectorError for what is not there."""
         reader = copy.copy(self)
-        reader.model = None
+        reader._model = None
         return reader
 
     @abstractmethod

@@ -18,8 +18,8 @@ Tile = tuple[np.ndarray, float]  # float32 or int32 [queries, n], and the scale:
 _BUFFER = 2  # buffer of a query, in multiples of k
 _CHUNKS = 2.5  # chunks whose maxima give the first lower bound, in multiples of k
 
-_EMPTY = np.iinfo(np.int64).min  # below every key of a document
-_LAST_DOCUMENT = 0xFFFFFFFF
+EMPTY = np.iinfo(np.int64).min  # below every key of a document
+LAST_DOCUMENT = 0xFFFFFFFF
 
 
 def as_keys(scores: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def as_keys(scores: np.ndarray, documents: np.ndarray) -> np.ndarray:
     keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     # Upper half: the score. Lower half: larger for an earlier document, so it wins a tie.
     keys <<= 32
-    keys |= _LAST_DOCUMENT - documents
+    keys |= LAST_DOCUMENT - documents
     return keys
 
 
@@ -39,20 +39,20 @@ def from_keys(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # The flip of the negative bits is its own inverse.
     ordered = (keys >> 32).astype(np.int32)
     scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
-    is_document = keys != _EMPTY
-    return np.where(is_document, _LAST_DOCUMENT - (keys & _LAST_DOCUMENT), -1), np.where(is_document, scores, -np.inf)
+    is_document = keys != EMPTY
+    return np.where(is_document, LAST_DOCUMENT - (keys & LAST_DOCUMENT), -1), np.where(is_document, scores, -np.inf)
 
 
 def keys_of_hits(documents: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Inverse of `from_keys`: int64 keys, empty where the document is -1."""
-    return np.where(documents < 0, _EMPTY, as_keys(scores, documents))
+    return np.where(documents < 0, EMPTY, as_keys(scores, documents))
 
 
 def best_first(keys: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(documents, scores), [rows, k] each: the k best of int64 [rows, n] keys, padded with -1 and -inf."""
     ordered = np.sort(keys, axis=1)[:, ::-1][:, :k]
     missing = ((0, 0), (0, k - ordered.shape[1]))
-    return from_keys(np.pad(ordered, missing, constant_values=_EMPTY))
+    return from_keys(np.pad(ordered, missing, constant_values=EMPTY))
 
 
 class RunningTopK:
@@ -63,7 +63,7 @@ class RunningTopK:
         self._bound = np.full(queries, -np.inf, dtype=np.float32)  # at least k documents score this or more
         self._mask = np.empty((0, 0), dtype=bool)  # reused: to allocate it takes as long as the comparison
         self._counts = np.zeros(queries, dtype=np.int64)  # keys in each query's buffer
-        self._allocate(_BUFFER * k, np.full((queries, k), _EMPTY, dtype=np.int64))
+        self._allocate(_BUFFER * k, np.full((queries, k), EMPTY, dtype=np.int64))
 
     def add(self, tiles: Iterable[Tile], first: int, columns: int) -> None:
         """Add the scores of documents first ... first + columns - 1: tiles side by side, each read once."""
@@ -112,7 +112,7 @@ class RunningTopK:
 
     def _allocate(self, size: int, best: np.ndarray) -> None:
         """One row a query, [free cells | used buffer | k best], so that one partition merges buffer and best."""
-        self._rows = np.full((len(best), size + self.k), _EMPTY, dtype=np.int64)
+        self._rows = np.full((len(best), size + self.k), EMPTY, dtype=np.int64)
         self._buffer, self._best = self._rows[:, :size], self._rows[:, size:]
         self._best[:] = best
 

@@ -15,6 +15,7 @@ Prefect server of PREFECT_API_URL. A worker that dies gives its shard back to th
 """
 
 import multiprocessing
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -27,6 +28,7 @@ from components.base.process import die_with_parent
 from components.base.progress import bar
 from components.base.threads import single_threaded, workers
 from components.config import EngineParams
+from components.model.device import card_environment
 
 _SERVER_START = 300  # seconds; Prefect's own 20 are too few on a busy machine
 
@@ -127,9 +129,7 @@ def _take_a_share(numbers: Any, processes: int) -> None:
     import torch
 
     die_with_parent()
-    number = numbers.get()
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+    os.environ |= card_environment(numbers.get())
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
@@ -212,6 +212,7 @@ def prefect_server() -> Iterator[None]:
 
 
 def _check_scheduler(address: str, seconds: int) -> None:
+    """Wait for the scheduler, and for a worker: one that died is started again by its nanny."""
     from distributed import Client
 
     try:
@@ -220,7 +221,10 @@ def _check_scheduler(address: str, seconds: int) -> None:
         raise UserError(
             f"engine.address: no Dask scheduler at {address} ({type(problem).__name__}); start one"
         ) from None
-    found = len(client.scheduler_info()["workers"])
-    client.close()
-    if not found:
-        raise UserError(f"engine.address: the Dask scheduler at {address} has no worker; start at least one")
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=seconds)
+        except TimeoutError:
+            raise UserError(
+                f"engine.address: the Dask scheduler at {address} has no worker after {seconds} s; start at least one"
+            ) from None

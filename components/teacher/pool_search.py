@@ -14,6 +14,7 @@ import numpy as np
 from components.base.files import whole_file
 from components.base.progress import progress
 from components.config import EngineParams
+from components.model.device import all_cards
 from components.model.sentence_model import Side, text_key
 from components.model.vector_store import VectorStore
 from components.search.exact import Hits, exact_search
@@ -73,6 +74,6 @@ def search_shard(out: Path, store: Path, identity: str, start: int, count: int, 
         for first in range(0, len(documents), DOCUMENT_BLOCK):
             yield vectors.read(documents[first : first + DOCUMENT_BLOCK])
 
-    hits = exact_search(vectors.read(asked), blocks, k, threads)
+    hits = exact_search(vectors.read(asked), blocks, k, threads, all_cards())
     with whole_file(out) as partial, partial.open("wb") as handle:
         np.save(handle, keys_of_hits(hits.documents, hits.scores), allow_pickle=False)

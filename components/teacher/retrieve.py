@@ -50,7 +50,7 @@ def run(context: StageContext) -> dict[str, float]:
         write_vectors(context.out / "vectors", name, teachers[name], sides[name], inputs)
     recall: dict[str, float] = {}
     tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
-    candidates = pl.concat(tables).sort("query_id", "doc_id")
+    candidates = pl.concat(tables).sort("query", "document")
     write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
     metrics = {**_recall(candidates, inputs), **recall}
     log.info(
@@ -78,7 +78,10 @@ def _embed(inputs: Inputs, teacher: EmbeddedTexts, sides: Sides, params: Retriev
 
 
 def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, sides: Sides, inputs: Inputs) -> None:
-    """<folder>/<name>.safetensors: float16 `queries` and `documents` [n, dim], rows as in `read_inputs`."""
+    """<folder>/<name>.safetensors: float16 `queries` and `documents` [n, dim], by row of the tables of prepare.
+
+    Rows that `read_inputs` leaves out are zero.
+    """
     folder.mkdir(exist_ok=True)
     vectors = {}
     for place, (what, frame) in enumerate((("queries", inputs.queries), ("documents", inputs.corpus))):
@@ -87,8 +90,9 @@ def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, sides: Sides,
             for task in frame["task"].unique(maintain_order=True)
         }
         parts = [teacher.all(frame["text"].gather(own).to_list(), sides[task][place]) for task, own in rows.items()]
-        order = np.argsort(np.concatenate(list(rows.values())))
-        vectors[what] = np.concatenate(parts)[order].astype(np.float16)
+        places = frame["row"].to_numpy()[np.concatenate(list(rows.values()))]
+        vectors[what] = np.zeros((int(places.max()) + 1, parts[0].shape[1]), dtype=np.float16)
+        vectors[what][places] = np.concatenate(parts)
     save_file(vectors, folder / f"{name}.safetensors")
 
 
@@ -126,7 +130,7 @@ def _retrieve_pool(
 def _candidates(
     fused: pl.DataFrame, rankings: dict[str, pl.DataFrame], queries: pl.DataFrame, corpus: pl.DataFrame
 ) -> pl.DataFrame:
-    """Map positions to ids; returns the columns of CANDIDATES."""
+    """Map positions in the pool to rows; returns the columns of CANDIDATES."""
     table = fused.rename({"fused": "fused_score"})
     empty = pl.DataFrame(schema={"query": pl.Int64, "document": pl.Int64, "rank": pl.Int64, "score": pl.Float64})
     dense = next((name for name in rankings if name != "bm25"), None)
@@ -134,13 +138,13 @@ def _candidates(
         renamed = ranking.rename({"rank": f"{column}_rank", "score": f"{column}_score"})
         table = table.join(renamed, on=["query", "document"], how="left", maintain_order="left")
     return table.with_columns(
-        query_id=queries["query_id"].gather(table["query"]), doc_id=corpus["doc_id"].gather(table["document"])
+        query=queries["row"].gather(table["query"]), document=corpus["row"].gather(table["document"])
     ).select(list(CANDIDATES.columns))
 
 
 def _recall(candidates: pl.DataFrame, inputs: Inputs) -> dict[str, float]:
     """Share of the positives that are among the candidates, by retriever."""
-    joined = inputs.qrels.join(candidates, on=["query_id", "doc_id"], how="left")
+    joined = inputs.qrels.join(candidates, on=["query", "document"], how="left")
     by = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
     return {
         **{name: 1 - joined[column].null_count() / len(joined) for name, column in by.items()},

@@ -58,17 +58,17 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def with_positives(candidates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """Candidates and positives, each pair once, with both texts, `task`, `split`, `positive`; sorted by ids."""
-    pairs = pl.concat([candidates.select("query_id", "doc_id"), inputs.qrels.select("query_id", "doc_id")]).unique()
-    positive = inputs.qrels.select("query_id", "doc_id", positive=pl.lit(True))
-    queries = inputs.queries.select("query_id", "split", "task", query_text="text")
+    """Candidates and positives, each pair once, with ids, texts, `task`, `split`, `positive`; sorted by rows."""
+    pairs = pl.concat([candidates.select("query", "document"), inputs.qrels.select("query", "document")]).unique()
+    positive = inputs.qrels.select("query", "document", positive=pl.lit(True))
+    queries = inputs.queries.select("query_id", "split", "task", query="row", query_text="text")
     return (
-        pairs.join(queries, on="query_id")
-        .join(inputs.corpus.select("doc_id", document_text="text"), on="doc_id")
-        .join(candidates, on=["query_id", "doc_id"], how="left")
-        .join(positive, on=["query_id", "doc_id"], how="left")
+        pairs.join(queries, on="query")
+        .join(inputs.corpus.select("doc_id", document="row", document_text="text"), on="document")
+        .join(candidates, on=["query", "document"], how="left")
+        .join(positive, on=["query", "document"], how="left")
         .with_columns(pl.col("positive").fill_null(False))
-        .sort("query_id", "doc_id")
+        .sort("query", "document")
     )
 
 
@@ -108,12 +108,12 @@ def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl
         curve = fit_calibration(params.calibration, raw, positive) if enough else together
         parts.append(task_pairs.with_columns(relevance=pl.Series(curve(task_pairs["reranker_score"].to_numpy()))))
         curves[task] = {**asdict(curve), "of": task if enough else "all tasks"}
-        queries = fit["query_id"].rank("dense").to_numpy()
+        queries = fit["query"].rank("dense").to_numpy()
         relevance = cross_fit_relevance(params.calibration, raw, positive, queries) if enough else curve(raw)
         reliabilities.append(Reliability(task, curve, raw, relevance, positive, enough))
     (out / "calibration.json").write_text(json.dumps(curves, indent=2) + "\n", encoding="utf-8")
     write_reliability(out / "report.html", reliabilities, on)
-    scored = pl.concat(parts).sort("query_id", "doc_id")
+    scored = pl.concat(parts).sort("query", "document")
     positives = scored.filter(pl.col("positive"))["reranker_score"].mean()
     others = scored.filter(~pl.col("positive"))["reranker_score"].mean()
     return scored, {

@@ -34,7 +34,7 @@ class Batch:
     graded: bool
     examples: list[Example]
     query_texts: list[str]
-    document_ids: list[str]
+    documents: list[int]  # rows
     document_texts: list[str]
     shots: list[list[Shot]]
     targets: Targets
@@ -68,10 +68,10 @@ class Batches:
         objective = self.params.objectives.of(task.kind)
         own = objective.hard_negatives and not graded
         negatives = [self._negatives(step, i, example) if own else [] for i, example in enumerate(examples)]
-        positives = [example.positive_id for example in examples]
-        ids = list(dict.fromkeys([*positives, *(doc_id for own in negatives for doc_id, _ in own)]))
-        query_texts = [self.data.query_text[example.query_id] for example in examples]
-        document_texts = [self.data.document_text[doc_id] for doc_id in ids]
+        positives = [example.positive for example in examples]
+        documents = list(dict.fromkeys([*positives, *(document for own in negatives for document, _ in own)]))
+        query_texts = [self.data.query_text[example.query] for example in examples]
+        document_texts = [self.data.document_text[document] for document in documents]
         return Batch(
             step=step,
             task=task,
@@ -79,10 +79,10 @@ class Batches:
             graded=graded,
             examples=examples,
             query_texts=query_texts,
-            document_ids=ids,
+            documents=documents,
             document_texts=document_texts,
             shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
-            targets=self._targets(examples, negatives, ids, query_texts, document_texts),
+            targets=self._targets(examples, negatives, documents, query_texts, document_texts),
             grades=torch.tensor([self._grade(example) for example in examples]),
         )
 
@@ -123,14 +123,14 @@ class Batches:
             soft = objective.in_batch_distillation and self.params.distillation.in_batch
             if self._graded[name] or objective.in_batch_negatives or soft:
                 continue
-            if not self.params.negatives or not any(example.negative_ids for example in self.data.examples[name]):
+            if not self.params.negatives or not any(example.negatives for example in self.data.examples[name]):
                 raise UserError(
                     f"train: task {name}: {kind} learns from hard negatives alone, and it has none; "
                     f"set train.negatives above 0, or train.objectives.{kind}.in_batch_negatives: true"
                 )
 
     def _grade(self, example: Example) -> float:
-        return self.data.grades.get((example.query_id, example.positive_id), 1.0)
+        return self.data.grades.get((example.query, example.positive), 1.0)
 
     def _in_phase(self, done: float) -> list[str]:
         end = 0.0
@@ -148,13 +148,13 @@ class Batches:
         order = random(self.seed, _ORDER, self._names.index(name), epoch).permutation(len(pool))
         return [pool[int(i)] for i in order[place * size : (place + 1) * size]]
 
-    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[str, float]]:
+    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[int, float]]:
         """Draw `train.negatives` of the mined negatives, new at each step; all of them if there are fewer.
 
         By teacher score: the largest score / T plus Gumbel noise, which draws without replacement from
         softmax(score / T) (Kool et al., arXiv 1903.06059).
         """
-        mined = list(zip(example.negative_ids, example.negative_scores, strict=True))
+        mined = list(zip(example.negatives, example.negative_scores, strict=True))
         if len(mined) <= self.params.negatives:
             return mined
         draw = random(self.seed, _NEGATIVES, step, i)
@@ -174,8 +174,8 @@ class Batches:
             shots: list[Shot] = []
             most = 4 * (wanted + len(in_batch)) if wanted else 0
             for i in itertools.islice(in_random_order(draw, len(pool)), most):
-                query = self.data.query_text[pool[i].query_id]
-                response = self.data.document_text[pool[i].positive_id]
+                query = self.data.query_text[pool[i].query]
+                response = self.data.document_text[pool[i].positive]
                 if query not in in_batch and response not in in_batch:
                     shots.append(Shot(query, response))
                     if len(shots) == wanted:
@@ -186,23 +186,23 @@ class Batches:
     def _targets(
         self,
         examples: list[Example],
-        negatives: Sequence[Sequence[tuple[str, float]]],
-        ids: list[str],
+        negatives: Sequence[Sequence[tuple[int, float]]],
+        documents: list[int],
         query_texts: list[str],
         document_texts: list[str],
     ) -> Targets:
-        place = {doc_id: j for j, doc_id in enumerate(ids)}
+        place = {document: j for j, document in enumerate(documents)}
         width = 1 + max((len(own) for own in negatives), default=0)
         group = torch.full((len(examples), width), -1, dtype=torch.int64)
         teacher = torch.zeros(len(examples), width)
-        relevant = torch.zeros(len(examples), len(ids), dtype=torch.bool)
+        relevant = torch.zeros(len(examples), len(documents), dtype=torch.bool)
         for i, (example, own) in enumerate(zip(examples, negatives, strict=True)):
-            for g, (doc_id, score) in enumerate([(example.positive_id, example.positive_score), *own]):
-                group[i, g], teacher[i, g] = place[doc_id], score
-            for doc_id in self.data.relevant.get(example.query_id, ()):
-                if doc_id in place:
-                    relevant[i, place[doc_id]] = True
-            label = self.data.query_label.get(example.query_id)
+            for g, (document, score) in enumerate([(example.positive, example.positive_score), *own]):
+                group[i, g], teacher[i, g] = place[document], score
+            for document in self.data.relevant.get(example.query, ()):
+                if document in place:
+                    relevant[i, place[document]] = True
+            label = self.data.query_label[example.query]
             if label is not None:
-                relevant[i] |= torch.tensor([self.data.document_label[doc_id] == label for doc_id in ids])
+                relevant[i] |= torch.tensor([self.data.document_label[document] == label for document in documents])
         return make_targets(group, teacher, relevant, query_texts, document_texts)

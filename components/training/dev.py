@@ -19,14 +19,14 @@ class DevCheck:
         self.data = data
         names = sorted(name for name in data.dev_queries if data.tasks[name].kind in ("retrieval", "reranking"))
         draw = random(seed, _DEV)
-        self.queries: dict[str, list[str]] = {}
-        self.documents: dict[str, list[str]] = {}
+        self.queries: dict[str, list[int]] = {}
+        self.documents: dict[str, list[int]] = {}
         for name in names:
             pool = data.dev_queries[name]
             most = max(1, params.queries // len(names))
             chosen = [pool[int(i)] for i in np.sort(draw.permutation(len(pool))[:most])]
-            needed = sorted({doc_id for query in chosen for doc_id in data.relevant.get(query, ())})
-            others = [doc_id for doc_id in data.dev_documents.get(name, []) if doc_id not in set(needed)]
+            needed = sorted({document for query in chosen for document in data.relevant.get(query, ())})
+            others = [document for document in data.dev_documents.get(name, []) if document not in set(needed)]
             extra = max(0, params.documents // len(names) - len(needed))
             self.queries[name] = chosen
             self.documents[name] = needed + [others[int(i)] for i in np.sort(draw.permutation(len(others))[:extra])]
@@ -39,7 +39,7 @@ class DevCheck:
 
     def _task(self, encoder: Encoder, name: str) -> float:
         task, data = self.data.tasks[name], self.data
-        texts = [data.document_text[doc_id] for doc_id in self.documents[name]]
+        texts = [data.document_text[document] for document in self.documents[name]]
         queries = encoder.encode_queries([data.query_text[q] for q in self.queries[name]], task.instruction)
         documents = (
             encoder.encode_queries(texts, task.instruction) if task.symmetric else encoder.encode_documents(texts)
@@ -48,8 +48,8 @@ class DevCheck:
 
     def _relevant(self, name: str) -> np.ndarray:
         """bool [queries, documents] of the task's sample."""
-        column = {doc_id: j for j, doc_id in enumerate(self.documents[name])}
+        column = {document: j for j, document in enumerate(self.documents[name])}
         relevant = np.zeros((len(self.queries[name]), len(column)), dtype=bool)
-        for i, query_id in enumerate(self.queries[name]):
-            relevant[i, [column[doc_id] for doc_id in self.data.relevant.get(query_id, ())]] = True
+        for i, query in enumerate(self.queries[name]):
+            relevant[i, [column[document] for document in self.data.relevant.get(query, ())]] = True
         return relevant

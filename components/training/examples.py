@@ -12,29 +12,29 @@ from components.contracts.tasks import Task, read_tasks
 
 @dataclass(frozen=True)
 class Example:
-    """One training group: a query, its positive and its mined hard negatives with the teacher's raw scores."""
+    """One training group, by rows: a query, its positive and its mined hard negatives with the teacher's raw scores."""
 
-    query_id: str
-    positive_id: str
+    query: int
+    positive: int
     positive_score: float
-    negative_ids: tuple[str, ...]
+    negatives: tuple[int, ...]
     negative_scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Examples of the train split by task, and the texts, labels and judgements they refer to."""
+    """Examples of the train split by task, and the texts, labels and judgements they refer to, by row."""
 
     tasks: dict[str, Task]
     examples: dict[str, list[Example]]
-    query_text: dict[str, str]
-    document_text: dict[str, str]
-    query_label: dict[str, str | None]
-    document_label: dict[str, str | None]
-    relevant: dict[str, set[str]]
-    grades: dict[tuple[str, str], float]
-    dev_queries: dict[str, list[str]]
-    dev_documents: dict[str, list[str]]
+    query_text: list[str]
+    document_text: list[str]
+    query_label: list[str | None]
+    document_label: list[str | None]
+    relevant: dict[int, set[int]]
+    grades: dict[tuple[int, int], float]
+    dev_queries: dict[str, list[int]]
+    dev_documents: dict[str, list[int]]
 
 
 def load_training_data(outputs: Path) -> TrainingData:
@@ -48,38 +48,37 @@ def load_training_data(outputs: Path) -> TrainingData:
     queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
     qrels = read_table(outputs / "prepare" / "qrels.parquet", QRELS)
     tasks = read_tasks(outputs / "prepare" / "tasks.yaml")
-    relevant: dict[str, set[str]] = {}
-    for query_id, doc_id in qrels.select("query_id", "doc_id").iter_rows():
-        relevant.setdefault(query_id, set()).add(doc_id)
-    document_text = dict(corpus.select("doc_id", "text").iter_rows())
-    examples = _examples(outputs / "mine" / "triplets.parquet", queries, document_text)
+    relevant: dict[int, set[int]] = {}
+    for query, document in qrels.select("query", "document").iter_rows():
+        relevant.setdefault(query, set()).add(document)
+    examples = _examples(outputs / "mine" / "triplets.parquet", queries, len(corpus))
     return TrainingData(
         tasks=tasks,
         examples=examples,
-        query_text=dict(queries.select("query_id", "text").iter_rows()),
-        document_text=document_text,
-        query_label=dict(queries.select("query_id", "label").iter_rows()),
-        document_label=dict(corpus.select("doc_id", "label").iter_rows()),
+        query_text=queries["text"].to_list(),
+        document_text=corpus["text"].to_list(),
+        query_label=queries["label"].to_list(),
+        document_label=corpus["label"].to_list(),
         relevant=relevant,
-        grades={(q, d): grade for q, d, grade in qrels.select("query_id", "doc_id", "relevance").iter_rows()},
-        dev_queries=_by_task(queries.filter(pl.col("split") == "dev"), "query_id"),
-        dev_documents=_by_task(corpus.filter(pl.col("split") == "dev"), "doc_id"),
+        grades={(q, d): grade for q, d, grade in qrels.select("query", "document", "relevance").iter_rows()},
+        dev_queries=_rows_by_task(queries.filter(pl.col("split") == "dev")),
+        dev_documents=_rows_by_task(corpus.filter(pl.col("split") == "dev")),
     )
 
 
-def _examples(path: Path, queries: pl.DataFrame, document_text: dict[str, str]) -> dict[str, list[Example]]:
-    about = {row[0]: (row[1], row[2]) for row in queries.select("query_id", "task", "split").iter_rows()}
+def _examples(path: Path, queries: pl.DataFrame, documents: int) -> dict[str, list[Example]]:
+    about = queries.select("task", "split").rows()
     examples: dict[str, list[Example]] = {}
     for row, values in enumerate(read_table(path, TRIPLETS).iter_rows()):
         example = Example(values[0], values[1], values[2], tuple(values[3]), tuple(values[4]))
-        if example.query_id not in about:
-            raise UserError(f"{path}: row {row}: field query_id: unknown query {example.query_id!r}; run mine again")
-        for doc_id in (example.positive_id, *example.negative_ids):
-            if doc_id not in document_text:
-                raise UserError(f"{path}: row {row}: unknown document {doc_id!r}; run mine again")
-        if len(example.negative_ids) != len(example.negative_scores):
-            raise UserError(f"{path}: row {row}: negative_ids and negative_scores differ in length; run mine again")
-        task, split = about[example.query_id]
+        if example.query >= len(about):
+            raise UserError(f"{path}: row {row}: field query: unknown query {example.query}; run mine again")
+        for document in (example.positive, *example.negatives):
+            if document >= documents:
+                raise UserError(f"{path}: row {row}: unknown document {document}; run mine again")
+        if len(example.negatives) != len(example.negative_scores):
+            raise UserError(f"{path}: row {row}: negatives and negative_scores differ in length; run mine again")
+        task, split = about[example.query]
         if split == "train":
             examples.setdefault(task, []).append(example)
     if not examples:
@@ -87,8 +86,8 @@ def _examples(path: Path, queries: pl.DataFrame, document_text: dict[str, str]) 
     return examples
 
 
-def _by_task(frame: pl.DataFrame, column: str) -> dict[str, list[str]]:
-    result: dict[str, list[str]] = {}
-    for task, value in frame.select("task", column).iter_rows():
-        result.setdefault(task, []).append(value)
+def _rows_by_task(frame: pl.DataFrame) -> dict[str, list[int]]:
+    result: dict[str, list[int]] = {}
+    for task, row in frame.select("task", "row").iter_rows():
+        result.setdefault(task, []).append(row)
     return result

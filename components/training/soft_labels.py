@@ -14,12 +14,10 @@ from components.training.objectives import DenseScores
 
 
 class SoftLabels:
-    """Vectors by id. Attributes: queries, documents, float32 [n, dim], and the row of each id."""
+    """Vectors by row. Attributes: queries, documents, float32 [n, dim]."""
 
-    def __init__(self, vectors: dict[str, torch.Tensor], query_ids: list[str], doc_ids: list[str]) -> None:
+    def __init__(self, vectors: dict[str, torch.Tensor]) -> None:
         self.queries, self.documents = vectors["queries"].float(), vectors["documents"].float()
-        self._query_row = {query_id: row for row, query_id in enumerate(query_ids)}
-        self._document_row = {doc_id: row for row, doc_id in enumerate(doc_ids)}
 
     @classmethod
     def load(cls, outputs: Path, teacher: str) -> "SoftLabels":
@@ -32,15 +30,14 @@ class SoftLabels:
         if not path.is_file():
             raise UserError(f"{path}: missing; add {teacher} to retrieve.keep_vectors and run retrieve again")
         inputs, vectors = read_inputs(outputs / "prepare"), load_file(path)
-        ids = inputs.queries["query_id"].to_list(), inputs.corpus["doc_id"].to_list()
-        if (len(vectors["queries"]), len(vectors["documents"])) != (len(ids[0]), len(ids[1])):
-            raise UserError(f"{path}: number of vectors differs from {outputs / 'prepare'}; run retrieve again")
-        return cls(vectors, *ids)
+        for name, frame in (("queries", inputs.queries), ("documents", inputs.corpus)):
+            if len(vectors[name]) != frame["row"][-1] + 1:
+                raise UserError(f"{path}: number of {name} differs from {outputs / 'prepare'}; run retrieve again")
+        return cls(vectors)
 
-    def cosines(self, query_ids: list[str], doc_ids: list[str]) -> torch.Tensor:
+    def cosines(self, queries: list[int], documents: list[int]) -> torch.Tensor:
         """float32 [queries, documents]."""
-        queries = self.queries[[self._query_row[query_id] for query_id in query_ids]]
-        return queries @ self.documents[[self._document_row[doc_id] for doc_id in doc_ids]].T
+        return self.queries[queries] @ self.documents[documents].T
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,6 @@ class DenseTeachers:
         """The cosines that the batch's loss uses: none in a graded batch."""
         if batch.graded:
             return DenseScores()
-        ids = [example.query_id for example in batch.examples], batch.document_ids
+        ids = [example.query for example in batch.examples], batch.documents
         soft = self.soft.cosines(*ids).to(device) if self.soft and batch.objective.in_batch_distillation else None
         return DenseScores(soft, self.guide.cosines(*ids).to(device) if self.guide else None)

@@ -117,9 +117,10 @@ class Trainer:
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
         if not math.isfinite(loss):
-            ids = ", ".join(example.query_id for example in batch.examples[:3])
+            queries = ", ".join(str(example.query) for example in batch.examples[:3])
             raise UserError(
-                f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} (queries {ids}, ...); "
+                f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} "
+                f"(rows {queries}, ... of queries.parquet); "
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)

@@ -1,13 +1,17 @@
 """Tables that break their contract are refused by file, row and field."""
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, read_table, write_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, name_by_row, number_rows, read_table, write_table
 from components.contracts.tasks import Task, read_tasks, write_tasks
 
-GOOD = pl.DataFrame({"query_id": ["q1", "q2"], "doc_id": ["d1", "d1"], "relevance": [1.0, 2.0]})
+GOOD = pl.DataFrame({"query": [0, 1], "document": [4, 4], "relevance": [1.0, 2.0]}).cast(
+    {"query": pl.UInt32, "document": pl.UInt32}
+)
+TEXTS = pl.DataFrame({"row": [0, 1, 2], "doc_id": ["b", "a", "c"], "text": ["x"] * 3, "task": ["one", "two", "two"]})
 
 
 def test_a_table_comes_back_as_it_was_written_with_the_same_bytes(tmp_path):
@@ -20,12 +24,13 @@ def test_a_table_comes_back_as_it_was_written_with_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (GOOD.drop("doc_id"), "field doc_id is missing"),
-        (GOOD.with_columns(doc_id=pl.Series(["d1", " "])), "row 1: field doc_id: empty"),
-        (GOOD.with_columns(doc_id=pl.Series(["d1", None])), "row 1: field doc_id: empty"),
+        (GOOD.drop("document"), "field document is missing"),
+        (GOOD.with_columns(document=pl.Series([4, None])), "row 1: field document: empty"),
+        (GOOD.with_columns(document=pl.Series([4, -1])), "field document: holds Int64, expected row"),
         (GOOD.with_columns(relevance=pl.Series([1.0, float("nan")])), "row 1: field relevance: not a finite number"),
         (GOOD.with_columns(relevance=pl.Series(["much", "1"])), "field relevance: holds String, expected float"),
-        (GOOD.with_columns(query_id=pl.lit("q1")), "row 1: field query_id[+]doc_id: duplicate 'q1, d1'"),
+        (GOOD.with_columns(query=pl.lit(1)), "row 1: field query[+]document: duplicate '1, 4'"),
+        (GOOD.reverse(), "row 1: field query[+]document: not sorted; run the stage that writes it again"),
     ],
 )
 def test_a_broken_row_is_named_and_nothing_is_written(tmp_path, frame, message):
@@ -34,6 +39,40 @@ def test_a_broken_row_is_named_and_nothing_is_written(tmp_path, frame, message):
         write_table(frame, path, QRELS)
     assert "qrels.parquet" in str(caught.value)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"row": pl.Series([0, 2, 1])}, "row 1: field row: is not the number of the row"),
+        ({"row": pl.Series([1, 2, 3])}, "row 0: field row: is not the number of the row"),
+        ({"doc_id": pl.Series(["b", "a", "b"])}, "row 2: field doc_id: duplicate 'b'"),
+        ({"doc_id": pl.Series(["b", "d", "c"])}, "row 2: field task[+]doc_id: not sorted"),
+        ({"text": pl.Series(["x", " ", "x"])}, "row 1: field text: empty"),
+    ],
+)
+def test_rows_are_numbered_in_the_order_of_task_and_id(tmp_path, change, message):
+    write_table(TEXTS, tmp_path / "corpus.parquet", CORPUS)
+    with pytest.raises(UserError, match=message):
+        write_table(TEXTS.with_columns(**change), tmp_path / "corpus.parquet", CORPUS)
+
+
+def test_tables_are_numbered_and_pairs_named_by_row():
+    corpus = number_rows(TEXTS.reverse().drop("row"), CORPUS)
+    assert corpus.select("row", "doc_id").rows() == [(0, "b"), (1, "a"), (2, "c")]
+    queries = number_rows(pl.DataFrame({"query_id": ["q2", "q1"], "task": "two"}), QUERIES)
+    pairs = pl.DataFrame({"query_id": ["q2", "q1", "q1"], "doc_id": ["a", "c", "a"], "relevance": [1.0, 2.0, 3.0]})
+    assert name_by_row(pairs, queries, corpus).rows() == [(0, 1, 3.0), (0, 2, 2.0), (1, 1, 1.0)]
+
+
+def test_a_range_of_rows_reads_only_its_row_groups(tmp_path):
+    rows = pl.DataFrame({"query": range(200_000), "document": range(200_000), "relevance": 1.0})
+    write_table(rows, tmp_path / "qrels.parquet", QRELS)
+    groups = pq.ParquetFile(tmp_path / "qrels.parquet").metadata
+    bounds = [groups.row_group(i).column(0).statistics for i in range(groups.num_row_groups)]
+    assert [(bound.min, bound.max + 1) for bound in bounds] == [
+        (start, min(start + 65_536, 200_000)) for start in range(0, 200_000, 65_536)
+    ]
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path):

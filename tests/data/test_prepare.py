@@ -15,7 +15,7 @@ from components.config import TaskParams, parse_config
 from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 from components.contracts.tasks import read_tasks
 from tests.data.conftest import MakeContext, Rows, local, run_stages, task, write_jsonl
-from tests.samples import small_parameters
+from tests.samples import small_parameters, with_ids
 
 ANIMALS = ["kite", "otter", "lynx", "heron", "badger", "newt", "stoat", "adder", "raven", "hare"]
 PLACES = ["Wales", "Sweden", "Spain", "Norway", "Poland", "Italy", "Greece", "Malta"]
@@ -64,7 +64,7 @@ class Outputs:
         self.folder = tmp_path / "outputs" / "prepare"
         self.corpus = read_table(self.folder / "corpus.parquet", CORPUS)
         self.queries = read_table(self.folder / "queries.parquet", QUERIES)
-        self.qrels = read_table(self.folder / "qrels.parquet", QRELS)
+        self.qrels = with_ids(read_table(self.folder / "qrels.parquet", QRELS), self.folder)
 
     def benchmark(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.folder / "benchmark" / f"{name}.parquet")

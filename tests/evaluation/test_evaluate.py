@@ -48,7 +48,7 @@ def context(root: Path, name: str) -> StageContext:
 def write_outputs(outputs: Path) -> None:
     """What the stages before leave."""
     write_benchmark(outputs / "prepare" / "benchmark", size=18)
-    queries = {"query_id": ["q"], "text": ["t"], "task": ["find"], "split": ["train"], "label": [None]}
+    queries = {"row": [0], "query_id": ["q"], "text": ["t"], "task": ["find"], "split": ["train"], "label": [None]}
     write_table(pl.DataFrame(queries), outputs / "prepare" / "queries.parquet", QUERIES)
     shots = {"find": {"number": 1, "examples": [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]}}
     (outputs / "select_shots").mkdir()

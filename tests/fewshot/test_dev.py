@@ -19,6 +19,7 @@ def inputs(labels: list[str] | None = None) -> Inputs:
     size = 6
     words = ["rose soil", "rose seed", "oven salt", "oven dough", "ship tide", "ship mast"]
     queries: dict[str, Any] = {
+        "row": range(size),
         "query_id": [f"q{i}" for i in range(size)],
         "text": words,
         "task": ["t"] * size,
@@ -26,13 +27,14 @@ def inputs(labels: list[str] | None = None) -> Inputs:
         "label": labels or [None] * size,
     }
     corpus: dict[str, Any] = {
+        "row": range(size + 1),
         "doc_id": [f"d{i}" for i in range(size + 1)],
         "text": [*(f"{text} again" for text in words), "a training document"],
         "task": ["t"] * (size + 1),
         "label": [None] * (size + 1),
         "split": [*["dev"] * size, None],
     }
-    qrels = {"query_id": queries["query_id"], "doc_id": corpus["doc_id"][:size], "relevance": [1.0] * size}
+    qrels = {"query": range(size), "document": range(size), "relevance": [1.0] * size}
     columns = {"label": pl.String}
     return Inputs(
         pl.DataFrame(corpus, schema_overrides=columns),

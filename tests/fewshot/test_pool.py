@@ -36,8 +36,8 @@ def test_short_texts_only_count_when_equal() -> None:
 def test_a_candidate_is_dropped_for_its_query_or_its_response_but_label_names_pass() -> None:
     guard = Guard([HELD_OUT, "sport"])
     pool = [
-        Candidate("a", "1", HELD_OUT, "an answer", None),
-        Candidate("b", "2", "a question", HELD_OUT, None),
-        Candidate("c", "3", "a match was played", "sport", "sport"),
+        Candidate(0, 1, HELD_OUT, "an answer", None),
+        Candidate(1, 2, "a question", HELD_OUT, None),
+        Candidate(2, 3, "a match was played", "sport", "sport"),
     ]
-    assert [one.query_id for one in guard.clean(pool, frozenset(["sport"]))] == ["c"]
+    assert [one.query_row for one in guard.clean(pool, frozenset(["sport"]))] == [2]

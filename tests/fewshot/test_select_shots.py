@@ -10,7 +10,6 @@ import yaml
 
 from components.base.hashing import content_hash
 from components.config import Config, load_config
-from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
 from components.contracts.tasks import Task, write_tasks
 from components.fewshot import select_shots
 from components.fewshot.pool import Candidate
@@ -21,6 +20,7 @@ from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceModel
 from components.stage.context import StageContext
 from tests.evaluation.fakes import TOPICS, HashEncoder, sentence
+from tests.samples import write_prepared_tables
 
 Log = Callable[[dict[str, float], int | None], None]
 LEAKED = "the rose near the soil of some old water bloom over every quiet root"
@@ -50,9 +50,12 @@ def write_prepared(folder: Path) -> None:
     for topic in TOPICS:
         add(corpus, f"sort-label-{topic}", topic, "sort", topic, None)
     types = {"label": pl.String, "split": pl.String}
-    write_table(pl.DataFrame(rows, schema_overrides=types), folder / "queries.parquet", QUERIES)
-    write_table(pl.DataFrame(corpus, schema_overrides=types), folder / "corpus.parquet", CORPUS)
-    write_table(pl.DataFrame(qrels), folder / "qrels.parquet", QRELS)
+    write_prepared_tables(
+        folder,
+        pl.DataFrame(corpus, schema_overrides=types),
+        pl.DataFrame(rows, schema_overrides=types),
+        pl.DataFrame(qrels),
+    )
     tasks = [
         Task("find", "retrieval", "Find it", False, 1.0, "made up", "fakes"),
         Task("sort", "classification", "Sort it", False, 1.0, "made up", "fakes"),
@@ -132,7 +135,7 @@ def test_a_long_example_is_passed_over_for_the_next_that_fits(tiny_student: Path
     from components.model.backbone import load_tokenizer
 
     prompt = Prompt(load_tokenizer(tiny_student, params), params)
-    pool = [Candidate("a", "1", "x" * 80, "y", None), Candidate("b", "2", "short", "fits", None)]
+    pool = [Candidate(0, 1, "x" * 80, "y", None), Candidate(1, 2, "short", "fits", None)]
     shots = select_fitting_shots([0, 1], pool, prompt, "Find", 2)
     assert [shot.query for shot in shots] == ["short"]
     assert len(prompt.prefix_ids("Find", shots)) <= 90
@@ -143,5 +146,5 @@ def test_the_same_query_is_not_shown_twice(tiny_student: Path) -> None:
     from components.model.backbone import load_tokenizer
 
     prompt = Prompt(load_tokenizer(tiny_student, params), params)
-    pool = [Candidate("a", "1", "same", "one", None), Candidate("b", "2", "same", "two", None)]
+    pool = [Candidate(0, 1, "same", "one", None), Candidate(1, 2, "same", "two", None)]
     assert len(select_fitting_shots([0, 1], pool, prompt, "Find", 2)) == 1

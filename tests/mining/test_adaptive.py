@@ -15,8 +15,8 @@ def dev_rows(task: str, hidden_from: float, queries: int = 60) -> pl.DataFrame:
     for q in range(queries):
         for d, score in enumerate(random.random(30)):
             relevance = 0.9 if score > hidden_from else 0.01
-            rows.append((f"{task}-{q}", f"{d}", task, float(score), relevance, d + 1))
-    frame = pl.DataFrame(rows, schema=["query_id", "doc_id", "task", "score", "relevance", "rank"], orient="row")
+            rows.append((q, d, task, float(score), relevance, d + 1))
+    frame = pl.DataFrame(rows, schema=["query", "document", "task", "score", "relevance", "rank"], orient="row")
     return frame.with_columns(
         weakest=pl.lit(1.0), same_label=pl.lit(False), same_as_query=pl.lit(False), duplicate=pl.lit(None, pl.Float64)
     )

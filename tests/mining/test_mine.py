@@ -10,9 +10,6 @@ import pytest
 from components.base.errors import UserError
 from components.config import MineParams
 from components.contracts.tables import (
-    CORPUS,
-    QRELS,
-    QUERIES,
     REJECTIONS,
     TEACHER_SCORES,
     TRIPLETS,
@@ -20,6 +17,7 @@ from components.contracts.tables import (
     write_table,
 )
 from components.mining import mine
+from tests.samples import write_prepared_tables
 
 LONG = "the quick brown fox jumps over the lazy dog near the old stone bridge at dawn"
 CORPUS_ROWS = [
@@ -45,19 +43,22 @@ SCORES = {
     "q2": {"right": 0.2, "hard": 0.5, "easy": 0.3, "close": 0.1},
     "k1": {"label-a": 0.4, "label-a2": 0.3, "label-b": 0.2},
 }
+# rows by id: both tables are sorted by task, then id
+DOCUMENT = {doc: row for row, (_, doc) in enumerate(sorted((task, doc) for doc, _, task, _ in CORPUS_ROWS))}
+QUERY = {query: row for row, (_, query) in enumerate(sorted((task, query) for query, _, task, *_ in QUERY_ROWS))}
 
 
 def write_inputs(outputs: Path) -> None:
     prepared = outputs / "prepare"
-    corpus = pl.DataFrame(CORPUS_ROWS, schema=["doc_id", "text", "task", "label"], orient="row")
-    write_table(corpus.with_columns(split=pl.lit(None, pl.String)), prepared / "corpus.parquet", CORPUS)
-    queries = pl.DataFrame(QUERY_ROWS, schema=list(QUERIES.columns), orient="row")
-    write_table(queries, prepared / "queries.parquet", QUERIES)
-    write_table(pl.DataFrame(QREL_ROWS, schema=list(QRELS.columns), orient="row"), prepared / "qrels.parquet", QRELS)
-    rows = [(query, doc, score) for query, found in SCORES.items() for doc, score in found.items()]
-    scores = pl.DataFrame(rows, schema=["query_id", "doc_id", "reranker_score"], orient="row").with_columns(
-        fused_score=pl.col("reranker_score"), relevance=pl.col("reranker_score")
+    write_prepared_tables(
+        prepared,
+        pl.DataFrame(CORPUS_ROWS, schema=["doc_id", "text", "task", "label"], orient="row"),
+        pl.DataFrame(QUERY_ROWS, schema=["query_id", "text", "task", "split", "label"], orient="row"),
+        pl.DataFrame(QREL_ROWS, schema=["query_id", "doc_id", "relevance"], orient="row"),
     )
+    rows = [(QUERY[query], DOCUMENT[doc], score) for query, found in SCORES.items() for doc, score in found.items()]
+    scores = pl.DataFrame(rows, schema=["query", "document", "reranker_score"], orient="row").sort("query", "document")
+    scores = scores.with_columns(fused_score=pl.col("reranker_score"), relevance=pl.col("reranker_score"))
     missing = {name: pl.lit(None) for name in TEACHER_SCORES.columns if name not in scores.columns}
     write_table(scores.with_columns(**missing), outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
 
@@ -76,39 +77,44 @@ def run(folder: Path, name: str = "mine", **params: object) -> tuple[Path, dict[
 def test_kept_and_refused(tmp_path: Path) -> None:
     out, metrics = run(tmp_path)
     triplets = read_table(out / "triplets.parquet", TRIPLETS)
-    first = triplets.row(by_predicate=(pl.col("query_id") == "q1") & (pl.col("positive_id") == "right"), named=True)
-    assert (first["query_id"], first["positive_score"]) == ("q1", 0.9)
-    assert first["negative_ids"] == ["hard", "easy"]  # hardest first; never a positive
+    first = triplets.row(
+        by_predicate=(pl.col("query") == QUERY["q1"]) & (pl.col("positive") == DOCUMENT["right"]), named=True
+    )
+    assert first["positive_score"] == 0.9
+    assert first["negatives"] == [DOCUMENT["hard"], DOCUMENT["easy"]]  # hardest first; never a positive
     assert first["negative_scores"] == [0.6, 0.1]
     refused = read_table(out / "rejections.parquet", REJECTIONS)
     found = {(q, d): (reason, limit) for q, d, reason, _, limit in refused.iter_rows()}
-    assert found[("q1", "copy")][0] == "duplicate_of_positive"
-    assert found[("q1", "own")][0] == "same_as_query"
-    assert found[("q1", "close")] == ("false_negative", pytest.approx(0.95 * 0.8))  # the weakest positive counts
-    assert found[("k1", "label-a2")][0] == "same_label"
+    assert found[QUERY["q1"], DOCUMENT["copy"]][0] == "duplicate_of_positive"
+    assert found[QUERY["q1"], DOCUMENT["own"]][0] == "same_as_query"
+    assert found[QUERY["q1"], DOCUMENT["close"]] == (
+        "false_negative",
+        pytest.approx(0.95 * 0.8),
+    )  # the weakest positive counts
+    assert found[QUERY["k1"], DOCUMENT["label-a2"]][0] == "same_label"
     assert metrics["rejected/same_label"] == 1
-    assert not set(zip(refused["query_id"], refused["doc_id"], strict=True)) & {(q, d) for q, d, _ in QREL_ROWS}
+    assert not set(found) & {(QUERY[query], DOCUMENT[doc]) for query, doc, _ in QREL_ROWS}
 
 
 def test_every_candidate_is_kept_or_refused_once(tmp_path: Path) -> None:
     out, _ = run(tmp_path, negatives=100)
-    kept = read_table(out / "triplets.parquet", TRIPLETS).unique("query_id").select("query_id", "negative_ids")
-    kept_pairs = [(q, d) for q, ids in kept.iter_rows() for d in ids]
-    refused = read_table(out / "rejections.parquet", REJECTIONS).select("query_id", "doc_id").rows()
+    kept = read_table(out / "triplets.parquet", TRIPLETS).unique("query").select("query", "negatives")
+    kept_pairs = [(q, d) for q, rows in kept.iter_rows() for d in rows]
+    refused = read_table(out / "rejections.parquet", REJECTIONS).select("query", "document").rows()
     positives = {(query, doc) for query, doc, _ in QREL_ROWS}
     everything = {(query, doc) for query, found in SCORES.items() for doc in found} - positives
-    assert sorted(kept_pairs + refused) == sorted(everything)
+    assert sorted(kept_pairs + refused) == sorted((QUERY[query], DOCUMENT[doc]) for query, doc in everything)
 
 
 def test_the_number_of_negatives_is_kept(tmp_path: Path) -> None:
     out, _ = run(tmp_path, negatives=1)
-    assert read_table(out / "triplets.parquet", TRIPLETS)["negative_ids"].list.len().max() == 1
+    assert read_table(out / "triplets.parquet", TRIPLETS)["negatives"].list.len().max() == 1
 
 
 def test_doubtful_positives_are_reported(tmp_path: Path) -> None:
     out, metrics = run(tmp_path)
     found = pl.read_parquet(out / "suspicious.parquet")
-    assert found.select("query_id", "doc_id", "score").rows() == [("q2", "right", 0.2)]
+    assert found.select("query", "document", "score").rows() == [(QUERY["q2"], DOCUMENT["right"], 0.2)]
     assert found["share_above"].item() == pytest.approx(2 / 3)
     assert metrics["suspicious_positives"] == 1
 
@@ -117,7 +123,7 @@ def test_a_query_without_negatives_keeps_its_positives(tmp_path: Path) -> None:
     out, metrics = run(tmp_path, max_score=-1.0)
     triplets = read_table(out / "triplets.parquet", TRIPLETS)
     assert len(triplets) == 4
-    assert triplets["negative_ids"].list.len().sum() == 0
+    assert triplets["negatives"].list.len().sum() == 0
     assert metrics["positives_without_negatives"] == 4
 
 
@@ -126,7 +132,7 @@ def test_the_fitted_margin_is_used_and_written(tmp_path: Path) -> None:
     assert json.loads((out / "margins.json").read_text(encoding="utf-8")) == {"facts": 0.5}
     assert metrics["margin/facts"] == 0.5
     refused = read_table(out / "rejections.parquet", REJECTIONS)
-    limits = refused.filter((pl.col("query_id") == "q1") & (pl.col("reason") == "false_negative"))["threshold"]
+    limits = refused.filter((pl.col("query") == QUERY["q1"]) & (pl.col("reason") == "false_negative"))["threshold"]
     assert limits.to_list() == pytest.approx([0.4] * len(limits))
 
 
@@ -166,6 +172,6 @@ def test_the_page_shows_what_lies_nearest_to_the_limit_on_either_side(tmp_path: 
 def test_an_unscored_positive_is_named(tmp_path: Path) -> None:
     write_inputs(tmp_path / "outputs")
     file = tmp_path / "outputs" / "score" / "teacher_scores.parquet"
-    pl.read_parquet(file).filter(pl.col("doc_id") != "label-a").write_parquet(file)
+    pl.read_parquet(file).filter(pl.col("document") != DOCUMENT["label-a"]).write_parquet(file)
     with pytest.raises(UserError, match="no score for positive 'label-a' of query 'k1'"):
         run(tmp_path)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams
+from components.model import encoder as encoder_module
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
 from tests.models import make_tiny_student
@@ -48,6 +50,20 @@ def test_the_store_spares_known_texts_but_never_serves_other_weights(tiny_studen
     other = encoder_of(make_tiny_student(tmp_path / "other", seed=1), tmp_path / "store")
     assert other.identity != first.identity
     assert np.abs(other.encode_documents(TEXTS) - expected).max() > 0.01
+
+
+def test_weights_are_loaded_only_when_a_text_is_embedded(tiny_student, tmp_path, monkeypatch):
+    """The process that plans, and those that score, must hold no second copy of a 7B model."""
+    expected = encoder_of(tiny_student, tmp_path / "store").encode_documents(TEXTS)
+    loaded = []
+    monkeypatch.setattr(encoder_module, "load_backbone", lambda *rest, **how: loaded.append(how))
+    again = encoder_of(tiny_student, tmp_path / "store")
+    assert again.dimension == expected.shape[1]
+    np.testing.assert_array_equal(again.encode_documents(TEXTS), expected)
+    assert not loaded
+    with pytest.raises(AttributeError):  # None has no eval()
+        again.encode_documents(["a new text"])
+    assert loaded == [{"device_map": {"": torch.device("cpu")}}]  # straight to the device, not through the host
 
 
 @pytest.mark.parametrize("changed", [{"precision": "bf16"}, {"pooling": "mean"}], ids=lambda change: next(iter(change)))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, write_table
+from components.contracts.tables import CORPUS, number_rows, write_table
 from components.serving.corpus import read_corpus, task_corpus
 
 TEXTS = ["The sky is blue.", "Größe 42", "third"]
@@ -50,7 +50,7 @@ def test_a_task_s_held_out_documents_come_before_those_it_trains_on(tmp_path: Pa
     with pytest.raises(UserError, match="no documents of task sky; name a file of your own: --corpus FILE"):
         task_corpus(tmp_path, "sky")
     rows = {"doc_id": ["a", "b", "c"], "text": TEXTS, "task": ["sky", "sea", "sky"]}
-    write_table(pl.DataFrame(rows), prepared, CORPUS)
+    write_table(number_rows(pl.DataFrame(rows), CORPUS), prepared, CORPUS)
     assert task_corpus(tmp_path, "sky") == (prepared, [TEXTS[0], TEXTS[2]])
     with pytest.raises(UserError, match="no documents of task moon"):
         task_corpus(tmp_path, "moon")

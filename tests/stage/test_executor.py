@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from distributed import LocalCluster
 
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.stage import executor
 from components.stage.executor import each_shard, run_shards, worker_processes
+from tests.warm import kill_worker, warm_cluster
 
 
 def write_square(out: Path, number: int) -> None:
@@ -29,12 +31,12 @@ def die_once(out: Path, number: int) -> None:
     mark = out.parent / "died"
     if number == 0 and not mark.exists():
         mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_worker()
     write_square(out, number)
 
 
 def die(out: Path, number: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    kill_worker()
 
 
 def fail(out: Path, number: int) -> None:
@@ -109,19 +111,33 @@ def test_a_killed_worker_process_is_one_line_and_a_rerun_goes_on(tmp_path: Path,
     assert written(tmp_path) == ["0", "1", "4", "9", "16", "25"]
 
 
+def write_card(out: Path, number: int) -> None:
+    """The GPUs that this shard's process may see."""
+    with whole_file(out) as partial:
+        partial.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"), encoding="utf-8")
+
+
 def test_a_worker_process_takes_a_card_and_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(executor, "die_with_parent", lambda: None)
     numbers: queue.Queue[int] = queue.Queue()
-    for number in range(3):
+    for number, card in enumerate("474"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
         torch.set_num_threads(6)
         numbers.put(number)
         executor._take_a_share(numbers, 3)
         assert torch.get_num_threads() == 2
-    assert taken == [0, 1, 0]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == card
+
+
+@pytest.mark.slow
+def test_each_dask_worker_sees_a_card_of_its_own(
+    tmp_path: Path, dask_engine: EngineParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with warm_cluster(2, tmp_path) as cluster:
+        own = dask_engine.model_copy(update={"address": cluster.scheduler_address})
+        run_shards(write_card, shards(tmp_path), "test", own, threads=1)
+    assert set(written(tmp_path)) == {"0", "1"}
 
 
 @pytest.mark.parametrize(
@@ -163,9 +179,17 @@ def test_two_dask_workers_give_the_same_files_and_survive_a_death(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_one_line(tmp_path: Path, dask_engine: EngineParams) -> None:
-    quick = dask_engine.model_copy(update={"retries": 0})
-    with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):
-        run_shards(die, shards(tmp_path, 1), "test", quick, threads=1)
+    with warm_cluster(1, tmp_path, {"distributed.scheduler.allowed-failures": 0}) as cluster:
+        own = dask_engine.model_copy(update={"address": cluster.scheduler_address, "retries": 0})
+        with pytest.raises(UserError, match=r"a worker process was killed.*lower engine\.shard of this stage"):
+            run_shards(die, shards(tmp_path, 1), "test", own, threads=1)
+
+
+def test_a_scheduler_without_a_worker_is_named() -> None:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as empty:
+        engine = EngineParams(kind="dask", address=empty.scheduler_address, connect_seconds=1)
+        with pytest.raises(UserError, match="has no worker after 1 s; start at least one"):
+            run_shards(write_square, [(Path("x"), 1)], "test", engine, threads=1)
 
 
 def test_no_scheduler_is_named() -> None:

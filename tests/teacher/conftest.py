@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from components.config import RetrieveParams, ScoreParams
-from components.contracts.tables import CORPUS, QRELS, QUERIES, write_table
+from tests.samples import write_prepared_tables
 
 TOPICS = ("river", "engine", "bread", "planet", "music", "winter")
 
@@ -32,13 +32,12 @@ def write_prepared(folder: Path, per_topic: int = 4) -> None:
             {"query_id": f"k-{topic}", "text": f"a {topic} thing", "task": "kinds", "split": "train", "label": topic}
         )
         qrels.append({"query_id": f"k-{topic}", "doc_id": f"l-{topic}", "relevance": 1.0})
-    write_table(pl.DataFrame(corpus, infer_schema_length=None), folder / "corpus.parquet", CORPUS)
-    write_table(
+    write_prepared_tables(
+        folder,
+        pl.DataFrame(corpus, infer_schema_length=None),
         pl.DataFrame([{"label": None, **row} for row in queries], infer_schema_length=None),
-        folder / "queries.parquet",
-        QUERIES,
+        pl.DataFrame(qrels),
     )
-    write_table(pl.DataFrame(qrels), folder / "qrels.parquet", QRELS)
 
 
 def _tokenizer(folder: Path) -> Any:

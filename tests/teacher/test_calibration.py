@@ -71,15 +71,15 @@ def test_a_cross_fitted_relevance_never_saw_its_querys_labels() -> None:
 def test_each_task_has_a_curve_of_its_own_where_dev_pairs_suffice(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = []
-    for task, share, queries in (("rich", 0.8, 60), ("poor", 0.1, 60), ("small", 0.5, 2)):
+    for number, (task, share, queries) in enumerate((("rich", 0.8, 60), ("poor", 0.1, 60), ("small", 0.5, 2))):
         for q in range(queries):
             for d in range(10):
                 split = "dev" if q < queries // 2 or task == "small" else "train"
-                rows.append((f"{task}-{q:03d}", f"d{d}", task, split, random.normal(), random.random() < share))
-    columns = ["query_id", "doc_id", "task", "split", "reranker_score", "positive"]
+                rows.append((100 * number + q, d, task, split, random.normal(), random.random() < share))
+    columns = ["query", "document", "task", "split", "reranker_score", "positive"]
     pairs = pl.DataFrame(rows, schema=columns, orient="row")
     scored, metrics = _calibrated(pairs, score_params(), tmp_path)
-    assert scored.select("query_id", "doc_id").rows() == sorted(pairs.select("query_id", "doc_id").rows())
+    assert scored.select("query", "document").rows() == sorted(pairs.select("query", "document").rows())
     mean = dict(scored.group_by("task").agg(pl.col("relevance").mean()).iter_rows())
     assert mean["rich"] == pytest.approx(0.8, abs=0.08)
     assert mean["poor"] == pytest.approx(0.1, abs=0.08)

@@ -1,7 +1,5 @@
 """The retrieve and score stages on tiny models: contents, bad input, and the same bytes however they ran."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +12,14 @@ import pytest
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
-from components.contracts.tables import CANDIDATES, CORPUS, QRELS, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import CANDIDATES, QRELS, TEACHER_SCORES, read_table, write_table
 from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
+from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
-from tests.warm import start_warm
+from tests.warm import kill_worker, start_warm
 
 
 def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **scoring: object) -> FakeContext:
@@ -37,7 +36,7 @@ def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **s
 def test_candidates_stay_in_their_task_and_out_of_test(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
     metrics = retrieve.run(context)  # type: ignore[arg-type]
-    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    table = read_candidates(context)
     kinds = table.filter(pl.col("query_id").str.starts_with("k-"))
     assert kinds["doc_id"].str.starts_with("l-").all()
     assert table.filter(pl.col("query_id").str.ends_with("-3")).is_empty()  # the test queries
@@ -49,11 +48,10 @@ def test_candidates_stay_in_their_task_and_out_of_test(tmp_path: Path, models: P
 
 def test_held_out_documents_reach_dev_queries_only(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
-    file = context.outputs / "prepare" / "corpus.parquet"
     held = pl.when(pl.col("doc_id").str.ends_with("-0")).then(pl.lit("dev")).otherwise(pl.col("split"))
-    write_table(pl.read_parquet(file).with_columns(split=held), file, CORPUS)
+    edit(tmp_path, corpus=lambda frame: frame.with_columns(split=held))
     retrieve.run(context)  # type: ignore[arg-type]
-    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    table = read_candidates(context)
     meets_held = table.filter(pl.col("doc_id").str.ends_with("-0"))["query_id"].unique()
     assert meets_held.str.ends_with("-0").all()
     assert len(meets_held)
@@ -84,7 +82,7 @@ def test_two_teachers_are_fused(tmp_path: Path, models: Path) -> None:
 def test_k_larger_than_the_corpus_takes_it_all(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1000))
     retrieve.run(context)  # type: ignore[arg-type]
-    table = read_table(context.out / "candidates.parquet", CANDIDATES)
+    table = read_candidates(context)
     assert (table.filter(pl.col("query_id") == "k-river").height, table["query_id"].n_unique()) == (6, 24)
 
 
@@ -98,10 +96,11 @@ def test_every_candidate_and_positive_is_scored(tmp_path: Path, models: Path) ->
     context = run_both(tmp_path, models)
     table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
     candidates = read_table(tmp_path / "outputs" / "retrieve" / "candidates.parquet", CANDIDATES)
-    qrels = pl.read_parquet(tmp_path / "outputs" / "prepare" / "qrels.parquet")
+    prepared = tmp_path / "outputs" / "prepare"
+    qrels = with_ids(pl.read_parquet(prepared / "qrels.parquet"), prepared)
     asked = qrels.filter(~pl.col("query_id").str.ends_with("-3"))
     for part in (candidates, asked):
-        assert part.join(table, on=["query_id", "doc_id"], how="anti").is_empty()
+        assert part.join(table, on=["query", "document"], how="anti").is_empty()
     assert table["relevance"].is_between(0, 1).all()
     order = table.sort("reranker_score")["relevance"].to_numpy()
     assert (np.diff(order) >= 0).all()
@@ -122,9 +121,9 @@ def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) 
 def test_cross_encoder_scores_are_the_models(tmp_path: Path, models: Path) -> None:
     context = run_both(tmp_path, models, reranker="cross_encoder", model="reranker", max_tokens=128)
     table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
-    texts = dict(pl.read_parquet(tmp_path / "outputs/prepare/corpus.parquet").select("doc_id", "text").iter_rows())
-    asked = dict(pl.read_parquet(tmp_path / "outputs/prepare/queries.parquet").select("query_id", "text").iter_rows())
-    pairs = [(asked[query], texts[doc]) for query, doc in table.select("query_id", "doc_id").iter_rows()]
+    texts = pl.read_parquet(tmp_path / "outputs/prepare/corpus.parquet")["text"]
+    asked = pl.read_parquet(tmp_path / "outputs/prepare/queries.parquet")["text"]
+    pairs = [(asked[query], texts[document]) for query, document in table.select("query", "document").iter_rows()]
     expected = CrossEncoderTeacher.load(models, "reranker", 128, 2048).score(pairs)
     np.testing.assert_array_equal(table["reranker_score"].to_numpy(), expected.astype(np.float64))
 
@@ -186,7 +185,7 @@ def score_or_die(out: Path, *shard: Any) -> None:
         mark.touch()
         with whole_file(out) as partial:
             partial.write_bytes(b"half of it")
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill_worker()
     plain_score_pairs_shard(out, *shard)
 
 
@@ -312,36 +311,52 @@ def test_maxsim_needs_a_dense_teacher(tmp_path: Path, models: Path) -> None:
         run_both(tmp_path, models, model="reranker")
 
 
-def edit(folder: Path, name: str, keep: pl.Expr) -> None:
-    file = folder / "outputs" / "prepare" / f"{name}.parquet"
-    pl.read_parquet(file).filter(keep).write_parquet(file)
+def read_candidates(context: FakeContext) -> pl.DataFrame:
+    """candidates.parquet, with the string ids."""
+    return with_ids(read_table(context.out / "candidates.parquet", CANDIDATES), context.outputs / "prepare")
+
+
+def edit(folder: Path, **changes: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Change tables of prepare, given by string ids."""
+    prepared = folder / "outputs" / "prepare"
+    frames = zip(("corpus", "queries", "qrels"), read_prepared_tables(prepared), strict=True)
+    write_prepared_tables(prepared, *(changes.get(name, lambda frame: frame)(frame) for name, frame in frames))
 
 
 def test_an_empty_corpus_is_named(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
-    edit(tmp_path, "corpus", pl.col("task") != "kinds")
+    edit(
+        tmp_path,
+        corpus=lambda frame: frame.filter(pl.col("task") != "kinds"),
+        qrels=lambda frame: frame.filter(~pl.col("doc_id").str.starts_with("l-")),
+    )
     with pytest.raises(UserError, match=r"corpus\.parquet: field task: no document of 'kinds'"):
         retrieve.run(context)  # type: ignore[arg-type]
 
 
 def test_a_query_without_a_positive_is_named(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
-    edit(tmp_path, "qrels", pl.col("query_id") != "q-bread-1")
+    edit(tmp_path, qrels=lambda frame: frame.filter(pl.col("query_id") != "q-bread-1"))
     with pytest.raises(UserError, match="query 'q-bread-1' has no positive"):
         retrieve.run(context)  # type: ignore[arg-type]
 
 
 def test_a_positive_that_is_missing_from_the_corpus_is_named(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
-    edit(tmp_path, "corpus", pl.col("doc_id") != "d-bread-1")
-    with pytest.raises(UserError, match="positive 'd-bread-1' of query 'q-bread-1' is missing from the corpus"):
+    file = context.outputs / "prepare" / "qrels.parquet"
+    bread = (
+        pl.col("query")
+        == pl.read_parquet(context.outputs / "prepare" / "queries.parquet").filter(query_id="q-bread-1")["row"][0]
+    )
+    unknown = pl.when(bread).then(999).otherwise(pl.col("document"))
+    write_table(pl.read_parquet(file).with_columns(document=unknown), file, QRELS)
+    with pytest.raises(UserError, match="positive 999 of query 'q-bread-1' is missing from the corpus"):
         retrieve.run(context)  # type: ignore[arg-type]
 
 
 def test_a_positive_of_another_task_is_no_positive(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
-    file = tmp_path / "outputs" / "prepare" / "qrels.parquet"
     swapped = pl.when(pl.col("query_id") == "q-bread-1").then(pl.lit("l-bread")).otherwise(pl.col("doc_id"))
-    write_table(pl.read_parquet(file).with_columns(doc_id=swapped), file, QRELS)
+    edit(tmp_path, qrels=lambda frame: frame.with_columns(doc_id=swapped))
     with pytest.raises(UserError, match="'l-bread'"):
         retrieve.run(context)  # type: ignore[arg-type]

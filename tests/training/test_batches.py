@@ -20,10 +20,10 @@ def test_a_step_is_the_same_whenever_it_is_asked_for(data):
     again[7]
     for step in (3, 0):
         one, other = first[step], again[step]
-        assert (one.task, one.examples, one.document_ids, one.shots) == (
+        assert (one.task, one.examples, one.documents, one.shots) == (
             other.task,
             other.examples,
-            other.document_ids,
+            other.documents,
             other.shots,
         )
     assert any(batches(data, seed=1)[s].examples != first[s].examples for s in range(5))
@@ -32,7 +32,7 @@ def test_a_step_is_the_same_whenever_it_is_asked_for(data):
 def test_an_epoch_shows_every_example_once(data):
     made = batches(data, **{"train.batch_queries": 5})
     words = [made[s] for s in range(60) if made[s].task.name == "words"]
-    seen = [example.query_id for batch in words[:4] for example in batch.examples]  # 20 train queries
+    seen = [example.query for batch in words[:4] for example in batch.examples]  # 20 train queries
     assert len(seen) == len(set(seen)) == 20
 
 
@@ -49,7 +49,7 @@ def test_shots_never_hold_a_text_of_the_batch(data):
 
 
 def test_shots_are_looked_for_until_they_are_found(data):
-    class Counting(dict):
+    class Counting(list):
         read = 0
 
         def __getitem__(self, key):
@@ -65,17 +65,17 @@ def test_shots_are_looked_for_until_they_are_found(data):
 def test_documents_of_the_same_label_are_relevant(data):
     batch = next(b for b in (batches(data)[s] for s in range(60)) if b.task.name == "animals")
     for i, example in enumerate(batch.examples):
-        for j, doc_id in enumerate(batch.document_ids):
-            same = data.query_label[example.query_id] == data.document_label[doc_id]
+        for j, document in enumerate(batch.documents):
+            same = data.query_label[example.query] == data.document_label[document]
             assert bool(batch.targets.relevant[i, j]) == same
 
 
 def test_targets_point_at_the_documents_they_name(data):
     batch = batches(data)[0]
     for i, example in enumerate(batch.examples):
-        assert batch.document_ids[batch.targets.positive[i]] == example.positive_id
+        assert batch.documents[batch.targets.positive[i]] == example.positive
         for j in batch.targets.group[i, 1:]:
-            assert j < 0 or batch.document_ids[j] in example.negative_ids
+            assert j < 0 or batch.documents[j] in example.negatives
 
 
 def test_alpha_weighs_tasks_by_size(data):
@@ -100,13 +100,13 @@ def test_phases_keep_their_order(data):
 def test_negatives_are_drawn_uniformly_or_by_teacher_score_and_anew_each_step(data):
     scores = (0.0, 1.0, 2.0, 3.0)
     base = next(iter(data.examples.values()))[0]
-    example = dataclasses.replace(base, negative_ids=("a", "b", "c", "d"), negative_scores=scores)
+    example = dataclasses.replace(base, negatives=(0, 1, 2, 3), negative_scores=scores)
 
     def shares(**changes) -> list[float]:
         made = batches(data, **{"train.negatives": 1, **changes})
         drawn = [made._negatives(step, 0, example)[0][0] for step in range(2000)]
         assert drawn == [made._negatives(step, 0, example)[0][0] for step in range(2000)]
-        return [drawn.count(name) / 2000 for name in "abcd"]
+        return [drawn.count(row) / 2000 for row in range(4)]
 
     assert shares() == pytest.approx([0.25] * 4, abs=0.04)
     soft = np.exp(np.array(scores) / 2.0)

@@ -30,9 +30,9 @@ def dev_check(data: Any, documents: int) -> DevCheck:
 def test_score_is_the_mean_over_queries(data: Any) -> None:
     check = dev_check(data, documents=8)
     queries, documents = check.queries["words"], check.documents["words"]
-    words = [data.document_text[doc_id].split()[-1] for doc_id in documents]
+    words = [data.document_text[document].split()[-1] for document in documents]
     assert check.score(LastWord(words, set())) == 1.0  # type: ignore[arg-type]
-    ranks = [2 + documents.index(doc_id) for doc_id in data.relevant[queries[0]]]  # equal scores: in column order
+    ranks = [2 + documents.index(document) for document in data.relevant[queries[0]]]  # equal scores: in column order
     missed = LastWord(words, {data.query_text[queries[0]]})
     assert check.score(missed) == pytest.approx((3 + 1 / np.log2(ranks[0])) / 4)  # type: ignore[arg-type]
 
@@ -40,5 +40,5 @@ def test_score_is_the_mean_over_queries(data: Any) -> None:
 @pytest.mark.parametrize("documents", [1, 8])
 def test_documents_that_answer_are_always_sampled(data: Any, documents: int) -> None:
     check = dev_check(data, documents)
-    needed = {doc_id for query in check.queries["words"] for doc_id in data.relevant[query]}
+    needed = {document for query in check.queries["words"] for document in data.relevant[query]}
     assert needed <= set(check.documents["words"])

@@ -12,9 +12,9 @@ from tests.samples import write_training_tables
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positive_id": pl.lit("nowhere")}, "row 0: unknown document 'nowhere'"),
-        ({"query_id": pl.lit("nobody") + pl.col("query_id")}, "row 0: field query_id: unknown query"),
-        ({"negative_scores": pl.col("negative_scores").list.head(1)}, "row 0: negative_ids and negative_scores differ"),
+        ({"positive": pl.lit(999)}, "row 0: unknown document 999"),
+        ({"query": pl.lit(999) + pl.col("query")}, "row 0: field query: unknown query"),
+        ({"negative_scores": pl.col("negative_scores").list.head(1)}, "row 0: negatives and negative_scores differ"),
     ],
 )
 def test_a_broken_triplet_is_named(tmp_path, change, message):
@@ -26,5 +26,5 @@ def test_a_broken_triplet_is_named(tmp_path, change, message):
 
 
 def test_only_train_queries_are_examples(data):
-    assert {e.query_id for e in data.examples["words"]}.isdisjoint(data.dev_queries["words"])
+    assert {e.query for e in data.examples["words"]}.isdisjoint(data.dev_queries["words"])
     assert len(data.dev_queries["words"]) == 4

@@ -23,17 +23,16 @@ SOFT = {"weight": 0.5, "in_batch": {"teacher": "dense_teacher", "weight": 2.0, "
 
 def made(kind: str, grades: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0), **changes: Any) -> tuple[Batch, Any]:
     """A batch of a task of this kind, four queries with a positive and two mined negatives, and the parameters."""
-    examples = [Example(f"q{i}", f"d{i}", 0.9, (f"d{i}-n0", f"d{i}-n1"), (0.4, 0.1)) for i in range(4)]
-    documents = [doc_id for example in examples for doc_id in (example.positive_id, *example.negative_ids)]
+    examples = [Example(i, 3 * i, 0.9, (3 * i + 1, 3 * i + 2), (0.4, 0.1)) for i in range(4)]
     data = TrainingData(
         tasks={"task": Task("task", kind, "Do it.", False, 1.0, "none", "test")},
         examples={"task": examples},
-        query_text={example.query_id: f"question {example.query_id}" for example in examples},
-        document_text={doc_id: f"answer {doc_id}" for doc_id in documents},
-        query_label={},
-        document_label={},
+        query_text=[f"question {i}" for i in range(4)],
+        document_text=[f"answer {i}" for i in range(12)],
+        query_label=[None] * 4,
+        document_label=[None] * 12,
         relevant={},
-        grades={(f"q{i}", f"d{i}"): grade for i, grade in enumerate(grades)},
+        grades={(i, 3 * i): grade for i, grade in enumerate(grades)},
         dev_queries={},
         dev_documents={},
     )
@@ -43,7 +42,7 @@ def made(kind: str, grades: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0), **changes:
 
 def scores_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
-    shape = len(batch.query_texts), len(batch.document_ids)
+    shape = len(batch.query_texts), len(batch.documents)
     return torch.rand(shape, generator=draw), torch.rand(shape, generator=draw)
 
 
@@ -86,13 +85,13 @@ def test_a_term_is_switched_by_kind() -> None:
     scores, _ = scores_of(off)
     torch.testing.assert_close(objective(scores, off, params), contrast(scores, off, params))
     bare, _ = made("retrieval", **{"train.objectives": {"retrieval": {"distillation": False, "hard_negatives": False}}})
-    assert bare.document_ids == [example.positive_id for example in bare.examples]
+    assert bare.documents == [example.positive for example in bare.examples]
 
 
 def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None:
     batch, params = made("sts", grades=(0.0, -1.0, 5.0, 0.0))
     assert batch.graded
-    assert batch.document_ids == [example.positive_id for example in batch.examples]
+    assert batch.documents == [example.positive for example in batch.examples]
     assert sorted(batch.grades.tolist()) == [-1.0, 0.0, 0.0, 5.0]
     scores, _ = scores_of(batch)
     expected = losses.cosent(scores.diagonal(), batch.grades, 0.02)
@@ -104,7 +103,7 @@ def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None
 def test_options_of_the_contrast_are_off_by_default_and_change_the_loss() -> None:
     batch, params = made("retrieval", **{"train.distillation": {"weight": 0.0}, "train.temperature": 0.5})
     draw, targets = torch.Generator().manual_seed(0), batch.targets
-    shapes = (len(batch.query_texts), 8), (len(batch.document_ids), 8)
+    shapes = (len(batch.query_texts), 8), (len(batch.documents), 8)
     queries, documents = (torch.nn.functional.normalize(torch.randn(s, generator=draw), dim=-1) for s in shapes)
     scores, guide = queries @ documents.T, scores_of(batch)[1]
     masked = masked_documents(scores, targets, margin=0.1)

@@ -47,14 +47,19 @@ def test_a_symmetric_task_has_no_text_among_its_own_negatives() -> None:
     )
     params = TaskParams(source="pairs", kind="pair_classification", instruction="Do.", symmetric=True, train=300)
     done = prepare_pairs("pairs", rows, params, seed=0)
+    numbers = (
+        {row["query_id"]: i for i, row in enumerate(done.queries)},
+        {row["doc_id"]: i for i, row in enumerate(done.corpus)},
+    )
+    pairs = [(numbers[0][row["query_id"]], numbers[1][row["doc_id"]]) for row in done.qrels]
     data = TrainingData(
         tasks={"pairs": Task("pairs", "pair_classification", "Do.", True, 1.0, "none", "test")},
-        examples={"pairs": [Example(row["query_id"], row["doc_id"], 1.0, (), ()) for row in done.qrels]},
-        query_text={row["query_id"]: row["text"] for row in done.queries},
-        document_text={row["doc_id"]: row["text"] for row in done.corpus},
-        query_label={},
-        document_label={},
-        relevant={row["query_id"]: {row["doc_id"]} for row in done.qrels},
+        examples={"pairs": [Example(query, document, 1.0, (), ()) for query, document in pairs]},
+        query_text=[row["text"] for row in done.queries],
+        document_text=[row["text"] for row in done.corpus],
+        query_label=[None] * len(done.queries),
+        document_label=[None] * len(done.corpus),
+        relevant={query: {document} for query, document in pairs},
         grades={},
         dev_queries={},
         dev_documents={},
