@@ -29,6 +29,7 @@ class PairSource:
         self.judged: dict[str, dict[str, float]] = {}  # query key -> document key -> score
         self._threshold = params.positive_score
         self._shared = params.kind in SHARED_DOCUMENTS
+        self._graded = params.kind == "sts"
         self._edges: list[tuple[str | None, str, str | None]] = []
         for row in pair_rows(rows, params):
             self._add(row, params)
@@ -65,6 +66,16 @@ class PairSource:
     def is_positive(self, score: float) -> bool:
         """Whether a score is at or above `positive_score`."""
         return score > 0 if self._threshold is None else score >= self._threshold
+
+    def grades(self, query: str) -> dict[str, float]:
+        """Relevance by document key of the pairs that a query is trained on: its positives.
+
+        In sts without positive_score these are all judged pairs: CoSENT ranks pairs by their own grades, and learns as
+        much from the least similar ones. Other kinds have no use for a grade of 0 or less.
+        """
+        keys = self.judged[query] if self._graded and self._threshold is None else self.positives(query)
+        scores = {key: self.judged[query][key] for key in keys}
+        return scores if self._graded else {key: score if score > 0 else 1.0 for key, score in scores.items()}
 
     def positives(self, query: str) -> list[str]:
         """Keys of the documents that are relevant to a query."""

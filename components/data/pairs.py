@@ -60,14 +60,13 @@ def _add_split(done: Prepared, source: PairSource, found: list[Group], documents
     present = {row["doc_id"] for row in done.corpus}
     for query in query_keys(found):
         entry = source.queries[query]
-        scores = {source.documents[key]["id"]: source.judged[query][key] for key in source.positives(query)}
-        scores = {document: score for document, score in scores.items() if document in present}
-        if scores:
+        grades = {source.documents[key]["id"]: grade for key, grade in source.grades(query).items()}
+        grades = {document: grade for document, grade in grades.items() if document in present}
+        if grades:
             row = {"query_id": entry["id"], "text": entry["text"], "split": split, "label": entry.get("label")}
             done.queries.append(row)
-        for document, score in scores.items():
-            relevance = score if score > 0 else 1.0
-            done.qrels.append({"query_id": entry["id"], "doc_id": document, "relevance": relevance})
+        for document, grade in grades.items():
+            done.qrels.append({"query_id": entry["id"], "doc_id": document, "relevance": grade})
 
 
 def _add_reversed(done: Prepared) -> None:

@@ -144,7 +144,8 @@ def _candidates(
 
 def _recall(candidates: pl.DataFrame, inputs: Inputs) -> dict[str, float]:
     """Share of the positives that are among the candidates, by retriever."""
-    joined = inputs.qrels.join(candidates, on=["query", "document"], how="left")
+    positives = inputs.qrels.filter(pl.col("relevance") > 0)
+    joined = positives.join(candidates, on=["query", "document"], how="left")
     by = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
     return {
         **{name: 1 - joined[column].null_count() / len(joined) for name, column in by.items()},

@@ -60,7 +60,7 @@ def run(context: StageContext) -> dict[str, float]:
 def with_positives(candidates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """Candidates and positives, each pair once, with ids, texts, `task`, `split`, `positive`; sorted by rows."""
     pairs = pl.concat([candidates.select("query", "document"), inputs.qrels.select("query", "document")]).unique()
-    positive = inputs.qrels.select("query", "document", positive=pl.lit(True))
+    positive = inputs.qrels.filter(pl.col("relevance") > 0).select("query", "document", positive=pl.lit(True))
     queries = inputs.queries.select("query_id", "split", "task", query="row", query_text="text")
     return (
         pairs.join(queries, on="query")

@@ -56,6 +56,7 @@ class Batches:
         self._names = sorted(data.examples)
         self._graded = {name: self._is_graded(name) for name in self._names}
         self._refuse_tasks_without_negatives()
+        self._refuse_pairs_that_are_no_positives()
         self._plan = self._schedule()
 
     def __len__(self) -> int:
@@ -127,6 +128,16 @@ class Batches:
                 raise UserError(
                     f"train: task {name}: {kind} learns from hard negatives alone, and it has none; "
                     f"set train.negatives above 0, or train.objectives.{kind}.in_batch_negatives: true"
+                )
+
+    def _refuse_pairs_that_are_no_positives(self) -> None:
+        """Only CoSENT can use a pair of grade 0 or less: every other loss would pull its texts together."""
+        for name in self._names:
+            least = min(map(self._grade, self.data.examples[name]))
+            if least <= 0 and not self._graded[name]:
+                raise UserError(
+                    f"train: task {name}: has pairs of grade {least:g} and no CoSENT to rank them; set "
+                    f"train.objectives.sts.cosent: true, or prepare.tasks.{name}.positive_score above 0"
                 )
 
     def _grade(self, example: Example) -> float:

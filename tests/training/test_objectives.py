@@ -96,8 +96,10 @@ def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None
     scores, _ = scores_of(batch)
     expected = losses.cosent(scores.diagonal(), batch.grades, 0.02)
     torch.testing.assert_close(objective(scores, batch, params), expected)
-    unranked, _ = made("sts", grades=(0.0, 5.0, 5.0, 5.0), **{"train.objectives": {"sts": {"cosent": False}}})
-    assert not unranked.graded
+    no_cosent = {"train.objectives": {"sts": {"cosent": False}}}
+    assert not made("sts", grades=(1.0, 5.0, 5.0, 5.0), **no_cosent)[0].graded
+    with pytest.raises(UserError, match="task task: has pairs of grade 0 and no CoSENT"):
+        made("sts", grades=(0.0, 5.0, 5.0, 5.0), **no_cosent)
 
 
 def test_options_of_the_contrast_are_off_by_default_and_change_the_loss() -> None:
