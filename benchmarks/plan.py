@@ -79,7 +79,7 @@ def measured(
     config = parse_config(small_parameters(**{f"train.{key}": value for key, value in size.items()}, **changes), "plan")
     tokenizer = load_tokenizer(folder / "student", config.prompt)
     model, prompt = add_adapter(folder / "student", tokenizer, config), Prompt(tokenizer, config.prompt)
-    data = load_training_data(folder)
+    data = load_training_data(folder, folder / "cache")
     trainer = Trainer(model, prompt, data, config, folder, lambda metrics, step: None, World())
     rows = [
         rows_of(batch, prompt, config.train, config.encoder) for batch in map(trainer.batches.__getitem__, range(STEPS))

@@ -1,13 +1,8 @@
-"""Random draws of training that depend only on a seed and a key, never on earlier draws."""
+"""A random order that is drawn as far as it is read."""
 
 from collections.abc import Iterator
 
 import numpy as np
-
-
-def random(seed: int, *key: int) -> np.random.Generator:
-    """A random generator that depends only on seed and key, not on earlier draws."""
-    return np.random.Generator(np.random.PCG64([seed, *key]))
 
 
 def in_random_order(draw: np.random.Generator, size: int) -> Iterator[int]:

@@ -26,8 +26,8 @@ def run(context: StageContext) -> dict[str, float]:
     from components.model.export import export_model
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
-    data = load_training_data(context.outputs)
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
+    data = world.in_turn(lambda: load_training_data(context.outputs, context.cache))
     curve = _fit(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:

@@ -27,19 +27,21 @@ from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
 from components.training.rows import PlacedRow, pack_rows, tokenise
-from components.training.soft_labels import DenseTeachers
+from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
 from components.training.world import World
 
 log = logging.getLogger(__name__)
+NO_VECTORS = DenseVectors()
 Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, the packed rows, and how many texts were cut."""
+    """What a step needs from the host: its batch, the packed rows, dense vectors, and how many texts were cut."""
 
     batch: Batch
     rows: list[PlacedRow]
+    dense: DenseVectors
     cut: int
 
 
@@ -106,18 +108,18 @@ class Trainer:
         batch = self.batches[step]
         tokens = tokenise(batch, self.training_prompt, self.world)
         rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
-        return Prepared(batch, rows, tokens.cut)
+        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
 
     def _run_step(self, step: int, ahead: Ahead[Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, cut = ahead.take()
+        batch, rows, dense, cut = ahead.take()
         waited = time.perf_counter() - begin
         self.cut += cut
         self.model.train()
         numbers: dict[str, float] = {}
-        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
+        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
         if not math.isfinite(loss):
-            queries = ", ".join(str(example.query) for example in batch.examples[:3])
+            queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
                 f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} "
                 f"(rows {queries}, ... of queries.parquet); "
@@ -157,17 +159,19 @@ class Trainer:
             shown["GiB"] = f"{self.speeds['memory/peak_gib']:.1f}"
         return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
-    def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _loss(
+        self, batch: Batch, numbers: dict[str, float], vectors: DenseVectors = NO_VECTORS
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
             targets = batch.targets.to(queries.device)
-            dense = self.teachers.of(batch, queries.device)
+            dense = vectors.scores(queries.device)
             total = queries.new_zeros(())
             widths = [*self.params.matryoshka, queries.shape[1]]
             for width in widths:
-                vectors = _leading(queries, width), _leading(documents, width)
-                total = total + objective_of(*vectors, targets, batch, self.params, dense) / len(widths)
+                leading = _leading(queries, width), _leading(documents, width)
+                total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
             numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
             return total
 

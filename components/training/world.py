@@ -13,11 +13,14 @@ an already encoded row is run again as filler, with a zero gradient.
 
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import distributed
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,13 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
+
+    def in_turn(self, make: Callable[[], Made]) -> Made:
+        """Call `make` in the first process, then in the others, which find the files that the first has written."""
+        made = make() if self.first else None
+        if self.size > 1:
+            distributed.barrier(group=self.host)
+        return made if made is not None else make()
 
     def owns(self, costs: list[int]) -> list[int]:
         """Items of this process: longest first to the least loaded; every process computes the same plan."""

@@ -68,7 +68,7 @@ def test_a_packed_training_step_moves_every_projection_and_prompt_token(decoder:
     config = parse_config(small_parameters(**{"train.shots": {"max": 2, "share": 2}, "train.row_tokens": 96}), "test")
     tokenizer = load_tokenizer(decoder, config.prompt)
     model, prompt = add_adapter(decoder, tokenizer, config), Prompt(tokenizer, config.prompt)
-    data = load_training_data(write_training_tables(tmp_path / "tables"))
+    data = load_training_data(write_training_tables(tmp_path / "tables"), tmp_path)
     trainer = Trainer(model, prompt, data, config, tmp_path, lambda metrics, step: None, World())
     batch = trainer.batches[1]
     rows = rows_of(batch, prompt, config.train, config.encoder)

@@ -81,7 +81,7 @@ def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path, lengths):
     config = parse_config(small_parameters(**{"train.steps": 60, "train.shots": shots, **lengths}), "test")
     tokenizer = load_tokenizer(tiny_student, config.prompt)
     trained = Prompt(tokenizer, config.training_prompt)
-    batches = Batches(load_training_data(tmp_path), config.train, config.seed)
+    batches = Batches(load_training_data(tmp_path, tmp_path / "cache"), config.train, config.seed)
     real = sum(p.tokens for i in range(60) for p in rows_of(batches[i], trained, config.train, config.encoder))
     counted = counted_texts(tmp_path, Prompt(tokenizer, config.prompt), config.training_prompt)
     assert training_tokens(config, counted) == pytest.approx(real, rel=0.1)

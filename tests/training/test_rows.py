@@ -1,7 +1,7 @@
 """A batch's rows are the same for any number of processes; each tokenises its share and packs what it encodes."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -11,14 +11,15 @@ from components.training.world import World
 CHANGES = {"train.row_tokens": 96, "train.shots": {"max": 2, "share": 2}, "prompt.query_tokens": 12}
 
 
-class Recording(World):
-    """A process of two that hears from the other what `shares` holds."""
+class SentError(Exception):
+    """What a process has sent to the others."""
 
-    shares: ClassVar[list[list[list[int]]]] = []
+
+class Alone(World):
+    """One of two processes whose other never answers."""
 
     def exchange(self, own: list[list[int]]) -> list[list[list[int]]]:
-        self.shares.append(own)
-        return [own, own]
+        raise SentError(own)
 
 
 @pytest.fixture
@@ -31,10 +32,11 @@ def test_each_process_tokenises_its_share(trainer: Any, step: int) -> None:
     batch, prompt = trainer.batches[step], trainer.training_prompt
     whole = tokenise(batch, prompt, World())
     assert whole.cut > 0
-    Recording.shares.clear()
+    shares = []
     for rank in (0, 1):
-        tokenise(batch, prompt, Recording(rank, 2))
-    shares = Recording.shares
+        with pytest.raises(SentError) as sent:
+            tokenise(batch, prompt, Alone(rank, 2))
+        shares.append(sent.value.args[0])
     everything = [*whole.queries, *whole.documents]
     assert [share[:-1] for share in shares] == [everything[0::2], everything[1::2]]
     assert sum(share[-1][0] for share in shares) == whole.cut

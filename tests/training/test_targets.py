@@ -8,9 +8,9 @@ from components.config import TaskParams, parse_config
 from components.contracts.tasks import Task
 from components.data.pairs import prepare_pairs
 from components.training.batches import Batch, Batches
-from components.training.examples import Example, TrainingData
 from components.training.targets import make_targets
 from tests.samples import small_parameters
+from tests.training.made_data import examples_of, training_data
 
 
 def test_equal_texts_are_found_whatever_their_case_and_punctuation() -> None:
@@ -52,18 +52,10 @@ def test_a_symmetric_task_has_no_text_among_its_own_negatives() -> None:
         {row["doc_id"]: i for i, row in enumerate(done.corpus)},
     )
     pairs = [(numbers[0][row["query_id"]], numbers[1][row["doc_id"]]) for row in done.qrels]
-    data = TrainingData(
-        tasks={"pairs": Task("pairs", "pair_classification", "Do.", True, 1.0, "none", "test")},
-        examples={"pairs": [Example(query, document, 1.0, (), ()) for query, document in pairs]},
-        query_text=[row["text"] for row in done.queries],
-        document_text=[row["text"] for row in done.corpus],
-        query_label=[None] * len(done.queries),
-        document_label=[None] * len(done.corpus),
-        relevant={query: {document} for query, document in pairs},
-        grades={},
-        dev_queries={},
-        dev_documents={},
-    )
+    task = Task("pairs", "pair_classification", "Do.", True, 1.0, "none", "test")
+    texts = [[row["text"] for row in side] for side in (done.queries, done.corpus)]
+    groups = [(query, document, ()) for query, document in sorted(pairs)]
+    data = training_data(task, examples_of(groups), *texts, [1.0] * len(groups))
     train = parse_config(small_parameters(**{"train.batch_queries": 200}), "test").train
     batches = Batches(data, train, seed=0)
     for batch in map(batches.__getitem__, range(3)):
