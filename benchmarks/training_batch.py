@@ -1,16 +1,16 @@
 """What a full-size step needs from the host: one batch of 512 queries with 7 hard negatives each, drawn and packed.
 
-    python -m benchmarks.training_batch [--quick] [--json FILE] [--steps N]
+    python -m benchmarks.training_batch [--quick] [--json FILE] [--steps N] [--tokenizer FOLDER]
 
-500,000 examples of one retrieval task: queries of 8 to 16 words, documents of 60 to 140 (a training document of the
-full-size recipe is cut to 512 tokens, and most are shorter), 15 mined negatives, up to 5 shots for 16 queries. One
-thread. Seconds of a step, by part: `batch` (draws, texts, shots, masks), `tokenise` and `pack`, with a byte-level
-tokenizer, which has more tokens than Mistral's; and the size of what a process holds after loading.
+500,000 examples of one retrieval task: queries of 8 to 16 words, documents of 60 to 140, 15 mined negatives, up to 5
+shots for 16 queries. One thread. Seconds of a step, by part: `batch` (draws, texts, shots, masks), `tokenise` and
+`pack`, with the tokenizer of a model's folder, or bytes as tokens without one; and by how much the process grows.
 """
 
 import argparse
 import json
 import random
+import re
 import resource
 import statistics
 import tempfile
@@ -33,6 +33,7 @@ from tests.models import make_tiny_student
 from tests.samples import small_parameters
 
 MINED = 15
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def main() -> None:
@@ -41,25 +42,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--tokenizer", type=Path, help="folder of a fetched model")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), 5_000 if given.quick else 500_000, 1 if given.quick else given.steps)
+        figures = measure(Path(folder), *((5_000, 1) if given.quick else (500_000, given.steps)), given.tokenizer)
     for name, value in figures.items():
         print(f"{name:28} {value:.3f}")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(work: Path, examples: int, steps: int) -> dict[str, float]:
+def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> dict[str, float]:
     """Median seconds of a step's parts, after one step that warms up."""
     write_training_texts(work, examples)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     data = training_data(work, examples)
     full = {"steps": steps + 1, "batch_queries": 512, "negatives": 7, "row_tokens": 4096}
-    config = parse_config(
-        small_parameters(train={**full, "learning_rate": 1e-4, "shots": {"max": 5, "share": 16}}), "training_batch"
-    )
-    prompt = Prompt(load_tokenizer(make_tiny_student(work / "student"), config.prompt), config.prompt)
+    lengths = {"prompt.query_tokens": 512, "prompt.document_tokens": 512, "prompt.prefix_tokens": 1536}
+    train = {**full, "learning_rate": 1e-4, "shots": {"max": 5, "share": 16}}
+    config = parse_config(small_parameters(train=train, **lengths), "training_batch")
+    prompt = Prompt(load_tokenizer(tokenizer or make_tiny_student(work / "student"), config.prompt), config.prompt)
     batches, world = Batches(data, config.train, seed=0), World()
     seconds: dict[str, list[float]] = {"batch": [], "tokenise": [], "pack": []}
     for step in range(steps + 1):
@@ -77,9 +79,9 @@ def measure(work: Path, examples: int, steps: int) -> dict[str, float]:
 
 
 def write_training_texts(work: Path, examples: int) -> None:
-    """Random words of the lengths above, for each query and each document."""
+    """Random words of the documentation, as many as said above, for each query and each document."""
     draw = random.Random(0)
-    words = [f"word{number}" for number in range(20_000)]
+    words = re.findall("[A-Za-z]+", "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md"))))
     for name, shortest, longest in (("queries", 8, 16), ("documents", 60, 140)):
         texts = (" ".join(draw.choices(words, k=draw.randint(shortest, longest))) for _ in range(examples))
         write_texts(texts, work / f"{name}.arrow")
