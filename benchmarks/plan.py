@@ -103,7 +103,7 @@ def measured(
 def step_peak(trainer: Trainer, step: int, rows: list[PlacedRow]) -> float:
     """Bytes: all tensors the training holds, and the peak of what a step allocates on top."""
     trainer.model.train()
-    trainer._run_step(step)  # AdamW makes its moments in its first step
+    trainer._run_step(step, lambda: trainer._prepare(step))  # AdamW makes its moments in its first step
     trainer.optimizer.zero_grad()
     parameters = list(trainer.model.parameters())
     held = sum(p.numel() * p.element_size() for p in parameters)

@@ -45,7 +45,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="folder of a fetched model")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), *((5_000, 1) if given.quick else (500_000, given.steps)), given.tokenizer)
+        examples, steps = (5_000, 1) if given.quick else (500_000, given.steps)
+        figures = measure(Path(folder), examples, steps, given.tokenizer)
     for name, value in figures.items():
         print(f"{name:28} {value:.3f}")
     if given.json:

@@ -35,9 +35,9 @@ class DevCheck:
             relevant[places, np.searchsorted(needed, judged)] = True
             self.queries[name], self.documents[name], self.relevant[name] = chosen, documents, relevant
 
-    def score(self, encoder: Encoder) -> float:
+    def score(self, encoder: Encoder, device: torch.device) -> float:
         """Mean nDCG@10 over tasks, with zero-shot prompts; 0 when no task has dev queries."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # by default every visible card's
             scores = [self._task(encoder, name) for name in self.queries]
         return float(np.mean(scores)) if scores else 0.0
 

@@ -27,6 +27,10 @@ class Step:
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         self.half = any(p.dtype == torch.bfloat16 for p in model.parameters())  # then autocast the adapter to bf16
 
+    def autocast(self) -> torch.autocast:
+        """The precision of every forward pass of the model in training: the steps' and the dev checks'."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
     def run(self, step: int, rows: list[PlacedRow], queries: int, loss: Loss) -> float:
         """Gradients of `loss(query vectors, document vectors)`, summed over all processes.
 
@@ -62,7 +66,7 @@ class Step:
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
         assert placed.row is not None  # packed by the process that encodes it
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with self.autocast():
             return pooled(self.model, placed.row.to(self.device), self.pooling)
 
     def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import Config
 from components.stage.context import StageContext
+from components.training.best import best_step
 from components.training.examples import TrainingData, load_training_data
 from components.training.soft_labels import DenseTeachers
 from components.training.world import World, join_world, shard
@@ -101,7 +102,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     device = device_of(config.encoder.device)
     precision = training_precision(params.precision, device)
     encoder = config.encoder.model_copy(update={"precision": precision})
-    backbone = load_backbone(student, tokenizer, encoder, **_quantized(config))
+    backbone = load_backbone(student, tokenizer, encoder, config.prompt, **_quantized(config))
     special = config.prompt.template == "special"
     torch.manual_seed(config.seed)
     model: Any = get_peft_model(
@@ -164,5 +165,7 @@ def _summary(curve: list[dict[str, Any]]) -> dict[str, float]:
         "train.final_accuracy": sum(row["accuracy"] for row in tail) / len(tail),
         "train.steps": float(len(curve)),
     }
-    dev = [row["dev_ndcg_at_10"] for row in curve if row["dev_ndcg_at_10"] is not None]
-    return summary | ({"train.dev_ndcg_at_10": dev[-1]} if dev else {})
+    best = best_step(curve)
+    if best is None:
+        return summary
+    return summary | {"train.dev_ndcg_at_10": curve[best]["dev_ndcg_at_10"], "train.best_step": float(best + 1)}

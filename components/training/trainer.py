@@ -21,7 +21,8 @@ from components.model.encoder import Encoder
 from components.model.prompt import Prompt
 from components.training.ahead import Ahead
 from components.training.batches import Batch, Batches
-from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from components.training.best import best_step, drop_best, load_best, save_best
+from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
@@ -29,6 +30,7 @@ from components.training.objectives import objective_of
 from components.training.rows import PlacedRow, pack_rows, tokenise
 from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
+from components.training.watch import FirstSteps, spread
 from components.training.world import World
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Trainer:
         self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
+        self.watch = FirstSteps()
         self.cut = 0  # texts cut to their length so far
 
     def fit(self) -> list[dict[str, Any]]:
@@ -89,18 +92,21 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
             for step in steps:
-                row = self._run_step(step, ahead)
+                row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
                     ahead.settle()
-                    row["dev_ndcg_at_10"] = self._check_dev(step)
+                    row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
+                    if self.world.first and best_step(self.curve) == step:
+                        save_best(self.work, step, self.named)
                 if (step + 1) % self.params.checkpoint_every == 0 and not last:
                     self._save(step + 1)
                 if self._out_of_patience():
                     break
+        self._keep_best()
         return self.curve
 
     def _prepare(self, step: int) -> Prepared:
@@ -110,9 +116,9 @@ class Trainer:
         rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
         return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
 
-    def _run_step(self, step: int, ahead: Ahead[Prepared]) -> dict[str, Any]:
+    def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, dense, cut = ahead.take()
+        batch, rows, dense, cut = take()
         waited = time.perf_counter() - begin
         self.cut += cut
         self.model.train()
@@ -126,6 +132,8 @@ class Trainer:
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
+        if self.world.first:
+            self.watch.see(batch.task.name, loss, numbers["train/mean_cosine"])
         numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
         if self.world.first:
             left = self.params.steps - step - 1
@@ -172,6 +180,7 @@ class Trainer:
             for width in widths:
                 leading = _leading(queries, width), _leading(documents, width)
                 total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
+            numbers.update(spread(queries.detach()))
             numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
             return total
 
@@ -196,19 +205,33 @@ class Trainer:
     def _check_dev(self, step: int) -> float:
         self.model.eval()
         assert self.dev is not None
-        score = self.dev.score(Encoder(self.model, self.prompt, self.config.encoder, identity=""))
+        with self.step.autocast():
+            encoder = Encoder(self.model, self.prompt, self.config.encoder, identity="")
+            score = self.dev.score(encoder, self.step.device)
         if self.world.first:
             self.log({"dev/ndcg_at_10": score}, step)
         return score
 
     def _out_of_patience(self) -> bool:
-        scores = [row["dev_ndcg_at_10"] for row in self.curve if row["dev_ndcg_at_10"] is not None]
-        patience = self.params.dev.patience
-        return bool(patience) and len(scores) - 1 - _first_best(scores) >= patience if scores else False
+        best, patience = best_step(self.curve), self.params.dev.patience
+        if best is None or not patience:
+            return False
+        return sum(row["dev_ndcg_at_10"] is not None for row in self.curve[best + 1 :]) >= patience
+
+    def _keep_best(self) -> None:
+        """Put the weights of the best dev check into the model: they become the adapter."""
+        best = best_step(self.curve)
+        if best is None or best + 1 == len(self.curve) or not self.world.first:
+            return
+        load_best(self.work, best, self.named)
+        scores = [self.curve[step]["dev_ndcg_at_10"] for step in (best, -1)]
+        log.info("the adapter is that after step %s, dev nDCG@10 %.4f (last step: %.4f)", best + 1, *scores)
 
     def _save(self, step: int) -> None:
         if self.world.first:
             save_checkpoint(self.work, step, self.named, self.optimizer, {"curve": self.curve, "config": self._mark()})
+            needed = [best_step(self.curve[: checkpoint_step(path)]) for path in checkpoints(self.work)]
+            drop_best(self.work, needed)
 
     def _resume(self) -> int:
         """Load the newest checkpoint; returns the next step."""
@@ -239,7 +262,3 @@ def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
     packed = sum(placed.tokens for placed in rows)
     prefixes = sum(placed.prefix_length * (len(placed.places) - 1) for placed in rows)
     return packed, packed + prefixes
-
-
-def _first_best(scores: list[float]) -> int:
-    return scores.index(max(scores))

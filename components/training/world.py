@@ -50,6 +50,13 @@ class World:
             distributed.barrier(group=self.host)
         return made if made is not None else make()
 
+    def of_first(self, value: float) -> float:
+        """The first process's value, for decisions on which all must agree to the bit."""
+        agreed = torch.tensor([value], dtype=torch.float64)
+        if self.size > 1:
+            distributed.broadcast(agreed, 0, group=self.host)
+        return float(agreed)
+
     def owns(self, costs: list[int]) -> list[int]:
         """Items of this process: longest first to the least loaded; every process computes the same plan."""
         return self._plan(costs)[self.rank]

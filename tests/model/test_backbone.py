@@ -123,12 +123,17 @@ def test_a_model_that_packed_rows_cannot_compute_is_refused(tmp_path: Path, name
         load_backbone(tmp_path, range(300), EncoderParams(device="cpu"))
 
 
-def test_a_sequence_over_the_sliding_window_is_refused(tmp_path: Path) -> None:
-    folder = write_decoder(tmp_path, "qwen3")
+def test_a_sliding_window_shorter_than_a_sequence_is_refused(tmp_path: Path) -> None:
+    folder, params = write_decoder(tmp_path, "qwen3"), EncoderParams(device="cpu")
     config = json.loads((folder / "config.json").read_text())
     config |= {"use_sliding_window": True, "sliding_window": 12, "layer_types": ["full_attention", "sliding_attention"]}
     (folder / "config.json").write_text(json.dumps(config))
-    encoder = Encoder.load(folder, PROMPT, EncoderParams(device="cpu"))
-    assert encoder.encode_documents(["a" * 11]).shape == (1, 32)
+    tokenizer = load_tokenizer(folder, PROMPT)
+    short = PROMPT.model_copy(update={"prefix_tokens": 6, "query_tokens": 6, "document_tokens": 12})
+    for long in ({"prefix_tokens": 7}, {"document_tokens": 13}):
+        with pytest.raises(UserError, match="a sliding window of 12 tokens, and a sequence may have 13; lower prompt"):
+            load_backbone(folder, tokenizer, params, short.model_copy(update=long))
+    backbone = load_backbone(folder, tokenizer, params, short)
+    pooled(backbone, pack([], [[5] * 12]), "last")
     with pytest.raises(UserError, match=r"a sequence of 13 tokens .* sliding window of 12; lower prompt.prefix_tokens"):
-        encoder.encode_documents(["a" * 12])
+        pooled(backbone, pack([], [[5] * 13]), "last")

@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from components.config import DevParams
 from components.training.dev import DevCheck
+
+CPU = torch.device("cpu")
 
 
 class LastWord:
@@ -30,11 +33,11 @@ def dev_check(data: Any, documents: int) -> DevCheck:
 def test_score_is_the_mean_over_queries(data: Any) -> None:
     check = dev_check(data, documents=8)
     words = [text.split()[-1] for text in data.document_text.take(check.documents["words"])]
-    assert check.score(LastWord(words, set())) == 1.0  # type: ignore[arg-type]
+    assert check.score(LastWord(words, set()), CPU) == 1.0  # type: ignore[arg-type]
     first = check.queries["words"][:1]
     ranks = [2 + check.documents["words"].tolist().index(row) for row in data.judgements.of(first)[1]]  # equal scores
     missed = LastWord(words, set(data.query_text.take(first)))
-    assert check.score(missed) == pytest.approx((3 + 1 / np.log2(ranks[0])) / 4)  # type: ignore[arg-type]
+    assert check.score(missed, CPU) == pytest.approx((3 + 1 / np.log2(ranks[0])) / 4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("documents", [1, 8])
