@@ -111,6 +111,9 @@ class TrainParams(Params):
     objectives: ObjectivesParams = ObjectivesParams()
     matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
     lora: LoraParams = LoraParams()
+    init_adapter: str | None = Field(
+        default=None, description="go on from this adapter of fetch.models (format: adapter); null: a new one"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
     )

@@ -46,7 +46,12 @@ class Config(Params):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
-        wrong = [*_training_longer_than_use(self), *_tasks_without_source(self), *_teachers_without_vectors(self)]
+        wrong = [
+            *_training_longer_than_use(self),
+            *_tasks_without_source(self),
+            *_teachers_without_vectors(self),
+            *_adapter_that_is_not_fetched(self),
+        ]
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
@@ -75,3 +80,9 @@ def _teachers_without_vectors(whole: Config) -> Iterator[str]:
     for key, section in readers.items():
         if section and section.teacher not in whole.retrieve.keep_vectors:
             yield f"train.{key}.teacher: add {section.teacher!r} to retrieve.keep_vectors"
+
+
+def _adapter_that_is_not_fetched(whole: Config) -> Iterator[str]:
+    name = whole.train.init_adapter
+    if name and (name not in whole.fetch.models or whole.fetch.models[name].format != "adapter"):
+        yield f"train.init_adapter: {name!r} is no adapter of fetch.models; declare it there with format: adapter"

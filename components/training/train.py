@@ -83,11 +83,11 @@ _CURVE = {
 
 
 def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
-    """Load the student with a new, seeded LoRA adapter; only the adapter and the rows of the prompt's special tokens
-    are trainable.
+    """Load the student with a new, seeded LoRA adapter, or that of `train.init_adapter`; only the adapter and the rows
+    of the prompt's special tokens are trainable.
 
     Raises:
-        UserError: 4-bit quantization is set and bitsandbytes is not installed.
+        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to go on from.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -95,6 +95,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     from components.model.backbone import PROJECTIONS, load_backbone, training_precision
     from components.model.device import device_of
     from components.model.prompt import SPECIAL_TOKENS
+    from components.training.init_adapter import load_adapter
     from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
@@ -117,6 +118,8 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
             else None,
         ),
     )
+    if params.init_adapter:
+        load_adapter(model, student.parent / params.init_adapter, params.lora)
     train_rows_in_place(model)
     fuse_lora(model)
     for parameter in model.parameters():
