@@ -24,7 +24,9 @@ from typing import Any
 
 import polars as pl
 
+from components.base.threads import workers
 from components.config import MineParams, load_config
+from components.config.mining import Scale
 from components.contracts.tables import (
     CORPUS,
     QRELS,
@@ -36,9 +38,9 @@ from components.contracts.tables import (
     write_table,
 )
 from components.data.inputs import read_inputs
-from components.mining import mine
-from components.mining.adaptive import fit_margins, margin_curves
+from components.mining.facts import TaskTexts, gather_facts, positive_values
 from components.mining.rules import apply_rules
+from components.mining.scale import with_values
 from components.teacher import retrieve, score
 
 TASKS = ("boolq", "fiqa")
@@ -116,7 +118,10 @@ def plant(prepared: Path, out: Path, number: int, others: int) -> dict[tuple[str
 
 
 def run_stages(given: Path, folder: Path) -> pl.DataFrame:
-    """Retrieve and score in `folder`; returns what the rules look at, for every candidate."""
+    """Retrieve and score in `folder`; returns what the rules look at, for every candidate, and `logit`.
+
+    `logit` is the argument of the calibration's sigmoid (Platt): the starter's teacher as a reranker that gives logits.
+    """
     config = load_config(Path("params.yaml"))
     outputs = folder / "outputs"
     (outputs / "fetch").mkdir()
@@ -128,33 +133,57 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
         )
         stage.run(context)
     inputs = read_inputs(outputs / "prepare")
-    scores = read_table(outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
-    facts = mine.gather_facts(scores, mine.positive_scores(scores, inputs, "scores"), inputs, config.mine)
-    return facts.join(inputs.queries.select("query_id", query="row"), on="query", maintain_order="left").join(
-        inputs.corpus.select("doc_id", document="row"), on="document", maintain_order="left"
+    scores = with_values(read_table(outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES), "raw")
+    curves = json.loads((outputs / "score" / "calibration.json").read_text(encoding="utf-8"))
+    parts = []
+    for task in inputs.tasks:
+        texts = TaskTexts.of(inputs, task, config.threads or 2)
+        own = scores.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
+        qrels = inputs.qrels.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
+        with workers(config.threads or 2) as pool:
+            positives = positive_values(own, qrels, inputs, "scores")
+            facts = gather_facts(own, positives, texts, config.mine, pool)
+        curve = curves[task]
+        logit = curve["slope"] * pl.col("score") + curve["offset"]
+        weakest = curve["slope"] * pl.col("weakest") + curve["offset"]
+        parts.append(facts.with_columns(logit=logit, weakest_logit=weakest))
+    return (
+        pl.concat(parts)
+        .join(inputs.queries.select("query_id", query="row"), on="query", maintain_order="left")
+        .join(inputs.corpus.select("doc_id", document="row"), on="document", maintain_order="left")
     )
 
 
 def judged_by(facts: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Every candidate with `refused` (bool), by rule. The naive and absolute rules know no copies."""
+    """Every candidate with `refused` (bool), by rule. Only the rules "+ copies" know copies."""
     plain = facts.with_columns(duplicate=pl.lit(None, pl.Float64), same_as_query=pl.lit(False))
-    curves = {bound: MineParams(false_negative_rate=bound) for bound in (0.1,)}
-    ours = MineParams()
     found = {
         "naive top-k": plain.with_columns(refused=pl.lit(False)),
         "absolute 0.7": plain.with_columns(refused=pl.col("score") >= 0.7),
-        "relative 0.95": _refused(plain.with_columns(margin=pl.lit(0.95)), ours),
-        "ours: relative 0.95 + copies": _refused(facts.with_columns(margin=pl.lit(0.95)), ours),
+        "relative 0.95": _refused(plain, "raw"),
+        "ours: relative 0.95 + copies": _refused(facts, "raw"),
+        "logits: relative 0.95": _refused(_on_logits(plain), "raw"),
+        "logits: probability 0.95": _refused(_on_probabilities(plain), "probability"),
+        "logits: relative 0.95 + copies": _refused(_on_logits(facts), "raw"),
+        "logits: probability 0.95 + copies": _refused(_on_probabilities(facts), "probability"),
     }
-    for bound, params in curves.items():
-        margins = fit_margins(margin_curves(facts.filter(pl.col("split") == "dev"), params), params)
-        label = f"ours: adaptive {bound} + copies ({', '.join(f'{t} {m:.2f}' for t, m in sorted(margins.items()))})"
-        found[label] = _refused(mine.with_margins(facts, margins, params), params)
     return found
 
 
-def _refused(facts: pl.DataFrame, params: MineParams) -> pl.DataFrame:
-    return apply_rules(facts, params).with_columns(refused=pl.col("reason").is_not_null())
+def _on_logits(facts: pl.DataFrame) -> pl.DataFrame:
+    return facts.with_columns(value="logit", weakest="weakest_logit")
+
+
+def _on_probabilities(facts: pl.DataFrame) -> pl.DataFrame:
+    as_scores = {"reranker_score": pl.col("logit"), "relevance": pl.lit(0.0)}
+    values = with_values(facts.with_columns(**as_scores), "probability")["value"]
+    weakest = with_values(facts.with_columns(**{**as_scores, "reranker_score": pl.col("weakest_logit")}), "probability")
+    return facts.with_columns(value=values, weakest=weakest["value"])
+
+
+def _refused(facts: pl.DataFrame, scale: Scale) -> pl.DataFrame:
+    judged = apply_rules(facts.with_columns(margin=pl.lit(0.95)), MineParams(), scale)
+    return judged.with_columns(refused=pl.col("reason").is_not_null())
 
 
 def rates(judged: pl.DataFrame, planted: pl.DataFrame) -> dict[str, float]:
@@ -194,7 +223,7 @@ def main() -> None:
     best = found["ours: relative 0.95 + copies"]
     figures = {**best, "planted_made": len(kinds)}
     for label, rate in found.items():
-        name = label.split(" + ")[0].replace(": ", "_").replace(" ", "_").replace("-", "_")
+        name = label.replace(" + ", "_").replace(": ", "_").replace(" ", "_").replace("-", "_")
         figures[f"{name}_rejected"], figures[f"{name}_hard_kept"] = rate["planted_rejected"], rate["hard_kept"]
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

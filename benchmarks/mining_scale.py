@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks and infra belong to the checkout, not to the package
 
@@ -100,23 +101,30 @@ def dask_gain(outputs: Path, folder: Path, shards: int, pairs: int) -> dict[str,
 
     from benchmarks.mining import make_cross_encoder
     from components.config import EngineParams, ScoreParams
+    from components.contracts.texts import Texts, write_texts
     from components.stage.executor import prefect_server, run_shards
-    from components.teacher.rescoring import score_pairs_shard
+    from components.teacher.rescoring import score_shard
+    from components.teacher.scorers import Reranker
     from infra.dask_cluster import start_cluster
 
     make_cross_encoder(outputs / "fetch" / "models", folder / "reranker")
     params = ScoreParams(reranker="cross_encoder", model="reranker", max_tokens=128)
     text = "a sentence of plain words that fills a part of the pair " * 6
-    share = [(f"question number {i} about it", text) for i in range(pairs)]
+    write_texts([f"question number {i} about it" for i in range(pairs)], folder / "queries.arrow")
+    write_texts([text], folder / "documents.arrow")
+    texts = Texts(folder / "queries.arrow"), Texts(folder / "documents.arrow")
+    rows = pl.DataFrame({"query": range(pairs), "document": 0}).cast(pl.UInt32)
+    rows.write_ipc(folder / "pairs.arrow")
+    share = (Reranker(folder, params), folder / "pairs.arrow", 0, pairs, *texts)
     seconds, cores = {}, {}
     with prefect_server():
         for workers in (1, 2):
             with start_cluster(workers) as cluster, Client(cluster.scheduler_address) as client:
                 engine = EngineParams(kind="dask", address=cluster.scheduler_address)
                 for turn, number in (("warm", 2 * workers), ("run", shards)):
-                    work = [(folder / f"{workers}-{turn}-{i}.npy", folder, params, share) for i in range(number)]
+                    work = [(folder / f"{workers}-{turn}-{i}.npy", *share) for i in range(number)]
                     spent, start = sum(client.run(time.process_time).values()), time.perf_counter()
-                    run_shards(score_pairs_shard, work, f"{workers} workers", engine, 1)
+                    run_shards(score_shard, work, f"{workers} workers", engine, 1)
                     seconds[workers] = time.perf_counter() - start
                     cores[workers] = (sum(client.run(time.process_time).values()) - spent) / seconds[workers]
     gain = seconds[1] / seconds[2]

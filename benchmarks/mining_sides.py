@@ -4,22 +4,24 @@ import contextlib
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
+from components.mining.adaptive import hardest
 
 from components.base.threads import single_threaded, workers
 from components.config import DenseTeacherParams, EngineParams, MineParams
-from components.mining.adaptive import hardest
+from components.contracts.texts import Texts, write_texts
 from components.mining.rules import apply_rules
 from components.model.sentence_model import PLAIN
 from components.search.exact import exact_search
 from components.search.stream import DOCUMENT_BLOCK
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import EmbeddedTexts
+from components.teacher.dense import EmbeddedTexts, Rows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,11 +49,13 @@ class Data:
         self.queries = [" ".join(text.split()[: max(3, len(text.split()) // 2)]) for text in self.documents[:queries]]
         params = DenseTeacherParams(max_tokens=64)
         embedded = EmbeddedTexts(outputs / "fetch" / "models", "dense_teacher", params, cache)
-        embedded.fill({PLAIN: [*self.documents, *self.queries]}, "mining: encode", EngineParams(shard=1024), threads)
-        self.vectors = {
-            "documents": embedded.all(self.documents, PLAIN),
-            "queries": embedded.all(self.queries, PLAIN),
-        }
+        with tempfile.TemporaryDirectory() as folder:
+            write_texts([*self.documents, *self.queries], Path(folder) / "texts.arrow")
+            texts = Texts(Path(folder) / "texts.arrow")
+            rows = {"documents": np.arange(documents), "queries": np.arange(documents, documents + queries)}
+            parts = {name: Rows(PLAIN, texts, own) for name, own in rows.items()}
+            embedded.fill(list(parts.values()), "mining: encode", EngineParams(shard=1024), threads)
+            self.vectors = {name: embedded.all(part) for name, part in parts.items()}
 
 
 def _sentences(sources: Path) -> Iterator[str]:

@@ -135,5 +135,5 @@ def write_triplets(outputs: Path, rows: list[tuple[str, str, float, list[str], l
         places.append({identity: row for row, identity in enumerate(ids)})
     query, document = places
     numbered = [(query[q], document[p], score, [document[n] for n in own], found) for q, p, score, own, found in rows]
-    frame = _frame(numbered, list(TRIPLETS.columns)).sort("query", "positive")
+    frame = _frame(numbered, [name for name in TRIPLETS.columns if name != "weight"]).sort("query", "positive")
     write_table(frame, outputs / "mine" / "triplets.parquet", TRIPLETS)

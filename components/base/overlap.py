@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from datasketch import MinHash
 
 SHINGLE = 3  # words in a word n-gram
-_BETWEEN_WORDS = re.compile(r"[\W_]+")  # all that str.isalnum refuses
 _SEED = 1  # of the hash permutations; arbitrary, but must not change
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")  # \w is str.isalnum() and the underscore
+_ASCII_SPACES = {code: " " for code in range(128) if not chr(code).isalnum()}  # four times as fast as the expression
 
 
 def normalise(text: str, *, punctuation: bool) -> str:
@@ -36,7 +37,9 @@ def normalise(text: str, *, punctuation: bool) -> str:
     """
     if punctuation:
         return " ".join(text.lower().split())
-    return " ".join(_BETWEEN_WORDS.sub(" ", text.casefold()).split()) or text
+    folded = text.casefold()
+    kept = folded.translate(_ASCII_SPACES) if folded.isascii() else _NOT_ALPHANUMERIC.sub(" ", folded)
+    return " ".join(kept.split()) or text
 
 
 def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:

@@ -17,7 +17,7 @@ from components.config.fetch import (
 )
 from components.config.fewshot import SelectShotsParams
 from components.config.load import load_config, parse_config, read_parameters
-from components.config.mining import MineParams
+from components.config.mining import JudgeParams, MineParams
 from components.config.model import EncoderParams, PromptParams
 from components.config.prepare import DecontaminateParams, PrepareParams, TaskParams
 from components.config.registration import RegisterParams
@@ -55,6 +55,7 @@ __all__ = [
     "HubOrigin",
     "InBatchParams",
     "IndexParams",
+    "JudgeParams",
     "LocalOrigin",
     "LoraParams",
     "MineParams",

@@ -81,6 +81,10 @@ class ScoreParams(Params):
     dense_weight: Fraction = Field(default=0.5, description="share of the dense score in the fused maxsim score")
     max_tokens: Positive = Field(default=512, description="a pair is cut to this (not maxsim)")
     token_budget: Positive = Field(default=2048, description="tokens in one forward pass (not maxsim)")
+    queries: Literal["drawn", "all"] = Field(
+        default="drawn",
+        description="whose candidates are scored. drawn: dev queries, and those that train will draw in its steps",
+    )
     calibration: Literal["temperature", "platt", "isotonic"] = Field(
         default="platt", description="the curve from score to probability, fitted on each task's dev queries"
     )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from components.config.evaluation import EvaluateParams
 from components.config.fetch import FetchParams
 from components.config.fewshot import SelectShotsParams
-from components.config.mining import MineParams
+from components.config.mining import LOGIT_RERANKERS, MineParams
 from components.config.model import EncoderParams, PromptParams
 from components.config.prepare import PrepareParams
 from components.config.registration import RegisterParams
@@ -51,6 +51,9 @@ class Config(Params):
             *_tasks_without_source(self),
             *_teachers_without_vectors(self),
             *_adapter_that_is_not_fetched(self),
+            *_mining_rules_without_effect(self),
+            *_examples_that_score_cannot_count(self),
+            *_judges_that_made_the_candidates(self),
         ]
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -86,3 +89,53 @@ def _adapter_that_is_not_fetched(whole: Config) -> Iterator[str]:
     name = whole.train.init_adapter
     if name and (name not in whole.fetch.models or whole.fetch.models[name].format != "adapter"):
         yield f"train.init_adapter: {name!r} is no adapter of fetch.models; declare it there with format: adapter"
+
+
+def _mining_rules_without_effect(whole: Config) -> Iterator[str]:
+    mine, reranker = whole.mine, whole.score.reranker
+    scale = mine.scale(reranker)
+    if scale == "probability" and reranker not in LOGIT_RERANKERS:
+        yield (
+            f"mine.margin_on: probability is the sigmoid of a logit, and score.reranker: {reranker} gives cosines; "
+            "take raw or relevance"
+        )
+    limits = (("max_score", 0.0 < (mine.max_score or 0.0) <= 1.0), ("min_score", 0.0 <= (mine.min_score or 0.0) < 1.0))
+    for name, possible in (*limits, ("absolute_margin", (mine.absolute_margin or 0.0) < 1.0)):
+        value = getattr(mine, name)
+        if scale != "raw" and value is not None and not possible:
+            yield f"mine.{name}: {value:g} keeps no candidate or every one: mine.margin_on is {scale}, from 0 to 1"
+    most = whole.retrieve.depth * (len(whole.retrieve.dense) + (whole.retrieve.bm25 is not None))
+    if mine.first_rank > most:
+        yield (
+            f"mine.first_rank: {mine.first_rank} excludes every candidate; a query has at most {most} "
+            "(retrieve.depth times the retrievers)"
+        )
+
+
+def _examples_that_score_cannot_count(whole: Config) -> Iterator[str]:
+    mine = whole.mine
+    changes = {
+        "false_negatives": mine.false_negatives == "relabel",
+        "suspicious_action": mine.suspicious_action == "drop",
+    }
+    for name, value in ((name, getattr(mine, name)) for name, changed in changes.items() if changed):
+        if whole.score.queries == "drawn":
+            yield (
+                f"score.queries: drawn needs the number of examples before mining, and mine.{name}: {value} changes "
+                "it; set score.queries: all"
+            )
+
+
+def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
+    judge = whole.mine.judge
+    if judge is None:
+        return
+    makers = {**dict.fromkeys(whole.retrieve.dense, "retrieve.dense"), whole.score.model: "score.model"}
+    if judge.model in makers:
+        yield (
+            f"mine.judge.model: {judge.model!r} made the candidates or their scores ({makers[judge.model]}); "
+            "name another model of fetch.models"
+        )
+    if judge.model not in whole.fetch.models:
+        known = ", ".join(whole.fetch.models)
+        yield f"mine.judge.model: unknown model {judge.model!r}; fetch.models has {known}"

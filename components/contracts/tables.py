@@ -8,6 +8,7 @@ The user's string ids are in corpus.parquet and queries.parquet only; all other 
 row. Both are sorted by task, so a task is one range of rows there and in every table that is sorted by query.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _TYPES: dict[str, Any] = {
     "rows": pl.List(pl.UInt32()),
     "position": pl.UInt32(),
 }
-_ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
+ROW_GROUP = 1 << 16  # rows; a reader of a range of rows reads the groups that it touches
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Table:
     columns: dict[str, str]
     key: tuple[str, ...]
     order: tuple[str, ...] = ()
+
+    def only(self, columns: Sequence[str]) -> "Table":
+        """This table with some of its columns; key and order are checked where all their columns are there."""
+        kept = {name: self.columns[name] for name in columns}
+        key, order = (names if set(names) <= set(kept) else () for names in (self.key, self.order))
+        return Table(kept, key, order)
 
 
 _PAIR = ("query", "document")
@@ -78,14 +85,37 @@ TRIPLETS = Table(
         "positive_score": "float",
         "negatives": "rows",
         "negative_scores": "floats",
+        "weight": "float?",  # of the positive's loss; null = 1
     },
     key=("query", "positive"),
     order=("query", "positive"),
 )
 REJECTIONS = Table(
-    {"query": "row", "document": "row", "reason": "str", "score": "float?", "threshold": "float?"},
+    {
+        "query": "row",
+        "document": "row",
+        "reason": "str",
+        "score": "float?",  # the teacher's raw score
+        "scale": "str?",  # of what the rule compared: probability, raw, relevance, overlap or rank
+        "compared": "float?",
+        "threshold": "float?",
+    },
     key=_PAIR,
     order=_PAIR,
+)
+JUDGEMENTS = Table(
+    {
+        "query": "row",
+        "document": "row",
+        "purpose": "str",  # why the pair was judged: positive, random, margin, relabel or suspicious
+        "score": "float?",  # the teacher's raw score; null for a random document
+        "judge": "str",  # the model, by its name in fetch.models
+        "judge_score": "float",
+        "judge_threshold": "float",
+        "relevant": "int",  # 1: judge_score is at least judge_threshold
+    },
+    key=(*_PAIR, "purpose"),
+    order=(*_PAIR, "purpose"),
 )
 
 
@@ -106,24 +136,52 @@ def name_by_row(pairs: pl.DataFrame, queries: pl.DataFrame, corpus: pl.DataFrame
 
 def write_table(frame: pl.DataFrame, path: Path, table: Table) -> None:
     """Check `frame` against `table` and write it; same rows, same bytes. Raises UserError when a check fails."""
-    frame = _checked(frame, str(path), table)
+    frame = check_rows(frame, str(path), table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    groups = _ROW_GROUP if table.order else None
+    groups = ROW_GROUP if table.order else None
     frame.write_parquet(path, compression="zstd", statistics=bool(table.order), row_group_size=groups)
 
 
-def read_table(path: Path, table: Table) -> pl.DataFrame:
-    """Read and check a table. Raises UserError naming file, row and field when it breaks its contract."""
+def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read and check a table, or some of its columns.
+
+    Raises:
+        UserError: the table breaks its contract; names file, row and field.
+    """
+    frame = _read(path, pl.scan_parquet(path), columns)
+    return check_rows(frame, str(path), table if columns is None else table.only(columns))
+
+
+def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of a table of pairs whose `query` is in start ... stop - 1, checked; reads only their row groups.
+
+    Raises:
+        UserError: these rows break the table's contract.
+    """
+    rows = pl.scan_parquet(path).filter((pl.col("query") >= start) & (pl.col("query") < stop))
+    return check_rows(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
+
+
+def name_of_row(path: Path, row: int) -> str:
+    """The user's id of a row of corpus.parquet or queries.parquet, for a message."""
+    name = next(name for name in ("doc_id", "query_id") if name in pl.read_parquet_schema(path))
+    found = pl.scan_parquet(path).filter(pl.col("row") == row).select(name).collect()
+    return repr(found.item()) if len(found) else str(row)
+
+
+def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: missing; run the stage that writes it (dvc repro)")
     try:
-        frame = pl.read_parquet(path)
+        for column in set(columns or ()) - set(pl.read_parquet_schema(path)):
+            raise UserError(f"{path}: field {column} is missing; run the stage that writes it again")
+        return (rows if columns is None else rows.select(columns)).collect()
     except pl.exceptions.PolarsError as problem:
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(problem).split())}") from None
-    return _checked(frame, str(path), table)
 
 
-def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+def check_rows(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
+    """The columns of `table` with their types. Raises UserError naming file, row and field."""
     nullable = [column for column, kind in table.columns.items() if kind.endswith("?")]
     frame = frame.with_columns(pl.lit(None).alias(column) for column in nullable if column not in frame.columns)
     missing = [column for column in table.columns if column not in frame.columns]
@@ -133,16 +191,16 @@ def _checked(frame: pl.DataFrame, name: str, table: Table) -> pl.DataFrame:
     for column, kind in table.columns.items():
         columns.append(_checked_column(frame[column], name, column, kind))
     checked = pl.DataFrame(columns)
-    if table.key != table.order:
+    if table.key and table.key != table.order:
         duplicated = checked.select(pl.struct(table.key).is_duplicated().arg_true()).to_series()
         if len(duplicated):
             raise _duplicate(checked, name, table.key, duplicated[-1])
     if table.order:
-        _check_order(checked, name, table.order)
+        check_order(checked, name, table.order)
     return checked
 
 
-def _check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
+def check_order(frame: pl.DataFrame, name: str, order: tuple[str, ...]) -> None:
     """Raise UserError unless each row is greater than the one before."""
     greater, equal = pl.lit(False), pl.lit(True)
     for column in order:

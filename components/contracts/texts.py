@@ -69,9 +69,9 @@ class Texts:
         )
 
     def first_rows(self, start: int, stop: int) -> np.ndarray:
-        """int64 [stop - start]: for each row the first one of the range with the same text."""
-        same = pl.int_range(pl.len()).min().over("high", "low")
-        return start + self.digests(start, stop).select(same).to_series().to_numpy()
+        """uint32 [stop - start]: for each row the first one of the range with the same text."""
+        numbered = self.digests(start, stop).with_row_index("row", offset=start)
+        return numbered.select(pl.col("row").min().over("high", "low")).to_series().to_numpy()
 
     def _by_part(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """(part, places in `rows`) for each part that a row is in."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
+from components.contracts.tables import CORPUS, QRELS, QUERIES, name_of_row, read_table
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Inputs:
     """Tables of stage `prepare` for tasks with train or dev queries; each sorted by its rows.
 
     corpus: row, doc_id, text, task, label, split. queries: row, query_id, text, task, split, label. qrels: query,
-    document (rows), relevance.
+    document (rows), relevance. Without texts, corpus and queries have row, task and split only.
     """
 
     corpus: pl.DataFrame
@@ -26,23 +26,27 @@ class Inputs:
     qrels: pl.DataFrame
 
     @property
+    def positives(self) -> pl.DataFrame:
+        """The rows of qrels that are relevant: sts has judged pairs of grade 0 and less too."""
+        return self.qrels.filter(pl.col("relevance") > 0)
+
+    @property
     def tasks(self) -> list[str]:
         """Names of the tasks with training or dev queries, sorted."""
         return sorted(self.queries["task"].unique().to_list())
 
-    def pools(self) -> Iterator["Pool"]:
-        """Queries and the documents to search for them, by task and split.
+    def pools(self, task: str) -> Iterator["Pool"]:
+        """Queries of a task and the documents to search for them, by split.
 
         Training queries never search held-out documents, so none becomes a training negative; dev queries search all
         documents of their task.
         """
-        for task in self.tasks:
-            corpus = self.corpus.filter(pl.col("task") == task)
-            for split in ("dev", "train"):
-                queries = self.queries.filter((pl.col("task") == task) & (pl.col("split") == split))
-                if len(queries):
-                    allowed = corpus if split == "dev" else corpus.filter(pl.col("split").is_null())
-                    yield Pool(f"{task}, {split}", queries, allowed)
+        corpus = self.corpus.filter(pl.col("task") == task)
+        for split in ("dev", "train"):
+            queries = self.queries.filter((pl.col("task") == task) & (pl.col("split") == split))
+            if len(queries):
+                allowed = corpus if split == "dev" else corpus.filter(pl.col("split").is_null())
+                yield Pool(f"{task}, {split}", queries, allowed)
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,18 @@ class Pool:
     corpus: pl.DataFrame
 
 
-def read_inputs(prepared: Path) -> Inputs:
-    """Read outputs/prepare.
+def read_inputs(prepared: Path, texts: bool = True) -> Inputs:
+    """Read outputs/prepare; without texts, labels and ids where `texts` is False.
 
     Raises:
         UserError: no training or dev query, a task's corpus is empty, a query without a positive, or a positive that is
             missing from its task's corpus.
     """
-    queries = read_table(prepared / "queries.parquet", QUERIES).filter(pl.col("split") != "test")
+    columns = None if texts else ("row", "task", "split")
+    queries = read_table(prepared / "queries.parquet", QUERIES, columns).filter(pl.col("split") != "test")
     if queries.is_empty():
         raise UserError(f"{prepared / 'queries.parquet'}: no train or dev query; set prepare.tasks.*.train above 0")
-    corpus = read_table(prepared / "corpus.parquet", CORPUS)
+    corpus = read_table(prepared / "corpus.parquet", CORPUS, columns)
     trainable = corpus.filter(pl.col("split").is_null())
     for task, split in queries.select("task", "split").unique().sort("task", "split").rows():
         if (corpus if split == "dev" else trainable).filter(pl.col("task") == task).is_empty():
@@ -80,16 +85,18 @@ def read_inputs(prepared: Path) -> Inputs:
 def _check_positives(queries: pl.DataFrame, corpus: pl.DataFrame, qrels: pl.DataFrame, file: Path) -> None:
     bare = queries.join(qrels, left_on="row", right_on="query", how="anti")
     if len(bare):
-        raise UserError(f"{file}: field query: query {bare['query_id'].min()!r} has no positive; add one or drop it")
-    owners = qrels.join(queries.select("query_id", "task", "split", query="row"), on="query")
+        query = name_of_row(file.with_name("queries.parquet"), bare["row"][0])
+        raise UserError(f"{file}: field query: query {query} has no positive; add one or drop it")
+    owners = qrels.join(queries.select("task", "split", query="row"), on="query")
     open_to = pl.col("document_split").is_null() | (pl.col("split") == "dev")
     documents = corpus.select("task", document="row", document_split="split")
     there = owners.join(documents, on=["document", "task"]).filter(open_to)
+    corpus_file = file.with_name("corpus.parquet")
     lost = owners.join(there, on=["query", "document"], how="anti").sort("query", "document")
     if len(lost):
-        query, row, task = lost.select("query_id", "document", "task").row(0)
-        document = next(iter(corpus.filter(pl.col("row") == row)["doc_id"]), row)
+        row, found, task = lost.select("query", "document", "task").row(0)
+        query, document = name_of_row(file.with_name("queries.parquet"), row), name_of_row(corpus_file, found)
         raise UserError(
-            f"{file}: field document: positive {document!r} of query {query!r} is missing from the corpus of {task!r} "
+            f"{file}: field document: positive {document} of query {query} is missing from the corpus of {task!r} "
             "(or held out from a training query); add the document or remove the row"
         )

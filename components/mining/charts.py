@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 
 from components.config import MineParams
-from components.mining.rules import relative_threshold
+from components.mining.margins import TaskMargin
+from components.mining.rules import relative_threshold, share_of_positive
 from components.page.plots import Axis, Series, histogram, plot
 from components.page.svg import Drawing
 
@@ -12,20 +13,16 @@ _BINS = 40
 _NEAR = (0.0, 1.5)  # range of the plot of scores against the positive
 
 
-def charts(
-    own: pl.DataFrame, right: pl.DataFrame, curve: pl.DataFrame, params: MineParams
-) -> list[tuple[str, Drawing]]:
+def charts(own: pl.DataFrame, right: pl.DataFrame, fitted: TaskMargin, params: MineParams) -> list[tuple[str, Drawing]]:
     """(caption, plot) of one task.
 
     Args:
-        own: judged candidates; columns of `apply_rules` and its two.
-        right: the positives, with score. curve: rows of `margin_curves`.
+        own: candidates after the rules. right: the positives. `score` of both is on the scale of the rules.
     """
     if own.is_empty():
         return []
-    margin = float(own["margin"][0])
-    drawn = [_scores(own, right), _against_the_positive(own, margin)]
-    return [*drawn, _curve(curve, margin, params)] if len(curve) else drawn
+    drawn = [_scores(own, right), _against_the_positive(own, fitted.margin)]
+    return [*drawn, _curve(fitted.curve, fitted.margin, params)] if len(fitted.curve) else drawn
 
 
 def _scores(own: pl.DataFrame, right: pl.DataFrame) -> tuple[str, Drawing]:
@@ -39,12 +36,14 @@ def _scores(own: pl.DataFrame, right: pl.DataFrame) -> tuple[str, Drawing]:
     limits = own.unique("query").select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
     middle = float(np.median(limits.to_numpy()))
     caption = "Scores. Each query has its own limit; the line is their median."
-    return caption, _histograms(spread, "Scores", "teacher score", [(middle, f"limit {middle:.2f}")])
+    return caption, _histograms(
+        spread, "Scores", "score, on the scale of the margin", [(middle, f"limit {middle:.2f}")]
+    )
 
 
 def _against_the_positive(own: pl.DataFrame, margin: float) -> tuple[str, Drawing]:
     near = np.linspace(*_NEAR, _BINS + 1)
-    ratio = 1 + (pl.col("score") - pl.col("weakest")) / pl.col("weakest").abs().clip(lower_bound=1e-9)
+    ratio = share_of_positive(pl.col("score"), pl.col("weakest"))
     kept = own.filter(pl.col("reason").is_null()).select(ratio).to_series()
     refused = own.filter(pl.col("reason").is_not_null()).select(ratio).to_series()
     spread = [
@@ -65,15 +64,16 @@ def _histograms(series: list[Series], title: str, x_label: str, marks: list[tupl
 def _curve(curve: pl.DataFrame, margin: float, params: MineParams) -> tuple[str, Drawing]:
     known = curve.drop_nulls("false_negative_rate")
     rate = Series(
-        "estimated false-negative rate", known["margin"].to_list(), known["false_negative_rate"].to_list(), "red"
+        "judged false-negative rate", known["margin"].to_list(), known["false_negative_rate"].to_list(), "red"
     )
     share = (curve["negatives_per_query"] / params.negatives).to_list()
     filled = Series(f"negatives found, of {params.negatives}", curve["margin"].to_list(), share, "green")
-    series, bound = [rate, filled], params.false_negative_rate
+    series = [rate, filled] if len(known) else [filled]
+    bound = params.judge.false_negative_rate if params.judge else None
     if bound is not None:
         series.append(Series(f"bound {bound:g}", [0.5, 1.0], [bound, bound], "grey"))
     top, marks = max([1.0, *share]), [(margin, f"margin {margin:.2f}")]
-    caption = "What another margin would have given, estimated on the dev queries."
+    caption = "What another margin would have given on the dev queries."
     return caption, plot(series, "Margins on dev", Axis("margin", 0.5, 1.0), Axis("share", 0.0, top), marks)
 
 

@@ -8,83 +8,84 @@ import numpy as np
 import polars as pl
 
 from components.config import MineParams
-from components.data.inputs import Inputs
-from components.mining.adaptive import hardest
+from components.config.mining import Scale
 from components.mining.charts import charts
-from components.mining.rules import REASONS, relative_threshold
+from components.mining.facts import TaskTexts
+from components.mining.rules import REASONS, hardest, relative_threshold
+from components.mining.sample import Sample
+from components.mining.tally import Tally
+from components.mining.task import Mined, Setting
 from components.page.render import render_page
 
 _TEXT = 420  # characters of a text shown
 _REFUSED = 5  # refused candidates shown per example and reason
-_SHADES = ("green", "purple", "lilac", "pink", "grey", "red", "orange", "yellow", "pale")
+_SHADES = ("green", "purple", "lilac", "pink", "grey", "blue", "red", "orange", "yellow", "pale")
 _COLOURS = dict(zip(("kept", *REASONS), _SHADES, strict=True))
 _BORDER = 5  # candidates shown on each side of the margin
-Texts = dict[int, tuple[str, str]]  # by row: a document's id and text
+_SCALES = {
+    "probability": "the sigmoid of the teacher's logits, a probability",
+    "raw": "the teacher's raw scores",
+    "relevance": "the calibrated relevance of the teacher's scores, a probability",
+}
+Section = dict[str, Any]  # what the template shows of a task
 
 
-def write_report(
-    file: Path,
-    inputs: Inputs,
-    judged: pl.DataFrame,
-    positives: pl.DataFrame,
-    suspicious: pl.DataFrame,
-    curves: pl.DataFrame,
-    params: MineParams,
-    seed: int,
-) -> None:
+def write_report(file: Path, sections: list[Section], params: MineParams, scale: Scale) -> None:
     """Write one self-contained HTML file: no script, nothing loaded from elsewhere."""
-    texts = {row: (doc, text) for row, doc, text in inputs.corpus.select("row", "doc_id", "text").iter_rows()}
-    asked = dict(inputs.queries.select("row", "text").iter_rows())
-    positives = positives.join(inputs.queries.select("task", query="row"), on="query").sort("query", "document")
-    tasks: list[dict[str, Any]] = []
-    for task in inputs.tasks:
-        own, right = judged.filter(pl.col("task") == task), positives.filter(pl.col("task") == task)
-        curve = curves.filter(pl.col("task") == task)
-        doubts = suspicious.join(right.select("query"), on="query", how="semi")
-        tasks.append(
-            {
-                "name": task,
-                "margin": float(own["margin"][0]) if len(own) else params.margin,
-                "candidates": len(own),
-                "counts": _counts(own),
-                "without": _without_negatives(own, right),
-                "queries": right["query"].n_unique(),
-                "plots": charts(own, right, curve, params),
-                "border": _border(own, right, texts, asked),
-                "examples": list(_examples(own, right, texts, asked, params, seed)),
-                "suspicious": _doubtful(doubts, texts, asked),
-                "suspicious_count": len(doubts),
-                "positives": len(right),
-            }
-        )
-    seen = {name for task in tasks for name, _, _ in task["counts"]}
     page = render_page(
         "components.mining",
         "report.html.jinja",
         title="Mined negatives",
-        tasks=tasks,
+        tasks=sections,
         reasons=REASONS,
         params=params,
-        seen=seen,
+        scale=_SCALES[scale],
+        seen={name for task in sections for name, _, _ in task["counts"]},
         colours=_COLOURS,
     )
     file.write_text(page, encoding="utf-8")
 
 
-def _counts(own: pl.DataFrame) -> list[tuple[str, int, float]]:
+def task_section(mined: Mined, texts: TaskTexts, sample: Sample, setting: Setting) -> Section:
+    """What the page shows of one task. Counts are of all its queries; plots and examples of the sample's."""
+    own, right, params, tally = sample.candidates, sample.positives, setting.params, mined.tally
+    return {
+        "name": mined.name,
+        "margin": mined.margin.margin,
+        "fitted": mined.margin.fitted,
+        "told": mined.margin.told,
+        "ranking": str(mined.ranking) if mined.ranking.by_chance else None,
+        "judged": _judged(mined),
+        "candidates": tally.candidates,
+        "counts": _counts(tally),
+        "without": tally.without,
+        "queries": tally.queries,
+        "shown": len(sample.queries) if len(sample.queries) < sample.all_queries else None,
+        "plots": charts(own, right, mined.margin, params),
+        "border": _border(own, right, texts),
+        "examples": list(_examples(own, right, texts, params, setting.seed)),
+        "suspicious": _doubtful(sample.suspicious, texts),
+        "suspicious_count": tally.suspicious,
+        "actions": {name: count for name, count in sorted(tally.actions.items()) if name != "report"},
+        "positives": tally.positives,
+    }
+
+
+def _judged(mined: Mined) -> list[tuple[str, int, int]]:
+    """(why, pairs judged, found relevant)."""
+    if not mined.judgements:
+        return []
+    rows = pl.concat(mined.judgements).group_by("purpose").agg(pl.len(), pl.col("relevant").sum()).sort("purpose")
+    return list(rows.iter_rows())
+
+
+def _counts(tally: Tally) -> list[tuple[str, int, float]]:
     """(reason or "kept", candidates, share), kept first, then by the order of the rules."""
-    found = dict(own.group_by(pl.col("reason").fill_null("kept")).len().iter_rows())
-    return [(name, found[name], found[name] / len(own)) for name in ("kept", *REASONS) if name in found]
+    found = tally.reasons
+    return [(name, found[name], found[name] / tally.candidates) for name in ("kept", *REASONS) if found[name]]
 
 
-def _without_negatives(own: pl.DataFrame, right: pl.DataFrame) -> int:
-    """Queries of which every candidate was refused (or that had none)."""
-    return right["query"].n_unique() - own.filter(pl.col("reason").is_null())["query"].n_unique()
-
-
-def _border(
-    own: pl.DataFrame, right: pl.DataFrame, texts: Texts, asked: dict[int, str]
-) -> list[tuple[str, list[dict[str, Any]]]]:
+def _border(own: pl.DataFrame, right: pl.DataFrame, texts: TaskTexts) -> list[tuple[str, list[dict[str, Any]]]]:
     """What lies nearest to its query's limit, on either side: the candidates that a small change would move."""
     limit = relative_threshold(pl.col("weakest"), pl.col("margin"))
     distance = (pl.col("score") - limit) / pl.col("weakest").abs().clip(lower_bound=1e-9)
@@ -100,7 +101,7 @@ def _border(
         shown = nearest.filter(side).head(_BORDER).join(weakest, on="query", maintain_order="left")
         rows = [
             {
-                "query": _cut(asked[row["query"]]),
+                "query": _cut(texts.query(row["query"])),
                 "positive": _row(texts, row["positive"], row["weakest"]),
                 "candidate": _row(texts, row["document"], row["score"], row["reason"] or "", row["limit"]),
             }
@@ -113,8 +114,7 @@ def _border(
 def _examples(
     own: pl.DataFrame,
     right: pl.DataFrame,
-    texts: Texts,
-    asked: dict[int, str],
+    texts: TaskTexts,
     params: MineParams,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
@@ -133,7 +133,7 @@ def _examples(
         best = right.filter(pl.col("query") == query).sort(["score", "document"], descending=[True, False])
         limit = mine.select(relative_threshold(pl.col("weakest"), pl.col("margin"))).to_series()
         yield {
-            "query": _cut(asked[query]),
+            "query": _cut(texts.query(query)),
             "limit": float(limit[0]) if len(limit) else None,
             "positives": [
                 _row(texts, doc, score) for doc, score in best.select("document", "score").head(3).iter_rows()
@@ -144,21 +144,39 @@ def _examples(
                 for doc, score in hardest(mine, params.negatives).select("document", "score").iter_rows()
             ],
             "refused": [
-                _row(texts, doc, score, reason, threshold)
-                for doc, score, reason, threshold in refused.select(
-                    "document", "score", "reason", "threshold"
+                _row(
+                    texts,
+                    doc,
+                    score,
+                    reason,
+                    threshold,
+                    compared if scale in ("overlap", "rank", "judge") else None,
+                    scale,
+                )
+                for doc, score, reason, threshold, compared, scale in refused.select(
+                    "document", "score", "reason", "threshold", "compared", "scale"
                 ).iter_rows()
             ],
         }
 
 
-def _row(texts: Texts, doc: int, score: float, reason: str = "", threshold: float | None = None) -> dict[str, Any]:
-    return {"id": texts[doc][0], "text": _cut(texts[doc][1]), "score": score, "reason": reason, "threshold": threshold}
+def _row(
+    texts: TaskTexts,
+    document: int,
+    score: float,
+    reason: str = "",
+    threshold: float | None = None,
+    compared: float | None = None,
+    scale: str | None = None,
+) -> dict[str, Any]:
+    identity, text = texts.document(document)
+    facts = {"score": score, "reason": reason, "threshold": threshold, "compared": compared, "scale": scale}
+    return {"id": identity, "text": _cut(text), **facts}
 
 
-def _doubtful(found: pl.DataFrame, texts: Texts, asked: dict[int, str]) -> list[dict[str, Any]]:
+def _doubtful(found: pl.DataFrame, texts: TaskTexts) -> list[dict[str, Any]]:
     return [
-        {"query": _cut(asked[query]), "text": _cut(texts[doc][1]), "score": score, "share": share}
+        {"query": _cut(texts.query(query)), "text": _cut(texts.document(doc)[1]), "score": score, "share": share}
         for query, doc, score, share in found.head(5).select("query", "document", "score", "share_above").iter_rows()
     ]
 

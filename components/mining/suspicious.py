@@ -2,19 +2,20 @@
 
 import polars as pl
 
+from components.mining.rules import KNOWN_RELEVANT
 
-def suspicious_positives(judged: pl.DataFrame, positives: pl.DataFrame, share: float) -> pl.DataFrame:
+
+def suspicious_positives(candidates: pl.DataFrame, positives: pl.DataFrame, share: float) -> pl.DataFrame:
     """query, document, score, share_above: positives with more than `share` of the candidates above them.
 
-    Known relevant candidates (same label, copies of a positive) do not count. Sorted by share_above, highest first.
+    Known relevant candidates (same label, copies of a positive) do not count.
     """
-    known = pl.col("reason").is_in(["same_label", "same_as_query", "duplicate_of_positive"]).fill_null(False)
-    others = judged.filter(~known).select("query", other="score")
+    known = pl.col("reason").is_in(KNOWN_RELEVANT).fill_null(False)
+    others = candidates.filter(~known).select("query", other="score")
     above = (
-        positives.join(others, on="query")
+        positives.select("query", "document", "score")
+        .join(others, on="query")
         .group_by("query", "document", "score")
         .agg(share_above=(pl.col("other") > pl.col("score")).mean())
     )
-    return above.filter(pl.col("share_above") > share).sort(
-        ["share_above", "query", "document"], descending=[True, False, False]
-    )
+    return above.filter(pl.col("share_above") > share).sort("query", "document")

@@ -1,4 +1,4 @@
-"""Fixed batch shapes per padded length, so that a text's result is bitwise independent of its batch.
+"""Batches of texts. On a CPU they have fixed shapes, so that a text's result is bitwise independent of its batch.
 
 Sharding, caching, the executor and a rerun after a kill therefore cannot change a result. Two things would: another
 batch shape, and a row count that is not a multiple of ROW_STEP. A matrix-vector product, such as the one-logit head of
@@ -25,38 +25,56 @@ def batch_rows(padded: int, budget: int) -> int:
     return rows - rows % ROW_STEP or 1
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[int], int]]:
-    """(positions, padded length) of each batch: one padded length, at most `budget` tokens with the padding.
+def token_batches(lengths: Sequence[int], budget: int, fixed: bool = True) -> Iterator[tuple[list[int], int]]:
+    """(positions, padded length) of each batch: at most `budget` tokens with the padding, at least one text.
 
-    `padded_batch` fills a batch of fewer than `batch_rows` positions with empty rows.
+    fixed: the texts of a batch have one padded length, and `padded_batch` fills it up to `batch_rows` with empty rows.
+    Otherwise texts of neighbouring lengths share a batch, which is for devices whose rounding depends on it anyway.
 
     >>> list(token_batches([7, 30, 8, 3], budget=32))
     [([0, 2, 3], 8), ([1], 32)]
+    >>> list(token_batches([7, 20, 9, 3], budget=64, fixed=False))
+    [([1, 2], 24), ([0, 3], 8)]
     """
+    padded = [-(-length // LENGTH_STEP) * LENGTH_STEP for length in lengths]
+    if not fixed:
+        yield from _neighbours(lengths, padded, budget)
+        return
     buckets: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        buckets.setdefault(-(-length // LENGTH_STEP) * LENGTH_STEP, []).append(i)
-    for padded in sorted(buckets):
-        rows = batch_rows(padded, budget)
-        members = buckets[padded]
+    for i, length in enumerate(padded):
+        buckets.setdefault(length, []).append(i)
+    for length in sorted(buckets):
+        rows = batch_rows(length, budget)
+        members = buckets[length]
         for start in range(0, len(members), rows):
-            yield members[start : start + rows], padded
+            yield members[start : start + rows], length
 
 
-def padded_batch(sequences: Sequence[Sequence[int]], length: int, budget: int, fill: int = 0) -> torch.Tensor:
-    """int64 [batch_rows, length]: the sequences padded on the right with `fill`, then rows of `fill` only.
+def _neighbours(lengths: Sequence[int], padded: Sequence[int], budget: int) -> Iterator[tuple[list[int], int]]:
+    """The longest first."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    start = 0
+    while start < len(order):
+        length = padded[order[start]]
+        rows = max(1, budget // length)
+        yield order[start : start + rows], length
+        start += rows
 
-    >>> padded_batch([[5, 6]], length=3, budget=6, fill=9).tolist()
-    [[5, 6, 9]]
+
+def padded_batch(sequences: Sequence[Sequence[int]], length: int, rows: int, fill: int = 0) -> torch.Tensor:
+    """int64 [rows, length]: the sequences padded on the right with `fill`, then rows of `fill` only.
+
+    >>> padded_batch([[5, 6]], length=3, rows=2, fill=9).tolist()
+    [[5, 6, 9], [9, 9, 9]]
     """
-    padded = torch.full((batch_rows(length, budget), length), fill, dtype=torch.long)
+    padded = torch.full((rows, length), fill, dtype=torch.long)
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = torch.tensor(sequence)
     return padded
 
 
-def attention_mask(sequences: Sequence[Sequence[int]], length: int, budget: int) -> torch.Tensor:
-    """int64 [batch_rows, length]: 1 for the tokens, and for one token of each empty row."""
-    mask = padded_batch([[1] * len(sequence) for sequence in sequences], length, budget)
+def attention_mask(sequences: Sequence[Sequence[int]], length: int, rows: int) -> torch.Tensor:
+    """int64 [rows, length]: 1 for the tokens, and for one token of each empty row."""
+    mask = padded_batch([[1] * len(sequence) for sequence in sequences], length, rows)
     mask[len(sequences) :, 0] = 1
     return mask

@@ -26,7 +26,7 @@ from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
-from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
+from components.model.batches import CPU_TOKENS, attention_mask, batch_rows, padded_batch, token_batches
 from components.model.device import device_of
 from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
@@ -122,14 +122,15 @@ class SentenceModel(StoredEmbedder):
         ids, prompt_length = self.tokenise(texts, side)
         gpu = self.model.device.type != "cpu"
         budget = GPU_TOKENS if gpu else CPU_TOKENS
-        batches = list(token_batches([len(sequence) for sequence in ids], budget))
+        batches = list(token_batches([len(sequence) for sequence in ids], budget, fixed=not gpu))
 
         def compute(batch: tuple[list[int], int]) -> tuple[np.ndarray, list[np.ndarray]]:
             members, length = batch
             sequences = [ids[i] for i in members]
+            rows = len(members) if gpu else batch_rows(length, budget)
             features: dict[str, Any] = {
-                "input_ids": padded_batch(sequences, length, budget, self.model.tokenizer.pad_token_id),
-                "attention_mask": attention_mask(sequences, length, budget),
+                "input_ids": padded_batch(sequences, length, rows, self.model.tokenizer.pad_token_id),
+                "attention_mask": attention_mask(sequences, length, rows),
             }
             features = {name: values.to(self.model.device) for name, values in features.items()}
             if prompt_length is not None:

@@ -1,7 +1,7 @@
 """A cross-encoder teacher: any sequence-classification reranker, through sentence_transformers.CrossEncoder.
 
-Pairs of all queries are de-duplicated and sorted by length; a batch holds as many pairs of one padded length as the
-token budget allows. Batches of one padded length have one shape, so a score does not depend on the rest of the batch.
+Pairs come sorted by length; a batch holds as many as the token budget allows. On a CPU the batches of one padded length
+have one shape, so a score does not depend on the rest of the batch; on a GPU no batch is filled up.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
-from components.model.batches import CPU_TOKENS, attention_mask, padded_batch, token_batches
+from components.model.batches import CPU_TOKENS, attention_mask, batch_rows, padded_batch, token_batches
 from components.model.locate import locate_model
 
 _READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types
@@ -27,7 +27,8 @@ class CrossEncoderTeacher:
 
     def __init__(self, model: Any, max_tokens: int, token_budget: int) -> None:
         self.model, self.max_tokens = model, max_tokens
-        self.token_budget = min(token_budget, CPU_TOKENS) if model.device.type == "cpu" else token_budget
+        self._on_cpu = model.device.type == "cpu"
+        self.token_budget = min(token_budget, CPU_TOKENS) if self._on_cpu else token_budget
         self._lock = Lock()
 
     @classmethod
@@ -60,18 +61,20 @@ class CrossEncoderTeacher:
                 max_length=self.max_tokens,
             )
         scores = np.empty(len(pairs), dtype=np.float32)
-        for members, length in token_batches([len(ids) for ids in encoded["input_ids"]], self.token_budget):
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        for members, length in token_batches(lengths, self.token_budget, fixed=self._on_cpu):
             scores[members] = self._forward(encoded, members, length)
         return scores
 
     def _forward(self, encoded: Any, members: list[int], length: int) -> np.ndarray:
         fill = {"input_ids": self.model.tokenizer.pad_token_id}
+        rows = batch_rows(length, self.token_budget) if self._on_cpu else len(members)
         features = {
-            name: padded_batch([values[i] for i in members], length, self.token_budget, fill.get(name, 0))
+            name: padded_batch([values[i] for i in members], length, rows, fill.get(name, 0))
             for name, values in encoded.items()
         }  # [rows, length] each
         ids = [encoded["input_ids"][i] for i in members]
-        features["attention_mask"] = attention_mask(ids, length, self.token_budget)
+        features["attention_mask"] = attention_mask(ids, length, rows)
         features = {name: values.to(self.model.device) for name, values in features.items()}
         with torch.inference_mode():
             logits = self.model.model(**features).logits[:, 0]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
-from components.model.batches import attention_mask, padded_batch, token_batches
+from components.model.batches import attention_mask, batch_rows, padded_batch, token_batches
 from components.model.locate import locate_model
 
 PREFIX = (
@@ -30,6 +30,7 @@ class LlmTeacher:
         self.model, self.tokenizer, self.instruction = model, tokenizer, instruction
         self.max_tokens, self.token_budget = max_tokens, token_budget
         self.yes, self.no = _one_token(tokenizer, "yes"), _one_token(tokenizer, "no")
+        self._on_cpu = model.device.type == "cpu"
         self._lock = Lock()
 
     @classmethod
@@ -49,7 +50,7 @@ class LlmTeacher:
         with self._lock:
             sequences = [self._ids(query, document) for query, document in pairs]
         scores = np.empty(len(pairs), dtype=np.float32)
-        for members, length in token_batches([len(ids) for ids in sequences], self.token_budget):
+        for members, length in token_batches([len(ids) for ids in sequences], self.token_budget, fixed=self._on_cpu):
             scores[members] = self._forward([sequences[i] for i in members], length)
         return scores
 
@@ -63,8 +64,9 @@ class LlmTeacher:
         return head + encode(document)[:room] + tail
 
     def _forward(self, sequences: list[list[int]], length: int) -> np.ndarray:
-        ids = padded_batch(sequences, length, self.token_budget)  # [rows, length]
-        mask = attention_mask(sequences, length, self.token_budget)
+        rows = batch_rows(length, self.token_budget) if self._on_cpu else len(sequences)
+        ids = padded_batch(sequences, length, rows)  # [rows, length]
+        mask = attention_mask(sequences, length, rows)
         last_token = mask.sum(dim=1) - 1  # [rows]
         device = self.model.device
         with torch.inference_mode():

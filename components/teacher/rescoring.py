@@ -1,123 +1,155 @@
-"""Teacher scores of many pairs, in shards that survive a kill."""
+"""Teacher scores of many pairs of rows, in shards that survive a kill.
 
+A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file;
+where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries scores only the
+pairs that are new.
+"""
+
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
+from components.base.errors import UserError
 from components.base.files import whole_file
-from components.config import DenseTeacherParams, ScoreParams
-from components.model.load_once import load_once
-from components.model.sentence_model import Side, text_key
-from components.model.vector_store import TokenVectorStore, VectorStore
+from components.base.hashing import content_hash
+from components.base.progress import progress
+from components.config import EngineParams, ScoreParams
+from components.contracts.tables import name_of_row
+from components.contracts.texts import Texts
+from components.model.locate import locate_model
 from components.stage.executor import run_shards
-from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.dense import EmbeddedTexts
-from components.teacher.llm_reranker import LlmTeacher
-from components.teacher.maxsim import maxsim
+from components.teacher.pairs import Block, Pairs
 
 PAIRS_A_SHARD = 4096
+_SCHEMA = {"query": pl.UInt32, "document": pl.UInt32, "score": pl.Float32}
 
 
-def rescore_pairs(pairs: pl.DataFrame, params: ScoreParams, models: Path, work: Path, threads: int) -> np.ndarray:
-    """float32 [pairs]: raw scores of query_text and document_text read together, by length over all queries."""
-    length = pl.col("query_text").str.len_chars() + pl.col("document_text").str.len_chars()
-    order = pairs.with_row_index("place").sort(length, "place", descending=[True, False])
-    shards, files = [], []
-    for start in range(0, len(order), PAIRS_A_SHARD):
-        part = order.slice(start, PAIRS_A_SHARD)
-        files.append(work / "scores" / f"{start // PAIRS_A_SHARD:06d}.npy")
-        texts = part.select("query_text", "document_text").rows()
-        shards.append((files[-1], models, params, texts))
-    waiting = [shard for shard in shards if not shard[0].exists()]
-    run_shards(score_pairs_shard, waiting, f"score: {params.reranker}", params.engine, threads)
-    scores = np.empty(len(pairs), dtype=np.float32)
-    scores[order["place"].to_numpy()] = np.concatenate([np.load(file) for file in files])
-    return scores
+class PairScorer(Protocol):
+    """What scores pairs of texts, in plain values that travel to a worker."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray: ...
 
 
-def score_pairs_shard(out: Path, models: Path, params: ScoreParams, pairs: Sequence[tuple[str, str]]) -> None:
-    """Raw scores of one shard's pairs, float32 [n], into the .npy file `out`."""
-    _save(out, load_once(_RerankerSource(models, params)).score(pairs))
+@dataclass(frozen=True)
+class Rescoring:
+    """Scores the pairs of blocks.
+
+    Attributes:
+        by_document: the pairs of a document are scored together.
+        scores: folder of the scores, a file a block.
+        prepared: outputs/prepare, whose ids an error names; model: its name in an error.
+    """
+
+    pairs: Pairs
+    scorer: PairScorer
+    by_document: bool
+    scores: Path
+    work: Path
+    prepared: Path
+    model: str
+
+    def run(self, blocks: Sequence[Block], what: str, engine: EngineParams, threads: int) -> None:
+        """Score what has no score yet. Raises UserError when a score is not finite."""
+        shards = []
+        for block in progress(blocks, "score: pairs", unit="block"):
+            for start, stop in self._shards(block):
+                file = self._shard_file(block, start)
+                if not file.exists():
+                    texts = self.pairs.queries, self.pairs.documents
+                    shards.append((file, self.scorer, self._pairs_file(block), start, stop, *texts))
+        run_shards(score_shard, shards, what, engine, threads)
+        for block in progress(blocks, "score: join", unit="block"):
+            self._collect(block)
+
+    def table(self, block: Block) -> pl.DataFrame:
+        """query, document, positive, reranker_score (float64) of all pairs of a block; sorted."""
+        scores = self._known(block).rename({"query": "first_query", "document": "first_document"})
+        joined = self.pairs.table(block).join(
+            scores, on=["first_query", "first_document"], how="left", maintain_order="left"
+        )
+        return joined.select("query", "document", "positive", reranker_score=pl.col("score").cast(pl.Float64))
+
+    def _pairs_file(self, block: Block) -> Path:
+        return self.work / "pairs" / f"{block.name}.arrow"
+
+    def _shard_file(self, block: Block, start: int) -> Path:
+        return self.work / "scores" / f"{block.name}-{start:09d}.npy"
+
+    def _scores_file(self, block: Block) -> Path:
+        return self.scores / f"{block.name}.arrow"
+
+    def _known(self, block: Block) -> pl.DataFrame:
+        file = self._scores_file(block)
+        return pl.read_ipc(file) if file.exists() else pl.DataFrame(schema=_SCHEMA)
+
+    def _shards(self, block: Block) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each shard in the block's file of pairs, which is written unless a killed run left it."""
+        file = self._pairs_file(block)
+        if not file.exists():
+            known = self._known(block) if self._scores_file(block).exists() else None
+            with whole_file(file) as partial:
+                self.pairs.distinct(block, known, self.by_document).write_ipc(partial)
+        documents = pl.read_ipc(file, columns=["document"])["document"].to_numpy()
+        borders = np.flatnonzero(np.diff(documents)) + 1 if self.by_document else None
+        start = 0
+        while start < len(documents):
+            stop = min(start + PAIRS_A_SHARD, len(documents))
+            if borders is not None and stop < len(documents):
+                later = borders[np.searchsorted(borders, stop) :]
+                stop = int(later[0]) if len(later) else len(documents)
+            yield start, stop
+            start = stop
+
+    def _collect(self, block: Block) -> None:
+        """Put the scores of a block's shards into its file of scores."""
+        pairs = pl.read_ipc(self._pairs_file(block))
+        if pairs.is_empty() and self._scores_file(block).exists():
+            return
+        parts = [np.load(self._shard_file(block, start)) for start, _ in self._shards(block)]
+        scores = np.concatenate([np.empty(0, np.float32), *parts])
+        if not np.isfinite(scores).all():
+            self._refuse(pairs.row(int(np.flatnonzero(~np.isfinite(scores))[0])))
+        new = pairs.with_columns(score=pl.Series(scores)).cast(_SCHEMA)  # type: ignore[arg-type]  # a mapping of types
+        known = self._known(block)
+        with whole_file(self._scores_file(block)) as partial:
+            pl.concat([known.join(new, on=["query", "document"], how="anti"), new]).write_ipc(partial)
+
+    def _refuse(self, pair: tuple[int, int]) -> None:
+        query, document = (
+            name_of_row(self.prepared / f"{table}.parquet", row)
+            for table, row in zip(("queries", "corpus"), pair, strict=True)
+        )
+        raise UserError(
+            f"{self.model}: the score of query {query} and document {document} is not finite; check the reranker's "
+            "weights and precision"
+        )
 
 
-def rescore_maxsim(
-    pairs: pl.DataFrame,
-    params: ScoreParams,
-    dense: DenseTeacherParams,
-    models: Path,
-    cache: Path,
-    work: Path,
-    threads: int,
-) -> np.ndarray:
-    """float32 [pairs]: late interaction and cosine, fused; token vectors that the store lacks are computed first."""
-    dense = dense.model_copy(update={"token_vectors": True})
-    embedded = EmbeddedTexts(models, params.model, dense, cache)
-    sides = Side(dense.query_prompt), Side(dense.document_prompt)
-    texts: dict[Side, list[str]] = {}
-    for side, column in zip(sides, ("query_text", "document_text"), strict=True):
-        texts.setdefault(side, []).extend(pairs[column].unique(maintain_order=True).to_list())
-    embedded.fill(texts, "score: texts", params.engine, threads)
-    order = pairs.with_row_index("place").sort("document_text", "query_text")
-    groups = order.group_by("document_text", maintain_order=True).agg("query_text").rows()
-    where = (embedded.store, embedded.identity, sides, params.dense_weight)
-    shards, files = [], []
-    for start in range(0, len(groups), params.engine.shard):
-        files.append(work / "scores" / f"{start // params.engine.shard:06d}.npy")
-        shards.append((files[-1], *where, groups[start : start + params.engine.shard]))
-    waiting = [shard for shard in shards if not shard[0].exists()]
-    run_shards(score_maxsim_shard, waiting, "score: late interaction", params.engine, threads)
-    scores = np.empty(len(pairs), dtype=np.float32)
-    scores[order["place"].to_numpy()] = np.concatenate([np.load(file) for file in files])
-    return scores
-
-
-def score_maxsim_shard(
-    out: Path,
-    store: Path,
-    identity: str,
-    sides: tuple[Side, Side],
-    dense_weight: float,
-    groups: Sequence[tuple[str, list[str]]],
+def score_shard(
+    out: Path, scorer: PairScorer, pairs: Path, start: int, stop: int, queries: Texts, documents: Texts
 ) -> None:
-    """Fused scores of one shard, [(document, its queries)], float32 in that order, into the .npy file `out`."""
-    pooled_store, token_store = VectorStore(store, identity), TokenVectorStore(store, identity)
-    asked = list(dict.fromkeys(query for _, queries in groups for query in queries))
-    query_keys = [text_key(sides[0], text) for text in asked]
-    document_keys = [text_key(sides[1], document) for document, _ in groups]
-    tokens = {text: m.astype(np.float32) for text, m in zip(asked, token_store.get(query_keys), strict=True)}
-    pooled = dict(zip(asked, pooled_store.read(query_keys), strict=True))
-    parts = []
-    documents = zip(pooled_store.read(document_keys), _in_chunks(token_store, document_keys), strict=True)
-    for (_, queries), (vector, matrix) in zip(groups, documents, strict=True):
-        late = maxsim([tokens[query] for query in queries], matrix.astype(np.float32))
-        cosine = (np.stack([pooled[query] for query in queries]) * vector).sum(axis=1)
-        parts.append(dense_weight * cosine + (1 - dense_weight) * late)
-    _save(out, np.concatenate(parts).astype(np.float32))
-
-
-def _in_chunks(store: TokenVectorStore, keys: Sequence[str], size: int = 64) -> Iterator[np.ndarray]:
-    """The token vectors of each key; few are in memory at a time."""
-    for start in range(0, len(keys), size):
-        yield from store.get(keys[start : start + size])
-
-
-def _save(out: Path, scores: np.ndarray) -> None:
+    """Raw scores of the rows start ... stop - 1 of a file of pairs, float32 [n], into the .npy file `out`."""
+    rows = pl.scan_ipc(pairs).slice(start, stop - start).collect()
+    texts = zip(queries.take(rows["query"].to_numpy()), documents.take(rows["document"].to_numpy()), strict=True)
+    scores = scorer.score(list(texts)).astype(np.float32)
     with whole_file(out) as partial, partial.open("wb") as handle:
         np.save(handle, scores, allow_pickle=False)
 
 
-@dataclass(frozen=True)
-class _RerankerSource:
-    models: Path
-    params: ScoreParams
+def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequence[Texts]) -> Path:
+    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device."""
+    import torch
 
-    def load(self) -> CrossEncoderTeacher | LlmTeacher:
-        params = self.params
-        if params.reranker == "llm":
-            return LlmTeacher.load(
-                self.models, params.model, params.instruction, params.max_tokens, params.token_budget
-            )
-        return CrossEncoderTeacher.load(self.models, params.model, params.max_tokens, params.token_budget)
+    facts = {
+        "weights": content_hash(locate_model(models / params.model)),
+        "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries"}),
+        "texts": [one.file.name for one in texts],
+        "cuda": torch.cuda.is_available(),
+    }
+    return cache / "scores" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

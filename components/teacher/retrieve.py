@@ -1,134 +1,160 @@
 """Stage `retrieve`: candidate documents for every training and dev query, from its own task.
 
-BM25 and each dense teacher retrieve their top `depth`; a fused score ranks the union.
+BM25 and each dense teacher retrieve their top `depth`; a fused score ranks the union. Work goes task by task: texts are
+read from disk by row (BM25 alone holds those of one task), and candidates are written some queries at a time.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import save_file
 
 from components.base.threads import worker_count
-from components.config import RetrieveParams
-from components.contracts.tables import CANDIDATES, write_table
+from components.contracts.streams import TableWriter
+from components.contracts.tables import CANDIDATES
 from components.contracts.tasks import read_tasks
+from components.contracts.texts import Texts
 from components.data.inputs import Inputs, Pool, read_inputs
 from components.model.sentence_model import Side
 from components.search.approximate import approximate_search
 from components.search.bm25 import bm25_search
+from components.search.exact import Hits
 from components.search.fusion import hits_table, reciprocal_rank, z_scores
 from components.search.stream import DOCUMENT_BLOCK
 from components.stage.context import StageContext
-from components.teacher.dense import EmbeddedTexts
+from components.teacher.dense import EmbeddedTexts, Rows
+from components.teacher.kept_vectors import write_vectors
+from components.teacher.pairs import query_blocks
 from components.teacher.pool_search import search_pool
 
 log = logging.getLogger(__name__)
 Sides = dict[str, tuple[Side, Side]]  # by task: a teacher's (query side, document side)
+_FOUND_BY = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
 
 
 def run(context: StageContext) -> dict[str, float]:
     """Write candidates.parquet: the dense_* columns are those of the first dense teacher."""
-    inputs = read_inputs(context.outputs / "prepare")
-    params = context.config.retrieve
-    models = context.outputs / "fetch" / "models"
+    prepared = context.outputs / "prepare"
+    inputs = read_inputs(prepared, texts=False)
+    queries, documents = (Texts.of_table(prepared / f"{name}.parquet", context.cache) for name in ("queries", "corpus"))
     log.info(
         "%s queries and %s documents of %s tasks",
         f"{len(inputs.queries):,}",
         f"{len(inputs.corpus):,}",
         len(inputs.tasks),
     )
-    teachers: dict[str, EmbeddedTexts] = {}
-    sides: dict[str, Sides] = {}
-    for name, dense in params.dense.items():  # one by one: a process holds one model at a time
-        teachers[name] = EmbeddedTexts(models, name, dense, context.cache)
-        sides[name] = _sides(teachers[name], inputs, context.outputs / "prepare")
-        _embed(inputs, teachers[name], sides[name], params, worker_count(context.config.threads))
-    for name in params.keep_vectors:
-        write_vectors(context.out / "vectors", name, teachers[name], sides[name], inputs)
-    recall: dict[str, float] = {}
-    tables = [_retrieve_pool(pool, teachers, sides, context, recall) for pool in inputs.pools()]
-    candidates = pl.concat(tables).sort("query", "document")
-    write_table(candidates, context.out / "candidates.parquet", CANDIDATES)
-    metrics = {**_recall(candidates, inputs), **recall}
+    retrieval = Retrieval(context, inputs, queries, documents, {}, {}, {})
+    retrieval.embed()
+    counts: Counter[str] = Counter()
+    with TableWriter(context.out / "candidates.parquet", CANDIDATES) as writer:
+        for task in inputs.tasks:
+            for candidates, qrels in retrieval.candidates(task):
+                writer.append(candidates)
+                counts += _found(candidates, qrels)
+    metrics = {name: counts[name] / len(inputs.positives) for name in _FOUND_BY}
+    metrics |= {"candidates_per_query": counts["candidates"] / len(inputs.queries), **retrieval.index_recall}
     log.info(
         "%s candidates, %.1f per query; they include %.1f %% of the positives",
-        f"{len(candidates):,}",
+        f"{counts['candidates']:,}",
         metrics["candidates_per_query"],
         100 * metrics["recall"],
     )
     return metrics
 
 
-def _sides(teacher: EmbeddedTexts, inputs: Inputs, prepared: Path) -> Sides:
-    """(query side, document side) by task."""
-    tasks = read_tasks(prepared / "tasks.yaml") if teacher.params.task_prompts else {}
-    return {task: teacher.sides(task, task in tasks and tasks[task].symmetric) for task in inputs.tasks}
+@dataclass(frozen=True)
+class Retrieval:
+    """The tables, the teachers with their sides, and the recall of each approximate index."""
 
+    context: StageContext
+    inputs: Inputs
+    queries: Texts
+    documents: Texts
+    teachers: dict[str, EmbeddedTexts]
+    sides: dict[str, Sides]
+    index_recall: dict[str, float]
 
-def _embed(inputs: Inputs, teacher: EmbeddedTexts, sides: Sides, params: RetrieveParams, threads: int) -> None:
-    """Embed each text once, in one run of shards."""
-    texts: dict[Side, list[str]] = {}
-    for task, pair in sides.items():
-        for side, frame in zip(pair, (inputs.queries, inputs.corpus), strict=True):
-            texts.setdefault(side, []).extend(frame.filter(pl.col("task") == task)["text"].to_list())
-    teacher.fill(texts, f"retrieve: {teacher.name}: texts", params.engine, threads)
+    def embed(self) -> None:
+        """Embed all texts, teacher by teacher: a process holds one model at a time."""
+        params, context = self.context.config.retrieve, self.context
+        models, threads = context.outputs / "fetch" / "models", worker_count(context.config.threads)
+        for name, dense in params.dense.items():
+            teacher = EmbeddedTexts(models, name, dense, context.cache)
+            tasks = read_tasks(context.outputs / "prepare" / "tasks.yaml") if dense.task_prompts else {}
+            self.teachers[name] = teacher
+            self.sides[name] = {
+                task: teacher.sides(task, task in tasks and tasks[task].symmetric) for task in self.inputs.tasks
+            }
+            rows = [part for task in self.inputs.tasks for part in self._rows(name, task)]
+            teacher.fill(rows, f"retrieve: {name}: texts", params.engine, threads)
+        for name in params.keep_vectors:
+            parts = [self._rows(name, task) for task in self.inputs.tasks]
+            write_vectors(context.out / "vectors" / f"{name}.safetensors", self.teachers[name], parts)
 
+    def candidates(self, task: str) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """(candidates, positives) of some queries of a task at a time, sorted by query."""
+        pools = [(pool, self._search(pool)) for pool in self.inputs.pools(task)]
+        qrels = self.inputs.qrels
+        for block in query_blocks(self.inputs.queries.filter(pl.col("task") == task)):
+            start, stop = (qrels["query"].search_sorted(row) for row in (block.start, block.stop))
+            found = [self._fused(pool, hits, block.start, block.stop) for pool, hits in pools]
+            yield pl.concat(found).sort("query", "document"), qrels.slice(start, stop - start)
 
-def write_vectors(folder: Path, name: str, teacher: EmbeddedTexts, sides: Sides, inputs: Inputs) -> None:
-    """<folder>/<name>.safetensors: float16 `queries` and `documents` [n, dim], by row of the tables of prepare.
+    def _rows(self, name: str, task: str) -> tuple[Rows, Rows]:
+        """(queries, documents) of a task, as they are put to a teacher."""
+        queries, documents = (
+            frame.filter(pl.col("task") == task)["row"].to_numpy().astype(np.int64)
+            for frame in (self.inputs.queries, self.inputs.corpus)
+        )
+        query_side, document_side = self.sides[name][task]
+        return Rows(query_side, self.queries, queries), Rows(document_side, self.documents, documents)
 
-    Rows that `read_inputs` leaves out are zero.
-    """
-    folder.mkdir(exist_ok=True)
-    vectors = {}
-    for place, (what, frame) in enumerate((("queries", inputs.queries), ("documents", inputs.corpus))):
-        rows = {
-            task: np.flatnonzero((frame["task"] == task).to_numpy())
-            for task in frame["task"].unique(maintain_order=True)
+    def _search(self, pool: Pool) -> dict[str, Hits]:
+        """The hits of each retriever, as positions in the pool."""
+        params, threads = self.context.config.retrieve, worker_count(self.context.config.threads)
+        rows = [frame["row"].to_numpy().astype(np.int64) for frame in (pool.queries, pool.corpus)]
+        hits = {}
+        if params.bm25 is not None:
+            label = f"retrieve: bm25: {pool.name}"
+            texts = self.documents.take(rows[1]), self.queries.take(rows[0])
+            hits["bm25"] = bm25_search(*texts, params.depth, params.bm25, threads, label)
+        for name, teacher in self.teachers.items():
+            query_side, document_side = self.sides[name][pool.queries["task"][0]]
+            queries, documents = Rows(query_side, self.queries, rows[0]), Rows(document_side, self.documents, rows[1])
+            if params.index.kind == "exact":
+                label, work = f"retrieve: {name}: {pool.name}", self.context.work
+                hits[name] = search_pool(teacher, documents, queries, params.depth, work, label, params.engine, threads)
+            else:
+                blocks = partial(teacher.blocks, documents, DOCUMENT_BLOCK)
+                found = approximate_search(
+                    teacher.all(queries), blocks, len(rows[1]), params.depth, params.index, threads
+                )
+                hits[name], self.index_recall[f"index_recall/{name}/{pool.name}"] = found
+        return hits
+
+    def _fused(self, pool: Pool, hits: dict[str, Hits], start: int, stop: int) -> pl.DataFrame:
+        """Candidates of the pool's queries with rows start ... stop - 1."""
+        params, rows = self.context.config.retrieve, pool.queries["row"]
+        first, last = (rows.search_sorted(row) for row in (start, stop))
+        rankings = {
+            name: hits_table(Hits(own.documents[first:last], own.scores[first:last])) for name, own in hits.items()
         }
-        parts = [teacher.all(frame["text"].gather(own).to_list(), sides[task][place]) for task, own in rows.items()]
-        places = frame["row"].to_numpy()[np.concatenate(list(rows.values()))]
-        vectors[what] = np.zeros((int(places.max()) + 1, parts[0].shape[1]), dtype=np.float16)
-        vectors[what][places] = np.concatenate(parts)
-    save_file(vectors, folder / f"{name}.safetensors")
-
-
-def _retrieve_pool(
-    pool: Pool,
-    teachers: dict[str, EmbeddedTexts],
-    sides: dict[str, Sides],
-    context: StageContext,
-    recall: dict[str, float],
-) -> pl.DataFrame:
-    params, threads = context.config.retrieve, worker_count(context.config.threads)
-    documents, query_texts = pool.corpus["text"].to_list(), pool.queries["text"].to_list()
-    rankings, weights = {}, {}
-    if params.bm25 is not None:
-        label = f"retrieve: bm25: {pool.name}"
-        rankings["bm25"] = hits_table(bm25_search(documents, query_texts, params.depth, params.bm25, threads, label))
-        weights["bm25"] = params.bm25.weight
-    for name, teacher in teachers.items():
-        query_side, document_side = sides[name][pool.queries["task"][0]]
-        if params.index.kind == "exact":
-            label = f"retrieve: {name}: {pool.name}"
-            texts, queries = (documents, document_side), (query_texts, query_side)
-            hits = search_pool(teacher, texts, queries, params.depth, context.work, label, params.engine, threads)
+        weights = {name: params.dense[name].weight for name in self.teachers}
+        if params.bm25 is not None:
+            weights["bm25"] = params.bm25.weight
+        if params.fusion == "rrf":
+            fused = reciprocal_rank(rankings, weights, params.rrf_k)
         else:
-            blocks = partial(teacher.blocks, documents, document_side, DOCUMENT_BLOCK)
-            vectors = teacher.all(query_texts, query_side)
-            hits, share = approximate_search(vectors, blocks, len(documents), params.depth, params.index, threads)
-            recall[f"index_recall/{name}/{pool.name}"] = share
-        rankings[name] = hits_table(hits)
-        weights[name] = params.dense[name].weight
-    fused = reciprocal_rank(rankings, weights, params.rrf_k) if params.fusion == "rrf" else z_scores(rankings, weights)
-    return _candidates(fused, rankings, pool.queries, pool.corpus)
+            fused = z_scores(rankings, weights)
+        return _named_by_row(fused, rankings, rows.slice(first, last - first), pool.corpus["row"])
 
 
-def _candidates(
-    fused: pl.DataFrame, rankings: dict[str, pl.DataFrame], queries: pl.DataFrame, corpus: pl.DataFrame
+def _named_by_row(
+    fused: pl.DataFrame, rankings: dict[str, pl.DataFrame], queries: pl.Series, documents: pl.Series
 ) -> pl.DataFrame:
     """Map positions in the pool to rows; returns the columns of CANDIDATES."""
     table = fused.rename({"fused": "fused_score"})
@@ -138,16 +164,12 @@ def _candidates(
         renamed = ranking.rename({"rank": f"{column}_rank", "score": f"{column}_score"})
         table = table.join(renamed, on=["query", "document"], how="left", maintain_order="left")
     return table.with_columns(
-        query=queries["row"].gather(table["query"]), document=corpus["row"].gather(table["document"])
+        query=queries.gather(table["query"]), document=documents.gather(table["document"])
     ).select(list(CANDIDATES.columns))
 
 
-def _recall(candidates: pl.DataFrame, inputs: Inputs) -> dict[str, float]:
-    """Share of the positives that are among the candidates, by retriever."""
-    positives = inputs.qrels.filter(pl.col("relevance") > 0)
-    joined = positives.join(candidates, on=["query", "document"], how="left")
-    by = {"recall_bm25": "bm25_rank", "recall_dense": "dense_rank", "recall": "fused_score"}
-    return {
-        **{name: 1 - joined[column].null_count() / len(joined) for name, column in by.items()},
-        "candidates_per_query": len(candidates) / len(inputs.queries),
-    }
+def _found(candidates: pl.DataFrame, qrels: pl.DataFrame) -> Counter[str]:
+    """Candidates, and positives that are among them, by retriever."""
+    joined = qrels.filter(pl.col("relevance") > 0).join(candidates, on=["query", "document"], how="left")
+    found = {name: len(joined) - joined[column].null_count() for name, column in _FOUND_BY.items()}
+    return Counter({"candidates": len(candidates), **found})

@@ -1,132 +1,158 @@
-"""Stage `score`: raw and calibrated teacher scores of every candidate and every positive.
+"""Stage `score`: raw and calibrated teacher scores of candidates and of every positive.
 
 `score.reranker` selects the teacher. `cross_encoder` and `llm` read query and document together and output a logit.
 `maxsim` uses the dense teacher's weights only: raw = dense_weight * cosine + (1 - dense_weight) * late
 interaction, in [-1, 1].
+
+Work goes a block of queries at a time and holds rows, never texts: memory does not grow with the pairs.
 """
 
-import json
 import logging
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.progress import progress
 from components.base.threads import worker_count
-from components.config import ScoreParams
-from components.contracts.tables import CANDIDATES, TEACHER_SCORES, read_table, write_table
+from components.config import DenseTeacherParams
+from components.contracts.streams import TableWriter
+from components.contracts.tables import TEACHER_SCORES
+from components.contracts.texts import Texts
 from components.data.inputs import Inputs, read_inputs
+from components.model.sentence_model import Side
 from components.stage.context import StageContext
-from components.teacher.calibration import cross_fit_relevance, expected_calibration_error, fit_calibration
-from components.teacher.reliability import Reliability, write_reliability
-from components.teacher.rescoring import rescore_maxsim, rescore_pairs
+from components.teacher.curves import MOST, Curves, fit_curves
+from components.teacher.dense import EmbeddedTexts, Rows
+from components.teacher.pairs import Block, Pairs, query_blocks
+from components.teacher.rescoring import Rescoring, scores_folder
+from components.teacher.scorers import LateInteraction, Reranker
+from components.teacher.wanted import wanted_queries
 
 log = logging.getLogger(__name__)
-_LEAST = 20  # minimum of dev positives, and of other dev candidates, for a curve per task
 
 
 def run(context: StageContext) -> dict[str, float]:
     """Write teacher_scores.parquet: raw `reranker_score` and calibrated `relevance` per pair."""
-    inputs = read_inputs(context.outputs / "prepare")
-    candidates = read_table(context.outputs / "retrieve" / "candidates.parquet", CANDIDATES)
-    pairs = with_positives(candidates, inputs)
+    prepared = context.outputs / "prepare"
+    inputs = read_inputs(prepared, texts=False)
+    queries, documents = (Texts.of_table(prepared / f"{name}.parquet", context.cache) for name in ("queries", "corpus"))
+    wanted = wanted_queries(inputs, context.config, prepared)
+    left_out = len(inputs.queries) - int(wanted.sum())
     log.info(
-        "scoring %s candidates and positives with %s (%s)",
-        f"{len(pairs):,}",
+        "scoring with %s (%s): %s queries; %s that training does not draw are left out (score.queries: %s)",
         context.config.score.model,
         context.config.score.reranker,
+        f"{int(wanted.sum()):,}",
+        f"{left_out:,}",
+        context.config.score.queries,
     )
-    raw = _raw_scores(pairs, context)
-    if not np.isfinite(raw).all():
-        query, document = pairs.select("query_id", "doc_id").row(int(np.flatnonzero(~np.isfinite(raw))[0]))
-        raise UserError(
-            f"{context.config.score.model}: the score of query {query!r} and document {document!r} is not finite; "
-            "check the reranker's weights and precision"
-        )
-    pairs = pairs.with_columns(reranker_score=pl.Series(raw.astype(np.float64)))
-    scored, metrics = _calibrated(pairs, context.config.score, context.out)
-    write_table(scored.select(list(TEACHER_SCORES.columns)), context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    blocks = query_blocks(inputs.queries)
+    pairs = Pairs(inputs, context.outputs / "retrieve" / "candidates.parquet", queries, documents, wanted)
+    rescoring = _rescoring(pairs, blocks, context)
+    what = "late interaction" if rescoring.by_document else context.config.score.reranker
+    engine, threads = context.config.score.engine, worker_count(context.config.threads)
+    rescoring.run(blocks, f"score: {what}", engine, threads)
+    fitted, on = _pairs_to_fit(rescoring, blocks, inputs)
+    curves = fit_curves(fitted, on, context.config.score, context.out)
+    metrics = _write(rescoring, blocks, curves, context)
     log.info(
-        "mean score: positives %.3f, others %.3f; calibration error %.3f",
+        "%s pairs; mean score: positives %.3f, others %.3f; calibration error %.3f",
+        f"{int(metrics['pairs']):,}",
         metrics["mean_score_positive"],
         metrics["mean_score_other"],
-        metrics["calibration_error"],
+        curves.error,
     )
-    return metrics
+    return {**metrics, "calibration_error": curves.error, "queries_left_out": float(left_out)}
 
 
-def with_positives(candidates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """Candidates and positives, each pair once, with ids, texts, `task`, `split`, `positive`; sorted by rows."""
-    pairs = pl.concat([candidates.select("query", "document"), inputs.qrels.select("query", "document")]).unique()
-    positive = inputs.qrels.filter(pl.col("relevance") > 0).select("query", "document", positive=pl.lit(True))
-    queries = inputs.queries.select("query_id", "split", "task", query="row", query_text="text")
-    return (
-        pairs.join(queries, on="query")
-        .join(inputs.corpus.select("doc_id", document="row", document_text="text"), on="document")
-        .join(candidates, on=["query", "document"], how="left")
-        .join(positive, on=["query", "document"], how="left")
-        .with_columns(pl.col("positive").fill_null(False))
-        .sort("query", "document")
-    )
-
-
-def _raw_scores(pairs: pl.DataFrame, context: StageContext) -> np.ndarray:
-    """float32 [pairs]; every pair of texts is scored once."""
-    params, config = context.config.score, context.config
-    models = context.outputs / "fetch" / "models"
-    texts = pairs.select("query_text", "document_text")
-    unique = texts.unique().sort("query_text", "document_text")
-    threads = worker_count(config.threads)
+def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:
+    params, models = context.config.score, context.outputs / "fetch" / "models"
+    prepared = context.outputs / "prepare"
     if params.reranker == "maxsim":
-        dense = config.retrieve.dense.get(params.model)
-        if dense is None:
-            raise UserError(f"params.yaml: score.model: maxsim needs a teacher of retrieve.dense, not {params.model!r}")
-        if dense.task_prompts:
-            raise UserError(
-                f"params.yaml: score.model: maxsim needs a teacher without task_prompts, not {params.model!r}"
-            )
-        scores = rescore_maxsim(unique, params, dense, models, context.cache, context.work, threads)
-    else:
-        scores = rescore_pairs(unique, params, models, context.work, threads)
-    scored = unique.with_columns(score=pl.Series(scores))
-    joined = texts.join(scored, on=["query_text", "document_text"], how="left", maintain_order="left")
-    return joined["score"].to_numpy()
+        # a score depends in its last bits on the pairs of the same document, so it is not kept for another run
+        late = _late_interaction(pairs, blocks, context)
+        return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared, params.model)
+    folder = scores_folder(context.cache, models, params, [pairs.queries, pairs.documents])
+    return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
-def _calibrated(pairs: pl.DataFrame, params: ScoreParams, out: Path) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Add `relevance`; write calibration.json and report.html. Fitted on dev pairs, else on all."""
-    dev = pairs.filter(pl.col("split") == "dev")
-    fitted_on, on = (dev, "dev queries") if len(dev) else (pairs, "training queries (there are no dev queries)")
-    together = fit_calibration(params.calibration, *_labelled(fitted_on))
-    curves, reliabilities, parts = {}, [], []
-    for task in pairs["task"].unique().sort().to_list():
-        task_pairs, fit = (frame.filter(pl.col("task") == task) for frame in (pairs, fitted_on))
-        raw, positive = _labelled(fit)
-        enough = min(int(positive.sum()), int((~positive).sum())) >= _LEAST
-        curve = fit_calibration(params.calibration, raw, positive) if enough else together
-        parts.append(task_pairs.with_columns(relevance=pl.Series(curve(task_pairs["reranker_score"].to_numpy()))))
-        curves[task] = {**asdict(curve), "of": task if enough else "all tasks"}
-        queries = fit["query"].rank("dense").to_numpy()
-        relevance = cross_fit_relevance(params.calibration, raw, positive, queries) if enough else curve(raw)
-        reliabilities.append(Reliability(task, curve, raw, relevance, positive, enough))
-    (out / "calibration.json").write_text(json.dumps(curves, indent=2) + "\n", encoding="utf-8")
-    write_reliability(out / "report.html", reliabilities, on)
-    scored = pl.concat(parts).sort("query", "document")
-    positives = scored.filter(pl.col("positive"))["reranker_score"].mean()
-    others = scored.filter(~pl.col("positive"))["reranker_score"].mean()
-    return scored, {
-        "pairs": float(len(scored)),
-        "mean_score_positive": float(positives or 0.0),  # type: ignore[arg-type]  # polars types mean() loosely
-        "mean_score_other": float(others or 0.0),  # type: ignore[arg-type]
-        "calibration_error": expected_calibration_error(
-            np.concatenate([one.relevance for one in reliabilities]),
-            np.concatenate([one.positive for one in reliabilities]),
-        ),
+def _late_interaction(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> LateInteraction:
+    """The scorer, with token vectors of all texts of the pairs in the store."""
+    config, params = context.config, context.config.score
+    dense = _dense_teacher(context).model_copy(update={"token_vectors": True})
+    embedded = EmbeddedTexts(context.outputs / "fetch" / "models", params.model, dense, context.cache)
+    sides = Side(dense.query_prompt), Side(dense.document_prompt)
+    used = np.zeros(len(pairs.queries), dtype=bool), np.zeros(len(pairs.documents), dtype=bool)
+    for block in progress(blocks, "score: texts", unit="block"):
+        table = pairs.table(block)
+        for rows, column in zip(used, ("first_query", "first_document"), strict=True):
+            rows[table[column].to_numpy()] = True
+    texts = (pairs.queries, pairs.documents)
+    wanted = [Rows(side, own, np.flatnonzero(rows)) for side, own, rows in zip(sides, texts, used, strict=True)]
+    embedded.fill(wanted, "score: texts", params.engine, worker_count(config.threads))
+    return LateInteraction(embedded.store, embedded.identity, *sides, params.dense_weight)
+
+
+def _dense_teacher(context: StageContext) -> DenseTeacherParams:
+    name = context.config.score.model
+    dense = context.config.retrieve.dense.get(name)
+    if dense is None:
+        raise UserError(f"params.yaml: score.model: maxsim needs a teacher of retrieve.dense, not {name!r}")
+    if dense.task_prompts:
+        raise UserError(f"params.yaml: score.model: maxsim needs a teacher without task_prompts, not {name!r}")
+    return dense
+
+
+def _pairs_to_fit(rescoring: Rescoring, blocks: Iterable[Block], inputs: Inputs) -> tuple[dict[str, pl.DataFrame], str]:
+    """(by task: query, reranker_score, positive of at most about MOST dev pairs; what they are).
+
+    All pairs take the place of the dev pairs where no task has any.
+    """
+    dev = inputs.queries.filter(pl.col("split") == "dev").select(query="row")
+    on = "dev queries" if len(dev) else "training queries (there are no dev queries)"
+    fitted: dict[str, list[pl.DataFrame]] = {}
+    for block in blocks:
+        parts = fitted.setdefault(block.task, [])
+        asked = dev.filter(pl.col("query").is_between(block.start, block.stop, closed="left"))
+        if sum(map(len, parts)) >= MOST or (len(dev) and asked.is_empty() and parts):
+            continue
+        own = rescoring.table(block).select("query", "reranker_score", "positive")
+        parts.append(own.join(asked, on="query", how="semi", maintain_order="left") if len(dev) else own)
+    return {task: pl.concat(parts) for task, parts in fitted.items()}, on
+
+
+@dataclass
+class _Mean:
+    total: float = 0.0
+    number: int = 0
+
+    def add(self, values: pl.Series) -> None:
+        self.total += float(values.sum())
+        self.number += len(values)
+
+    @property
+    def value(self) -> float:
+        return self.total / self.number if self.number else 0.0
+
+
+def _write(rescoring: Rescoring, blocks: Sequence[Block], curves: Curves, context: StageContext) -> dict[str, float]:
+    """Write teacher_scores.parquet; returns counts and means."""
+    positives, others = _Mean(), _Mean()
+    with TableWriter(context.out / "teacher_scores.parquet", TEACHER_SCORES) as writer:
+        for block in progress(blocks, "score: write", unit="block"):
+            scores = rescoring.table(block)
+            raw = scores["reranker_score"].to_numpy()
+            candidates = rescoring.pairs.candidates(block)
+            rows = scores.join(candidates, on=["query", "document"], how="left", maintain_order="left")
+            relevance = pl.Series(curves.by_task[block.task](raw))
+            writer.append(rows.with_columns(relevance=relevance).select(list(TEACHER_SCORES.columns)))
+            positives.add(scores.filter(pl.col("positive"))["reranker_score"])
+            others.add(scores.filter(~pl.col("positive"))["reranker_score"])
+    return {
+        "pairs": float(positives.number + others.number),
+        "mean_score_positive": positives.value,
+        "mean_score_other": others.value,
     }
-
-
-def _labelled(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(raw scores, whether the pair is a labelled positive)."""
-    return pairs["reranker_score"].to_numpy(), pairs["positive"].to_numpy()

@@ -67,8 +67,8 @@ class Batches:
         queries, positives = examples.query[chosen], examples.positive[chosen]
         width = self.params.negatives if objective.hard_negatives and not graded else 0
         taken = self._negatives(step, examples, chosen, width)
-        members = np.column_stack([positives.astype(np.int64), np.where(taken < 0, -1, examples.negatives[taken])])
-        documents, group = _numbered(members)
+        mined = np.where(taken < 0, -1, examples.negatives[taken].astype(np.int64))
+        documents, group = _numbered(np.column_stack([positives.astype(np.int64), mined]))
         scores = np.column_stack([examples.positive_score[chosen], examples.negative_scores[taken]])
         query_texts = self.data.query_text.take(queries)
         document_texts = self.data.document_text.take(documents)

@@ -18,6 +18,17 @@ def test_every_failed_check_is_named():
     ]
 
 
+@pytest.mark.parametrize("change", [{"suspicious_action": "drop"}, {"false_negatives": "relabel"}])
+def test_drawn_queries_need_a_number_of_examples_that_mining_does_not_change(change):
+    judge = {"reranker": "dense", "model": "student"}
+    mine = {f"mine.{name}": value for name, value in {**change, "judge": judge}.items()}
+    with pytest.raises(
+        UserError, match=rf"score\.queries: drawn .* mine\.{next(iter(change))}: .* set score\.queries: all"
+    ):
+        parse_config(small_parameters(**mine), "params.yaml")
+    parse_config(small_parameters(**mine, **{"score.queries": "all"}), "params.yaml")
+
+
 def test_in_batch_teacher_must_be_kept():
     soft = {"in_batch": {"teacher": "dense_teacher"}}
     with pytest.raises(UserError, match=r"in_batch\.teacher: add 'dense_teacher' to retrieve\.keep_vectors"):

@@ -1,6 +1,6 @@
 """The mine stage: what is kept, what is refused and why, and what the page shows."""
 
-import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +10,7 @@ import pytest
 from components.base.errors import UserError
 from components.config import MineParams
 from components.contracts.tables import (
+    QUERIES,
     REJECTIONS,
     TEACHER_SCORES,
     TRIPLETS,
@@ -63,14 +64,16 @@ def write_inputs(outputs: Path) -> None:
     write_table(scores.with_columns(**missing), outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
 
 
-def run(folder: Path, name: str = "mine", **params: object) -> tuple[Path, dict[str, float]]:
+def run(folder: Path, name: str = "mine", reranker: str = "maxsim", **params: object) -> tuple[Path, dict[str, float]]:
     outputs = folder / "outputs"
     if not outputs.is_dir():
         write_inputs(outputs)
     out = outputs / name
     out.mkdir()
-    config = SimpleNamespace(seed=7, mine=MineParams.model_validate(params))
-    context = SimpleNamespace(outputs=outputs, out=out, config=config)
+    config = SimpleNamespace(
+        seed=7, threads=1, mine=MineParams.model_validate(params), score=SimpleNamespace(reranker=reranker)
+    )
+    context = SimpleNamespace(outputs=outputs, out=out, config=config, cache=folder / "cache")
     return out, mine.run(context)  # type: ignore[arg-type]  # a context with the few fields that mine reads
 
 
@@ -84,7 +87,13 @@ def test_kept_and_refused(tmp_path: Path) -> None:
     assert first["negatives"] == [DOCUMENT["hard"], DOCUMENT["easy"]]  # hardest first; never a positive
     assert first["negative_scores"] == [0.6, 0.1]
     refused = read_table(out / "rejections.parquet", REJECTIONS)
-    found = {(q, d): (reason, limit) for q, d, reason, _, limit in refused.iter_rows()}
+    found = {(q, d): (reason, limit) for q, d, reason, *_, limit in refused.iter_rows()}
+    scales = dict(refused.select("reason", "scale").iter_rows())
+    assert scales == {
+        "duplicate_of_positive": "overlap", "same_as_query": None, "false_negative": "raw", "same_label": None
+    }  # fmt: skip
+    copy = refused.row(by_predicate=pl.col("reason") == "duplicate_of_positive", named=True)
+    assert (copy["score"], copy["compared"], copy["threshold"]) == (0.89, 1.0, 0.5)
     assert found[QUERY["q1"], DOCUMENT["copy"]][0] == "duplicate_of_positive"
     assert found[QUERY["q1"], DOCUMENT["own"]][0] == "same_as_query"
     assert found[QUERY["q1"], DOCUMENT["close"]] == (
@@ -120,20 +129,67 @@ def test_doubtful_positives_are_reported(tmp_path: Path) -> None:
 
 
 def test_a_query_without_negatives_keeps_its_positives(tmp_path: Path) -> None:
-    out, metrics = run(tmp_path, max_score=-1.0)
+    out, metrics = run(tmp_path, max_score=0.15)
     triplets = read_table(out / "triplets.parquet", TRIPLETS)
     assert len(triplets) == 4
-    assert triplets["negatives"].list.len().sum() == 0
-    assert metrics["positives_without_negatives"] == 4
+    assert triplets.filter(pl.col("query") == QUERY["k1"])["negatives"].to_list() == [[]]
+    assert metrics["positives_without_negatives"] == 1
 
 
-def test_the_fitted_margin_is_used_and_written(tmp_path: Path) -> None:
-    out, metrics = run(tmp_path, false_negative_rate=0.0)
-    assert json.loads((out / "margins.json").read_text(encoding="utf-8")) == {"facts": 0.5}
-    assert metrics["margin/facts"] == 0.5
+def test_no_negative_at_all_is_refused_with_the_counts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not one negative is left: facts: .* max_score 4, .*kinds: 2 candidates"):
+        run(tmp_path, max_score=-1.0, margin=1.0)
+
+
+def test_logits_are_compared_as_probabilities_and_kept_as_logits(tmp_path: Path) -> None:
+    out, _ = run(tmp_path, reranker="cross_encoder")
     refused = read_table(out / "rejections.parquet", REJECTIONS)
-    limits = refused.filter((pl.col("query") == QUERY["q1"]) & (pl.col("reason") == "false_negative"))["threshold"]
-    assert limits.to_list() == pytest.approx([0.4] * len(limits))
+    close = refused.row(
+        by_predicate=(pl.col("query") == QUERY["q1"]) & (pl.col("document") == DOCUMENT["close"]), named=True
+    )
+    assert close["scale"] == "probability"
+    assert close["score"] == 0.77
+    assert close["compared"] == pytest.approx(1 / (1 + math.exp(-0.77)))
+    assert close["threshold"] == pytest.approx(0.95 / (1 + math.exp(-0.8)))
+    triplets = read_table(out / "triplets.parquet", TRIPLETS)
+    assert set(triplets["positive_score"]) == {0.9, 0.8, 0.2, 0.4}
+    assert "the sigmoid of the teacher" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_small_parts_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, metrics = run(tmp_path, "whole")
+    monkeypatch.setattr("components.mining.task.PAIRS_AT_ONCE", 1)
+    parts, same = run(tmp_path, "parts")
+    assert metrics == same
+    for table in ("triplets", "rejections", "suspicious"):
+        left, right = (pl.read_parquet(folder / f"{table}.parquet") for folder in (whole, parts))
+        assert left.equals(right), table
+
+
+def test_no_margin_with_keep(tmp_path: Path) -> None:
+    out, _ = run(tmp_path, false_negatives="keep")
+    triplets = read_table(out / "triplets.parquet", TRIPLETS)
+    first = triplets.row(by_predicate=pl.col("positive_score") == 0.9, named=True)
+    assert first["negatives"] == [DOCUMENT[name] for name in ("close", "hard", "easy")]
+
+
+def test_doubtful_positives_lose_weight_or_go_in_training_only(tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, "less", suspicious=0.0, suspicious_action="down_weight", suspicious_weight=0.25)
+    weights = dict(read_table(out / "triplets.parquet", TRIPLETS).select("positive_score", "weight").iter_rows())
+    assert weights == {0.9: 1.0, 0.8: 1.0, 0.2: 1.0, 0.4: 1.0}  # q2 is a dev query
+    change_split("q2", "train", tmp_path / "outputs")
+    out, metrics = run(tmp_path, "train", suspicious=0.0, suspicious_action="down_weight", suspicious_weight=0.25)
+    weights = dict(read_table(out / "triplets.parquet", TRIPLETS).select("positive_score", "weight").iter_rows())
+    assert weights == {0.9: 1.0, 0.8: 1.0, 0.2: 0.25, 0.4: 1.0}
+    assert metrics["suspicious/down_weight"] == 1
+    out, _ = run(tmp_path, "gone", suspicious=0.0, suspicious_action="drop")
+    assert set(read_table(out / "triplets.parquet", TRIPLETS)["positive_score"]) == {0.9, 0.8, 0.4}
+
+
+def change_split(query: str, split: str, outputs: Path) -> None:
+    file = outputs / "prepare" / "queries.parquet"
+    own = pl.when(pl.col("query_id") == query).then(pl.lit(split)).otherwise(pl.col("split"))
+    write_table(pl.read_parquet(file).with_columns(split=own), file, QUERIES)
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:

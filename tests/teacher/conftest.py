@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.config import RetrieveParams, ScoreParams
+from components.config import MineParams, RetrieveParams, ScoreParams
 from tests.samples import write_prepared_tables
 
 TOPICS = ("river", "engine", "bread", "planet", "music", "winter")
@@ -128,7 +128,7 @@ def retrieve_params(**changes: Any) -> RetrieveParams:
 
 
 def score_params(**changes: Any) -> ScoreParams:
-    return ScoreParams.model_validate({"reranker": "maxsim", "model": "dense", **changes})
+    return ScoreParams.model_validate({"reranker": "maxsim", "model": "dense", "queries": "all", **changes})
 
 
 def make_context(folder: Path, models: Path, name: str = "retrieve", **sections: Any) -> FakeContext:
@@ -139,7 +139,14 @@ def make_context(folder: Path, models: Path, name: str = "retrieve", **sections:
     if not (outputs / "fetch").is_dir():
         (outputs / "fetch").mkdir(parents=True)
         (outputs / "fetch" / "models").symlink_to(models)
-    config = SimpleNamespace(seed=7, threads=2, retrieve=retrieve_params(), score=score_params(), mine=None, **{})
+    config = SimpleNamespace(
+        seed=7,
+        threads=2,
+        retrieve=retrieve_params(),
+        score=score_params(),
+        mine=MineParams(),
+        train=None,
+    )
     for section, params in sections.items():
         setattr(config, section, params)
     out, work = outputs / name, folder / "work"

@@ -9,11 +9,12 @@ import torch
 from components.base.errors import UserError
 from components.config import DenseTeacherParams, EngineParams, parse_config
 from components.contracts.tasks import Task
+from components.contracts.texts import Texts, write_texts
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import export_model
 from components.model.sentence_model import Side
-from components.teacher.dense import EmbeddedTexts
+from components.teacher.dense import EmbeddedTexts, Rows
 from components.training.train import add_adapter, save_adapter
 from tests.samples import small_parameters
 
@@ -42,8 +43,10 @@ def embedded(folder: Path, cache: Path) -> EmbeddedTexts:
 
 
 def vectors(teacher: EmbeddedTexts, side: Side, texts: list[str]) -> np.ndarray:
-    teacher.fill({side: texts}, "test", EngineParams(shard=2), threads=1)
-    return teacher.all(texts, side)
+    write_texts(texts, teacher.store / "texts.arrow")
+    rows = Rows(side, Texts(teacher.store / "texts.arrow"), np.arange(len(texts)))
+    teacher.fill([rows], "test", EngineParams(shard=2), threads=1)
+    return teacher.all(rows)
 
 
 def test_queries_and_documents_are_embedded_as_the_encoder_embeds_them(

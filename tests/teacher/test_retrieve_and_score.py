@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
 from components.contracts.tables import CANDIDATES, QRELS, TEACHER_SCORES, read_table, write_table
+from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.rescoring import score_pairs_shard as plain_score_pairs_shard
+from components.teacher.rescoring import score_shard as plain_score_shard
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
 from tests.warm import kill_worker, start_warm
@@ -107,6 +109,41 @@ def test_every_candidate_and_positive_is_scored(tmp_path: Path, models: Path) ->
     assert "Reliability" in (context.out / "report.html").read_text(encoding="utf-8")
 
 
+def first_queries(inputs: Inputs, number: int) -> np.ndarray:
+    """bool by row: the first train and dev queries."""
+    return np.isin(np.arange(30), inputs.queries["row"].to_numpy()[:number])
+
+
+def test_another_choice_of_queries_scores_only_new_pairs(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    plain, scored = CrossEncoderTeacher.score, []
+
+    def counted(self: CrossEncoderTeacher, pairs: Any) -> np.ndarray:
+        scored.extend(pairs)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(CrossEncoderTeacher, "score", counted)
+    tables, numbers = [], []
+    for name, first in (("some", 9), ("all", 24), ("again", 24)):
+        monkeypatch.setattr(score, "wanted_queries", lambda inputs, *_, first=first: first_queries(inputs, first))
+        context = make_context(tmp_path, models, name, score=score_params(**CROSS_ENCODER))
+        context.work.joinpath(name).mkdir()
+        metrics = score.run(replace(context, work=context.work / name))  # type: ignore[arg-type]
+        assert metrics["queries_left_out"] == 24 - first
+        tables.append(read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES))
+        numbers.append(len(scored))
+    some, everything, again = tables
+    shared = ["query", "document", "reranker_score"]
+    assert some.select(shared).equals(everything.select(shared).join(some, on=["query", "document"], how="semi"))
+    assert len(set(scored)) == len(scored) == numbers[1] == numbers[2]  # each pair once, and none again
+    assert numbers[0] < numbers[1]
+    assert again.equals(everything)
+    last = np.flatnonzero(first_queries(read_inputs(context.outputs / "prepare"), 9))[-1]
+    assert len(some.filter(pl.col("query") > last)) == 15  # their positives
+
+
 def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:
     both = {}
     for weight in (0.0, 0.5, 1.0):
@@ -171,7 +208,7 @@ def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
     whole = run_both(tmp_path / "whole", models, **CROSS_ENCODER).out / "teacher_scores.parquet"
     retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
     monkeypatch.setattr(rescoring, "PAIRS_A_SHARD", 32)
-    monkeypatch.setattr(rescoring, "score_pairs_shard", score_or_die)
+    monkeypatch.setattr(rescoring, "score_shard", score_or_die)
     context = make_context(tmp_path, models, "score", score=score_params(engine=dask_engine, **CROSS_ENCODER))
     score.run(context)  # type: ignore[arg-type]
     assert (tmp_path / "work" / "died").exists()
@@ -181,12 +218,12 @@ def test_a_worker_that_dies_in_the_middle_of_scoring_loses_nothing(
 def score_or_die(out: Path, *shard: Any) -> None:
     """Kills its own worker with a shard half written, once."""
     mark = out.parents[1] / "died"
-    if out.stem == "000000" and not mark.exists():
+    if out.stem.endswith("-000000000") and not mark.exists():
         mark.touch()
         with whole_file(out) as partial:
             partial.write_bytes(b"half of it")
             kill_worker()
-    plain_score_pairs_shard(out, *shard)
+    plain_score_shard(out, *shard)
 
 
 def test_a_search_goes_on_with_the_shards_that_are_missing(
@@ -224,7 +261,7 @@ def slowed(shard_work: Callable[..., None]) -> Callable[..., None]:
 def score_slowly(folder: Path, models: Path) -> None:
     """The score stage in a process of its own."""
     rescoring.PAIRS_A_SHARD = 8
-    rescoring.score_pairs_shard = slowed(plain_score_pairs_shard)
+    rescoring.score_shard = slowed(plain_score_shard)
     score.run(make_context(folder, models, "score", score=score_params(**CROSS_ENCODER)))  # type: ignore[arg-type]
 
 
@@ -253,7 +290,7 @@ def test_a_killed_stage_continues_with_the_shards_that_are_missing(
 
 def retrieve_slowly(folder: Path, models: Path) -> None:
     """The retrieve stage in a process of its own."""
-    dense.embed_side = slowed(dense.embed_side)
+    dense.embed_rows = slowed(dense.embed_rows)
     params = retrieve_params(engine=EngineParams(shard=4))
     retrieve.run(make_context(folder, models, retrieve=params))  # type: ignore[arg-type]
 

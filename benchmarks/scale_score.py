@@ -1,0 +1,135 @@
+"""Memory and speed of the score stage as the pairs grow.
+
+    python -m benchmarks.scale_score [--quick] [--json FILE] [--folder DIR] [--pairs N N] [--documents N]
+
+Synthetic tables of realistic lengths, from a seed: 1,000,000 documents of 20 to 400 words (mean 90) in four tasks of
+unequal size, 50 candidates a query, 5 and then 20 million pairs. The stage then runs as it is, all queries scored, in
+a process of its own whose peak resident memory is read from the kernel (--quick: a tenth of everything). The reranker
+alone is a stub that returns a number made from the lengths of the two texts it is given.
+
+Keys: score_peak_gib (of the larger run), score_growth (peak of the larger run over the smaller one's, minus 1),
+score_pairs_per_second (of the larger run).
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.scale_mine import DEPTH, make_prepared, peak_memory
+from components.config import EngineParams, ScoreParams
+from components.contracts.streams import TableWriter
+from components.contracts.tables import CANDIDATES
+from components.teacher import score
+
+_PART = 20_000  # queries made at once
+
+
+@dataclass(frozen=True)
+class StubReranker:
+    """In place of `components.teacher.scorers.Reranker`."""
+
+    models: Path
+    params: ScoreParams
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """float32 [n], in -1 ... 1."""
+        lengths = np.array([7 * len(query) + 3 * len(document) for query, document in pairs])
+        return ((lengths % 2001) / 1000 - 1).astype(np.float32)
+
+
+def make_candidates(outputs: Path, ranges: dict[str, tuple[range, range]], seed: int = 1) -> int:
+    """Write candidates.parquet: each query's positive and random documents of its task; returns the pairs."""
+    random, pairs = np.random.default_rng(seed), 0
+    answers = pl.read_parquet(outputs / "prepare" / "qrels.parquet")["document"].to_numpy().astype(np.int64)
+    (outputs / "retrieve").mkdir()
+    with TableWriter(outputs / "retrieve" / "candidates.parquet", CANDIDATES) as file:
+        for queries, documents in ranges.values():
+            for start in range(queries.start, queries.stop, _PART):
+                own = np.arange(start, min(start + _PART, queries.stop))
+                found = random.integers(documents.start, documents.stop, (len(own), DEPTH))
+                found[:, 0] = answers[own]
+                frame = pl.DataFrame({"query": np.repeat(own, DEPTH), "document": found.reshape(-1)})
+                frame = frame.unique().sort("query", "document")
+                numbers = pl.Series(random.random(len(frame)))
+                columns = {"bm25_score": numbers * 20, "dense_score": numbers, "fused_score": numbers / 60}
+                file.append(frame.with_columns(bm25_rank=1, dense_rank=1, **columns))
+                pairs += len(frame)
+    return pairs
+
+
+def run_stage(outputs: Path) -> dict[str, float]:
+    """Run score in this process: seconds, peak memory in GiB, and the stage's metrics."""
+    score.Reranker = StubReranker  # type: ignore[assignment,misc]  # the model alone is not the product's
+    for folder in ("score", "work", "fetch/models/stub"):
+        (outputs / folder).mkdir(parents=True)
+    (outputs / "fetch" / "models" / "stub" / "config.json").write_text("{}", encoding="utf-8")
+    params = ScoreParams(reranker="cross_encoder", model="stub", queries="all", engine=EngineParams(workers=0))
+    config = SimpleNamespace(seed=7, threads=0, score=params)
+    folders = {name: outputs / name for name in ("work", "cache")}
+    context: Any = SimpleNamespace(outputs=outputs, out=outputs / "score", config=config, **folders)
+    start = time.perf_counter()
+    metrics = score.run(context)
+    return {"seconds": time.perf_counter() - start, "peak_gib": peak_memory(), **metrics}
+
+
+def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
+    """Make the tables and run the stage in a child process."""
+    outputs = folder / f"{queries}"
+    pairs = make_candidates(outputs, make_prepared(outputs / "prepare", documents, queries))
+    command = [sys.executable, "-m", "benchmarks.scale_score", "--stage", str(outputs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: score failed: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"{documents:,} documents, {pairs:,} candidates: {found['seconds']:.1f} s, "
+        f"{found['pairs'] / found['seconds']:,.0f} pairs/s, peak {found['peak_gib']:.2f} GiB, "
+        f"load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+    return found
+
+
+def main() -> None:
+    """Both sizes, printed and as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--folder", type=Path, help="where the tables go (several GiB); a temporary folder when empty")
+    parser.add_argument("--pairs", type=int, nargs=2, default=[5_000_000, 20_000_000])
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stage:
+        print(json.dumps(run_stage(given.stage)))
+        return
+    part = 10 if given.quick else 1
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, polars {pl.__version__}")
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        sizes = [pairs // DEPTH // part for pairs in given.pairs]
+        small, large = (measure(Path(name), given.documents // part, queries) for queries in sizes)
+    figures = {
+        "score_peak_gib": large["peak_gib"],
+        "score_growth": large["peak_gib"] / small["peak_gib"] - 1,
+        "score_pairs_per_second": large["pairs"] / large["seconds"],
+    }
+    print(figures)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

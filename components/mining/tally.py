@@ -1,0 +1,87 @@
+"""Counts of one task, added up part by part, and the metrics of the stage."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """Counts of one task; `reasons` has "kept" for candidates that no rule rejected."""
+
+    queries: int = 0
+    candidates: int = 0
+    positives: int = 0
+    triplets: int = 0
+    negatives: int = 0
+    without: int = 0
+    positives_without: int = 0
+    suspicious: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
+
+    def add(
+        self, candidates: pl.DataFrame, positives: pl.DataFrame, triplets: pl.DataFrame, suspicious: pl.DataFrame
+    ) -> None:
+        """Count one part; whole queries."""
+        queries = positives["query"].n_unique()
+        self.queries += queries
+        self.candidates += len(candidates)
+        self.positives += len(positives)
+        self.triplets += len(triplets)
+        self.negatives += int(triplets["negatives"].list.len().sum())
+        self.without += queries - candidates.filter(pl.col("reason").is_null())["query"].n_unique()
+        self.positives_without += int((triplets["negatives"].list.len() == 0).sum())
+        self.suspicious += len(suspicious)
+        self.reasons.update(dict(candidates.group_by(pl.col("reason").fill_null("kept")).len().iter_rows()))
+        self.actions.update(dict(suspicious.group_by("action").len().iter_rows()))
+
+    @property
+    def kept(self) -> int:
+        """Candidates that no rule rejected."""
+        return self.reasons["kept"]
+
+
+def collect_metrics(tallies: Mapping[str, Tally]) -> dict[str, float]:
+    """Metrics over all tasks, and the negatives of each."""
+
+    def total(name: str) -> float:
+        return float(sum(getattr(one, name) for one in tallies.values()))
+
+    reasons = sum((one.reasons for one in tallies.values()), Counter[str]())
+    actions = sum((one.actions for one in tallies.values()), Counter[str]())
+    return {
+        "triplets": total("triplets"),
+        "negatives_per_positive": total("negatives") / max(1.0, total("triplets")),
+        "positives_without_negatives": total("positives_without"),
+        "kept_share": total("kept") / max(1.0, total("candidates")),
+        "suspicious_positives": total("suspicious"),
+        **{f"suspicious/{name}": float(actions[name]) for name in sorted(actions) if name != "report"},
+        **{f"rejected/{name}": float(reasons[name]) for name in sorted(reasons) if name != "kept"},
+        **{f"negatives/{task}": float(one.negatives) for task, one in sorted(tallies.items())},
+    }
+
+
+def log_counts(metrics: Mapping[str, float], candidates: int) -> None:
+    """Two lines: what became of the candidates, and of the positives."""
+    refused = ", ".join(
+        f"{key.removeprefix('rejected/')} {int(n):,}" for key, n in metrics.items() if key.startswith("rejected/")
+    )
+    log.info(
+        "%s candidates: %.1f %% usable as negatives; rejected: %s",
+        f"{candidates:,}",
+        100 * metrics["kept_share"],
+        refused or "none",
+    )
+    log.info(
+        "%s positives with %.1f negatives on average; %s without negatives; %s suspicious",
+        f"{int(metrics['triplets']):,}",
+        metrics["negatives_per_positive"],
+        f"{int(metrics['positives_without_negatives']):,}",
+        f"{int(metrics['suspicious_positives']):,}",
+    )

@@ -1,0 +1,121 @@
+"""The pairs that the score stage scores, a block of queries at a time: rows only, and never all of them at once.
+
+Pairs of equal texts are scored once a block: a pair is scored as the first rows of its task with the same texts.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from components.contracts.tables import CANDIDATES, read_rows
+from components.contracts.texts import Texts
+from components.data.inputs import Inputs
+
+BLOCK_QUERIES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Block:
+    """A range of the queries of one task, by row."""
+
+    task: str
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Its file name, without suffix."""
+        return f"{self.start:09d}-{self.stop:09d}"
+
+
+def query_blocks(queries: pl.DataFrame) -> list[Block]:
+    """Blocks of at most BLOCK_QUERIES queries; they do not depend on which queries are scored."""
+    found = []
+    for (task,), own in queries.group_by("task", maintain_order=True):
+        first, last = own["row"][0], own["row"][-1] + 1
+        for start in range(first, last, BLOCK_QUERIES):
+            found.append(Block(str(task), start, min(start + BLOCK_QUERIES, last)))
+    return found
+
+
+class Pairs:
+    """Candidates of the wanted queries, and all positives, by block.
+
+    Args:
+        candidates: candidates.parquet.
+        wanted: bool by query row, whether its candidates are scored.
+    """
+
+    def __init__(self, inputs: Inputs, candidates: Path, queries: Texts, documents: Texts, wanted: np.ndarray) -> None:
+        self.inputs, self.queries, self.documents, self.wanted = inputs, queries, documents, wanted
+        self._candidates = candidates
+        self._task: _TaskRows | None = None
+
+    def candidates(self, block: Block, columns: list[str] | None = None) -> pl.DataFrame:
+        """Rows of candidates.parquet whose queries are wanted; sorted."""
+        found = read_rows(self._candidates, CANDIDATES, block.start, block.stop, columns)
+        return found.filter(pl.Series(self.wanted[found["query"].to_numpy()]))
+
+    def table(self, block: Block) -> pl.DataFrame:
+        """query, document, positive, first_query, first_document; sorted by query, document."""
+        found = self.candidates(block, ["query", "document"])
+        qrels = self.inputs.qrels
+        start, stop = (qrels["query"].search_sorted(row) for row in (block.start, block.stop))
+        judged = qrels.slice(start, stop - start)
+        positives = judged.select("query", "document", positive=pl.col("relevance") > 0)
+        pairs = pl.concat([found, judged.select("query", "document")]).unique().sort("query", "document")
+        rows = self._rows(block.task)
+        return pairs.join(positives, on=["query", "document"], how="left", maintain_order="left").with_columns(
+            pl.col("positive").fill_null(False),
+            first_query=pl.Series(rows.queries.first[pairs["query"].to_numpy() - rows.queries.start]),
+            first_document=pl.Series(rows.documents.first[pairs["document"].to_numpy() - rows.documents.start]),
+        )
+
+    def distinct(self, block: Block, known: pl.DataFrame | None, by_document: bool) -> pl.DataFrame:
+        """query, document: each pair of texts of a block once, without those in `known`.
+
+        by_document: sorted by document, else the longest first.
+        """
+        table = self.table(block)
+        pairs = table.select(query="first_query", document="first_document").unique()
+        if known is not None:
+            pairs = pairs.join(known, on=["query", "document"], how="anti")
+        if by_document:
+            return pairs.sort("document", "query")
+        rows = self._rows(block.task)
+        length = (
+            rows.queries.lengths[pairs["query"].to_numpy() - rows.queries.start]
+            + rows.documents.lengths[pairs["document"].to_numpy() - rows.documents.start]
+        )
+        order = ["length", "query", "document"]
+        return pairs.with_columns(length=-pl.Series(length)).sort(order).select("query", "document")
+
+    def _rows(self, task: str) -> "_TaskRows":
+        """Those of the task asked for last are kept: blocks come task by task."""
+        if self._task is None or self._task.task != task:
+            own = (frame.filter(pl.col("task") == task)["row"] for frame in (self.inputs.queries, self.inputs.corpus))
+            sides = zip((self.queries, self.documents), own, strict=True)
+            self._task = _TaskRows(task, *(_Side.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
+        return self._task
+
+
+@dataclass(frozen=True)
+class _Side:
+    """By row from `start` on: first row with the same text (uint32), bytes of the text."""
+
+    start: int
+    first: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Texts, start: int, stop: int) -> "_Side":
+        return cls(start, texts.first_rows(start, stop), texts.lengths(start, stop))
+
+
+@dataclass(frozen=True)
+class _TaskRows:
+    task: str
+    queries: _Side
+    documents: _Side

@@ -1,0 +1,26 @@
+"""What is drawn is known without the examples."""
+
+import numpy as np
+import pytest
+
+from components.config import parse_config
+from components.contracts.schedule import Schedule
+from components.contracts.tasks import Task
+from tests.samples import small_parameters
+
+SIZES = {"long": 300, "short": 9}
+TASKS = {
+    name: Task(name, "retrieval", "Find", False, weight, "none", "test") for name, weight in (("long", 1), ("short", 2))
+}
+
+
+@pytest.mark.parametrize("steps", [1, 20, 400])
+def test_drawn_are_the_examples_of_all_steps(steps: int) -> None:
+    params = parse_config(small_parameters(**{"train.steps": steps, "train.batch_queries": 4}), "test").train
+    schedule = Schedule(SIZES, TASKS, params, seed=3)
+    expected = {name: np.zeros(size, dtype=bool) for name, size in SIZES.items()}
+    for name, turn in schedule.plan:
+        expected[name][schedule.draw(name, turn)] = True
+    drawn = schedule.drawn()
+    assert {name: rows.tolist() for name, rows in drawn.items()} == {n: rows.tolist() for n, rows in expected.items()}
+    assert drawn["long"].all() == (steps == 400)
