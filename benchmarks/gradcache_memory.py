@@ -19,7 +19,8 @@ from components.model.attention import PACKED
 from components.model.backbone import PROJECTIONS
 from components.model.packing import pack, plan_rows
 from components.training.meter import peak_memory
-from components.training.step import PlacedRow, Step
+from components.training.rows import PlacedRow
+from components.training.step import Step
 from components.training.world import World
 
 GIB = 2**30
@@ -68,7 +69,7 @@ def step_peaks(mode: str, queries: int) -> tuple[int, int]:
     for first, length in ((0, 24), (queries, 64)):
         texts = torch.randint(3, 8000, (queries, length)).tolist()
         for members in plan_rows([length] * queries, 0, 1024):
-            rows.append(PlacedRow(pack([], [texts[i] for i in members]), [first + i for i in members]))
+            rows.append(PlacedRow.of(pack([], [texts[i] for i in members]), [first + i for i in members]))
     step = Step(model, "last", 0, mode == "gradcache", World())
     labels = torch.arange(queries)
     device = torch.device("cpu")

@@ -27,7 +27,7 @@ from components.plan.memory import RowSize, training_memory
 from components.plan.shapes import read_shape
 from components.plan.tokens import counted_texts, training_tokens
 from components.training.examples import load_training_data
-from components.training.step import PlacedRow, rows_of
+from components.training.rows import PlacedRow, rows_of
 from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
@@ -79,21 +79,21 @@ def measured(
     config = parse_config(small_parameters(**{f"train.{key}": value for key, value in size.items()}, **changes), "plan")
     tokenizer = load_tokenizer(folder / "student", config.prompt)
     model, prompt = add_adapter(folder / "student", tokenizer, config), Prompt(tokenizer, config.prompt)
-    data = load_training_data(folder)
+    data = load_training_data(folder, folder / "cache")
     trainer = Trainer(model, prompt, data, config, folder, lambda metrics, step: None, World())
     rows = [
         rows_of(batch, prompt, config.train, config.encoder) for batch in map(trainer.batches.__getitem__, range(STEPS))
     ]
-    step = max(range(STEPS), key=lambda i: sum(placed.row.tokens for placed in rows[i]))
+    step = max(range(STEPS), key=lambda i: sum(placed.tokens for placed in rows[i]))
     real_peak = step_peak(trainer, step, rows[step])
     plan = training_memory(
         read_shape(folder / "student" / "config.json"),
         config,
-        [RowSize(p.row.tokens, p.row.prefix_length, len(p.places)) for p in rows[step]],
+        [RowSize(p.tokens, p.prefix_length, len(p.places)) for p in rows[step]],
         config.train.precision,
         gpu=False,
     )
-    tokens = sum(placed.row.tokens for batch in rows for placed in batch)
+    tokens = sum(placed.tokens for batch in rows for placed in batch)
     return (plan.peak, real_peak), (
         training_tokens(config, counted_texts(folder, prompt, config.training_prompt)),
         tokens,
@@ -103,7 +103,7 @@ def measured(
 def step_peak(trainer: Trainer, step: int, rows: list[PlacedRow]) -> float:
     """Bytes: all tensors the training holds, and the peak of what a step allocates on top."""
     trainer.model.train()
-    trainer._run_step(step)  # AdamW makes its moments in its first step
+    trainer._run_step(step, lambda: trainer._prepare(step))  # AdamW makes its moments in its first step
     trainer.optimizer.zero_grad()
     parameters = list(trainer.model.parameters())
     held = sum(p.numel() * p.element_size() for p in parameters)

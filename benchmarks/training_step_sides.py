@@ -67,26 +67,36 @@ class Turns:
 
 def our_data(kind: str, work: Path) -> Any:
     """The texts as the trainer holds them."""
+    import numpy as np
+
     from components.contracts.tasks import Task
-    from components.training.examples import Example, TrainingData
+    from components.contracts.texts import Texts, write_texts
+    from components.training.examples import Examples, TrainingData
+    from components.training.judgements import Judgements
 
     rows = [json.loads(line) for line in (work / f"{kind}.jsonl").read_text(encoding="utf-8").splitlines()]
-    documents: list[str] = []
-    examples = []
-    for i, row in enumerate(rows):
-        positive, *negatives = range(len(documents), len(documents) + 1 + len(row["neg"]))
-        documents += [*row["pos"], *row["neg"]]
-        examples.append(Example(i, positive, 1.0, tuple(negatives), (0.0,) * len(negatives)))
-    task = Task(kind, "retrieval", INSTRUCTION, kind == "symmetric", 1.0, "none", "random")
+    queries, documents = [row["query"] for row in rows], [text for row in rows for text in (*row["pos"], *row["neg"])]
+    negatives = len(rows[0]["neg"])
+    groups = np.arange(len(documents), dtype=np.uint32).reshape(len(rows), 1 + negatives)
+    numbers = np.arange(len(rows), dtype=np.uint32)
+    for name, texts in (("queries", queries), ("documents", documents)):
+        write_texts(texts, work / f"{kind}-{name}.arrow")
+    examples = Examples(
+        query=numbers,
+        positive=groups[:, 0],
+        positive_score=np.ones(len(rows)),
+        starts=np.arange(len(rows) + 1, dtype=np.int64) * negatives,
+        negatives=groups[:, 1:].ravel(),
+        negative_scores=np.zeros(len(rows) * negatives),
+    )
     return TrainingData(
-        tasks={kind: task},
+        tasks={kind: Task(kind, "retrieval", INSTRUCTION, kind == "symmetric", 1.0, "none", "random")},
         examples={kind: examples},
-        query_text=[row["query"] for row in rows],
-        document_text=documents,
-        query_label=[None] * len(rows),
-        document_label=[None] * len(documents),
-        relevant={},
-        grades={},
+        query_text=Texts(work / f"{kind}-queries.arrow"),
+        document_text=Texts(work / f"{kind}-documents.arrow"),
+        query_label=np.full(len(rows), -1, dtype=np.int32),
+        document_label=np.full(len(documents), -1, dtype=np.int32),
+        judgements=Judgements(numbers, groups[:, 0], np.ones(len(rows))),
         dev_queries={},
         dev_documents={},
     )
@@ -111,6 +121,7 @@ def our_config(kind: str, steps: int, seed: int = 0) -> Any:
         "negatives": shape["negatives"],
         "learning_rate": RATE,
         "temperature": TEMPERATURE,
+        "false_negative_margin": None,
         "distillation": {"weight": 0.0},
         "lora": LORA,
         "shots": {"max": MAX_SHOTS, "share": shape["queries"]},

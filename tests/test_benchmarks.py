@@ -59,6 +59,12 @@ def test_score_at_scale(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("training_batch.py", tmp_path / "figures.json", monkeypatch)
+    assert set(figures) == {"batch_seconds", "tokenise_seconds", "pack_seconds", "peak_growth_gib"}
+
+
+@pytest.mark.slow
 def test_gradcache_memory(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "gradcache_memory.py"), "--quick", "--json", str(out)]

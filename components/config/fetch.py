@@ -118,8 +118,9 @@ class ModelParams(Params):
     """Where the weights of one model come from."""
 
     origin: Origin = Field(description="where the files come from; each kind has keys of its own, below")
-    format: Literal["huggingface", "gguf", "random"] = Field(
-        default="huggingface", description="random: weights are drawn, the origin is Mistral's tokenizer.model only"
+    format: Literal["huggingface", "gguf", "random", "adapter"] = Field(
+        default="huggingface",
+        description="random: weights are drawn, the origin is Mistral's tokenizer.model only; adapter: what peft wrote",
     )
     layers: Positive | None = Field(default=None, description="keep the first N decoder layers (gguf only)")
     shape: MistralShape | None = Field(default=None, description="sizes of a random model")

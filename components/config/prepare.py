@@ -44,7 +44,8 @@ class TaskParams(Params):
     fit: Count = Field(default=0, description="classification: texts that the evaluation fits its classifier on")
     max_words: Positive | None = Field(default=None, description="cut longer texts; none are cut when empty")
     positive_score: float | None = Field(
-        default=None, description="sts and pair_classification: score from which on a pair is a training positive"
+        default=None,
+        description="sts and pair_classification: score from which on a pair is trained on; sts: all pairs when empty",
     )
     weight: PositiveFloat = Field(
         default=1.0, description="how often training draws the task: weight * size^train.alpha"

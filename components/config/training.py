@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.config.objectives import ObjectivesParams
 from components.config.types import (
     Count,
     Fraction,
@@ -41,6 +42,13 @@ class DistillationParams(Params):
         default=0.0, description="weight of MarginMSE: squared error of score differences; 0 = off"
     )
     in_batch: InBatchParams | None = Field(default=None, description="null: no soft labels over the whole batch")
+
+
+class GuideParams(Params):
+    """Negatives that a dense teacher finds as relevant as the positive are masked (GISTEmbed, arXiv 2402.16829)."""
+
+    teacher: str = Field(description="one of retrieve.keep_vectors")
+    margin: NonNegative = Field(default=0.0, description="mask from the positive's cosine minus this on")
 
 
 class ShotDrawParams(Params):
@@ -85,11 +93,27 @@ class TrainParams(Params):
     clip_norm: PositiveFloat = Field(default=1.0, description="gradients of a larger norm are scaled down to this")
     temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
     false_negative_margin: float | None = Field(
-        default=None, description="mask in-batch negatives scored above the positive's cosine plus this (Qwen3: 0.1)"
+        default=0.1,
+        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding); null = off",
+    )
+    guide: GuideParams | None = Field(default=None, description="null: no guide model masks negatives")
+    multi_positive: bool = Field(
+        default=False, description="every document of the batch known to be relevant counts as a positive (SupCon)"
+    )
+    query_negatives: bool = Field(
+        default=False, description="the batch's other queries are negatives of a query too (Qwen3-Embedding, GTE)"
+    )
+    document_negatives: bool = Field(
+        default=False,
+        description="the batch's documents are negatives of a query's positive too (Qwen3-Embedding, GTE)",
     )
     distillation: DistillationParams = DistillationParams()
+    objectives: ObjectivesParams = ObjectivesParams()
     matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
     lora: LoraParams = LoraParams()
+    init_adapter: str | None = Field(
+        default=None, description="go on from this adapter of fetch.models (format: adapter); null: a new one"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
     )

@@ -57,6 +57,7 @@ class Config(Params):
             *_training_longer_than_use(self),
             *_tasks_without_source(self),
             *_teachers_without_vectors(self),
+            *_adapter_that_is_not_fetched(self),
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
@@ -86,9 +87,16 @@ def _teachers_without_vectors(whole: Config) -> Iterator[str]:
     for name in whole.retrieve.keep_vectors:
         if name not in whole.retrieve.dense:
             yield f"retrieve.keep_vectors: {name!r} is no dense teacher; retrieve.dense has {known}"
-    soft = whole.train.distillation.in_batch
-    if soft and soft.teacher not in whole.retrieve.keep_vectors:
-        yield f"train.distillation.in_batch.teacher: add {soft.teacher!r} to retrieve.keep_vectors"
+    readers = {"distillation.in_batch": whole.train.distillation.in_batch, "guide": whole.train.guide}
+    for key, section in readers.items():
+        if section and section.teacher not in whole.retrieve.keep_vectors:
+            yield f"train.{key}.teacher: add {section.teacher!r} to retrieve.keep_vectors"
+
+
+def _adapter_that_is_not_fetched(whole: Config) -> Iterator[str]:
+    name = whole.train.init_adapter
+    if name and (name not in whole.fetch.models or whole.fetch.models[name].format != "adapter"):
+        yield f"train.init_adapter: {name!r} is no adapter of fetch.models; declare it there with format: adapter"
 
 
 def _mining_rules_without_effect(whole: Config) -> Iterator[str]:

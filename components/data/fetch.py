@@ -101,8 +101,9 @@ def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: 
         for name, path in zip(files.names, files.paths(), strict=True):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / name)
-        if not (target / "config.json").is_file():
-            raise UserError(f"{key}.path: no config.json in it; name the folder that holds the model")
+        settings = "adapter_config.json" if params.format == "adapter" else "config.json"
+        if not (target / settings).is_file():
+            raise UserError(f"{key}.path: no {settings} in it; name the folder that holds the model")
     shape = {"shape": params.shape.model_dump()} if params.shape else {}
     return _entry(params, files) | {"format": params.format, "layers": params.layers} | shape
 

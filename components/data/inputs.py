@@ -30,6 +30,11 @@ class Inputs:
     own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVES))
 
     @property
+    def positives(self) -> pl.DataFrame:
+        """The rows of qrels that are relevant: sts has judged pairs of grade 0 and less too."""
+        return self.qrels.filter(pl.col("relevance") > 0)
+
+    @property
     def tasks(self) -> list[str]:
         """Names of the tasks with training or dev queries, sorted."""
         return sorted(self.queries["task"].unique().to_list())

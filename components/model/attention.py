@@ -142,7 +142,7 @@ def flex_attention_over(
     block_mask = row.__dict__.get("_flex_mask")
     if block_mask is None:  # built once per row, used by every layer
         block_mask = row.__dict__["_flex_mask"] = flex_mask(row)
-    pad = -row.tokens % _FLEX_BLOCK
+    pad = _flex_size(row) - row.tokens
     padded = (functional.pad(x, (0, 0, 0, pad)) for x in (query, key, value))
     attended = flex(*padded, block_mask=block_mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
     return attended[:, :, : row.tokens].transpose(1, 2)
@@ -152,7 +152,7 @@ def flex_mask(row: Row) -> Any:
     """The row's structure as a FlexAttention BlockMask; padding tokens attend only to themselves."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    size = row.tokens + (-row.tokens % _FLEX_BLOCK)
+    size = _flex_size(row)
     segments = functional.pad(row.segments, (0, size - row.tokens), value=-1)
     causal = row.causal
 
@@ -164,12 +164,23 @@ def flex_mask(row: Row) -> Any:
     return create_block_mask(seen, None, None, size, size, device=str(row.segments.device), BLOCK_SIZE=_FLEX_BLOCK)
 
 
+def _flex_size(row: Row) -> int:
+    """Tokens of the padded row: whole blocks, at least two, since a graph for one block is compiled apart."""
+    return max(2, -(-row.tokens // _FLEX_BLOCK)) * _FLEX_BLOCK
+
+
 _compiled: list[Any] = []
 
 
 def compiled_flex() -> Any:
-    """flex_attention, compiled at first use (CUDA only: eager FlexAttention materializes all scores)."""
+    """flex_attention, compiled at first use (CUDA only: eager FlexAttention materializes all scores).
+
+    torch runs eagerly and says nothing once a function has too many graphs. Here that is an error: the scores of a
+    long row do not fit on a card. tests/training/test_graphs.py holds the number of graphs of a training process.
+    """
     if not _compiled:
+        torch._dynamo.config.recompile_limit = 32
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         from torch.nn.attention.flex_attention import flex_attention
 
         _compiled.append(torch.compile(flex_attention, dynamic=True))

@@ -54,14 +54,20 @@ def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
     return tokenizer
 
 
-def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: Any) -> Any:
+def load_backbone(
+    model: Path, tokenizer: Any, encoder: EncoderParams, prompt: PromptParams | None = None, **how: Any
+) -> Any:
     """The decoder without LM head, frozen, its embedding matrix grown to the tokenizer's size.
 
     New rows are the mean of the old ones, without noise, so they are the same on every machine.
-    `how` is passed to `from_pretrained` (quantization, device map).
+
+    Args:
+        prompt: the lengths that its sequences may reach.
+        how: passed to `from_pretrained` (quantization, device map).
 
     Raises:
-        UserError: no model folder at `model`, or an architecture for which packed texts and single texts differ.
+        UserError: no model folder at `model`, an architecture for which packed texts and single texts differ, or a
+            sliding window shorter than the longest sequence.
     """
     folder = locate_model(model)
     config = AutoConfig.from_pretrained(folder)
@@ -69,6 +75,8 @@ def load_backbone(model: Path, tokenizer: Any, encoder: EncoderParams, **how: An
         folder, config=config, dtype=DTYPES[encoder.precision], attn_implementation=PACKED, **how
     )
     _check_attention(folder, backbone)
+    if prompt is not None:
+        _check_window(folder, backbone.config, prompt)
     grow_embeddings(backbone, len(tokenizer))
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
@@ -96,6 +104,20 @@ def _check_attention(folder: Path, backbone: Any) -> None:
         raise UserError(
             f"{folder}: a {config.model_type} has {', '.join(other)}; packed rows and LoRA need plain attention; "
             "set fetch.models.student to a decoder that has it (Mistral, Llama, Qwen3, ...)"
+        )
+
+
+def _check_window(folder: Path, config: Any, prompt: PromptParams) -> None:
+    """Packed rows have no sliding window: a longer sequence would be trained on more than a served model sees."""
+    window = getattr(config, "sliding_window", None)
+    layers = getattr(config, "layer_types", None)
+    if window is None or (layers and "sliding_attention" not in layers):
+        return
+    longest = max(prompt.prefix_tokens + prompt.query_tokens, prompt.document_tokens)
+    if longest > window:
+        raise UserError(
+            f"{folder}: a sliding window of {window} tokens, and a sequence may have {longest}; lower "
+            "prompt.prefix_tokens + prompt.query_tokens, and prompt.document_tokens, to the window in params.yaml"
         )
 
 

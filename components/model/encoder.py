@@ -79,7 +79,7 @@ class Encoder(StoredEmbedder):
         vectors = VectorStore(store, identity) if store is not None else None
 
         def load() -> Any:
-            backbone = load_backbone(model, tokenizer, encoder, device_map={"": device})
+            backbone = load_backbone(model, tokenizer, encoder, prompt, device_map={"": device})
             if adapter is not None:
                 from peft import PeftModel
 

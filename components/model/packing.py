@@ -13,10 +13,12 @@ The device, not the caller, selects one of three forms of attention:
 - `dense_mask` materializes the mask; the tests compare both with it.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 PREFIX = 0  # segment number of prefix tokens; sequences are 1, 2, ...
@@ -133,17 +135,17 @@ def pack(prefix: Sequence[int], sequences: Sequence[Sequence[int]], causal: bool
         raise ValueError("pack: needs at least one sequence, and none empty")
     if prefix and not causal:
         raise ValueError("pack: a shared prefix is exact only under causal attention")
-    ids, positions, segments = list(prefix), list(range(len(prefix))), [PREFIX] * len(prefix)
-    for number, sequence in enumerate(sequences, start=1):
-        ids += sequence
-        positions += range(len(prefix), len(prefix) + len(sequence))
-        segments += [number] * len(sequence)
+    lengths = [len(prefix), *map(len, sequences)]
+    ids = np.fromiter(itertools.chain(prefix, *sequences), dtype=np.int64, count=sum(lengths))
+    starts = np.cumsum(lengths) - lengths  # of the prefix and of each sequence
+    continued = starts - len(prefix)  # a sequence's positions go on from the prefix
+    continued[0] = 0
     return Row(
-        torch.tensor([ids]),
-        torch.tensor([positions]),
-        torch.tensor(segments),
+        torch.from_numpy(ids)[None],
+        torch.from_numpy(np.arange(len(ids)) - np.repeat(continued, lengths))[None],
+        torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
         len(prefix),
-        tuple(len(sequence) for sequence in sequences),
+        tuple(lengths[1:]),
         causal,
     )
 

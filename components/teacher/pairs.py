@@ -61,13 +61,12 @@ class Pairs:
     def table(self, block: Block) -> pl.DataFrame:
         """query, document, positive, first_query, first_document; sorted by query, document."""
         found = self.candidates(block, ["query", "document"])
-        positives, own = (_in_block(pairs, block) for pairs in (self.inputs.qrels, self.inputs.own_negatives))
+        judged, own = (_in_block(pairs, block) for pairs in (self.inputs.qrels, self.inputs.own_negatives))
         own = own.filter(pl.Series(self.wanted[own["query"].to_numpy()], dtype=pl.Boolean))
-        pairs = pl.concat([found, positives, own]).unique().sort("query", "document")
+        positives = judged.select("query", "document", positive=pl.col("relevance") > 0)
+        pairs = pl.concat([found, judged.select("query", "document"), own]).unique().sort("query", "document")
         rows = self._rows(block.task)
-        return pairs.join(
-            positives.with_columns(positive=pl.lit(True)), on=["query", "document"], how="left", maintain_order="left"
-        ).with_columns(
+        return pairs.join(positives, on=["query", "document"], how="left", maintain_order="left").with_columns(
             pl.col("positive").fill_null(False),
             first_query=pl.Series(rows.queries.first[pairs["query"].to_numpy() - rows.queries.start]),
             first_document=pl.Series(rows.documents.first[pairs["document"].to_numpy() - rows.documents.start]),
@@ -102,9 +101,9 @@ class Pairs:
 
 
 def _in_block(pairs: pl.DataFrame, block: Block) -> pl.DataFrame:
-    """query, document of the pairs of a block's queries."""
+    """The pairs of a block's queries."""
     start, stop = (pairs["query"].search_sorted(row) for row in (block.start, block.stop))
-    return pairs.slice(start, stop - start).select("query", "document")
+    return pairs.slice(start, stop - start)
 
 
 @dataclass(frozen=True)

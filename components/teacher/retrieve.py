@@ -55,7 +55,7 @@ def run(context: StageContext) -> dict[str, float]:
             for candidates, qrels in retrieval.candidates(task):
                 writer.append(candidates)
                 counts += _found(candidates, qrels)
-    metrics = {name: counts[name] / len(inputs.qrels) for name in _FOUND_BY}
+    metrics = {name: counts[name] / len(inputs.positives) for name in _FOUND_BY}
     metrics |= {"candidates_per_query": counts["candidates"] / len(inputs.queries), **retrieval.index_recall}
     log.info(
         "%s candidates, %.1f per query; they include %.1f %% of the positives",
@@ -170,6 +170,6 @@ def _named_by_row(
 
 def _found(candidates: pl.DataFrame, qrels: pl.DataFrame) -> Counter[str]:
     """Candidates, and positives that are among them, by retriever."""
-    joined = qrels.join(candidates, on=["query", "document"], how="left")
+    joined = qrels.filter(pl.col("relevance") > 0).join(candidates, on=["query", "document"], how="left")
     found = {name: len(joined) - joined[column].null_count() for name, column in _FOUND_BY.items()}
     return Counter({"candidates": len(candidates), **found})

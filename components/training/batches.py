@@ -4,36 +4,46 @@ One task per batch (in-batch negatives of another task are too easy, and its ins
 batch depends only on seed and step, a resumed run sees the same data as an uninterrupted one.
 """
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from components.base.errors import UserError
 from components.config import TrainParams
+from components.config.objectives import GradedObjective, ObjectiveParams
 from components.contracts.schedule import Schedule, keyed_random
 from components.contracts.tasks import Task
 from components.model.prompt import Shot
-from components.training.examples import Example, TrainingData
-from components.training.losses import Targets
+from components.training.draws import in_random_order
+from components.training.examples import Examples, TrainingData
+from components.training.targets import Targets, make_targets
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries."""
+    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries.
+
+    objective: the loss's terms, those of the task's kind. graded: the loss is CoSENT over `grades` instead.
+    """
 
     step: int
     task: Task
-    examples: list[Example]
+    objective: ObjectiveParams
+    graded: bool
+    queries: np.ndarray  # uint32 [B], rows
+    documents: np.ndarray  # uint32 [M], rows
     query_texts: list[str]
-    documents: list[int]  # rows
     document_texts: list[str]
     shots: list[list[Shot]]
     targets: Targets
     grades: torch.Tensor  # float32 [B], relevance of each query's positive
 
 
+Pairs = tuple[np.ndarray, np.ndarray]  # rows of queries and of their positives
 _NEGATIVES, _SHOTS = 2, 3  # first part of a key
+_ALIKE = 0.8  # of a graded task's best grade: from there on a pair shows what the task asks for
 
 
 class Batches:
@@ -41,30 +51,45 @@ class Batches:
 
     def __init__(self, data: TrainingData, params: TrainParams, seed: int) -> None:
         self.data, self.params, self.seed = data, params, seed
+        self._graded = {name: self._is_graded(name) for name in data.examples}
+        self._shown = {name: self._may_be_shots(name) for name in data.examples}
         sizes = {name: len(examples) for name, examples in data.examples.items()}
-        self._schedule = Schedule(sizes, data.tasks, params, seed)
+        self.schedule = Schedule(sizes, data.tasks, params, seed)
 
     def __len__(self) -> int:
         return self.params.steps
 
     def __getitem__(self, step: int) -> Batch:
-        name, turn = self._schedule.plan[step]
-        examples = [self.data.examples[name][int(i)] for i in self._schedule.draw(name, turn)]
-        negatives = [self._negatives(step, i, example) for i, example in enumerate(examples)]
-        positives = [example.positive for example in examples]
-        documents = list(dict.fromkeys([*positives, *(document for own in negatives for document, _ in own)]))
-        query_texts = [self.data.query_text[example.query] for example in examples]
-        document_texts = [self.data.document_text[document] for document in documents]
+        name, turn = self.schedule.plan[step]
+        examples, chosen = self.data.examples[name], self.schedule.draw(name, turn)
+        task, graded = self.data.tasks[name], self._graded[name]
+        objective = self.params.objectives.of(task.kind)
+        queries, positives = examples.query[chosen], examples.positive[chosen]
+        width = self.params.negatives if objective.hard_negatives and not graded else 0
+        taken = self._negatives(step, examples, chosen, width)
+        mined = np.where(taken < 0, -1, examples.negatives[taken].astype(np.int64))
+        documents, group = _numbered(np.column_stack([positives.astype(np.int64), mined]))
+        scores = np.column_stack([examples.positive_score[chosen], examples.negative_scores[taken]])
+        query_texts = self.data.query_text.take(queries)
+        document_texts = self.data.document_text.take(documents)
         return Batch(
             step=step,
-            task=self.data.tasks[name],
-            examples=examples,
-            query_texts=query_texts,
+            task=task,
+            objective=objective,
+            graded=graded,
+            queries=queries,
             documents=documents,
+            query_texts=query_texts,
             document_texts=document_texts,
-            shots=self._shots(step, name, {*query_texts, *document_texts}, len(examples)),
-            targets=self._targets(examples, negatives, documents),
-            grades=torch.tensor([self.data.grades.get((e.query, e.positive), 1.0) for e in examples]),
+            shots=self._shots(step, self._shown[name], {*query_texts, *document_texts}, len(queries)),
+            targets=make_targets(
+                torch.from_numpy(group),
+                torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
+                torch.from_numpy(self._relevant(queries, documents)),
+                query_texts,
+                document_texts,
+            ),
+            grades=torch.from_numpy(self.data.judgements.grades(queries, positives).astype(np.float32)),
         )
 
     def shot_number(self, step: int, chunk: int) -> int:
@@ -76,53 +101,100 @@ class Batches:
         draw = keyed_random(self.seed, _SHOTS, step, chunk)
         return draw, int(draw.integers(0, self.params.shots.max + 1))
 
-    def _negatives(self, step: int, i: int, example: Example) -> list[tuple[int, float]]:
-        """Draw `train.negatives` of the mined negatives, new at each step; all of them if there are fewer.
+    def _is_graded(self, name: str) -> bool:
+        """Whether the task's loss is CoSENT: an sts task whose pairs have more than one grade.
 
-        By teacher score: the largest score / T plus Gumbel noise, which draws without replacement from
-        softmax(score / T) (Kool et al., arXiv 1903.06059).
+        Raises:
+            UserError: the task could teach nothing, or has pairs that its loss would wrongly pull together.
         """
-        mined = list(zip(example.negatives, example.negative_scores, strict=True))
-        if len(mined) <= self.params.negatives:
-            return mined
-        draw = keyed_random(self.seed, _NEGATIVES, step, i)
-        if self.params.negative_sampling == "teacher_score":
-            scores = np.array(example.negative_scores) / self.params.distillation.teacher_temperature
-            chosen = np.argsort(-(scores + draw.gumbel(size=len(scores))))[: self.params.negatives]
-        else:
-            chosen = draw.choice(len(mined), self.params.negatives, replace=False)
-        return [mined[int(j)] for j in np.sort(chosen)]
+        examples, kind = self.data.examples[name], self.data.tasks[name].kind
+        objective = self.params.objectives.of(kind)
+        grades = self.data.judgements.grades(examples.query, examples.positive)
+        if isinstance(objective, GradedObjective) and objective.cosent and grades.min() < grades.max():
+            return True
+        if grades.min() <= 0:
+            raise UserError(
+                f"train: task {name}: has pairs of grade {grades.min():g} and no CoSENT to rank them; set "
+                f"train.objectives.sts.cosent: true, or prepare.tasks.{name}.positive_score above 0"
+            )
+        soft = objective.in_batch_distillation and self.params.distillation.in_batch
+        if not objective.in_batch_negatives and not soft and not (self.params.negatives and len(examples.negatives)):
+            raise UserError(
+                f"train: task {name}: {kind} learns from hard negatives alone, and it has none; "
+                f"set train.negatives above 0, or train.objectives.{kind}.in_batch_negatives: true"
+            )
+        return False
 
-    def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
+    def _negatives(self, step: int, examples: Examples, chosen: np.ndarray, most: int) -> np.ndarray:
+        """Places of the negatives of each example: int64 [B, widest], -1 = none.
+
+        `most` of the mined ones are drawn, new at each step; all of them if there are fewer. By teacher score: the
+        largest score / T plus Gumbel noise, which draws without replacement from softmax(score / T) (Kool et al.,
+        arXiv 1903.06059).
+        """
+        starts, ends = examples.starts[chosen], examples.starts[chosen + 1]
+        sizes = np.minimum(ends - starts, most)
+        places = starts[:, None] + np.arange(sizes.max(initial=0))
+        for i in np.flatnonzero(ends - starts > most) if most else ():
+            draw = keyed_random(self.seed, _NEGATIVES, step, int(i))
+            if self.params.negative_sampling == "teacher_score":
+                scores = examples.negative_scores[starts[i] : ends[i]] / self.params.distillation.teacher_temperature
+                drawn = np.argsort(-(scores + draw.gumbel(size=len(scores))))[:most]
+            else:
+                drawn = draw.choice(int(ends[i] - starts[i]), most, replace=False)
+            places[i] = starts[i] + np.sort(drawn)
+        return np.where(np.arange(places.shape[1]) < sizes[:, None], places, -1)
+
+    def _may_be_shots(self, name: str) -> Pairs:
+        """(queries, positives) that shots are drawn from: in a graded task the pairs of high grades."""
+        examples = self.data.examples[name]
+        if not self._graded[name]:
+            return examples.query, examples.positive
+        grades = self.data.judgements.grades(examples.query, examples.positive)
+        alike = grades >= _ALIKE * grades.max() if grades.max() > 0 else grades == grades.max()
+        return examples.query[alike], examples.positive[alike]
+
+    def _shots(self, step: int, shown: Pairs, in_batch: set[str], queries: int) -> list[list[Shot]]:
         """A few-shot set for each run of `share` queries, without any text of the batch."""
-        pool = self.data.examples[name]
         sets = []
         for chunk in range(-(-queries // self.params.shots.share)):
             draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
-            for i in draw.permutation(len(pool))[: 4 * (wanted + len(in_batch))] if wanted else []:
-                query = self.data.query_text[pool[int(i)].query]
-                response = self.data.document_text[pool[int(i)].positive]
-                if len(shots) < wanted and query not in in_batch and response not in in_batch:
+            most = 4 * (wanted + len(in_batch)) if wanted else 0
+            for i in itertools.islice(in_random_order(draw, len(shown[0])), most):
+                (query,) = self.data.query_text.take(shown[0][i : i + 1])
+                (response,) = self.data.document_text.take(shown[1][i : i + 1])
+                if query not in in_batch and response not in in_batch:
                     shots.append(Shot(query, response))
+                    if len(shots) == wanted:
+                        break
             sets.append(shots)
         return sets
 
-    def _targets(
-        self, examples: list[Example], negatives: Sequence[Sequence[tuple[int, float]]], documents: list[int]
-    ) -> Targets:
-        place = {document: j for j, document in enumerate(documents)}
-        width = 1 + max((len(own) for own in negatives), default=0)
-        group = torch.full((len(examples), width), -1, dtype=torch.int64)
-        teacher = torch.zeros(len(examples), width)
-        relevant = torch.zeros(len(examples), len(documents), dtype=torch.bool)
-        for i, (example, own) in enumerate(zip(examples, negatives, strict=True)):
-            for g, (document, score) in enumerate([(example.positive, example.positive_score), *own]):
-                group[i, g], teacher[i, g] = place[document], score
-            for document in self.data.relevant.get(example.query, ()):
-                if document in place:
-                    relevant[i, place[document]] = True
-            label = self.data.query_label[example.query]
-            if label is not None:
-                relevant[i] |= torch.tensor([self.data.document_label[document] == label for document in documents])
-        return Targets(group[:, 0].clone(), group, teacher, relevant)
+    def _relevant(self, queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
+        """bool [B, M]: judged for the query, or of its label."""
+        labels = self.data.query_label[queries][:, None]
+        relevant: np.ndarray = (labels >= 0) & (labels == self.data.document_label[documents][None, :])
+        places, judged = self.data.judgements.of(queries)
+        order = np.argsort(documents)
+        at = np.searchsorted(documents, judged, sorter=order).clip(max=len(documents) - 1)
+        there = documents[order[at]] == judged
+        relevant[places[there], order[at[there]]] = True
+        return relevant
+
+
+def _numbered(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct documents of the groups, and each member's place among them: uint32 [M] and int64 [B, G].
+
+    Positives come first, then the negatives in their order. A member of -1 keeps that place.
+    """
+    flat = np.concatenate([members[:, 0], members[:, 1:].ravel()])
+    distinct, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
+    first[distinct < 0] = len(flat)  # last
+    order = np.argsort(first)
+    place = np.empty(len(distinct), dtype=np.int64)
+    place[order] = np.arange(len(distinct))
+    place[distinct < 0] = -1
+    documents = distinct[order][: len(distinct) - int((distinct < 0).any())].astype(np.uint32)
+    places, number = place[inverse], len(members)
+    return documents, np.column_stack([places[:number], places[number:].reshape(number, -1)])

@@ -52,6 +52,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if _NAME.search(path.name)) if folder.is_dir() else []
 
 
+def checkpoint_step(path: Path) -> int:
+    """Steps that were done when the checkpoint was written."""
+    return int(path.name.removeprefix("step-"))
+
+
 def load_checkpoint(path: Path, named: dict[str, torch.nn.Parameter], optimizer: Any) -> dict[str, Any]:
     """Restore weights and optimizer state; returns the saved `state`.
 

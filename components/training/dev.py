@@ -19,37 +19,33 @@ class DevCheck:
         self.data = data
         names = sorted(name for name in data.dev_queries if data.tasks[name].kind in ("retrieval", "reranking"))
         draw = keyed_random(seed, _DEV)
-        self.queries: dict[str, list[int]] = {}
-        self.documents: dict[str, list[int]] = {}
+        self.queries: dict[str, np.ndarray] = {}
+        self.documents: dict[str, np.ndarray] = {}
+        self.relevant: dict[str, np.ndarray] = {}  # bool [queries, documents] of a task
         for name in names:
             pool = data.dev_queries[name]
             most = max(1, params.queries // len(names))
-            chosen = [pool[int(i)] for i in np.sort(draw.permutation(len(pool))[:most])]
-            needed = sorted({document for query in chosen for document in data.relevant.get(query, ())})
-            others = [document for document in data.dev_documents.get(name, []) if document not in set(needed)]
+            chosen = pool[np.sort(draw.permutation(len(pool))[:most])]
+            places, judged = data.judgements.of(chosen)
+            needed = np.unique(judged)
+            others = np.setdiff1d(data.dev_documents.get(name, np.empty(0, needed.dtype)), needed)
             extra = max(0, params.documents // len(names) - len(needed))
-            self.queries[name] = chosen
-            self.documents[name] = needed + [others[int(i)] for i in np.sort(draw.permutation(len(others))[:extra])]
+            documents = np.concatenate([needed, others[np.sort(draw.permutation(len(others))[:extra])]])
+            relevant = np.zeros((len(chosen), len(documents)), dtype=bool)
+            relevant[places, np.searchsorted(needed, judged)] = True
+            self.queries[name], self.documents[name], self.relevant[name] = chosen, documents, relevant
 
-    def score(self, encoder: Encoder) -> float:
+    def score(self, encoder: Encoder, device: torch.device) -> float:
         """Mean nDCG@10 over tasks, with zero-shot prompts; 0 when no task has dev queries."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # by default every visible card's
             scores = [self._task(encoder, name) for name in self.queries]
         return float(np.mean(scores)) if scores else 0.0
 
     def _task(self, encoder: Encoder, name: str) -> float:
         task, data = self.data.tasks[name], self.data
-        texts = [data.document_text[document] for document in self.documents[name]]
-        queries = encoder.encode_queries([data.query_text[q] for q in self.queries[name]], task.instruction)
+        texts = data.document_text.take(self.documents[name])
+        queries = encoder.encode_queries(data.query_text.take(self.queries[name]), task.instruction)
         documents = (
             encoder.encode_queries(texts, task.instruction) if task.symmetric else encoder.encode_documents(texts)
         )
-        return float(ndcg_at_10(queries @ documents.T, self._relevant(name)).mean())
-
-    def _relevant(self, name: str) -> np.ndarray:
-        """bool [queries, documents] of the task's sample."""
-        column = {document: j for j, document in enumerate(self.documents[name])}
-        relevant = np.zeros((len(self.queries[name]), len(column)), dtype=bool)
-        for i, query in enumerate(self.queries[name]):
-            relevant[i, [column[document] for document in self.data.relevant.get(query, ())]] = True
-        return relevant
+        return float(ndcg_at_10(queries @ documents.T, self.relevant[name]).mean())

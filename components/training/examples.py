@@ -1,93 +1,144 @@
-"""Training data: triplets joined with their texts, by task, and the dev data."""
+"""Training data: examples by task as arrays of row numbers, their texts and labels, and the dev data."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
 from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
+from components.contracts.texts import Texts
+from components.training.judgements import Judgements
+
+
+class TextsByRow(Protocol):
+    """Texts of one table, read by row."""
+
+    def take(self, rows: np.ndarray) -> list[str]: ...
 
 
 @dataclass(frozen=True)
-class Example:
-    """One training group, by rows: a query, its positive and its mined hard negatives with the teacher's raw scores."""
+class Examples:
+    """Training groups of one task: a query, its positive and its mined hard negatives with the teacher's raw scores.
 
-    query: int
-    positive: int
-    positive_score: float
-    negatives: tuple[int, ...]
-    negative_scores: tuple[float, ...]
+    Group i has the negatives from place starts[i] to starts[i + 1].
+    """
+
+    query: np.ndarray  # uint32 [n], rows of queries.parquet
+    positive: np.ndarray  # uint32 [n], rows of corpus.parquet
+    positive_score: np.ndarray  # float64 [n]
+    starts: np.ndarray  # int64 [n + 1]
+    negatives: np.ndarray  # uint32 [sum], rows of corpus.parquet
+    negative_scores: np.ndarray  # float64 [sum]
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def slice(self, start: int, stop: int) -> "Examples":
+        """The groups of a range; nothing is copied."""
+        first, last = self.starts[start], self.starts[stop]
+        return Examples(
+            self.query[start:stop],
+            self.positive[start:stop],
+            self.positive_score[start:stop],
+            self.starts[start : stop + 1] - first,
+            self.negatives[first:last],
+            self.negative_scores[first:last],
+        )
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Examples of the train split by task, and the texts, labels and judgements they refer to, by row."""
+    """Examples of the train split by task, and the texts, labels and judgements they refer to, by row.
+
+    Labels are numbers, equal for equal labels; -1 = none.
+    """
 
     tasks: dict[str, Task]
-    examples: dict[str, list[Example]]
-    query_text: list[str]
-    document_text: list[str]
-    query_label: list[str | None]
-    document_label: list[str | None]
-    relevant: dict[int, set[int]]
-    grades: dict[tuple[int, int], float]
-    dev_queries: dict[str, list[int]]
-    dev_documents: dict[str, list[int]]
+    examples: dict[str, Examples]
+    query_text: TextsByRow
+    document_text: TextsByRow
+    query_label: np.ndarray  # int32 [queries]
+    document_label: np.ndarray  # int32 [documents]
+    judgements: Judgements
+    dev_queries: dict[str, np.ndarray]
+    dev_documents: dict[str, np.ndarray]
 
 
-def load_training_data(outputs: Path) -> TrainingData:
-    """Read the tables that prepare and mine wrote.
+def load_training_data(outputs: Path, cache: Path) -> TrainingData:
+    """Read the tables that prepare and mine wrote. Texts stay in a memory-mapped file, made below `cache`.
 
     Raises:
         UserError: a table breaks its contract, a triplet names an unknown query or document, a list of negatives and
             its list of scores differ in length, or no task has a training example.
     """
-    corpus = read_table(outputs / "prepare" / "corpus.parquet", CORPUS)
-    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
-    qrels = read_table(outputs / "prepare" / "qrels.parquet", QRELS)
-    tasks = read_tasks(outputs / "prepare" / "tasks.yaml")
-    relevant: dict[int, set[int]] = {}
-    for query, document in qrels.select("query", "document").iter_rows():
-        relevant.setdefault(query, set()).add(document)
-    examples = _examples(outputs / "mine" / "triplets.parquet", queries, len(corpus))
+    prepared = outputs / "prepare"
+    about = ["row", "task", "split", "label"]
+    corpus = read_table(prepared / "corpus.parquet", CORPUS).select(about)
+    queries = read_table(prepared / "queries.parquet", QUERIES).select(about)
+    labels = pl.Enum(pl.concat([corpus["label"], queries["label"]]).drop_nulls().unique().sort())
     return TrainingData(
-        tasks=tasks,
-        examples=examples,
-        query_text=queries["text"].to_list(),
-        document_text=corpus["text"].to_list(),
-        query_label=queries["label"].to_list(),
-        document_label=corpus["label"].to_list(),
-        relevant=relevant,
-        grades={(q, d): grade for q, d, grade in qrels.select("query", "document", "relevance").iter_rows()},
+        tasks=read_tasks(prepared / "tasks.yaml"),
+        examples=_examples(outputs / "mine" / "triplets.parquet", queries, len(corpus)),
+        query_text=Texts.of_table(prepared / "queries.parquet", cache),
+        document_text=Texts.of_table(prepared / "corpus.parquet", cache),
+        query_label=_numbered(queries["label"], labels),
+        document_label=_numbered(corpus["label"], labels),
+        judgements=Judgements.of_table(read_table(prepared / "qrels.parquet", QRELS)),
         dev_queries=_rows_by_task(queries.filter(pl.col("split") == "dev")),
         dev_documents=_rows_by_task(corpus.filter(pl.col("split") == "dev")),
     )
 
 
-def _examples(path: Path, queries: pl.DataFrame, documents: int) -> dict[str, list[Example]]:
-    about = queries.select("task", "split").rows()
-    examples: dict[str, list[Example]] = {}
-    for row, values in enumerate(read_table(path, TRIPLETS).iter_rows()):
-        example = Example(values[0], values[1], values[2], tuple(values[3]), tuple(values[4]))
-        if example.query >= len(about):
-            raise UserError(f"{path}: row {row}: field query: unknown query {example.query}; run mine again")
-        for document in (example.positive, *example.negatives):
-            if document >= documents:
-                raise UserError(f"{path}: row {row}: unknown document {document}; run mine again")
-        if len(example.negatives) != len(example.negative_scores):
-            raise UserError(f"{path}: row {row}: negatives and negative_scores differ in length; run mine again")
-        task, split = about[example.query]
-        if split == "train":
-            examples.setdefault(task, []).append(example)
-    if not examples:
+def _examples(path: Path, queries: pl.DataFrame, documents: int) -> dict[str, Examples]:
+    table = read_table(path, TRIPLETS)
+    _check_rows(table, path, len(queries), documents)
+    table = table.with_columns(queries["task"].gather(table["query"]), queries["split"].gather(table["query"]))
+    table = table.filter(pl.col("split") == "train")
+    if table.is_empty():
         raise UserError(f"{path}: no triplet of a train query; give a task prepare.tasks.<task>.train > 0")
-    return examples
+    whole = _as_arrays(table)
+    runs = table.select(pl.col("task").rle()).unnest("task")  # sorted by query, and those by task
+    bounds = itertools.pairwise([0, *np.cumsum(runs["len"].to_numpy()).tolist()])
+    return {task: whole.slice(*own) for task, own in zip(runs["value"], bounds, strict=True)}
 
 
-def _rows_by_task(frame: pl.DataFrame) -> dict[str, list[int]]:
-    result: dict[str, list[int]] = {}
-    for task, row in frame.select("task", "row").iter_rows():
-        result.setdefault(task, []).append(row)
-    return result
+def _as_arrays(table: pl.DataFrame) -> Examples:
+    sizes = table["negatives"].list.len().to_numpy()
+    filled = table.filter(pl.col("negatives").list.len() > 0)  # explode would make a null of an empty list
+    return Examples(
+        table["query"].to_numpy(),
+        table["positive"].to_numpy(),
+        table["positive_score"].to_numpy(),
+        np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]),
+        filled["negatives"].explode().to_numpy(),
+        filled["negative_scores"].explode().to_numpy(),
+    )
+
+
+def _check_rows(table: pl.DataFrame, path: Path, queries: int, documents: int) -> None:
+    unknown = "row {row}: field query: unknown query {query}"
+    checks = {
+        unknown: pl.col("query") >= queries,
+        "row {row}: unknown document {positive}": pl.col("positive") >= documents,
+        "row {row}: unknown document {most}": pl.col("most") >= documents,
+        "row {row}: negatives and negative_scores differ in length": pl.col("negatives").list.len()
+        != pl.col("negative_scores").list.len(),
+    }
+    numbered = table.lazy().with_row_index("row").with_columns(most=pl.col("negatives").list.max())
+    for message, wrong in checks.items():
+        found = numbered.filter(wrong.fill_null(False)).select("row", "query", "positive", "most").head(1).collect()
+        if len(found):
+            raise UserError(f"{path}: {message.format(**found.row(0, named=True))}; run mine again")
+
+
+def _numbered(labels: pl.Series, known: pl.Enum) -> np.ndarray:
+    return labels.cast(known).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
+
+
+def _rows_by_task(frame: pl.DataFrame) -> dict[str, np.ndarray]:
+    return {str(task): own["row"].to_numpy() for (task,), own in frame.group_by("task", maintain_order=True)}

@@ -3,50 +3,71 @@
 Shapes: B queries, M documents of the whole batch (all devices), G = 1 + hard negatives of one query's own group.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional
+
+from components.training.targets import Targets
 
 MASKED = -1e4  # logit excluded from a softmax; finite, so that bf16 and gradients stay finite
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Targets of a batch.
-
-    positive: int64 [B], each query's positive among the M documents.
-    group: int64 [B, G], the query's own positive (first) and hard negatives; -1 = none.
-    teacher: float32 [B, G], the teacher's raw score of each group member (ignored where group is -1).
-    relevant: bool [B, M], documents known to be relevant to the query besides its positive: never negatives.
-    """
-
-    positive: torch.Tensor
-    group: torch.Tensor
-    teacher: torch.Tensor
-    relevant: torch.Tensor
-
-
 def info_nce(
-    scores: torch.Tensor, targets: Targets, temperature: float, false_negative_margin: float | None = None
+    scores: torch.Tensor,
+    targets: Targets,
+    masked: torch.Tensor,
+    temperature: float,
+    more: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Cross entropy of the positive against every document of the batch (van den Oord 2018; in-batch: DPR 2020).
+    """Cross entropy of the positive against the negatives (van den Oord 2018; in-batch: DPR 2020).
 
-        L = -mean_i log( exp(s_i+ / t) / sum_j m_ij exp(s_ij / t) )
-
-    m_ij = 0 for documents known to be relevant, and, with a margin, for s_ij > s_i+ + margin (Qwen3-Embedding,
-    arXiv 2506.05176, section 3: likely false negatives).
+        L = -mean_i log( exp(s_i+ / t) / (sum_j m_ij exp(s_ij / t) + sum_k exp(l_ik)) )
 
     Args:
         scores: cosines [B, M].
+        masked: bool [B, M], where m_ij = 0.
+        more: logits l of further negatives [B, K].
     """
-    masked = targets.relevant.clone()
-    own = scores.gather(1, targets.positive[:, None])
-    if false_negative_margin is not None:
-        masked |= scores.detach() > own.detach() + false_negative_margin
-    masked.scatter_(1, targets.positive[:, None], False)
+    return functional.cross_entropy(_logits(scores, masked, temperature, more), targets.positive)
+
+
+def multi_positive_nce(
+    scores: torch.Tensor,
+    targets: Targets,
+    masked: torch.Tensor,
+    temperature: float,
+    more: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """InfoNCE with every positive of the batch in the numerator (supervised contrastive, arXiv 2004.11362, eq. 2).
+
+        L = -mean_i 1/|P_i| sum_{p in P_i} log( exp(s_ip / t) / (sum_{j in P_i or m_ij} exp(s_ij / t) + ...) )
+
+    P_i: the query's own positive and the documents known to be relevant to it (judged, or of its label), but for those
+    that have its own text. Arguments as in `info_nce`.
+    """
+    others = targets.relevant & ~targets.equal
+    positives = others.scatter(1, targets.positive[:, None], True)
+    logs = _logits(scores, masked & ~positives, temperature, more).log_softmax(-1)[:, : scores.shape[1]]
+    return -((logs * positives).sum(-1) / positives.sum(-1)).mean()
+
+
+def extra_negatives(similar: torch.Tensor, masked: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Logits of queries or documents as further negatives, for `info_nce(more=)` (Qwen3-Embedding, arXiv 2506.05176).
+
+        query-query         sum_{j != i} m_ij exp(s(q_i, q_j) / t)
+        document-document   sum_j m_ij exp(s(d_i+, d_j) / t)
+
+    Both are added to the denominator of InfoNCE. GTE (arXiv 2308.03281) has the same terms.
+
+    Args:
+        similar: cosines [B, K].
+        masked: bool [B, K], where m_ij = 0.
+    """
+    return (similar / temperature).masked_fill(masked, MASKED)
+
+
+def _logits(scores: torch.Tensor, masked: torch.Tensor, temperature: float, more: torch.Tensor | None) -> torch.Tensor:
     logits = (scores / temperature).masked_fill(masked, MASKED)
-    return functional.cross_entropy(logits, targets.positive)
+    return logits if more is None else torch.cat([logits, more], dim=1)
 
 
 def distillation_kl(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from components.training.losses import Targets
+from components.training.targets import Targets
 
 
 @dataclass
@@ -68,7 +68,12 @@ def _now(device: torch.device) -> float:
 def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, float]:
     """From cosines [B, M]: share of positives above the best negative, and mean margin to it (over temperature)."""
     own = scores.gather(1, targets.positive[:, None])[:, 0]
-    others = scores.masked_fill(targets.relevant, -1).scatter(1, targets.positive[:, None], -1.0).max(-1).values
+    others = (
+        scores.masked_fill(targets.relevant | targets.equal, -1)
+        .scatter(1, targets.positive[:, None], -1.0)
+        .max(-1)
+        .values
+    )
     return {
         "train/accuracy": float((own > others).float().mean()),
         "train/margin": float(((own - others) / temperature).mean()),

@@ -13,8 +13,9 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import Config
 from components.stage.context import StageContext
+from components.training.best import best_step
 from components.training.examples import TrainingData, load_training_data
-from components.training.soft_labels import SoftLabels
+from components.training.soft_labels import DenseTeachers
 from components.training.world import World, join_world, shard
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ def run(context: StageContext) -> dict[str, float]:
     from components.model.export import export_model
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
-    data = load_training_data(context.outputs)
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
+    data = world.in_turn(lambda: load_training_data(context.outputs, context.cache))
     curve = _fit(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
@@ -46,10 +47,10 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     tokenizer = load_tokenizer(student, config.prompt)
     model = add_adapter(student, tokenizer, config)
     shard(model, world)
-    prompt, soft_labels = Prompt(tokenizer, config.prompt), _soft_labels(context)
+    prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    curve = Trainer(model, prompt, data, config, context.work, context.log, world, soft_labels).fit()
+    curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
     if world.first:
         save_adapter(model, context.out / "adapter")
     return curve
@@ -71,11 +72,6 @@ def _log_start(model: Any, data: TrainingData, config: Config) -> None:
     )
 
 
-def _soft_labels(context: StageContext) -> SoftLabels | None:
-    params = context.config.train.distillation.in_batch
-    return SoftLabels.load(context.outputs, params.teacher) if params and params.weight else None
-
-
 _CURVE = {
     "step": pl.Int64,
     "task": pl.String,
@@ -87,11 +83,11 @@ _CURVE = {
 
 
 def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
-    """Load the student with a new, seeded LoRA adapter; only the adapter and the rows of the prompt's special tokens
-    are trainable.
+    """Load the student with a new, seeded LoRA adapter, or that of `train.init_adapter`; only the adapter and the rows
+    of the prompt's special tokens are trainable.
 
     Raises:
-        UserError: 4-bit quantization is set and bitsandbytes is not installed.
+        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to go on from.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -99,6 +95,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     from components.model.backbone import PROJECTIONS, load_backbone, training_precision
     from components.model.device import device_of
     from components.model.prompt import SPECIAL_TOKENS
+    from components.training.init_adapter import load_adapter
     from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
@@ -106,7 +103,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     device = device_of(config.encoder.device)
     precision = training_precision(params.precision, device)
     encoder = config.encoder.model_copy(update={"precision": precision})
-    backbone = load_backbone(student, tokenizer, encoder, **_quantized(config))
+    backbone = load_backbone(student, tokenizer, encoder, config.prompt, **_quantized(config))
     special = config.prompt.template == "special"
     torch.manual_seed(config.seed)
     model: Any = get_peft_model(
@@ -121,6 +118,8 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
             else None,
         ),
     )
+    if params.init_adapter:
+        load_adapter(model, student.parent / params.init_adapter, params.lora)
     train_rows_in_place(model)
     fuse_lora(model)
     for parameter in model.parameters():
@@ -169,5 +168,7 @@ def _summary(curve: list[dict[str, Any]]) -> dict[str, float]:
         "train.final_accuracy": sum(row["accuracy"] for row in tail) / len(tail),
         "train.steps": float(len(curve)),
     }
-    dev = [row["dev_ndcg_at_10"] for row in curve if row["dev_ndcg_at_10"] is not None]
-    return summary | ({"train.dev_ndcg_at_10": dev[-1]} if dev else {})
+    best = best_step(curve)
+    if best is None:
+        return summary
+    return summary | {"train.dev_ndcg_at_10": curve[best]["dev_ndcg_at_10"], "train.best_step": float(best + 1)}

@@ -10,27 +10,41 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from components.base.errors import UserError
 from components.base.progress import bar
-from components.config import Config, TrainParams
+from components.config import Config
 from components.model.encoder import Encoder
 from components.model.prompt import Prompt
-from components.training import losses
+from components.training.ahead import Ahead
 from components.training.batches import Batch, Batches
-from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from components.training.best import best_step, drop_best, load_best, save_best
+from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
-from components.training.soft_labels import SoftLabels
-from components.training.step import PlacedRow, Step, rows_of
+from components.training.objectives import objective_of
+from components.training.rows import PlacedRow, pack_rows, tokenise
+from components.training.soft_labels import DenseTeachers, DenseVectors
+from components.training.step import Step
+from components.training.watch import FirstSteps, spread
 from components.training.world import World
 
 log = logging.getLogger(__name__)
+NO_VECTORS = DenseVectors()
 Log = Callable[[dict[str, float], int | None], None]
+
+
+class Prepared(NamedTuple):
+    """What a step needs from the host: its batch, the packed rows, dense vectors, and how many texts were cut."""
+
+    batch: Batch
+    rows: list[PlacedRow]
+    dense: DenseVectors
+    cut: int
 
 
 class Trainer:
@@ -45,12 +59,12 @@ class Trainer:
         work: Path,
         log: Log,
         world: World,
-        soft_labels: SoftLabels | None = None,
+        teachers: DenseTeachers | None = None,
     ) -> None:
         self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
         self.training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
         self.work, self.log, self.world = work / "checkpoints", log, world
-        self.soft_labels = soft_labels
+        self.teachers = teachers or DenseTeachers()
         self.batches = Batches(data, config.train, config.seed)
         self.step = Step(model, config.encoder.pooling, config.seed, config.train.gradcache, world)
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -63,6 +77,8 @@ class Trainer:
         self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
+        self.watch = FirstSteps()
+        self.cut = 0  # texts cut to their length so far
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last step or an early stop; returns the curve: one row per step, without times.
@@ -72,42 +88,57 @@ class Trainer:
                 checkpoint is damaged.
         """
         start = self._resume()
-        with bar("train", self.params.steps, "step") as shown:
+        steps = range(start, self.params.steps)
+        with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
-            for step in range(start, self.params.steps):
-                row = self._run_step(step)
+            for step in steps:
+                row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
-                    row["dev_ndcg_at_10"] = self._check_dev(step)
+                    ahead.settle()
+                    row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
+                    if self.world.first and best_step(self.curve) == step:
+                        save_best(self.work, step, self.named)
                 if (step + 1) % self.params.checkpoint_every == 0 and not last:
                     self._save(step + 1)
                 if self._out_of_patience():
                     break
+        self._keep_best()
         return self.curve
 
-    def _run_step(self, step: int) -> dict[str, Any]:
-        begin = time.perf_counter()
+    def _prepare(self, step: int) -> Prepared:
+        """The batch and its rows: all that a step needs from the host."""
         batch = self.batches[step]
+        tokens = tokenise(batch, self.training_prompt, self.world)
+        rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
+        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
+
+    def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
+        begin = time.perf_counter()
+        batch, rows, dense, cut = take()
+        waited = time.perf_counter() - begin
+        self.cut += cut
         self.model.train()
-        rows = rows_of(batch, self.training_prompt, self.params, self.config.encoder)
         numbers: dict[str, float] = {}
-        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers))
+        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
         if not math.isfinite(loss):
-            queries = ", ".join(str(example.query) for example in batch.examples[:3])
+            queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
                 f"train: step {step}: the loss is {loss} on a batch of task {batch.task.name} "
                 f"(rows {queries}, ... of queries.parquet); "
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
+        if self.world.first:
+            self.watch.see(batch.task.name, loss, numbers["train/mean_cosine"])
         numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
         if self.world.first:
             left = self.params.steps - step - 1
             self.speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows), left)
-            self.log({**numbers, **self.speeds, **self._counters(batch, rows)}, step)
+            self.log({**numbers, **self.speeds, "speed/wait_seconds": waited, **self._counters(batch, rows)}, step)
         return {
             "step": step,
             "task": batch.task.name,
@@ -118,12 +149,13 @@ class Trainer:
         }
 
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), and
-        queries without hard negatives (in-batch negatives only)."""
+        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
+        without hard negatives, and queries whose own or positive's text is masked in another document."""
         return {
-            "data/texts_cut": float(self.training_prompt.cut),
-            "data/rows_over_budget": float(sum(placed.row.tokens > self.params.row_tokens for placed in rows)),
+            "data/texts_cut": float(self.cut),
+            "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
+            "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
         }
 
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
@@ -135,35 +167,24 @@ class Trainer:
             shown["GiB"] = f"{self.speeds['memory/peak_gib']:.1f}"
         return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
-    def _loss(self, batch: Batch, numbers: dict[str, float]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _loss(
+        self, batch: Batch, numbers: dict[str, float], vectors: DenseVectors = NO_VECTORS
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
-            targets = losses.Targets(*(x.to(queries.device) for x in vars(batch.targets).values()))
-            teacher = self._teacher(batch)
+            targets = batch.targets.to(queries.device)
+            dense = vectors.scores(queries.device)
             total = queries.new_zeros(())
             widths = [*self.params.matryoshka, queries.shape[1]]
             for width in widths:
-                scores = _cosines(queries[:, :width], documents[:, :width], width < queries.shape[1])
-                total = total + _objective(scores, targets, batch, self.params) / len(widths)
-                total = total + self._in_batch(scores, teacher) / len(widths)
-            numbers.update(contrast(scores.detach(), targets, self.params.temperature))
+                leading = _leading(queries, width), _leading(documents, width)
+                total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
+            numbers.update(spread(queries.detach()))
+            numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
             return total
 
         return loss
-
-    def _teacher(self, batch: Batch) -> torch.Tensor | None:
-        """The dense teacher's cosines [B, M]; None without `train.distillation.in_batch`."""
-        if self.soft_labels is None:
-            return None
-        queries = [example.query for example in batch.examples]
-        return self.soft_labels.cosines(queries, batch.documents).to(self.step.device)
-
-    def _in_batch(self, scores: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
-        params = self.params.distillation.in_batch
-        if teacher is None or params is None:
-            return scores.new_zeros(())
-        return params.weight * losses.in_batch_kl(scores, teacher, self.params.temperature, params.temperature)
 
     def _update(self, step: int) -> float:
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
@@ -184,19 +205,33 @@ class Trainer:
     def _check_dev(self, step: int) -> float:
         self.model.eval()
         assert self.dev is not None
-        score = self.dev.score(Encoder(self.model, self.prompt, self.config.encoder, identity=""))
+        with self.step.autocast():
+            encoder = Encoder(self.model, self.prompt, self.config.encoder, identity="")
+            score = self.dev.score(encoder, self.step.device)
         if self.world.first:
             self.log({"dev/ndcg_at_10": score}, step)
         return score
 
     def _out_of_patience(self) -> bool:
-        scores = [row["dev_ndcg_at_10"] for row in self.curve if row["dev_ndcg_at_10"] is not None]
-        patience = self.params.dev.patience
-        return bool(patience) and len(scores) - 1 - _first_best(scores) >= patience if scores else False
+        best, patience = best_step(self.curve), self.params.dev.patience
+        if best is None or not patience:
+            return False
+        return sum(row["dev_ndcg_at_10"] is not None for row in self.curve[best + 1 :]) >= patience
+
+    def _keep_best(self) -> None:
+        """Put the weights of the best dev check into the model: they become the adapter."""
+        best = best_step(self.curve)
+        if best is None or best + 1 == len(self.curve) or not self.world.first:
+            return
+        load_best(self.work, best, self.named)
+        scores = [self.curve[step]["dev_ndcg_at_10"] for step in (best, -1)]
+        log.info("the adapter is that after step %s, dev nDCG@10 %.4f (last step: %.4f)", best + 1, *scores)
 
     def _save(self, step: int) -> None:
         if self.world.first:
             save_checkpoint(self.work, step, self.named, self.optimizer, {"curve": self.curve, "config": self._mark()})
+            needed = [best_step(self.curve[: checkpoint_step(path)]) for path in checkpoints(self.work)]
+            drop_best(self.work, needed)
 
     def _resume(self) -> int:
         """Load the newest checkpoint; returns the next step."""
@@ -217,33 +252,13 @@ class Trainer:
         return json.dumps(sections, sort_keys=True)
 
 
-def _objective(scores: torch.Tensor, targets: losses.Targets, batch: Batch, params: TrainParams) -> torch.Tensor:
-    """Graded pairs (sts with more than one grade): CoSENT. Everything else: InfoNCE + weighted teacher terms."""
-    if batch.task.kind == "sts" and len(set(batch.grades.tolist())) > 1:
-        own = scores.gather(1, targets.positive[:, None])[:, 0]
-        return losses.cosent(own, batch.grades.to(own.device), params.temperature)
-    total = losses.info_nce(scores, targets, params.temperature, params.false_negative_margin)
-    teacher = params.distillation
-    if teacher.weight:
-        kl = losses.distillation_kl(scores, targets, params.temperature, teacher.teacher_temperature)
-        total = total + teacher.weight * kl
-    if teacher.margin_mse_weight:
-        total = total + teacher.margin_mse_weight * losses.margin_mse(scores, targets)
-    return total
-
-
-def _cosines(queries: torch.Tensor, documents: torch.Tensor, shortened: bool) -> torch.Tensor:
-    if shortened:
-        queries, documents = (torch.nn.functional.normalize(x, dim=-1) for x in (queries, documents))
-    return queries @ documents.T
+def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
+    """The first `width` dimensions, of norm 1."""
+    return vectors if width == vectors.shape[1] else torch.nn.functional.normalize(vectors[:, :width], dim=-1)
 
 
 def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
     """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""
-    packed = sum(placed.row.tokens for placed in rows)
-    prefixes = sum(placed.row.prefix_length * (len(placed.places) - 1) for placed in rows)
+    packed = sum(placed.tokens for placed in rows)
+    prefixes = sum(placed.prefix_length * (len(placed.places) - 1) for placed in rows)
     return packed, packed + prefixes
-
-
-def _first_best(scores: list[float]) -> int:
-    return scores.index(max(scores))

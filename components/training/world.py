@@ -1,8 +1,9 @@
 """Distributed training: torch.distributed under torchrun (DDP or FSDP2), or a single process.
 
-Every process builds the whole batch. Each row is encoded by one process; vectors are combined by an all-reduce sum
-(the other processes hold zeros, so the sum is exact), every process computes the loss, and only the adapter's
-gradients are all-reduced. So cross-device negatives carry gradients, and N processes equal one up to the order of sums.
+Every process draws the whole batch and tokenises its share of it. Each row is packed and encoded by one process;
+vectors are combined by an all-reduce sum (the other processes hold zeros, so the sum is exact), every process computes
+the loss, and only the adapter's gradients are all-reduced. So cross-device negatives carry gradients, and N processes
+equal one up to the order of sums.
 
 The frozen base is replicated (`train.distributed: ddp`), or sharded and gathered one layer at a time (`fsdp2`, torch's
 `fully_shard`). The adapter is small and always replicated, so the checkpoint of one process is valid for all. Under
@@ -10,12 +11,16 @@ fsdp2 forward and backward are collective, so every process runs the same number
 an already encoded row is run again as filler, with a zero gradient.
 """
 
+import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import distributed
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class World:
     rank: int = 0
     size: int = 1
     sharded: bool = False
+    host: Any = None  # a process group over the hosts' memory, for `exchange`
 
     @property
     def first(self) -> bool:
@@ -37,14 +43,46 @@ class World:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
 
+    def in_turn(self, make: Callable[[], Made]) -> Made:
+        """Call `make` in the first process, then in the others, which find the files that the first has written."""
+        made = make() if self.first else None
+        if self.size > 1:
+            distributed.barrier(group=self.host)
+        return made if made is not None else make()
+
+    def of_first(self, value: float) -> float:
+        """The first process's value, for decisions on which all must agree to the bit."""
+        agreed = torch.tensor([value], dtype=torch.float64)
+        if self.size > 1:
+            distributed.broadcast(agreed, 0, group=self.host)
+        return float(agreed)
+
     def owns(self, costs: list[int]) -> list[int]:
         """Items of this process: longest first to the least loaded; every process computes the same plan."""
         return self._plan(costs)[self.rank]
 
-    def spare(self, costs: list[int]) -> int:
-        """Number of filler items this process runs to match the busiest one; 0 unless `sharded`."""
+    def fillers(self, costs: list[int]) -> list[int]:
+        """Filler items that this process runs to match the busiest one: the cheapest, again; none unless `sharded`."""
         plan = self._plan(costs)
-        return max(map(len, plan)) - len(plan[self.rank]) if self.sharded else 0
+        spare = max(map(len, plan)) - len(plan[self.rank]) if self.sharded else 0
+        return [min(range(len(costs)), key=costs.__getitem__)] * spare
+
+    def encodes(self, costs: list[int]) -> set[int]:
+        """Items that this process runs, fillers included."""
+        return {*self.owns(costs), *self.fillers(costs)}
+
+    def exchange(self, own: list[list[int]]) -> list[list[list[int]]]:
+        """Lists of numbers of every process, by rank. Safe in a thread beside the training step: a group of its own."""
+        if self.size == 1:
+            return [own]
+        flat = torch.tensor([len(own), *map(len, own), *itertools.chain(*own)], dtype=torch.int32)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        distributed.all_gather(sizes, torch.tensor([len(flat)]), group=self.host)
+        padded = torch.zeros(max(int(size) for size in sizes), dtype=torch.int32)
+        padded[: len(flat)] = flat
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(parts, padded, group=self.host)
+        return [_unflatten(part.tolist()) for part in parts]
 
     def _plan(self, costs: list[int]) -> list[list[int]]:
         """The items of each process, in ascending order."""
@@ -87,4 +125,12 @@ def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     size = distributed.get_world_size()
-    return World(distributed.get_rank(), size, sharded=how == "fsdp2" and size > 1)
+    host = distributed.new_group(backend="gloo") if size > 1 else None
+    return World(distributed.get_rank(), size, sharded=how == "fsdp2" and size > 1, host=host)
+
+
+def _unflatten(flat: list[int]) -> list[list[int]]:
+    """[number of lists, their lengths, their numbers, padding] as lists."""
+    lengths, at = flat[1 : 1 + flat[0]], 1 + flat[0]
+    ends = list(itertools.accumulate(lengths, initial=at))
+    return [flat[begin:end] for begin, end in itertools.pairwise(ends)]

@@ -22,6 +22,12 @@ def test_normalise(text: str, with_punctuation: str, without: str) -> None:
     assert normalise(text, punctuation=False) == without
 
 
+def test_without_punctuation_only_letters_and_digits_are_kept() -> None:
+    every = [letter for letter in map(chr, range(0x11000)) if letter.casefold() == letter and len(letter) == 1]
+    kept = "".join(letter if letter.isalnum() else " " for letter in every)
+    assert normalise("".join(every), punctuation=False) == " ".join(kept.split())
+
+
 def test_a_text_below_the_least_number_of_words_has_no_ngrams() -> None:
     assert word_ngrams("a b c d", min_words=5) == frozenset()
     assert word_ngrams("a b c d", min_words=4) == {"a b c", "b c d"}

@@ -176,6 +176,7 @@ def test_a_copy_extends_its_recipe_and_can_be_taken(checkout: Path) -> None:
                 "train.row_tokens",
                 "train.steps",
                 "train.lora.rank",
+                "train.gradient_checkpointing",
                 "train.lora.alpha",
                 "register.name",
             },
@@ -197,3 +198,5 @@ def test_siblings_differ_from_the_full_recipe_in_the_parameters_they_name_only(n
         flatten(load_config(ROOT / "recipes" / f"{n}.yaml").model_dump(by_alias=True)) for n in ("mistral-7b", name)
     )
     assert {key for key in full.keys() | sibling.keys() if full.get(key) != sibling.get(key)} == keys
+    scales = {float(recipe["train.lora.alpha"]) / float(recipe["train.lora.rank"]) for recipe in (full, sibling)}
+    assert len(scales) == 1, "one learning rate needs one scale of the adapter"

@@ -33,6 +33,9 @@ def test_in_batch_teacher_must_be_kept():
     soft = {"in_batch": {"teacher": "dense_teacher"}}
     with pytest.raises(UserError, match=r"in_batch\.teacher: add 'dense_teacher' to retrieve\.keep_vectors"):
         parse_config(small_parameters(**{"train.distillation": soft, "retrieve.keep_vectors": []}), "params.yaml")
+    guided = small_parameters(**{"train.guide": {"teacher": "dense_teacher"}, "retrieve.keep_vectors": []})
+    with pytest.raises(UserError, match=r"train\.guide\.teacher: add 'dense_teacher'"):
+        parse_config(guided, "params.yaml")
 
 
 def problem(**changes: object) -> str:

@@ -14,6 +14,7 @@ from components.base.overlap import normalise
 from components.config import TaskParams, parse_config
 from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 from components.contracts.tasks import read_tasks
+from components.data.pairs import prepare_pairs
 from tests.data.conftest import MakeContext, Rows, local, run_stages, task, write_jsonl
 from tests.samples import small_parameters, with_ids
 
@@ -207,6 +208,22 @@ def test_graded_pairs_and_summaries(tmp_path: Path, make_context: MakeContext) -
     row = out.benchmark("short.test").row(0, named=True)
     assert row["machine_summaries"] == [row["text"].replace("news", "good"), row["text"].replace("news", "bad")]
     assert (row["relevance"], row["human_summary"]) == ([1.0, 0.0], row["text"])
+
+
+def test_sts_keeps_every_judged_pair_with_its_grade() -> None:
+    grades = [float(n % 5) - 1 for n in range(30)]  # -1 to 3
+    rows = pl.DataFrame(
+        {"text1": [f"left {n}" for n in range(30)], "text2": [f"right {n}" for n in range(30)], "score": grades}
+    )
+
+    def learned(**changes: Any) -> list[float]:
+        params = TaskParams(source="graded", instruction="Do.", train=30, **{"kind": "sts", **changes})
+        return sorted(row["relevance"] for row in prepare_pairs("graded", rows, params, seed=0).qrels)
+
+    assert learned() == sorted(grades)
+    assert learned(symmetric=True) == sorted(grades * 2)
+    assert learned(positive_score=2) == sorted(grade for grade in grades if grade >= 2)
+    assert learned(kind="pair_classification") == sorted(grade for grade in grades if grade > 0)
 
 
 def test_a_stated_split_is_kept(tmp_path: Path, make_context: MakeContext) -> None:

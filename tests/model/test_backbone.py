@@ -16,7 +16,7 @@ from components.model.encoder import Encoder
 from components.model.packing import pack
 from components.model.prompt import SPECIAL_TOKENS, Prompt, Shot
 from components.training.examples import load_training_data
-from components.training.step import rows_of
+from components.training.rows import rows_of
 from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
@@ -68,11 +68,11 @@ def test_a_packed_training_step_moves_every_projection_and_prompt_token(decoder:
     config = parse_config(small_parameters(**{"train.shots": {"max": 2, "share": 2}, "train.row_tokens": 96}), "test")
     tokenizer = load_tokenizer(decoder, config.prompt)
     model, prompt = add_adapter(decoder, tokenizer, config), Prompt(tokenizer, config.prompt)
-    data = load_training_data(write_training_tables(tmp_path / "tables"))
+    data = load_training_data(write_training_tables(tmp_path / "tables"), tmp_path)
     trainer = Trainer(model, prompt, data, config, tmp_path, lambda metrics, step: None, World())
     batch = trainer.batches[1]
     rows = rows_of(batch, prompt, config.train, config.encoder)
-    assert any(placed.row.prefix_length for placed in rows)
+    assert any(placed.prefix_length for placed in rows)
     loss = trainer.step.run(1, rows, len(batch.query_texts), trainer._loss(batch, {}))
     assert loss > 0
     moved = [name for name, p in trainer.named.items() if p.grad is not None and p.grad.norm() > 0]
@@ -123,12 +123,17 @@ def test_a_model_that_packed_rows_cannot_compute_is_refused(tmp_path: Path, name
         load_backbone(tmp_path, range(300), EncoderParams(device="cpu"))
 
 
-def test_a_sequence_over_the_sliding_window_is_refused(tmp_path: Path) -> None:
-    folder = write_decoder(tmp_path, "qwen3")
+def test_a_sliding_window_shorter_than_a_sequence_is_refused(tmp_path: Path) -> None:
+    folder, params = write_decoder(tmp_path, "qwen3"), EncoderParams(device="cpu")
     config = json.loads((folder / "config.json").read_text())
     config |= {"use_sliding_window": True, "sliding_window": 12, "layer_types": ["full_attention", "sliding_attention"]}
     (folder / "config.json").write_text(json.dumps(config))
-    encoder = Encoder.load(folder, PROMPT, EncoderParams(device="cpu"))
-    assert encoder.encode_documents(["a" * 11]).shape == (1, 32)
+    tokenizer = load_tokenizer(folder, PROMPT)
+    short = PROMPT.model_copy(update={"prefix_tokens": 6, "query_tokens": 6, "document_tokens": 12})
+    for long in ({"prefix_tokens": 7}, {"document_tokens": 13}):
+        with pytest.raises(UserError, match="a sliding window of 12 tokens, and a sequence may have 13; lower prompt"):
+            load_backbone(folder, tokenizer, params, short.model_copy(update=long))
+    backbone = load_backbone(folder, tokenizer, params, short)
+    pooled(backbone, pack([], [[5] * 12]), "last")
     with pytest.raises(UserError, match=r"a sequence of 13 tokens .* sliding window of 12; lower prompt.prefix_tokens"):
-        encoder.encode_documents(["a" * 12])
+        pooled(backbone, pack([], [[5] * 13]), "last")

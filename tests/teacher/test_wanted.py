@@ -24,8 +24,8 @@ def test_drawn_queries_are_those_of_the_batches(outputs: Path, steps: int) -> No
     config = parse_config(small_parameters(**{"train.steps": steps, "score.queries": "drawn"}), "test")
     inputs = read_inputs(outputs / "prepare", texts=False)
     wanted = wanted_queries(inputs, config, outputs / "prepare")
-    batches = Batches(load_training_data(outputs), config.train, config.seed)
-    drawn = {example.query for step in range(steps) for example in batches[step].examples}
+    batches = Batches(load_training_data(outputs, outputs / "cache"), config.train, config.seed)
+    drawn = {int(query) for step in range(steps) for query in batches[step].queries}
     dev = inputs.queries.filter(pl.col("split") == "dev")["row"].to_list()
     assert set(np.flatnonzero(wanted).tolist()) == drawn | set(dev)
     assert (len(drawn) < 44) == (steps < 60)

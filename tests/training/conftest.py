@@ -23,7 +23,7 @@ def training_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(training_tables: Path) -> TrainingData:
-    return load_training_data(training_tables)
+    return load_training_data(training_tables, training_tables / "cache")
 
 
 @pytest.fixture

@@ -28,4 +28,5 @@ def train_until_killed(tables: Path, student: Path, work: Path, killed_at: int) 
             os.kill(os.getpid(), signal.SIGKILL)
 
     model = add_adapter(student, tokenizer, config)
-    Trainer(model, Prompt(tokenizer, config.prompt), load_training_data(tables), config, work, kill, World()).fit()
+    data = load_training_data(tables, tables / "cache")
+    Trainer(model, Prompt(tokenizer, config.prompt), data, config, work, kill, World()).fit()

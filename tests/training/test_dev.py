@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from components.config import DevParams
 from components.training.dev import DevCheck
+
+CPU = torch.device("cpu")
 
 
 class LastWord:
@@ -29,16 +32,16 @@ def dev_check(data: Any, documents: int) -> DevCheck:
 
 def test_score_is_the_mean_over_queries(data: Any) -> None:
     check = dev_check(data, documents=8)
-    queries, documents = check.queries["words"], check.documents["words"]
-    words = [data.document_text[document].split()[-1] for document in documents]
-    assert check.score(LastWord(words, set())) == 1.0  # type: ignore[arg-type]
-    ranks = [2 + documents.index(document) for document in data.relevant[queries[0]]]  # equal scores: in column order
-    missed = LastWord(words, {data.query_text[queries[0]]})
-    assert check.score(missed) == pytest.approx((3 + 1 / np.log2(ranks[0])) / 4)  # type: ignore[arg-type]
+    words = [text.split()[-1] for text in data.document_text.take(check.documents["words"])]
+    assert check.score(LastWord(words, set()), CPU) == 1.0  # type: ignore[arg-type]
+    first = check.queries["words"][:1]
+    ranks = [2 + check.documents["words"].tolist().index(row) for row in data.judgements.of(first)[1]]  # equal scores
+    missed = LastWord(words, set(data.query_text.take(first)))
+    assert check.score(missed, CPU) == pytest.approx((3 + 1 / np.log2(ranks[0])) / 4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("documents", [1, 8])
 def test_documents_that_answer_are_always_sampled(data: Any, documents: int) -> None:
     check = dev_check(data, documents)
-    needed = {document for query in check.queries["words"] for document in data.relevant[query]}
-    assert needed <= set(check.documents["words"])
+    needed = data.judgements.of(check.queries["words"])[1]
+    assert set(needed) <= set(check.documents["words"])

@@ -22,9 +22,9 @@ def test_a_broken_triplet_is_named(tmp_path, change, message):
     path = outputs / "mine" / "triplets.parquet"
     write_table(pl.read_parquet(path).with_columns(**change), path, TRIPLETS)
     with pytest.raises(UserError, match=message):
-        load_training_data(outputs)
+        load_training_data(outputs, outputs / "cache")
 
 
 def test_only_train_queries_are_examples(data):
-    assert {e.query for e in data.examples["words"]}.isdisjoint(data.dev_queries["words"])
+    assert set(data.examples["words"].query).isdisjoint(data.dev_queries["words"])
     assert len(data.dev_queries["words"]) == 4

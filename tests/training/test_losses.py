@@ -5,22 +5,32 @@ import math
 import pytest
 import torch
 
-from components.training.losses import Targets, cosent, distillation_kl, in_batch_kl, info_nce, margin_mse
+from components.training.losses import cosent, distillation_kl, in_batch_kl, info_nce, margin_mse, multi_positive_nce
+from components.training.losses import extra_negatives as extra
+from components.training.masks import guided, masked_documents, masked_further
+from components.training.targets import Targets
 
 SCORES = torch.tensor([[0.9, 0.2, 0.4, 0.95], [0.1, 0.8, 0.3, 0.7]], dtype=torch.float64)
 TEMPERATURE = 0.1
 
 
-def targets(relevant=()) -> Targets:
-    known = torch.zeros(2, 4, dtype=torch.bool)
-    for i, j in relevant:
-        known[i, j] = True
+def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1))) -> Targets:
+    known, same = torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 4, dtype=torch.bool)
+    for cells, where in ((relevant, known), (equal, same)):
+        for i, j in cells:
+            where[i, j] = True
     return Targets(
         positive=torch.tensor([0, 1]),
-        group=torch.tensor([[0, 2, 3], [1, 3, -1]]),
-        teacher=torch.tensor([[2.0, 1.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64),
+        group=torch.tensor(group),
+        teacher=torch.tensor([[2.0, 1.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64)[:, : len(group[0])],
         relevant=known,
+        equal=same,
+        alike=torch.eye(2, dtype=torch.bool),
     )
+
+
+def contrast(given: Targets, **masks) -> float:
+    return info_nce(SCORES, given, masked_documents(SCORES, given, **masks), TEMPERATURE).item()
 
 
 def cross_entropy(kept: list[list[int]]) -> float:
@@ -32,17 +42,58 @@ def cross_entropy(kept: list[list[int]]) -> float:
 
 
 def test_info_nce_counts_every_document():
-    assert info_nce(SCORES, targets(), TEMPERATURE).item() == pytest.approx(cross_entropy([[0, 1, 2, 3]] * 2))
+    assert contrast(targets()) == pytest.approx(cross_entropy([[0, 1, 2, 3]] * 2))
 
 
-def test_known_relevant_documents_are_no_negatives_but_the_positive_stays():
-    loss = info_nce(SCORES, targets(relevant=[(0, 3), (0, 0)]), TEMPERATURE)
-    assert loss.item() == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+@pytest.mark.parametrize("known", ["relevant", "equal"])
+def test_known_relevant_and_equal_documents_are_no_negatives_but_the_positive_stays(known):
+    found = contrast(targets(**{known: [(0, 3), (0, 0)]}))
+    assert found == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+
+
+def test_without_in_batch_negatives_only_the_own_group_counts():
+    assert contrast(targets(), in_batch=False) == pytest.approx(cross_entropy([[0, 2, 3], [1, 3]]))
+    alone = targets(group=((0, 2), (1, -1)))
+    assert contrast(alone, in_batch=False) == pytest.approx(cross_entropy([[0, 2], [1]]))
 
 
 def test_likely_false_negatives_are_masked():
-    loss = info_nce(SCORES, targets(), TEMPERATURE, false_negative_margin=0.01)
-    assert loss.item() == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+    assert contrast(targets(), margin=0.01) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+
+
+def test_a_guide_masks_what_it_finds_as_relevant_as_the_positive():
+    guide = torch.tensor([[0.8, 0.1, 0.85, 0.3], [0.2, 0.9, 0.1, 0.86]], dtype=torch.float64)
+    assert guided(guide, targets(), 0.0).nonzero().tolist() == [[0, 2]]
+    assert guided(guide, targets(), 0.05).nonzero().tolist() == [[0, 2], [1, 3]]
+
+
+def test_several_positives_share_the_numerator():
+    given = targets(relevant=[(0, 3), (1, 0)], equal=[(1, 0)])  # query 1's own text is masked, and no positive
+    masked = masked_documents(SCORES, given)
+    expected = 0.0
+    for i, positives, counted in ((0, [0, 3], [0, 1, 2, 3]), (1, [1], [1, 2, 3])):
+        total = sum(math.exp(SCORES[i, j] / TEMPERATURE) for j in counted)
+        logs = [math.log(math.exp(SCORES[i, p] / TEMPERATURE) / total) for p in positives]
+        expected -= sum(logs) / len(logs) / 2
+    assert multi_positive_nce(SCORES, given, masked, TEMPERATURE).item() == pytest.approx(expected)
+    one = targets()
+    plain = multi_positive_nce(SCORES, one, masked_documents(SCORES, one), TEMPERATURE)
+    assert plain.item() == pytest.approx(contrast(one))
+
+
+def test_further_negatives_join_the_denominator():
+    similar = torch.tensor([[1.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
+    own = SCORES.diagonal()
+    masked = masked_further(similar, targets().alike, own, margin=None)
+    more = extra(similar, masked, TEMPERATURE)
+    expected = 0.0
+    for i in range(2):
+        total = sum(math.exp(x / TEMPERATURE) for x in [*SCORES[i].tolist(), 0.6])
+        expected -= math.log(math.exp(SCORES[i, i] / TEMPERATURE) / total) / 2
+    given = targets()
+    found = info_nce(SCORES, given, masked_documents(SCORES, given), TEMPERATURE, more)
+    assert found.item() == pytest.approx(expected)
+    assert masked_further(similar, targets().alike, own - 0.5, margin=0.1).all()  # 0.6 > 0.4 + 0.1
 
 
 def test_distillation_is_cross_entropy_from_the_teacher_over_the_own_group():
@@ -66,7 +117,7 @@ def test_in_batch_distillation_is_cross_entropy_from_the_teacher_over_every_docu
 
 
 def test_a_group_without_negatives_teaches_nothing_by_distillation():
-    alone = Targets(torch.tensor([0, 1]), torch.tensor([[0], [1]]), torch.ones(2, 1), torch.zeros(2, 4).bool())
+    alone = targets(group=((0,), (1,)))
     assert distillation_kl(SCORES, alone, TEMPERATURE, 1.0).item() == 0
     assert margin_mse(SCORES, alone).item() == 0
 

@@ -28,10 +28,10 @@ def test_a_resumed_run_ends_with_the_same_adapter(make_trainer, tmp_path):
     part = make_trainer(work=tmp_path / "part", **FOUR_BITS)
     real = part._run_step
 
-    def stop(step):
+    def stop(step, take):
         if step == 3:
             raise KeyboardInterrupt
-        return real(step)
+        return real(step, take)
 
     part._run_step = stop
     with pytest.raises(KeyboardInterrupt):

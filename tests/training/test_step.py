@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from components.model.backbone import training_precision
-from components.training.step import rows_of
+from components.training.rows import rows_of
 from tests.training.two_processes import WAYS, train, train_every_way
 from tests.warm import meeting_store, start_warm
 
@@ -71,7 +71,7 @@ def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encod
     trainer = make_trainer(**TWO_STEPS, **{f"encoder.{key}": value for key, value in encoder.items()})
     batch = trainer.batches[1]
     rows = rows_of(batch, trainer.prompt, trainer.params, trainer.config.encoder)
-    assert all(placed.row.prefix_length == 0 for placed in rows)
+    assert all(placed.prefix_length == 0 for placed in rows)
     loss, found = gradients(trainer)
     assert loss > 0
     assert found.norm() > 0

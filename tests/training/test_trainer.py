@@ -56,8 +56,8 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_pa
     trainer = make_trainer(work=tmp_path)
     real = trainer._loss
 
-    def broken(batch, numbers):
-        inner = real(batch, numbers)
+    def broken(batch, numbers, dense):
+        inner = real(batch, numbers, dense)
         return lambda q, d: inner(q, d) * (float(bad) if batch.step == 3 else 1)
 
     trainer._loss = broken
@@ -73,13 +73,50 @@ def test_a_checkpoint_of_other_parameters_is_refused(make_trainer, tmp_path):
         make_trainer(work=tmp_path, **{"train.learning_rate": 0.5}).fit()
 
 
+def with_dev_scores(trainer, scores) -> list[torch.Tensor]:
+    """Let dev checks return these; the weights after each step, as they come."""
+    after, given = [], iter(scores)
+
+    def check(step: int) -> float:
+        after.append(weights(trainer).clone())
+        return next(given)
+
+    trainer._check_dev = check
+    return after
+
+
+EVERY_STEP = {"every": 1, "queries": 4, "documents": 8}
+
+
 def test_early_stop_counts_checks_without_a_better_score(make_trainer):
-    trainer = make_trainer(
-        **{"train.steps": 20, "train.dev": {"every": 1, "queries": 4, "documents": 8, "patience": 2}}
-    )
-    scores = iter([0.1, 0.5, 0.4, 0.5, 0.9])
-    trainer._check_dev = lambda step: next(scores)
+    trainer = make_trainer(**{"train.steps": 20, "train.dev": {**EVERY_STEP, "patience": 2}})
+    with_dev_scores(trainer, [0.1, 0.5, 0.4, 0.5, 0.9])
     assert len(trainer.fit()) == 4
+
+
+def test_the_weights_of_the_best_dev_check_are_kept(make_trainer, tmp_path):
+    trainer = make_trainer(**{"train.steps": 5, "train.dev": EVERY_STEP})
+    after = with_dev_scores(trainer, [0.1, 0.9, 0.5, 0.4, 0.9])
+    trainer.fit()
+    assert torch.equal(weights(trainer), after[1])
+    assert not torch.equal(after[1], after[-1])
+    assert [file.name for file in (tmp_path / "checkpoints").glob("best-*")] == ["best-00000001.safetensors"]
+    last = make_trainer(work=tmp_path / "last", **{"train.steps": 3, "train.dev": EVERY_STEP})
+    after = with_dev_scores(last, [0.1, 0.2, 0.3])
+    last.fit()
+    assert torch.equal(weights(last), after[2])
+
+
+def test_a_resumed_run_still_has_the_best_of_its_checkpoint(make_trainer, tmp_path):
+    changes = {"train.steps": 6, "train.checkpoint_every": 2, "train.dev": EVERY_STEP}
+    killed = make_trainer(**changes)
+    after = with_dev_scores(killed, [0.5, 0.2, 0.6])
+    with pytest.raises(StopIteration):
+        killed.fit()  # in the fourth step, after a checkpoint of two
+    resumed = make_trainer(**changes)
+    with_dev_scores(resumed, [0.1, 0.2, 0.3, 0.4])
+    resumed.fit()
+    assert torch.equal(weights(resumed), after[0])
 
 
 def test_dev_checks_are_retrieval_over_dev_queries(make_trainer):
@@ -104,6 +141,8 @@ def test_live_metrics_tell_speed_and_memory(make_trainer):
     assert seen["memory/peak_gib"] > 0.05
     assert seen["progress/eta_seconds"] == 0  # no step is left
     assert {"train/loss", "train/accuracy", "train/margin", "train/gradient_norm", "train/learning_rate"} <= set(seen)
+    assert seen["train/mean_cosine"] < 1 < seen["train/effective_rank"]
+    assert seen["speed/wait_seconds"] < seen["speed/step_seconds"]
 
 
 def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(make_trainer):
@@ -113,8 +152,9 @@ def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(
         return {key: value for key, value in seen.items() if key.startswith("data/")}
 
     keys = ("data/texts_cut", "data/rows_over_budget", "data/groups_without_negatives")
-    assert told() == dict.fromkeys(keys, 0.0)
-    bent = told(**{"prompt.query_tokens": 4, "train.row_tokens": 30, "train.negatives": 0})
+    assert told() == dict.fromkeys([*keys, "data/queries_with_masked_copies"], 0.0)
+    in_batch = {"train.objectives": {"classification": {"in_batch_negatives": True}}}
+    bent = told(**{"prompt.query_tokens": 4, "train.row_tokens": 30, "train.negatives": 0, **in_batch})
     assert all(bent[key] > 0 for key in keys)
 
 

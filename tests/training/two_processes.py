@@ -44,7 +44,7 @@ def train(tables: Path, student: Path, result: Path, changes: dict[str, Any]) ->
     whole = sum(p.numel() for p in model.parameters())
     shard(model, world)
     held = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in model.parameters())
-    data, prompt = load_training_data(tables), Prompt(tokenizer, config.prompt)
+    data, prompt = load_training_data(tables, tables / "cache"), Prompt(tokenizer, config.prompt)
     trainer = Trainer(model, prompt, data, config, result.with_suffix(".work"), lambda metrics, step: None, world)
     curve = trainer.fit()
     if world.first:

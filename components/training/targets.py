@@ -1,0 +1,81 @@
+"""What a batch's vectors are compared with: positives, groups, soft labels, and who is no negative of whom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from components.base.overlap import normalise
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of a batch: B queries, M documents, G = 1 + hard negatives of one query's own group.
+
+    positive: int64 [B], each query's positive among the M documents.
+    group: int64 [B, G], the query's own positive (first) and hard negatives; -1 = none.
+    teacher: float32 [B, G], the teacher's raw score of each group member (ignored where group is -1).
+    relevant: bool [B, M], documents known to be relevant to the query besides its positive: never negatives.
+    equal: bool [B, M], documents whose text is the query's or its positive's, whatever their id: never negatives.
+    alike: bool [B, B], queries with the text of query i or of its positive, or with an answer in common; i itself.
+    """
+
+    positive: torch.Tensor
+    group: torch.Tensor
+    teacher: torch.Tensor
+    relevant: torch.Tensor
+    equal: torch.Tensor
+    alike: torch.Tensor
+
+    @property
+    def answers(self) -> torch.Tensor:
+        """bool [B, M]: the positive, the documents known to be relevant, and those of an equal text."""
+        return (self.relevant | self.equal).scatter(1, self.positive[:, None], True)
+
+    @property
+    def copies(self) -> torch.Tensor:
+        """bool [B, M]: equal texts, without the positive itself."""
+        return self.equal.scatter(1, self.positive[:, None], False)
+
+    def to(self, device: torch.device) -> "Targets":
+        """The same targets on another device."""
+        return Targets(*(part.to(device) for part in vars(self).values()))
+
+
+def make_targets(
+    group: torch.Tensor,
+    teacher: torch.Tensor,
+    relevant: torch.Tensor,
+    query_texts: Sequence[str],
+    document_texts: Sequence[str],
+) -> Targets:
+    """Targets of a batch: equal texts are found, and taken out of the groups.
+
+    Two texts are equal when their words are: case, punctuation and spaces are ignored.
+    """
+    queries, documents = _numbered(query_texts, document_texts)
+    positive = group[:, 0].clone()
+    answers = documents[positive.numpy()]
+    equal = _equals(queries, documents) | _equals(answers, documents)
+    group = group.clone()
+    copies = equal.gather(1, group.clamp_min(0)) & (group >= 0)
+    copies[:, 0] = False
+    group[copies] = -1
+    known = (relevant | equal).scatter(1, positive[:, None], True)
+    shared = known[:, positive]  # [i, j]: query j's positive answers query i
+    alike = shared | shared.T | _equals(queries, queries) | _equals(answers, queries)
+    return Targets(positive, group, teacher, relevant, equal, alike)
+
+
+def _numbered(*sides: Sequence[str]) -> list[np.ndarray]:
+    """Each side's texts as numbers: equal texts have equal numbers."""
+    numbers: dict[str, int] = {}
+    return [
+        np.array([numbers.setdefault(normalise(text, punctuation=False), len(numbers)) for text in texts])
+        for texts in sides
+    ]
+
+
+def _equals(rows: np.ndarray, columns: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(rows[:, None] == columns[None, :])

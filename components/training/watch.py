@@ -1,0 +1,51 @@
+"""Signs in the first steps that nothing is learned: a loss of 0, or vectors that do not tell texts apart."""
+
+import logging
+
+import torch
+
+log = logging.getLogger(__name__)
+_STEPS = 10
+_CONSTANT = 0.999  # mean cosine; a decoder that has not learned yet has 0.9 to 0.98
+
+
+def spread(vectors: torch.Tensor) -> dict[str, float]:
+    """How far normalised vectors [n, dim] lie apart: mean cosine of two of them, and their effective rank.
+
+    The effective rank is exp(entropy) of the singular values as shares of their sum (Roy and Vetterli 2007): 1 when
+    all vectors are the same, n when they are orthogonal.
+    """
+    number = len(vectors)
+    gram = (vectors @ vectors.T).double()
+    mean = float((gram.sum() - gram.trace()) / max(1, number * (number - 1)))
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
+    shares = values / values.sum()
+    return {"train/mean_cosine": mean, "train/effective_rank": float(torch.special.entr(shares).sum().exp())}
+
+
+class FirstSteps:
+    """Logs a warning for each task whose loss is 0 in the first steps, and one when all vectors are alike in all."""
+
+    def __init__(self) -> None:
+        self._silent: set[str] = set()
+        self._cosines: list[float] = []
+
+    def see(self, task: str, loss: float, cosine: float) -> None:
+        """One step's task, loss and mean cosine."""
+        if len(self._cosines) == _STEPS:
+            return
+        self._cosines.append(cosine)
+        if loss == 0 and task not in self._silent:
+            self._silent.add(task)
+            log.warning(
+                "train: the loss of task %s is 0: nothing is learned from it; its queries have no negatives or only "
+                "masked ones (mine's report), or its pairs one grade",
+                task,
+            )
+        if len(self._cosines) == _STEPS and min(self._cosines) > _CONSTANT:
+            log.warning(
+                "train: the vectors of all texts are nearly the same (mean cosine %.4f after %s steps); lower "
+                "train.learning_rate, or check the student's weights",
+                cosine,
+                _STEPS,
+            )
