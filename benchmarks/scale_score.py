@@ -98,8 +98,8 @@ def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(
         f"{documents:,} documents, {pairs:,} candidates: {found['seconds']:.1f} s, "
-        f"{found['pairs'] / found['seconds']:,.0f} pairs/s ({found['cpu_seconds']:.1f} CPU seconds), peak {found['peak_gib']:.2f} GiB, "
-        f"load {os.getloadavg()[0]:.1f}",
+        f"{found['pairs'] / found['seconds']:,.0f} pairs/s ({found['cpu_seconds']:.1f} CPU seconds), "
+        f"peak {found['peak_gib']:.2f} GiB, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
     return found
