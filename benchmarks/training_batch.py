@@ -108,6 +108,7 @@ def training_data(work: Path, examples: int) -> TrainingData:
         document_text=Texts(work / "documents.arrow"),
         query_label=np.full(examples, -1, dtype=np.int32),
         document_label=np.full(examples, -1, dtype=np.int32),
+        labels=[],
         judgements=Judgements(rows, rows, np.ones(examples)),
         dev_queries={},
         dev_documents={},

@@ -96,6 +96,7 @@ def our_data(kind: str, work: Path) -> Any:
         document_text=Texts(work / f"{kind}-documents.arrow"),
         query_label=np.full(len(rows), -1, dtype=np.int32),
         document_label=np.full(len(documents), -1, dtype=np.int32),
+        labels=[],
         judgements=Judgements(numbers, groups[:, 0], np.ones(len(rows))),
         dev_queries={},
         dev_documents={},

@@ -50,6 +50,7 @@ class Finished:
     name: str
     revision: str
     folder: Path
+    meta: dict[str, Any]  # mteb's description of the model
     cost: dict[str, dict[str, int]]
     seconds: float
 
@@ -122,7 +123,7 @@ def _finish(name: str, benchmark: Benchmark, prompts: Mapping[str, EvaluatedProm
         f"{asked:,}",
         spent["seconds"],
     )
-    return Finished(name, model.revision, folder, cost, spent["seconds"])
+    return Finished(name, model.revision, folder, model.mteb_model_meta.to_dict(), cost, spent["seconds"])
 
 
 def evaluate_model(
@@ -176,6 +177,8 @@ def _collect(finished: list[Finished], out: Path) -> None:
     for model in finished:
         results = out / "results" / f"embedding-foundry__{model.name}" / model.revision
         results.mkdir(parents=True)
+        about = json.dumps(model.meta, indent=2, sort_keys=True, ensure_ascii=False)
+        (results / "model_meta.json").write_text(about + "\n", encoding="utf-8")
         for folder in sorted(model.folder.iterdir()):
             task = folder.name
             shutil.copyfile(folder / f"{task}.json", results / f"{task}.json")

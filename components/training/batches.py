@@ -14,8 +14,8 @@ from components.base.errors import UserError
 from components.config import TrainParams
 from components.config.objectives import GradedObjective, ObjectiveParams
 from components.contracts.schedule import Schedule, keyed_random
+from components.contracts.shots import Shot, shot_response
 from components.contracts.tasks import Task
-from components.model.prompt import Shot
 from components.training.draws import in_random_order
 from components.training.examples import Examples, TrainingData
 from components.training.targets import Targets, make_targets
@@ -81,7 +81,7 @@ class Batches:
             documents=documents,
             query_texts=query_texts,
             document_texts=document_texts,
-            shots=self._shots(step, self._shown[name], {*query_texts, *document_texts}, len(queries)),
+            shots=self._shots(step, name, {*query_texts, *document_texts}, len(queries)),
             targets=make_targets(
                 torch.from_numpy(group),
                 torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
@@ -154,9 +154,9 @@ class Batches:
         alike = grades >= _ALIKE * grades.max() if grades.max() > 0 else grades == grades.max()
         return examples.query[alike], examples.positive[alike]
 
-    def _shots(self, step: int, shown: Pairs, in_batch: set[str], queries: int) -> list[list[Shot]]:
+    def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
         """A few-shot set for each run of `share` queries, without any text of the batch."""
-        sets = []
+        sets, shown, kind = [], self._shown[name], self.data.tasks[name].kind
         for chunk in range(-(-queries // self.params.shots.share)):
             draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
@@ -165,7 +165,9 @@ class Batches:
                 (query,) = self.data.query_text.take(shown[0][i : i + 1])
                 (response,) = self.data.document_text.take(shown[1][i : i + 1])
                 if query not in in_batch and response not in in_batch:
-                    shots.append(Shot(query, response))
+                    label = int(self.data.document_label[shown[1][i]])
+                    category = self.data.labels[label] if label >= 0 else None
+                    shots.append(Shot(query, shot_response(kind, response, category)))
                     if len(shots) == wanted:
                         break
             sets.append(shots)

@@ -55,7 +55,7 @@ class Examples:
 class TrainingData:
     """Examples of the train split by task, and the texts, labels and judgements they refer to, by row.
 
-    Labels are numbers, equal for equal labels; -1 = none.
+    Labels are numbers, places in `labels`; -1 = none.
     """
 
     tasks: dict[str, Task]
@@ -64,6 +64,7 @@ class TrainingData:
     document_text: TextsByRow
     query_label: np.ndarray  # int32 [queries]
     document_label: np.ndarray  # int32 [documents]
+    labels: list[str]
     judgements: Judgements
     dev_queries: dict[str, np.ndarray]
     dev_documents: dict[str, np.ndarray]
@@ -88,6 +89,7 @@ def load_training_data(outputs: Path, cache: Path) -> TrainingData:
         document_text=Texts.of_table(prepared / "corpus.parquet", cache),
         query_label=_numbered(queries["label"], labels),
         document_label=_numbered(corpus["label"], labels),
+        labels=labels.categories.to_list(),
         judgements=Judgements.of_table(read_table(prepared / "qrels.parquet", QRELS)),
         dev_queries=_rows_by_task(queries.filter(pl.col("split") == "dev")),
         dev_documents=_rows_by_task(corpus.filter(pl.col("split") == "dev")),

@@ -35,7 +35,7 @@ class WordPrompt:
     def prefix_ids(self, instruction: str, shots: Sequence[Shot] = ()) -> list[int]:
         return self._ids(" ".join([instruction, *(f"{shot.query} {shot.response}" for shot in shots)]))
 
-    def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def query_ids(self, texts: Sequence[str], prefix: int | None = None) -> list[list[int]]:
         return [self._ids(text) for text in texts]
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:

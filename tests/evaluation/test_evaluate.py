@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import mteb
 import polars as pl
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from components.evaluation import evaluate, scoring
 from components.evaluation.table import print_table
 from components.model.prompt import Shot
 from components.stage.context import StageContext
-from tests.evaluation.fakes import HashEncoder, write_benchmark
+from tests.evaluation.fakes import KINDS, HashEncoder, write_benchmark
 from tests.samples import only_collected_when_asked
 
 
@@ -122,6 +123,12 @@ def test_tables_are_complete(finished: Finished, capsys: pytest.CaptureFixture[s
     assert len(list((finished.out / "results").glob("*/*/find.json"))) == 3
     print_table(finished.out)
     assert "ndcg_at_10" in capsys.readouterr().out
+
+
+def test_mteb_reads_our_results_with_the_models_that_made_them(finished: Finished) -> None:
+    loaded = mteb.ResultCache(finished.out).load_results()
+    assert {model.model_name.split("/")[1] for model in loaded.model_results} == {"base", "trained", "teacher"}
+    assert {len(model.task_results) for model in loaded.model_results} == {len(KINDS)}
 
 
 def test_only_the_trained_student_gets_shots(root: Path) -> None:

@@ -48,6 +48,7 @@ def training_data(
         document_text=Listed(documents, []),
         query_label=np.full(len(queries), -1, dtype=np.int32),
         document_label=np.full(len(documents), -1, dtype=np.int32),
+        labels=[],
         judgements=judged,
         dev_queries={},
         dev_documents={},

@@ -52,8 +52,22 @@ def test_shots_are_looked_for_until_they_are_found(data):
     made = batches(data, **{"train.shots": {"max": 4, "share": 1}})
     counted = Listed([""] * len(data.query_label), [])
     made.data = dataclasses.replace(data, query_text=counted)
-    shots = made._shots(0, made._shown["words"], set(), 20)
+    shots = made._shots(0, "words", set(), 20)
     assert len(counted.read) == sum(map(len, shots)) > 20
+
+
+def test_shots_of_clustering_show_the_category():
+    """As selection and evaluation do."""
+    task = Task("task", "clustering", "Group.", True, 1.0, "none", "test")
+    examples = examples_of([(i, i, [5 - i]) for i in range(6)])
+    texts = [f"text {i}" for i in range(6)]
+    made = training_data(task, examples, texts, [f"other {text}" for text in texts], [1.0] * 6)
+    label = np.arange(6, dtype=np.int32) % 2
+    made = dataclasses.replace(made, query_label=label, document_label=label, labels=["even", "odd"])
+    batch = batches(made, **SHOWN, **{"train.batch_queries": 2})
+    shots = {(shot.query, shot.response) for step in range(20) for sets in batch[step].shots for shot in sets}
+    assert shots <= {(text, ("even", "odd")[i % 2]) for i, text in enumerate(texts)}
+    assert len(shots) > 3
 
 
 def test_shots_of_graded_pairs_are_pairs_of_high_grades():
