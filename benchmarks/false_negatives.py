@@ -127,6 +127,7 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
     reranker that was trained on as many negatives as positives.
     """
     config = load_config(Path("params.yaml"))
+    config = config.model_copy(update={"score": config.score.model_copy(update={"queries": "all"})})
     outputs = folder / "outputs"
     (outputs / "fetch").mkdir()
     (outputs / "fetch" / "models").symlink_to((given / "fetch" / "models").resolve())

@@ -1,4 +1,4 @@
-"""Near-duplicate texts: normalisation, word n-grams, Jaccard and MinHash.
+"""Near-duplicate texts: normalisation, word n-grams, Jaccard and containment.
 
 Pure functions. Each caller passes its own thresholds, minimum lengths and normalisation:
 
@@ -10,16 +10,11 @@ Pure functions. Each caller passes its own thresholds, minimum lengths and norma
 """
 
 import re
-from collections.abc import Iterable, Iterator, Set
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datasketch import MinHash
+from collections.abc import Set
 
 SHINGLE = 3  # words in a word n-gram
 _NOT_ALNUM = re.compile(r"[\W_]+")  # matches what str.isalnum denies
 _ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
-_SEED = 1  # of the hash permutations; arbitrary, but must not change
 
 
 def normalise(text: str, *, punctuation: bool) -> str:
@@ -76,15 +71,3 @@ def containment(part: Set[str], whole: Set[str]) -> float:
     0.5
     """
     return len(part & whole) / len(part) if part else 0.0
-
-
-def minhashes(sets: Iterable[Set[str]], permutations: int) -> Iterator["MinHash"]:
-    """MinHash sketches: the share of equal values estimates Jaccard (Broder 1997), with a standard error of at most
-    1 / (2 sqrt(permutations))."""
-    from datasketch import MinHash  # a second to import
-
-    empty = MinHash(num_perm=permutations, seed=_SEED)
-    for found in sets:
-        sketch = empty.copy()
-        sketch.update_batch([one.encode() for one in found])
-        yield sketch

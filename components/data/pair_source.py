@@ -105,12 +105,6 @@ class PairSource:
         relevance = score if self._graded else np.where(score > 0, score, 1.0)
         return query[kept], document[kept], relevance[kept]
 
-    def negatives(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(query, document) of the pairs that the source judges irrelevant; none where all pairs are trained on."""
-        query, document, score = self.pairs_of(queries)
-        kept = ~self.are_positive(score) & (not self._all_grades)
-        return query[kept], document[kept]
-
     def judged_for(self, queries: np.ndarray) -> np.ndarray:
         """Numbers of all documents judged for these queries, including negatives, each once."""
         return ordered_unique(self.pairs_of(queries)[1])

@@ -29,6 +29,7 @@ def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) 
             documents = documents[~np.isin(documents, np.concatenate([test_documents, dev_documents]))]
         present = np.zeros(len(source.documents), dtype=bool)
         _add_split(done, source, train, documents, present, "train")
+        _add_own_negatives(done, source, train, present)
         _add_split(done, source, dev, dev_documents[~present[dev_documents]], present, "dev")
         if params.symmetric:
             _add_reversed(done)
@@ -61,21 +62,24 @@ def _add_split(
 ) -> None:
     """Add these documents (marked in `present`), and the queries of the groups that learn from one of all."""
     present[documents] = True
-    numbers = query_numbers(found)
-    query, document, grade = source.grades(numbers)
+    query, document, grade = source.grades(query_numbers(found))
     kept = present[document]
     query, document = query[kept], document[kept]
-    if split == "train":
-        asked, refused = source.negatives(numbers)
-        own = present[refused]
-        pairs = {"query_id": source.query_names(asked[own]), "doc_id": source.document_names(refused[own])}
-        done.own_negatives = pl.DataFrame(pairs, schema=NEGATIVE_ROWS)
     qrels = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     done.add(
         source.document_rows(documents, None if split == "train" else split),
         source.query_rows(ordered_unique(query), split),
         pl.DataFrame({**qrels, "relevance": grade[kept]}),
     )
+
+
+def _add_own_negatives(done: Prepared, source: PairSource, found: list[Group], present: np.ndarray) -> None:
+    """What the source judges and does not take for a training pair, where query and document are in training."""
+    query, document, _ = source.pairs_of(query_numbers(found))
+    query, document = query[present[document]], document[present[document]]
+    pairs = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
+    judged = pl.DataFrame(pairs, schema=NEGATIVE_ROWS).join(done.qrels, on=["query_id", "doc_id"], how="anti")
+    done.own_negatives = judged.join(done.queries, on="query_id", how="semi")
 
 
 def _add_reversed(done: Prepared) -> None:

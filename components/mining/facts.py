@@ -28,7 +28,13 @@ class TaskTexts:
     @classmethod
     def of(cls, inputs: Inputs, task: str, threads: int) -> "TaskTexts":
         """Take the task's rows and sketch its texts."""
-        queries, corpus = (frame.filter(pl.col("task") == task) for frame in (inputs.queries, inputs.corpus))
+        queries, corpus = (
+            frame.lazy().filter(pl.col("task") == task).select(columns).collect()
+            for frame, columns in (
+                (inputs.queries, ["row", "text", "split", "label"]),
+                (inputs.corpus, ["row", "doc_id", "text", "label"]),
+            )
+        )
         return cls(
             task,
             queries,

@@ -26,7 +26,7 @@ from components.mining.suspicious import suspicious_positives
 from components.mining.tally import Tally
 
 log = logging.getLogger(__name__)
-PAIRS_AT_ONCE = 1 << 19
+PAIRS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
