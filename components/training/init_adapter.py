@@ -40,7 +40,7 @@ def load_adapter(model: Any, folder: Path, lora: LoraParams) -> None:
     tensors = load_file(weights)
     own = {name for name, weight in model.named_parameters() if weight.requires_grad}
     try:
-        left = set_peft_model_state_dict(model, tensors)
+        left: Any = set_peft_model_state_dict(model, tensors)
     except RuntimeError as problem:  # another shape
         raise UserError(f"{weights}: adapter of another student: {' '.join(str(problem).split())[:200]}") from None
     missing = sorted(own & set(left.missing_keys)) + sorted(left.unexpected_keys)
