@@ -6,6 +6,8 @@ To the corpora of BoolQ and FiQA (outputs/prepare) we add copies of real positiv
 equal but for case, punctuation and line breaks; a quarter with every tenth word dropped and the sentences rotated; a
 quarter cut to two thirds; a quarter rephrased (function words dropped or exchanged, sentences in reverse order). Then
 the retrieve, score and mine stages run as they are. A planted text among a query's candidates is a false negative.
+Twice on the same texts: on the teacher's cosines, and on logits made of them, where a relative margin on the raw logit
+and one on its sigmoid (what `mine.margin_on` chooses) stand side by side.
 Hard negatives are the query's 7 highest-scored candidates that are neither planted nor labelled; BoolQ and FiQA label
 one passage a question, so a few of these are unlabelled positives, and "kept" can't reach 100 %.
 
@@ -15,6 +17,7 @@ copy rules look for. A paraphrase in other words is left to the score; the rows 
 
 import argparse
 import json
+import math
 import random
 import re
 import tempfile
@@ -120,9 +123,11 @@ def plant(prepared: Path, out: Path, number: int, others: int) -> dict[tuple[str
 def run_stages(given: Path, folder: Path) -> pl.DataFrame:
     """Retrieve and score in `folder`; returns what the rules look at, for every candidate, and `logit`.
 
-    `logit` is the argument of the calibration's sigmoid (Platt): the starter's teacher as a reranker that gives logits.
+    `logit` is the argument of the calibration's sigmoid (Platt), for classes of equal size: the starter's teacher as a
+    reranker that was trained on as many negatives as positives.
     """
     config = load_config(Path("params.yaml"))
+    config = config.model_copy(update={"score": config.score.model_copy(update={"queries": "all"})})
     outputs = folder / "outputs"
     (outputs / "fetch").mkdir()
     (outputs / "fetch" / "models").symlink_to((given / "fetch" / "models").resolve())
@@ -142,10 +147,12 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
         qrels = inputs.qrels.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
         with workers(config.threads or 2) as pool:
             positives = positive_values(own, qrels, inputs, "scores")
-            facts = gather_facts(own, positives, texts, config.mine, pool)
+            facts = gather_facts(own, positives, inputs.own_negatives, texts, config.mine, pool)
         curve = curves[task]
-        logit = curve["slope"] * pl.col("score") + curve["offset"]
-        weakest = curve["slope"] * pl.col("weakest") + curve["offset"]
+        dev = texts.queries.filter(pl.col("split") == "dev")["row"].to_list()
+        on, right = (int(frame["query"].is_in(dev).sum()) for frame in (own, positives))
+        offset = curve["offset"] + math.log((on - right) / right) if right else curve["offset"]
+        logit, weakest = (curve["slope"] * pl.col(name) + offset for name in ("score", "weakest"))
         parts.append(facts.with_columns(logit=logit, weakest_logit=weakest))
     return (
         pl.concat(parts)
@@ -220,7 +227,7 @@ def main() -> None:
     for label, rate in found.items():
         detail = ", ".join(f"{kind} {rate[f'rejected_{kind}']:.2f}" for kind in KINDS if f"rejected_{kind}" in rate)
         print(f"{label:60s} {rate['planted_rejected']:.3f}  {rate['hard_kept']:.3f}  ({detail})")
-    best = found["ours: relative 0.95 + copies"]
+    best = found["logits: probability 0.95 + copies"]
     figures = {**best, "planted_made": len(kinds)}
     for label, rate in found.items():
         name = label.replace(" + ", "_").replace(": ", "_").replace(" ", "_").replace("-", "_")

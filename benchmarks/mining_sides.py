@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
-from components.mining.adaptive import hardest
 
 from components.base.threads import single_threaded, workers
 from components.config import DenseTeacherParams, EngineParams, MineParams
 from components.contracts.texts import Texts, write_texts
-from components.mining.rules import apply_rules
+from components.mining.rules import apply_rules, hardest
 from components.model.sentence_model import PLAIN
 from components.search.exact import exact_search
 from components.search.stream import DOCUMENT_BLOCK
@@ -91,13 +90,15 @@ def ours(data: Data, threads: int, teacher: CrossEncoderTeacher | None, folder: 
         pl.col("query") != pl.col("document")
     )
     facts = frame.with_columns(
+        value="score",
+        own=pl.lit(False),
         weakest=pl.Series(own[frame["query"].to_numpy()]),
         margin=pl.lit(MARGIN),
         same_label=pl.lit(False),
         same_as_query=pl.lit(False),
         duplicate=pl.lit(None, pl.Float64),
     )
-    judged = apply_rules(facts, MineParams(margin=MARGIN))
+    judged = apply_rules(facts, MineParams(margin=MARGIN), "raw")
     kept = hardest(judged, NEGATIVES)
     grouped = kept.group_by("query", maintain_order=True).agg("document")
     _write(data, kept, judged, folder)

@@ -8,7 +8,8 @@ a process of its own whose peak resident memory is read from the kernel (--quick
 alone is a stub that returns a number made from the lengths of the two texts it is given.
 
 Keys: score_peak_gib (of the larger run), score_growth (peak of the larger run over the smaller one's, minus 1),
-score_pairs_per_second (of the larger run).
+score_pairs_per_second (of the larger run), score_pairs_per_cpu_second (the same, of all threads' CPU time and with the
+start of the process: what other programs on the machine take does not count).
 """
 
 import argparse
@@ -82,7 +83,8 @@ def run_stage(outputs: Path) -> dict[str, float]:
     context: Any = SimpleNamespace(outputs=outputs, out=outputs / "score", config=config, **folders)
     start = time.perf_counter()
     metrics = score.run(context)
-    return {"seconds": time.perf_counter() - start, "peak_gib": peak_memory(), **metrics}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "cpu_seconds": time.process_time(), "peak_gib": peak_memory(), **metrics}
 
 
 def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
@@ -94,9 +96,10 @@ def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     if done.returncode:
         raise SystemExit(f"error: score failed: {done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    speed = f"{found['pairs'] / found['seconds']:,.0f} pairs/s ({found['cpu_seconds']:.1f} CPU seconds)"
     print(
         f"{documents:,} documents, {pairs:,} candidates: {found['seconds']:.1f} s, "
-        f"{found['pairs'] / found['seconds']:,.0f} pairs/s, peak {found['peak_gib']:.2f} GiB, "
+        f"{speed}, peak {found['peak_gib']:.2f} GiB, "
         f"load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -125,6 +128,7 @@ def main() -> None:
         "score_peak_gib": large["peak_gib"],
         "score_growth": large["peak_gib"] / small["peak_gib"] - 1,
         "score_pairs_per_second": large["pairs"] / large["seconds"],
+        "score_pairs_per_cpu_second": large["pairs"] / large["cpu_seconds"],
     }
     print(figures)
     if given.json:

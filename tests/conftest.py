@@ -13,10 +13,12 @@ import pytest
 from components.config import EngineParams
 from tests.checkouts import checkout, no_upload, store, trained
 from tests.databases import empty_prefect, empty_store
+from tests.hub import hub
 from tests.models import make_tiny_student
 from tests.warm import warm_cluster, warm_context
 
-__all__ = ["checkout", "empty_prefect", "empty_store", "no_upload", "store", "trained"]  # fixtures for every folder
+# fixtures for every folder
+__all__ = ["checkout", "empty_prefect", "empty_store", "hub", "no_upload", "store", "trained"]
 
 SLOW_SECONDS = 5.0
 

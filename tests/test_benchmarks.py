@@ -53,6 +53,18 @@ def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.slow
+def test_score_at_scale(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    sizes = ["--pairs", "5000", "20000", "--documents", "2000"]
+    command = [sys.executable, "-m", "benchmarks.scale_score", *sizes, "--json", str(out), "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    figures = read(out)
+    assert set(figures) >= {"score_peak_gib", "score_pairs_per_second"}
+    assert figures["score_growth"] < 0.3
+
+
+@pytest.mark.slow
 def test_gradcache_memory(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "gradcache_memory.py"), "--quick", "--json", str(out)]

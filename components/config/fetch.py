@@ -35,7 +35,16 @@ class HubOrigin(Params):
     repo: str = Field(description="owner/name of the repository")
     revision: str = Field(description="commit hash, so that the same parameters mean the same bytes")
     path: Names | None = Field(default=None, description="file, folder or glob inside it; all of it when empty")
+    otherwise: Names | None = Field(
+        default=None, description="what to take when `path` matches no file: the first of these that matches one"
+    )
     licence: Name = Field(description=LICENCE)
+
+    @model_validator(mode="after")
+    def _an_alternative_needs_a_path(self) -> "HubOrigin":
+        if self.otherwise and not self.path:
+            raise ValueError("otherwise goes with path, and only with it")
+        return self
 
 
 Origin = Annotated[WheelOrigin | LocalOrigin | HubOrigin, Field(discriminator="kind")]

@@ -13,17 +13,19 @@ Scale = Literal["probability", "raw", "relevance"]
 class JudgeParams(Params):
     """A model that neither found nor scored the candidates: it says which of them are false negatives."""
 
-    reranker: Literal["cross_encoder", "llm", "dense"] = Field(
-        description="how the model judges: a logit for query and document read together, or the cosine of their vectors"
+    reranker: Literal["cross_encoder", "llm", "dense", "sparse"] = Field(
+        description="how the model judges: a logit for query and document read together (cross_encoder, llm), or the "
+        "similarity of their vectors (dense; sparse: SPLADE)"
     )
     model: Name = Field(description="in fetch.models; not score.model and not one of retrieve.dense")
     instruction: str = Field(
         default="Given a query, retrieve documents that answer it", description="what an llm judges"
     )
-    max_tokens: Positive = Field(default=512, description="a pair (dense: a text) is cut to this")
-    token_budget: Positive = Field(default=2048, description="tokens in one forward pass (not dense)")
+    max_tokens: Positive = Field(default=512, description="a pair (dense, sparse: a text) is cut to this")
+    token_budget: Positive = Field(default=2048, description="tokens in one forward pass (cross_encoder, llm)")
     threshold: PositiveFraction = Field(
-        default=0.5, description="relevant from this probability on; dense: from the median labelled positive on"
+        default=0.5,
+        description="relevant from this probability on; dense, sparse: from the median labelled positive on",
     )
     candidates: Positive = Field(default=300, description="candidates of each task's dev queries judged for the margin")
     false_negative_rate: Fraction | None = Field(
@@ -54,6 +56,11 @@ class MineParams(Params):
     min_score: float | None = Field(default=None, description="too easy: keep what scores at least this")
     first_rank: Positive = Field(default=1, description="rank window: refuse candidates of a better fused rank")
     last_rank: Positive | None = Field(default=None, description="rank window: refuse candidates of a worse rank")
+    own_negatives: Literal["trust", "check", "ignore"] = Field(
+        default="trust",
+        description="what the source judges irrelevant. trust: first among negatives, unless it copies the query or "
+        "a positive; check: first where the rules allow it; ignore: a candidate like others",
+    )
     near_duplicate: PositiveFraction = Field(
         default=0.5, description="shared share of word trigrams from which a text counts as a copy of the positive"
     )

@@ -71,7 +71,9 @@ class DecontaminateParams(Params):
         default=None, description="an mteb benchmark whose test texts training must not hold, beside the held-out ones"
     )
     threshold: PositiveFraction = Field(default=0.7, description="overlap of word trigrams that makes a copy")
-    permutations: Positive = Field(default=128, description="MinHash functions: more find more, and take longer")
+    containment: PositiveFraction = Field(
+        default=0.7, description="share of an evaluation text's word trigrams in a training text that makes a quote"
+    )
 
 
 class PrepareParams(Params):

@@ -137,6 +137,15 @@ class TrainParams(Params):
     )
     checkpoint_every: Positive = Field(default=50, description="steps between two checkpoints: the unit of resuming")
     processes: Positive = Field(default=1, description="of this machine that train together, one a GPU (torchrun)")
+    nodes: Positive = Field(
+        default=1,
+        description="machines that train together, each with `processes`; the others run foundry join train",
+    )
+    rendezvous: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$",
+        description="HOST:PORT of the first machine as the others reach it; null: the address of its name, port 29400",
+    )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
 

@@ -60,6 +60,8 @@ QUERIES = Table(
     order=("task", "query_id"),
 )
 QRELS = Table({"query": "row", "document": "row", "relevance": "float"}, key=_PAIR, order=_PAIR)
+# The source's own judged negatives of training queries, where it has any; they are in the corpus too.
+OWN_NEGATIVES = Table({"query": "row", "document": "row"}, key=_PAIR, order=_PAIR)
 CANDIDATES = Table(
     {
         "query": "row",

@@ -1,57 +1,191 @@
-"""Decontamination: find training texts that occur in the evaluation data, exactly or nearly.
+"""Decontamination: find training texts that occur in the evaluation data, exactly, nearly or as a part.
 
-Two texts match when they are equal but for case, punctuation and spaces, or when the sets of their word trigrams
-overlap by at least `threshold` (Jaccard). Candidate pairs come from MinHash and LSH (Indyk and Motwani 1998,
-datasketch); each is then verified with the exact overlap, so a listed similarity is not an estimate.
-Texts of fewer than `MIN_WORDS` words are only compared for equality.
+A training text matches an evaluation text by one of three methods, tried in this order:
+
+    exact      the texts are equal but for case, punctuation and spaces
+    near       the sets of their word trigrams overlap by at least `threshold` (Jaccard); from MIN_WORDS words on
+    contains   at least `containment` of the evaluation text's trigrams are in the training text, as when it is quoted;
+               from MIN_CONTAINED words on, as shorter questions share most of their trigrams by chance
+
+The reverse of the last (a training text that is a piece of a longer evaluation text) is not removed: it gives away no
+more than its piece.
+
+The search misses nothing. Of an evaluation text with n trigrams a match shares at least s = ceil(min(threshold,
+containment) * n), as a Jaccard overlap of t means t times the trigrams of both, which are n or more. So it shares at
+least k of any n - s + k of them, and only the n - s + k rarest are indexed (prefix filter: Chaudhuri, Ganti and Kaushik
+2006, with k > 1 as Wang, Li and Feng 2012). Training texts that share k of those are candidates, and each is measured
+on the texts themselves. A MinHash index finds a match at its threshold with some chance only, 1 - (1 - t**rows)**bands.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from datasketch import MinHash, MinHashLSH
 
-from components.base.overlap import jaccard, minhashes, normalise, word_ngrams
+from components.base.overlap import containment, jaccard, normalise, word_ngrams
+from components.base.shingles import Hashes, hash_shingles, text_blocks
+from components.base.threads import worker_count
 from components.config import DecontaminateParams
 
 SCHEMA = {"id": pl.String(), "matched_id": pl.String(), "method": pl.String(), "similarity": pl.Float64()}
+METHODS = ("exact", "near", "contains")
 MIN_WORDS = 8
+MIN_CONTAINED = 13
+_SHARED = 4  # k of the prefix filter: more gives fewer candidates, and a larger index
+_BLOCK = 1 << 20  # characters that are hashed at once
+_PAIRS = 1 << 22  # (training text, evaluation text) pairs that are counted at once
+
+
+class Match(NamedTuple):
+    """A training text and the evaluation text closest to it; the columns of decontamination.parquet."""
+
+    id: str
+    matched_id: str
+    method: str
+    similarity: float
 
 
 class BenchmarkIndex:
-    """Exact and MinHash LSH index of the evaluation texts."""
+    """Index of the evaluation texts: equal texts by their normalised form, the others by their rarest trigrams."""
 
-    def __init__(self, texts: Mapping[str, str], params: DecontaminateParams) -> None:
+    def __init__(self, texts: Mapping[str, str], params: DecontaminateParams, threads: int = 0) -> None:
         self._params = params
+        self._threads = worker_count(threads)
         self._exact: dict[str, str] = {}
         for identity, text in texts.items():
             self._exact.setdefault(normalise(text, punctuation=False), identity)
-        ngrams = {identity: word_ngrams(text, min_words=MIN_WORDS) for text, identity in self._exact.items()}
-        self._ngrams = {identity: found for identity, found in ngrams.items() if found}
-        self._near = MinHashLSH(threshold=params.threshold, num_perm=params.permutations)
-        for identity, sketch in zip(self._ngrams, minhashes(self._ngrams.values(), params.permutations), strict=True):
-            self._near.insert(identity, sketch, check_duplication=False)
+        self._texts = list(self._exact)
+        self._index(_distinct(self._texts))
 
-    def matches(self, training: Mapping[str, str]) -> pl.DataFrame:
+    def _index(self, found: Hashes) -> None:
+        """Keep the rarest trigrams of each text: `_hashes` (sorted), and who has them from `_start` on in `_owners`."""
+        _, place, frequency = np.unique(found.hashes, return_inverse=True, return_counts=True)
+        order = np.lexsort((found.hashes, frequency[place], found.texts))
+        number = np.bincount(found.texts, minlength=len(self._texts))
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(number) - number, number)
+        words = np.fromiter((text.count(" ") + 1 for text in self._texts), dtype=np.int64, count=len(self._texts))
+        near, part = self._params.threshold, self._params.containment
+        share = np.where(words >= MIN_CONTAINED, min(near, part), near)
+        needed = np.maximum(np.ceil(share * number - 1e-9).astype(np.int64), 1)
+        self._least = np.minimum(needed, _SHARED)
+        owner = found.texts[order]
+        kept = order[rank < (number - needed + self._least)[owner]]
+        kept = kept[np.argsort(found.hashes[kept], kind="stable")]
+        self._hashes, start = np.unique(found.hashes[kept], return_index=True)
+        self._start = np.append(start, len(kept))
+        self._owners = found.texts[kept]
+        self._shift = np.uint64(64 - min(28, max(8, len(self._hashes).bit_length() + 4)))
+        self._known = np.zeros(1 << (64 - int(self._shift)), dtype=bool)  # by the first bits of a hash
+        self._known[self._hashes >> self._shift] = True
+
+    def matches(self, training: Mapping[str, str] | Iterable[tuple[str, str]]) -> pl.DataFrame:
         """Find training texts (by id) that match an evaluation text, each with its closest match.
 
-        Returns: id, matched_id, method ("exact" or "near"), similarity in [0, 1]; sorted by id.
-        """
-        rows, open_ = [], {}
-        for identity, text in training.items():
-            key = normalise(text, punctuation=False)
-            if key in self._exact:
-                rows.append((identity, self._exact[key], "exact", 1.0))
-            elif found := word_ngrams(key, min_words=MIN_WORDS):
-                open_[identity] = found
-        for identity, sketch in zip(open_, minhashes(open_.values(), self._params.permutations), strict=True):
-            similarity, matched = self._closest(open_[identity], sketch)
-            if similarity >= self._params.threshold:
-                rows.append((identity, matched, "near", similarity))
-        return pl.DataFrame(sorted(rows), schema=SCHEMA, orient="row")
+        Args:
+            training: ids and texts; an iterable is read in blocks, so its texts need not be in memory.
 
-    def _closest(self, found: frozenset[str], sketch: MinHash) -> tuple[float, str]:
-        candidates = sorted(self._near.query(sketch))
-        overlaps = ((float(np.round(jaccard(found, self._ngrams[one]), 6)), one) for one in candidates)
-        return max(overlaps, default=(0.0, ""))
+        Returns: id, matched_id, method (one of METHODS), similarity in [0, 1]; sorted by id.
+        """
+        pairs = training.items() if isinstance(training, Mapping) else training
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = _bounded_map(pool, self._matches_of, text_blocks(pairs, _text_of, _BLOCK), 2 * self._threads)
+            rows = sorted(chain.from_iterable(found))
+        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+    def _matches_of(self, block: Sequence[tuple[str, str]]) -> list[Match]:
+        """The matches of one block of training texts."""
+        matches, rest = [], []
+        for identity, text in block:
+            plain = normalise(text, punctuation=False)
+            if plain in self._exact:
+                matches.append(Match(identity, self._exact[plain], "exact", 1.0))
+            else:
+                rest.append((identity, plain))
+        closest: dict[int, Match] = {}
+        for place, owner in self._candidates([plain for _, plain in rest]):
+            match = self._measure(*rest[place], self._texts[owner])
+            known = closest.get(place)
+            if match and (known is None or _closeness(match) > _closeness(known)):
+                closest[place] = match
+        return [*matches, *closest.values()]
+
+    def _candidates(self, normalised: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Pairs (position in `normalised`, position in the index) that share enough of the indexed trigrams."""
+        hashes, texts = hash_shingles(normalised, min_words=MIN_WORDS)
+        likely = self._known[hashes >> self._shift]
+        hashes, texts = hashes[likely], texts[likely]
+        places = np.searchsorted(self._hashes, hashes)
+        known = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes if len(self._hashes) else places < 0
+        hits = np.unique(texts[known] * len(self._hashes) + places[known])  # each trigram of a text once, by text
+        texts, places = np.divmod(hits, max(1, len(self._hashes)))
+        total = np.cumsum(self._start[places + 1] - self._start[places])
+        begin = 0
+        while begin < len(texts):  # whole texts whose pairs fit in memory together
+            full = np.searchsorted(total, (total[begin - 1] if begin else 0) + _PAIRS, side="right")
+            end = len(texts) if full >= len(texts) else int(np.searchsorted(texts, texts[full]))
+            if end <= begin:  # one text alone has more
+                end = int(np.searchsorted(texts, texts[begin], side="right"))
+            yield from self._sharing(texts[begin:end], places[begin:end])
+            begin = end
+
+    def _sharing(self, texts: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, int]]:
+        number = self._start[places + 1] - self._start[places]
+        position = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
+        owners = self._owners[np.repeat(self._start[places], number) + position]
+        pairs, shared = np.unique(np.repeat(texts, number) * len(self._texts) + owners, return_counts=True)
+        pairs = pairs[shared >= self._least[pairs % len(self._texts)]]
+        yield from zip((pairs // len(self._texts)).tolist(), (pairs % len(self._texts)).tolist(), strict=True)
+
+    def _measure(self, identity: str, text: str, other: str) -> Match | None:
+        """The match of two normalised texts, by the first method that finds one."""
+        mine, its = (word_ngrams(one, min_words=MIN_WORDS) for one in (text, other))
+        overlap = round(jaccard(mine, its), 6)
+        if overlap >= self._params.threshold:
+            return Match(identity, self._exact[other], "near", overlap)
+        part = round(containment(its, mine), 6) if other.count(" ") + 1 >= MIN_CONTAINED else 0.0
+        return Match(identity, self._exact[other], "contains", part) if part >= self._params.containment else None
+
+
+def _text_of(pair: tuple[str, str]) -> str:
+    return pair[1]
+
+
+def _closeness(match: Match) -> tuple[int, float, str]:
+    return -METHODS.index(match.method), match.similarity, match.matched_id
+
+
+def _distinct(normalised: Sequence[str]) -> Hashes:
+    """Hashed trigrams of each text once, hashed in blocks."""
+    parts = []
+    start = 0
+    for block in text_blocks(normalised, str, _BLOCK):
+        hashes, texts = hash_shingles(block, min_words=MIN_WORDS)
+        order = np.lexsort((hashes, texts))
+        hashes, texts = hashes[order], texts[order]
+        new = np.ones(len(hashes), dtype=bool)
+        new[1:] = (hashes[1:] != hashes[:-1]) | (texts[1:] != texts[:-1])
+        parts.append(Hashes(hashes[new], texts[new] + start))
+        start += len(block)
+    if not parts:
+        return Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))
+    return Hashes(np.concatenate([one.hashes for one in parts]), np.concatenate([one.texts for one in parts]))
+
+
+def _bounded_map(
+    pool: ThreadPoolExecutor,
+    function: Callable[[list[tuple[str, str]]], list[Match]],
+    blocks: Iterable[list[tuple[str, str]]],
+    ahead: int,
+) -> Iterator[list[Match]]:
+    """`pool.map` in order, that reads no more than `ahead` blocks before their results are taken."""
+    waiting: deque[Future[list[Match]]] = deque()
+    for block in blocks:
+        waiting.append(pool.submit(function, block))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

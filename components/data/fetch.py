@@ -2,7 +2,8 @@
 
 Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub cache) and
 `data_card.json`: origin, version, sha256, licence and row counts of each. Local files must match the list
-that stage `local_files` wrote.
+that stage `local_files` wrote. Before the first byte comes, every hub repository is checked (hub_files.py). A killed
+fetch goes on where it was: finished sources are kept in the stage's scratch, whole files in the hub's cache.
 """
 
 import json
@@ -13,11 +14,13 @@ from typing import Any
 
 from components.base.checkout import home
 from components.base.errors import UserError
+from components.base.files import whole_file
 from components.base.progress import progress
 from components.config import HubOrigin, ModelParams, SourceParams
 from components.data.formats import read_source
+from components.data.hub_files import download_hub_files, require_hub_files
 from components.data.local_files import held_to_the_list
-from components.data.origins import Files, collect, hub_snapshot
+from components.data.origins import Files, collect
 from components.stage.context import StageContext
 
 log = logging.getLogger(__name__)
@@ -26,23 +29,38 @@ log = logging.getLogger(__name__)
 def run(context: StageContext) -> dict[str, float]:
     """Fetch everything; returns the number of rows and models. Raises UserError naming the parameter key."""
     params = context.config.fetch
+    require_hub_files(params)
     card: dict[str, Any] = {"sources": {}, "models": {}}
-    named: list[tuple[str, str, Any]] = [("sources", name, source) for name, source in params.sources.items()]
-    named += [("models", name, model) for name, model in params.models.items()]
+    named: list[tuple[str, str, Any]] = [("models", name, model) for name, model in params.models.items()]
+    named += [("sources", name, source) for name, source in params.sources.items()]
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
-        target = context.out / group / name
         with held_to_the_list(item, key, context.outputs, home(context.cache.parent)):
             if group == "sources":
-                card[group][name] = fetch_source(item, key, target, context.cache)
+                card[group][name] = _source_once(item, key, context.work / name, context.cache)
                 log.info("source %s: %s", name, _counts(card[group][name]))
             else:
-                card[group][name] = fetch_model(item, key, target, context.cache, context.config.seed)
+                folder = context.out / group / name
+                card[group][name] = fetch_model(item, key, folder, context.cache, context.config.seed)
                 log.info("model %s: %s", name, card[group][name]["version"])
+    (context.out / "sources").mkdir(exist_ok=True)
+    for name in params.sources:
+        shutil.move(context.work / f"{name}.parquet", context.out / "sources" / f"{name}.parquet")
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (context.out / "data_card.json").write_text(text, encoding="utf-8")
     rows = sum(entry["rows_kept"] for entry in card["sources"].values())
     return {"sources": len(params.sources), "models": len(params.models), "rows": rows}
+
+
+def _source_once(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
+    """`fetch_source`, unless a run that was killed had finished this source; its entry beside the table says so."""
+    done = target.with_name(f"{target.name}.json")
+    if done.is_file() and target.with_name(f"{target.name}.parquet").is_file():
+        return json.loads(done.read_text(encoding="utf-8"))
+    entry = fetch_source(params, key, target, cache)
+    with whole_file(done) as partial:
+        partial.write_text(json.dumps(entry), encoding="utf-8")
+    return entry
 
 
 def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
@@ -63,9 +81,9 @@ def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> d
 def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int) -> dict[str, Any]:
     """Fill the folder `target` with the model and return its entry in the data card; `seed` is for random weights."""
     if isinstance(params.origin, HubOrigin):
-        hub_snapshot(params.origin, key, "model")
+        _, names, _ = download_hub_files(params.origin, key, "model")
         target.mkdir(parents=True)
-        pointer = {"repo": params.origin.repo, "revision": params.origin.revision}
+        pointer = {"repo": params.origin.repo, "revision": params.origin.revision, "files": names}
         (target / "hub.json").write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
         return {"origin": "hub", "version": f"{params.origin.repo}@{params.origin.revision}", **_licence(params)}
     files = collect(params, key, cache)

@@ -15,6 +15,7 @@ Relevance and score are those of the source. Rows are sorted, so equal data give
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
@@ -24,63 +25,49 @@ Tables = dict[str, pl.DataFrame]
 _TEXT_COLUMNS = ("text", "text1", "text2", "human_summary", "machine_summaries")
 
 
-def pair_benchmark(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
-    """Evaluation tables for the held-out queries (keys) of a pair source, over `documents` (keys) for ranking tasks."""
+def pair_benchmark(kind: str, source: PairSource, queries: list[int], documents: list[int]) -> Tables:
+    """Evaluation tables for the held-out queries (numbers) of a pair source, over `documents` for ranking tasks."""
     if kind in ("classification", "clustering"):
         raise UserError(f"holds pairs; the evaluation of a {kind} task needs text and label: set test: 0")
     if kind in ("retrieval", "reranking"):
         return _ranking(kind, source, queries, documents)
     if kind == "summarization":
         return {"test": pl.DataFrame([_summary(source, query) for query in queries])}
-    pairs = [
-        {
-            "text1": source.queries[query]["text"],
-            "text2": source.documents[document]["text"],
-            "score": float(source.is_positive(score)) if kind == "pair_classification" else score,
-        }
-        for query in queries
-        for document, score in source.judged[query].items()
-    ]
-    return {"test": pl.DataFrame(pairs).sort("text1", "text2")}
+    query, document, score = source.pairs_of(np.array(queries))
+    matches = source.are_positive(score).astype(np.float64) if kind == "pair_classification" else score
+    columns = {"text1": source.queries.series(query), "text2": source.documents.series(document), "score": matches}
+    return {"test": pl.DataFrame(columns).sort("text1", "text2")}
 
 
-def _ranking(kind: str, source: PairSource, queries: list[str], documents: list[str]) -> Tables:
+def _ranking(kind: str, source: PairSource, queries: list[int], documents: list[int]) -> Tables:
     rankable = [query for query in queries if source.positives(query)]
     if kind == "reranking":  # a query needs at least one negative to be ranked
-        rankable = [query for query in rankable if len(source.positives(query)) < len(source.judged[query])]
-        documents = list(dict.fromkeys(document for query in rankable for document in source.judged[query]))
-    identity = {key: entry["id"] for key, entry in source.documents.items()}
-    corpus = [{"doc_id": identity[key], "text": source.documents[key]["text"]} for key in documents]
-    rows = [{"query_id": source.queries[key]["id"], "text": source.queries[key]["text"]} for key in rankable]
-    qrels = [
-        {
-            "query_id": source.queries[query]["id"],
-            "doc_id": identity[document],
-            "relevance": source.judged[query][document],
-        }
-        for query in rankable
-        for document in source.positives(query)
-    ]
+        rankable = [query for query in rankable if len(source.positives(query)) < len(source.judged(query))]
+        documents = source.judged_for(np.array(rankable, dtype=np.int64)).tolist()
+    asked = np.array(rankable, dtype=np.int64)
+    query, document, score = source.pairs_of(asked)
+    kept = source.are_positive(score)
+    names = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
+    judged = pl.DataFrame({**names, "relevance": score})
+    corpus = {"doc_id": source.document_names(documents), "text": source.documents.series(documents)}
+    rows = {"query_id": source.query_names(asked), "text": source.queries.series(asked)}
     tables = {
         "corpus": pl.DataFrame(corpus).sort("doc_id"),
         "queries": pl.DataFrame(rows).sort("query_id"),
-        "qrels": pl.DataFrame(qrels).sort("query_id", "doc_id"),
+        "qrels": judged.filter(kept).sort("query_id", "doc_id"),
     }
     if kind == "reranking":
-        candidates = [
-            {"query_id": source.queries[query]["id"], "doc_ids": sorted(identity[one] for one in source.judged[query])}
-            for query in rankable
-        ]
-        tables["candidates"] = pl.DataFrame(candidates).sort("query_id")
+        lists = judged.sort("query_id", "doc_id").group_by("query_id", maintain_order=True)
+        tables["candidates"] = lists.agg(doc_ids="doc_id")
     return tables
 
 
-def _summary(source: PairSource, query: str) -> dict[str, object]:
-    text, judged = source.queries[query]["text"], source.judged[query]
+def _summary(source: PairSource, query: int) -> dict[str, object]:
+    (text,), judged = source.queries.texts([query]), source.judged(query)
     return {
         "text": text,
         "human_summary": text,  # the source sentence itself: the summaries are sentence-level paraphrases of it
-        "machine_summaries": [source.documents[document]["text"] for document in judged],
+        "machine_summaries": source.documents.texts(list(judged)),
         "relevance": list(judged.values()),
     }
 

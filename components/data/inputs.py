@@ -4,13 +4,15 @@ Test queries are dropped here, so no stage that selects training data sees them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, QUERIES, name_of_row, read_table
+from components.contracts.tables import CORPUS, OWN_NEGATIVES, QRELS, QUERIES, name_of_row, read_table
+
+NEGATIVES = {"query": pl.UInt32, "document": pl.UInt32}
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,16 @@ class Inputs:
     """Tables of stage `prepare` for tasks with train or dev queries; each sorted by its rows.
 
     corpus: row, doc_id, text, task, label, split. queries: row, query_id, text, task, split, label. qrels: query,
-    document (rows), relevance. Without texts, corpus and queries have row, task and split only.
+    document (rows), relevance. own_negatives: query, document; what the source itself judges irrelevant. Without texts,
+    corpus and queries have row, task and split only.
     """
 
     corpus: pl.DataFrame
     queries: pl.DataFrame
     qrels: pl.DataFrame
+    own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVES))
 
-    @property
+    @cached_property
     def positives(self) -> pl.DataFrame:
         """The rows of qrels that are relevant: sts has judged pairs of grade 0 and less too."""
         return self.qrels.filter(pl.col("relevance") > 0)
@@ -79,7 +83,10 @@ def read_inputs(prepared: Path, texts: bool = True) -> Inputs:
     qrels = read_table(prepared / "qrels.parquet", QRELS)
     qrels = qrels.join(queries, left_on="query", right_on="row", how="semi", maintain_order="left")
     _check_positives(queries, corpus, qrels, prepared / "qrels.parquet")
-    return Inputs(corpus, queries, qrels)
+    own = prepared / "own_negatives.parquet"  # written where a source has any
+    negatives = read_table(own, OWN_NEGATIVES) if own.is_file() else pl.DataFrame(schema=NEGATIVES)
+    negatives = negatives.join(queries, left_on="query", right_on="row", how="semi", maintain_order="left")
+    return Inputs(corpus, queries, qrels, negatives)
 
 
 def _check_positives(queries: pl.DataFrame, corpus: pl.DataFrame, qrels: pl.DataFrame, file: Path) -> None:

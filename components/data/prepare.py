@@ -6,6 +6,8 @@ evaluation text are removed and listed in `decontamination.parquet`.
 
 import json
 import logging
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import TaskParams
-from components.contracts.tables import CORPUS, QRELS, QUERIES, name_by_row, number_rows, write_table
 from components.contracts.tasks import Task, write_tasks
-from components.data.decontaminate import BenchmarkIndex
+from components.data import parts
+from components.data.decontaminate import METHODS, BenchmarkIndex
 from components.data.held_out import held_out_texts, write_benchmark
 from components.data.labelled import prepare_labelled
 from components.data.mteb_texts import benchmark_texts
@@ -24,43 +26,50 @@ from components.data.pairs import prepare_pairs
 from components.data.prepared import Prepared
 from components.stage.context import StageContext
 
-_SCHEMAS: dict[str, dict[str, pl.DataType]] = {
-    **{
-        name: {column: pl.String() for column in table.columns if column != "row"}
-        for name, table in (("corpus", CORPUS), ("queries", QUERIES))
-    },
-    "qrels": {"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()},
-}
 log = logging.getLogger(__name__)
 LABELLED = ("classification", "clustering")
+_SLICE = 1 << 13  # rows whose texts are Python strings at once
 
 
 def run(context: StageContext) -> dict[str, float]:
-    """Prepare every task; returns counts per task. Raises UserError naming the task's key."""
+    """Prepare every task; returns counts per task. Raises UserError naming the task's key.
+
+    One task is in memory at a time: all are split first, as each is decontaminated against the held-out texts of all.
+    """
     tasks, seed = context.config.prepare.tasks, context.config.seed
     sources = context.outputs / "fetch"
     card = _data_card(sources / "data_card.json")
-    prepared = {
-        name: prepare_task(name, params, seed, sources / "sources" / f"{params.source}.parquet")
-        for name, params in progress(list(tasks.items()), "prepare", unit="task")
-    }
     benchmark: dict[str, str] = {}
-    for name, rows in prepared.items():
+    held_out: dict[str, int] = {}  # test rows of the tasks that have any
+    for name, params in progress(list(tasks.items()), "prepare", unit="task"):
+        rows = prepare_task(name, params, seed, sources / "sources" / f"{params.source}.parquet")
         benchmark |= held_out_texts(name, rows.benchmark)
+        write_benchmark(name, rows.benchmark, context.out / "benchmark")
+        if rows.benchmark:
+            held_out[name] = max(len(table) for key, table in rows.benchmark.items() if key in ("test", "queries"))
+        parts.write(rows, context.work, name)
     if context.config.prepare.decontaminate.benchmark:
         benchmark |= benchmark_texts(context.config.prepare.decontaminate.benchmark)
-    index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate)
-    removed = [decontaminate(rows, index) for rows in progress(list(prepared.values()), "decontaminate", unit="task")]
-    for name, params in tasks.items():
-        _check(name, params, prepared[name])
-    metrics = _write(context.out, tasks, prepared, card)
+    index = BenchmarkIndex(benchmark, context.config.prepare.decontaminate, context.config.threads)
+    del benchmark
+    removed: dict[str, pl.DataFrame] = {}
+    metrics: dict[str, float] = {}
+    for name, params in progress(list(tasks.items()), "decontaminate", unit="task"):
+        rows = parts.read(context.work, name)
+        removed[name] = decontaminate(rows, index)
+        _check(name, params, rows, held_out)
+        parts.write(rows, context.work, name)
+        metrics |= _counts(name, rows, held_out)
+    parts.join(context.work, list(tasks), context.out)
+    _write_tasks(context.out, tasks, metrics, held_out, card)
+    _log_counts(tasks, metrics, removed)
     counts = {name: int(metrics[f"{name}.train"]) for name in tasks}
-    _log_counts(tasks, metrics, dict(zip(prepared, removed, strict=True)))
-    text = json.dumps(manifest(tasks, counts, dict(zip(prepared, removed, strict=True)), card), indent=2)
+    text = json.dumps(manifest(tasks, counts, removed, card), indent=2)
     (context.out / "manifest.json").write_text(text + "\n", encoding="utf-8")
-    listed = pl.concat(removed).sort("id")
+    listed = pl.concat(removed.values()).sort("id")
     listed.write_parquet(context.out / "decontamination.parquet", compression="zstd", statistics=False)
-    return metrics | {"removed_texts": len(listed)}
+    methods = {f"removed_{method}": float((listed["method"] == method).sum()) for method in METHODS}
+    return metrics | {"removed_texts": float(len(listed))} | methods
 
 
 def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed: dict[str, pl.DataFrame]) -> None:
@@ -70,13 +79,14 @@ def _log_counts(tasks: dict[str, TaskParams], metrics: dict[str, float], removed
         counts = ", ".join(
             f"{split} {count:,} ({getattr(params, split):,} requested)" for split, count in given.items()
         )
-        documents, copies = int(metrics[f"{name}.documents"]), len(removed[name])
+        documents, methods = int(metrics[f"{name}.documents"]), removed[name]["method"]
         log.info(
-            "%s: %s; %s documents; removed %s texts that match an evaluation text",
+            "%s: %s; %s documents; removed %s texts that match an evaluation text%s",
             name,
             counts,
             f"{documents:,}",
-            f"{copies:,}",
+            f"{len(methods):,}",
+            f" ({', '.join(f'{(methods == one).sum():,} {one}' for one in METHODS)})" if len(methods) else "",
         )
 
 
@@ -104,30 +114,45 @@ def decontaminate(rows: Prepared, index: BenchmarkIndex) -> pl.DataFrame:
 
     A query that loses its last positive is removed too. Label names are kept.
     """
-    training = {row["doc_id"]: row["text"] for row in rows.corpus if row["text"] != row["label"]}
-    training |= {row["query_id"]: row["text"] for row in rows.queries}
-    found = index.matches(training)
-    gone = set(found["id"])
-    rows.corpus = [row for row in rows.corpus if row["doc_id"] not in gone]
-    rows.qrels = [row for row in rows.qrels if row["doc_id"] not in gone and row["query_id"] not in gone]
-    answered = {row["query_id"] for row in rows.qrels}
-    rows.queries = [row for row in rows.queries if row["query_id"] in answered]
+    documents = rows.corpus.filter(pl.col("text").ne_missing(pl.col("label")))
+    found = index.matches(chain(_texts(documents, "doc_id"), _texts(rows.queries, "query_id")))
+    gone = found["id"].implode()
+    rows.corpus = rows.corpus.filter(~pl.col("doc_id").is_in(gone))
+    rows.qrels = rows.qrels.filter(~pl.col("doc_id").is_in(gone) & ~pl.col("query_id").is_in(gone))
+    rows.queries = rows.queries.join(rows.qrels.select("query_id").unique(), on="query_id", how="semi")
+    rows.own_negatives = rows.own_negatives.filter(~pl.col("doc_id").is_in(gone)).join(
+        rows.queries, on="query_id", how="semi"
+    )
     return found
 
 
-def _check(name: str, params: TaskParams, rows: Prepared) -> None:
+def _texts(rows: pl.DataFrame, identity: str) -> Iterator[tuple[str, str]]:
+    for part in rows.select(identity, "text").iter_slices(_SLICE):
+        yield from part.iter_rows()
+
+
+def _check(name: str, params: TaskParams, rows: Prepared, held_out: Mapping[str, int]) -> None:
     """Raise UserError if a requested split has no rows."""
-    found = {split: sum(row["split"] == split for row in rows.queries) for split in ("train", "dev")}
+    found = _split_sizes(rows)
     for split, wanted in (("train", params.train), ("dev", params.dev if params.train else 0)):
         if wanted and not found[split]:
             raise UserError(
                 f"prepare.tasks.{name}.{split}: {wanted} requested, but source {params.source!r} has no {split} rows "
                 f"left; add rows, or set {split}: 0"
             )
-    if params.test and not rows.benchmark:
+    if params.test and name not in held_out:
         raise UserError(
             f"prepare.tasks.{name}.test: source {params.source!r} has no test rows; add rows or set test: 0"
         )
+
+
+def _split_sizes(rows: Prepared) -> dict[str, int]:
+    return {split: int((rows.queries["split"] == split).sum()) for split in ("train", "dev")}
+
+
+def _counts(name: str, rows: Prepared, held_out: Mapping[str, int]) -> dict[str, float]:
+    sizes = {"documents": len(rows.corpus), **_split_sizes(rows), "test": held_out.get(name, 0)}
+    return {f"{name}.{what}": number for what, number in sizes.items()}
 
 
 def manifest(
@@ -160,32 +185,25 @@ def manifest(
     return {"tasks": about, "in_domain": shares}
 
 
-def _write(
-    out: Path, tasks: dict[str, TaskParams], prepared: dict[str, Prepared], card: dict[str, Any]
-) -> dict[str, float]:
-    rows: dict[str, list[dict[str, Any]]] = {"corpus": [], "queries": [], "qrels": []}
-    listed: list[tuple[Task, bool, bool]] = []
-    metrics: dict[str, float] = {}
-    for name, params in tasks.items():
-        one = prepared[name]
-        rows["corpus"] += [{**row, "task": name} for row in one.corpus]
-        rows["queries"] += [{**row, "task": name} for row in one.queries]
-        rows["qrels"] += one.qrels
-        write_benchmark(name, one.benchmark, out / "benchmark")
-        licence = card[params.source]["licence"]
-        task = Task(name, params.kind, params.instruction, params.symmetric, params.weight, licence, params.source)
-        listed.append((task, bool(one.queries), bool(one.benchmark)))
-        metrics[f"{name}.documents"] = len(one.corpus)
-        for split in ("train", "dev"):
-            metrics[f"{name}.{split}"] = sum(row["split"] == split for row in one.queries)
-        metrics[f"{name}.test"] = max(
-            (len(table) for key, table in one.benchmark.items() if key in ("test", "queries")), default=0
+def _write_tasks(
+    out: Path,
+    tasks: dict[str, TaskParams],
+    metrics: Mapping[str, float],
+    held_out: Mapping[str, int],
+    card: dict[str, Any],
+) -> None:
+    listed = {
+        name: Task(
+            name,
+            params.kind,
+            params.instruction,
+            params.symmetric,
+            params.weight,
+            card[params.source]["licence"],
+            params.source,
         )
-    frames = {file: pl.DataFrame(rows[file], schema=schema) for file, schema in _SCHEMAS.items()}
-    corpus, queries = number_rows(frames["corpus"], CORPUS), number_rows(frames["queries"], QUERIES)
-    write_table(corpus, out / "corpus.parquet", CORPUS)
-    write_table(queries, out / "queries.parquet", QUERIES)
-    write_table(name_by_row(frames["qrels"], queries, corpus), out / "qrels.parquet", QRELS)
-    write_tasks([task for task, train, _ in listed if train], out / "tasks.yaml")
-    write_tasks([task for task, _, test in listed if test], out / "benchmark" / "tasks.yaml")
-    return metrics
+        for name, params in tasks.items()
+    }
+    trained = [task for name, task in listed.items() if metrics[f"{name}.train"] + metrics[f"{name}.dev"]]
+    write_tasks(trained, out / "tasks.yaml")
+    write_tasks([task for name, task in listed.items() if name in held_out], out / "benchmark" / "tasks.yaml")

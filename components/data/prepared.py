@@ -1,24 +1,38 @@
 """The rows of one prepared task."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
-Row = dict[str, Any]
+CORPUS_ROWS = pl.Schema({"doc_id": pl.String(), "text": pl.String(), "label": pl.String(), "split": pl.String()})
+QUERY_ROWS = pl.Schema({"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()})
+QREL_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()})
+NEGATIVE_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String()})
 
 
 @dataclass
 class Prepared:
-    """Rows of one task by the table contracts, and its held-out evaluation tables by name."""
+    """Rows of one task, and its held-out evaluation tables by name.
 
-    corpus: list[Row] = field(default_factory=list)
-    queries: list[Row] = field(default_factory=list)
-    qrels: list[Row] = field(default_factory=list)
+    own_negatives: pairs of training queries that the source judges irrelevant.
+    """
+
+    corpus: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CORPUS_ROWS))
+    queries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUERY_ROWS))
+    qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QREL_ROWS))
+    own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVE_ROWS))
     benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def add(self, corpus: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame) -> None:
+        """Append rows; columns in any order."""
+        self.corpus = pl.concat([self.corpus, corpus.select(*CORPUS_ROWS).cast(CORPUS_ROWS)])
+        self.queries = pl.concat([self.queries, queries.select(*QUERY_ROWS).cast(QUERY_ROWS)])
+        self.qrels = pl.concat([self.qrels, qrels.select(*QREL_ROWS).cast(QREL_ROWS)])
 
 
 def cut_words(text: str, words: int | None) -> str:
     """The first `words` words of a text; the text unchanged if it has no more."""
+    if words is None:
+        return text
     parts = text.split()
-    return text if words is None or len(parts) <= words else " ".join(parts[:words])
+    return text if len(parts) <= words else " ".join(parts[:words])

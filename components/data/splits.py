@@ -6,49 +6,61 @@ row to a source moves no other row, and two tasks on one source hold out the sam
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-
-@dataclass
-class Group:
-    """Queries and documents (by key, in source order) that must be in the same split."""
-
-    queries: list[str] = field(default_factory=list)
-    documents: list[str] = field(default_factory=list)
-    pinned: str | None = None  # the split given by the source
-
-
-def groups(edges: Iterable[tuple[str | None, str, str | None]]) -> list[Group]:
-    """Connected groups of (query key or None, document key, given split or None), in order of first appearance.
-
-    A group with rows of several given splits gets the strictest: test before dev before train.
-    """
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-    stated: dict[tuple[str, str], str] = {}
-    for query, document, split in edges:
-        right = ("d", document)
-        left = right if query is None else ("q", query)
-        parent[_root(parent, left)] = _root(parent, right)
-        if split is not None:
-            stated[left] = min(split, stated.get(left, split), key=_STRICTEST.index)
-    by_root: dict[tuple[str, str], Group] = {}
-    for node in parent:
-        group = by_root.setdefault(_root(parent, node), Group())
-        (group.queries if node[0] == "q" else group.documents).append(node[1])
-        if node in stated:
-            group.pinned = min(stated[node], group.pinned or stated[node], key=_STRICTEST.index)
-    return list(by_root.values())
-
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 _STRICTEST = ("test", "dev", "train")
 
 
-def _root(parent: dict[tuple[str, str], tuple[str, str]], node: tuple[str, str]) -> tuple[str, str]:
-    while parent.setdefault(node, node) != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
+@dataclass
+class Group:
+    """Queries and documents (by number, in source order) that must be in the same split."""
+
+    queries: list[int] = field(default_factory=list)
+    documents: list[int] = field(default_factory=list)
+    pinned: str | None = None  # the split given by the source
+
+
+def groups(queries: np.ndarray, documents: np.ndarray, splits: Sequence[str | None]) -> list[Group]:
+    """Connected groups, in order of first appearance.
+
+    A group with rows of several given splits gets the strictest: test before dev before train.
+
+    Args:
+        queries, documents: [rows] numbers that a row joins; -1 where it has none.
+        splits: [rows] given split of the row's query or None.
+    """
+    asked = int(queries.max(initial=-1)) + 1
+    nodes = np.concatenate([queries, np.where(documents < 0, -1, documents + asked)])  # queries, then documents
+    joined = (queries >= 0) & (documents >= 0)
+    edges = (queries[joined], documents[joined] + asked)
+    size = int(nodes.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(size, size))
+    label = connected_components(graph, directed=False)[1] if size else np.empty(0, dtype=np.int32)
+    place = np.concatenate([2 * np.arange(len(queries)), 2 * np.arange(len(queries)) + 1])
+    order = np.argsort(place, kind="stable")
+    order = order[nodes[order] >= 0]
+    present, first = np.unique(nodes[order], return_index=True)  # each node at its first row
+    members = present[np.argsort(first, kind="stable")]
+    found: dict[int, Group] = {}
+    for node, own in zip(members.tolist(), label[members].tolist(), strict=True):
+        group = found.setdefault(own, Group())
+        (group.queries if node < asked else group.documents).append(node if node < asked else node - asked)
+    _pin(found, label, queries, splits)
+    return list(found.values())
+
+
+def _pin(found: dict[int, Group], label: np.ndarray, queries: np.ndarray, splits: Sequence[str | None]) -> None:
+    codes = np.array([_STRICTEST.index(one) if one else len(_STRICTEST) for one in splits], dtype=np.int8)
+    stated = (codes < len(_STRICTEST)) & (queries >= 0)
+    strictest = np.full(int(label.max(initial=-1)) + 1, len(_STRICTEST), dtype=np.int8)
+    np.minimum.at(strictest, label[queries[stated]], codes[stated])
+    for own in np.flatnonzero(strictest < len(_STRICTEST)).tolist():
+        found[own].pinned = _STRICTEST[strictest[own]]
 
 
 def rank(seed: int, source: str, key: str) -> str:
@@ -56,9 +68,10 @@ def rank(seed: int, source: str, key: str) -> str:
     return hashlib.sha256(f"{seed}\0{source}\0{key}".encode()).hexdigest()
 
 
-def sort_by_hash(pool: Sequence[Group], seed: int, source: str) -> list[Group]:
-    """Groups sorted by the hash of their alphabetically first text."""
-    return sorted(pool, key=lambda group: rank(seed, source, min([*group.queries, *group.documents])))
+def sort_by_hash(pool: Sequence[Group], keys: Sequence[str], seed: int, source: str) -> list[Group]:
+    """Groups sorted by the hash of their keys; a group's key is its alphabetically first text."""
+    ranks = [rank(seed, source, key) for key in keys]
+    return [pool[place] for place in sorted(range(len(pool)), key=ranks.__getitem__)]
 
 
 def take_groups(pool: list[Group], split: str, queries: int) -> list[Group]:

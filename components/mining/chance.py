@@ -37,6 +37,7 @@ def rank_positives(task: str, dev: pl.DataFrame, positives: pl.DataFrame) -> Ran
         dev: judged candidates of the dev queries: query, score, reason. positives: of the same queries.
     """
     others = dev.filter(~pl.col("reason").is_in(KNOWN_RELEVANT).fill_null(False)).select("query", other="score")
+    positives = positives.filter(pl.col("relevance") > 0)
     below = (pl.col("other") < pl.col("score")).cast(pl.Float64) + 0.5 * (pl.col("other") == pl.col("score"))
     shares = positives.join(others, on="query").group_by("query", maintain_order=True).agg(share=below.mean())["share"]
     values = shares.to_numpy()

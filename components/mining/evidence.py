@@ -44,6 +44,14 @@ class Evidence:
     shares: np.ndarray = field(default_factory=lambda: np.empty(0))
     relevant: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
+    @classmethod
+    def of(
+        cls, judgements: pl.DataFrame, threshold: float, unfit: str | None, shares: np.ndarray, relevant: np.ndarray
+    ) -> "Evidence":
+        """Evidence with the reason why no margin may be fitted, if there is one."""
+        shares = np.clip(shares, *_RANGE)
+        return cls(judgements, threshold, unfit, unfit or _unfitted(shares, relevant), shares, relevant)
+
     def false_negative_rates(self, shares: np.ndarray) -> np.ndarray:
         """float64 [n]: estimated probability that a candidate of this share is relevant (isotonic regression)."""
         from sklearn.isotonic import IsotonicRegression
@@ -70,7 +78,8 @@ def judge_task(
         dev: facts of the dev queries' candidates (components/mining/facts.py). positives: of the same queries.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    known = _draw(positives.unique("query", keep="first", maintain_order=True), _CONTROLS, random)
+    right = positives.filter(pl.col("relevance") > 0)
+    known = _draw(right.unique("query", keep="first", maintain_order=True), _CONTROLS, random)
     others = _random_documents(known, positives, texts, random)
     positive_scores = judge.score(texts.text_pairs(known))
     threshold = judge.threshold(positive_scores)
@@ -82,8 +91,7 @@ def judge_task(
     judgements = collect_judgements(judged(*part, judge, threshold) for part in parts)
     unfit = _unfit(positive_scores >= threshold, random_scores >= threshold)
     shares = sample.select(share_of_positive(pl.col("value"), pl.col("weakest"))).to_series().to_numpy()
-    shares, relevant = np.clip(shares, *_RANGE), scores >= threshold
-    return Evidence(judgements, threshold, unfit, unfit or _unfitted(shares, relevant), shares, relevant)
+    return Evidence.of(judgements, threshold, unfit, shares, scores >= threshold)
 
 
 def judged(purpose: str, pairs: pl.DataFrame, scores: np.ndarray, judge: Judge, threshold: float) -> pl.DataFrame:

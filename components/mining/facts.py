@@ -10,7 +10,7 @@ from components.base.errors import UserError
 from components.config import MineParams
 from components.data.inputs import Inputs
 from components.mining.copies import near_duplicates
-from components.mining.sketches import Sketches, sketch_texts
+from components.mining.sketches import Sketches, hash_texts, sketch_texts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TaskTexts:
     queries: pl.DataFrame
     corpus: pl.DataFrame
     first_document: int
-    asked: Sketches
+    query_hashes: np.ndarray  # uint64 [queries], of the normalised texts
     documents: Sketches
 
     @classmethod
@@ -34,7 +34,7 @@ class TaskTexts:
             queries,
             corpus,
             int(corpus["row"][0]),
-            sketch_texts(queries["text"], threads),
+            hash_texts(queries["text"]),
             sketch_texts(corpus["text"], threads),
         )
 
@@ -63,9 +63,15 @@ class TaskTexts:
 
 
 def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
-    """query, document, score, value of every positive. Raises UserError when the teacher did not score one."""
+    """query, document, relevance, score, value of every judged pair that is trained.
+
+    In graded tasks (sts) that includes pairs of grade 0 and less, which are no positives for the rules.
+
+    Raises:
+        UserError: the teacher did not score one.
+    """
     found = scores.select("query", "document", "value", score="reranker_score")
-    positives = qrels.select("query", "document").join(found, on=["query", "document"], how="left")
+    positives = qrels.select("query", "document", "relevance").join(found, on=["query", "document"], how="left")
     unscored = positives.filter(pl.col("score").is_null())
     if len(unscored):
         row, wanted = unscored.sort("query", "document").select("query", "document").row(0)
@@ -76,34 +82,43 @@ def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, f
 
 
 def gather_facts(
-    scores: pl.DataFrame, positives: pl.DataFrame, texts: TaskTexts, params: MineParams, pool: ThreadPoolExecutor
+    scores: pl.DataFrame,
+    positives: pl.DataFrame,
+    own_negatives: pl.DataFrame,
+    texts: TaskTexts,
+    params: MineParams,
+    pool: ThreadPoolExecutor,
 ) -> pl.DataFrame:
     """Input of the rules: one row per candidate except positives; sorted by query, document.
 
     Args:
-        scores: whole queries of one task, with `value`. positives: those of these queries.
+        scores: whole queries of one task, with `value`. positives, own_negatives: those of these queries.
 
-    Columns: query, document, task, split, score, value, rank, weakest, same_label, same_as_query, duplicate.
+    Columns: query, document, task, split, score, value, rank, weakest, own, same_label, same_as_query, duplicate.
     """
-    weakest = positives.group_by("query").agg(weakest=pl.col("value").min())
-    ranked = scores.filter(pl.col("fused_score").is_not_null()).with_columns(
+    own = own_negatives.select("query", "document", own=pl.lit(params.own_negatives != "ignore"))
+    right = positives.filter(pl.col("relevance") > 0)
+    weakest = right.group_by("query").agg(weakest=pl.col("value").min())
+    scores = scores.join(own, on=["query", "document"], how="left", maintain_order="left")
+    scores = scores.with_columns(pl.col("own").fill_null(False))
+    ranked = scores.filter(pl.col("fused_score").is_not_null() | pl.col("own")).with_columns(
         rank=pl.col("fused_score").rank("ordinal", descending=True).over("query").cast(pl.Int64)
     )
     candidates = (
-        ranked.select("query", "document", "value", "rank", score="reranker_score")
+        ranked.select("query", "document", "value", "rank", "own", score="reranker_score")
         .join(positives, on=["query", "document"], how="anti")
         .join(weakest, on="query")
     )
     query, document = texts.query_places(candidates["query"]), texts.document_places(candidates["document"])
     asked = texts.queries.select("split", "label")[query]
     label = texts.corpus["label"].gather(document)
-    copies = _copies(candidates, positives, texts, params, pool)
+    copies = _copies(candidates, right, texts, params, pool)
     return (
         candidates.with_columns(
             task=pl.lit(texts.name),
             split=asked["split"],
             same_label=(asked["label"] == label).fill_null(False),
-            same_as_query=pl.Series(texts.asked.equal[query] == texts.documents.equal[document], dtype=pl.Boolean),
+            same_as_query=pl.Series(texts.query_hashes[query] == texts.documents.equal[document], dtype=pl.Boolean),
         )
         .join(copies, on=["query", "document"], how="left")
         .sort("query", "document")

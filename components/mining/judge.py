@@ -1,9 +1,9 @@
 """The judge: a model that neither found nor scored the candidates, asked which of them are relevant.
 
 An LLM or cross-encoder gives a logit; a pair is relevant from `mine.judge.threshold` on (a probability, compared after
-the sigmoid). A dense judge gives cosines, which have no such point: a pair is relevant from the median of the task's
-labelled positives on. Every judgement is kept with score and threshold in judgements.parquet. Scores are cached by
-model, parameters and texts, so another margin asks nothing again.
+the sigmoid). A dense or sparse (SPLADE) judge gives similarities, which have no such point: a pair is relevant from the
+median of the task's labelled positives on. Every judgement is kept with score and threshold in judgements.parquet.
+Scores are cached by model, parameters and texts, so another margin asks nothing again.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from components.base.hashing import content_hash
 from components.config import JudgeParams
 from components.model.device import device_of
 from components.model.load_once import load_once
+from components.model.locate import locate_model
 from components.model.sentence_model import SentenceModel
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.llm_reranker import LlmTeacher
@@ -39,11 +40,33 @@ class _JudgeSource:
         params = self.params
         if params.reranker == "dense":
             return SentenceModel.load(self.models / params.model, device_of("auto"), params.max_tokens)
+        if params.reranker == "sparse":
+            return _SparseModel(self.models / params.model, params.max_tokens)
         if params.reranker == "llm":
             return LlmTeacher.load(
                 self.models, params.model, params.instruction, params.max_tokens, params.token_budget
             )
         return CrossEncoderTeacher.load(self.models, params.model, params.max_tokens, params.token_budget)
+
+
+class _SparseModel:
+    """A learned sparse encoder (SPLADE), through sentence_transformers.SparseEncoder."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        from sentence_transformers import SparseEncoder
+
+        self._model = SparseEncoder(str(locate_model(folder)), device=str(device_of("auto")), local_files_only=True)
+        self._model.max_seq_length = min(max_tokens, self._model.max_seq_length or max_tokens)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """float32 [n]: the model's own similarity."""
+        queries, documents = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+        asked = self._model.encode_query(queries, show_progress_bar=False, convert_to_sparse_tensor=False)
+        found = self._model.encode_document(documents, show_progress_bar=False, convert_to_sparse_tensor=False)
+        query_place, document_place = ({text: i for i, text in enumerate(side)} for side in (queries, documents))
+        left = asked[[query_place[query] for query, _ in pairs]]
+        right = found[[document_place[document] for _, document in pairs]]
+        return np.asarray(self._model.similarity_pairwise(left, right).cpu().numpy())
 
 
 class Judge:
@@ -59,13 +82,13 @@ class Judge:
         self._identity = json.dumps(facts, sort_keys=True)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """float64 [n]: logits, or cosines of a dense judge."""
+        """float64 [n]: logits, or similarities of a dense or sparse judge."""
         parts = [self._cached(pairs[start : start + _CHUNK]) for start in range(0, len(pairs), _CHUNK)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def threshold(self, positives: np.ndarray) -> float:
         """The score from which a pair is relevant, given the scores of a task's labelled positives."""
-        if self.params.reranker == "dense":
+        if self.params.reranker in ("dense", "sparse"):
             return float(np.median(positives))
         probability = self.params.threshold
         return math.inf if probability == 1.0 else math.log(probability / (1.0 - probability))

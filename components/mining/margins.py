@@ -72,7 +72,7 @@ def margin_curve(dev: pl.DataFrame, evidence: Evidence | None, params: MineParam
     if dev.is_empty():
         return pl.DataFrame(schema=CURVE)
     usable = apply_rules(dev, params, scale, relative_rule=False).filter(pl.col("reason").is_null())
-    usable = usable.sort(["query", "score", "document"], descending=[False, True, False])
+    usable = usable.filter(~pl.col("own")).sort(["query", "score", "document"], descending=[False, True, False])
     shares = usable.select(share_of_positive(pl.col("value"), pl.col("weakest"))).to_series().to_numpy()
     rates = evidence.false_negative_rates(shares) if evidence and not evidence.unfitted else None
     codes = usable["query"].to_numpy()

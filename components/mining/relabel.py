@@ -27,7 +27,8 @@ def judge_hardest(
     open_ = candidates.with_columns(
         reason=pl.when(pl.col("reason").is_in(_BY_SCORE)).then(None).otherwise(pl.col("reason"))
     )
-    asked = hardest(open_.filter(pl.col("split") == "train"), judge.params.top).sort("query", "document")
+    trained = (pl.col("split") == "train") & ~pl.col("own")
+    asked = hardest(open_.filter(trained), judge.params.top).sort("query", "document")
     rows = judged("relabel", asked, judge.score(texts.text_pairs(asked)), judge, evidence.threshold)
     relevant = rows.filter(pl.col("relevant") == 1).select("query", "document", "judge_score", "judge_threshold")
     marked = candidates.join(relevant, on=["query", "document"], how="left", maintain_order="left")

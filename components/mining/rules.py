@@ -50,7 +50,8 @@ def apply_rules(
 
     Args:
         candidates: value, rank (fused, from 1), weakest (lowest value of the query's positives), margin (of the task),
-            same_label, same_as_query, duplicate (Jaccard with a positive; null when not near).
+            own (the source judges it irrelevant), same_label, same_as_query, duplicate (Jaccard with a positive; null
+            when not near).
         scale: of value and weakest.
     """
     reason, compared = pl.lit(None, pl.String), pl.col("value")
@@ -68,15 +69,19 @@ def apply_rules(
 def _rules(
     params: MineParams, scale: Scale, relative_rule: bool
 ) -> list[tuple[str, pl.Expr, str | None, pl.Expr, pl.Expr]]:
-    """(reason, whether it rejects, scale, value compared, threshold) in their order; the first that rejects counts."""
+    """(reason, whether it rejects, scale, value compared, threshold) in their order; the first that rejects counts.
+
+    Rank and score reject no negative of the source's own that is trusted.
+    """
     value, none = pl.col("value"), pl.lit(None, pl.Float64)
     copy = pl.col("duplicate")
     rules: list[tuple[str, pl.Expr, str | None, pl.Expr, pl.Expr]] = [
         ("same_label", pl.col("same_label"), None, none, none),
         ("same_as_query", pl.col("same_as_query"), None, none, none),
         ("duplicate_of_positive", copy.is_not_null(), "overlap", copy, pl.lit(params.near_duplicate)),
-        ("rank_window", *_rank_window(params)),
     ]
+    known = len(rules)
+    rules.append(("rank_window", *_rank_window(params)))
     if relative_rule and params.false_negatives != "keep":
         relative = relative_threshold(pl.col("weakest"), pl.col("margin"))
         rules.append(("false_negative", value >= relative, scale, value, relative))
@@ -87,6 +92,11 @@ def _rules(
         rules.append(("max_score", value >= params.max_score, scale, value, pl.lit(params.max_score)))
     if params.min_score is not None:
         rules.append(("too_easy", value < params.min_score, scale, value, pl.lit(params.min_score)))
+    if params.own_negatives == "trust":
+        rules[known:] = [
+            (name, rejected & ~pl.col("own"), of, compared, bound)
+            for name, rejected, of, compared, bound in rules[known:]
+        ]
     return rules
 
 
@@ -101,11 +111,14 @@ def _rank_window(params: MineParams) -> tuple[pl.Expr, str, pl.Expr, pl.Expr]:
 
 
 def hardest(candidates: pl.DataFrame, number: int) -> pl.DataFrame:
-    """The `number` highest-scored rows of each query that no rule rejected, hardest first; ties by document."""
+    """The first `number` rows of each query that no rule rejected: the source's own negatives, then the highest-scored.
+
+    Both hardest first; ties by document.
+    """
     chosen = (
-        candidates.select("query", "score", "document", row=pl.int_range(pl.len()))
+        candidates.select("query", "own", "score", "document", row=pl.int_range(pl.len()))
         .filter(candidates["reason"].is_null())
-        .sort(["query", "score", "document"], descending=[False, True, False])
+        .sort(["query", "own", "score", "document"], descending=[False, True, True, False])
         .group_by("query", maintain_order=True)
         .head(number)
     )

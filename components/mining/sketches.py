@@ -44,9 +44,19 @@ class Words:
     letters: np.ndarray
 
 
+def hash_texts(texts: pl.Series) -> np.ndarray:
+    """uint64 [n]: hash of each normalised text, as in `Sketches.equal`."""
+    parts = [_normalised(part["text"]).hash().to_numpy() for part in texts.to_frame("text").iter_slices(_CHUNK)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+
+
+def _normalised(texts: pl.Series) -> pl.Series:
+    return pl.Series([normalise(text, punctuation=False) for text in texts], dtype=pl.String)
+
+
 def split_words(texts: pl.Series) -> Words:
     """Words of all texts, by the normalisation of components/base/overlap.py without punctuation."""
-    plain = pl.Series([normalise(text, punctuation=False) for text in texts], dtype=pl.String)
+    plain = _normalised(texts)
     words = plain.str.split(" ")
     flat = words.explode(empty_as_null=False)
     text = np.repeat(np.arange(len(texts)), words.list.len().to_numpy())

@@ -13,7 +13,8 @@ def suspicious_positives(candidates: pl.DataFrame, positives: pl.DataFrame, shar
     known = pl.col("reason").is_in(KNOWN_RELEVANT).fill_null(False)
     others = candidates.filter(~known).select("query", other="score")
     above = (
-        positives.select("query", "document", "score")
+        positives.filter(pl.col("relevance") > 0)
+        .select("query", "document", "score")
         .join(others, on="query")
         .group_by("query", "document", "score")
         .agg(share_above=(pl.col("other") > pl.col("score")).mean())

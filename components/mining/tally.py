@@ -19,7 +19,9 @@ class Tally:
     positives: int = 0
     triplets: int = 0
     negatives: int = 0
-    without: int = 0
+    own_negatives: int = 0  # candidates that the source judges irrelevant and no rule rejected
+    without: int = 0  # queries of which every candidate was refused
+    unscored: int = 0  # queries without a scored candidate
     positives_without: int = 0
     suspicious: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -35,8 +37,12 @@ class Tally:
         self.positives += len(positives)
         self.triplets += len(triplets)
         self.negatives += int(triplets["negatives"].list.len().sum())
-        self.without += queries - candidates.filter(pl.col("reason").is_null())["query"].n_unique()
-        self.positives_without += int((triplets["negatives"].list.len() == 0).sum())
+        self.own_negatives += int((candidates["own"] & candidates["reason"].is_null()).sum())
+        scored = candidates["query"].unique()
+        self.unscored += queries - len(scored)
+        self.without += len(scored) - candidates.filter(pl.col("reason").is_null())["query"].n_unique()
+        bare = triplets.filter(pl.col("negatives").list.len() == 0)
+        self.positives_without += int(bare["query"].is_in(scored.implode()).sum())
         self.suspicious += len(suspicious)
         self.reasons.update(dict(candidates.group_by(pl.col("reason").fill_null("kept")).len().iter_rows()))
         self.actions.update(dict(suspicious.group_by("action").len().iter_rows()))
@@ -60,6 +66,8 @@ def collect_metrics(tallies: Mapping[str, Tally]) -> dict[str, float]:
         "negatives_per_positive": total("negatives") / max(1.0, total("triplets")),
         "positives_without_negatives": total("positives_without"),
         "kept_share": total("kept") / max(1.0, total("candidates")),
+        "own_negatives": total("own_negatives"),
+        "unscored_queries": total("unscored"),
         "suspicious_positives": total("suspicious"),
         **{f"suspicious/{name}": float(actions[name]) for name in sorted(actions) if name != "report"},
         **{f"rejected/{name}": float(reasons[name]) for name in sorted(reasons) if name != "kept"},

@@ -11,7 +11,7 @@ import polars as pl
 from components.config import MineParams
 from components.config.mining import Scale
 from components.contracts.streams import TableWriter, read_queries
-from components.contracts.tables import TEACHER_SCORES
+from components.contracts.tables import TEACHER_SCORES, check_rows
 from components.data.inputs import Inputs
 from components.mining.chance import Ranking, rank_positives
 from components.mining.evidence import Evidence, judge_task
@@ -135,7 +135,8 @@ class TaskMining:
         given = self.setting
         scores = with_values(scores, given.scale)
         positives = positive_values(scores, qrels, given.inputs, str(given.scores))
-        return gather_facts(scores, positives, self.texts, given.params, given.pool), positives
+        own = given.inputs.own_negatives.join(qrels, on="query", how="semi", maintain_order="left")
+        return gather_facts(scores, positives, own, self.texts, given.params, given.pool), positives
 
     def _qrels(self) -> pl.DataFrame:
         first, last = self._range()
@@ -145,11 +146,12 @@ class TaskMining:
         """(scores, qrels) of some queries at a time; every query of the task is in one part."""
         first, last = self._range()
         qrels, start = self._qrels(), first
-        empty = pl.DataFrame()
+        none = pl.DataFrame(schema=dict.fromkeys(TEACHER_SCORES.columns, pl.Null))
+        empty = check_rows(none, str(self.setting.scores), TEACHER_SCORES)
         for part in read_queries(self.setting.scores, TEACHER_SCORES, first, last, PAIRS_AT_ONCE):
             stop = int(part["query"][-1])
             yield part, qrels.filter(pl.col("query").is_between(start, stop))
-            start, empty = stop + 1, part.clear()
+            start = stop + 1
         if start <= last:
             yield empty, qrels.filter(pl.col("query") >= start)
 

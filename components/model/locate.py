@@ -1,16 +1,22 @@
 """Find the folder of a fetched model: its own folder, or the hub snapshot that hub.json names."""
 
 import json
+import logging
 from pathlib import Path
 
 from components.base.errors import UserError
+from components.base.hub import HubRepo, download, find_cached
+
+log = logging.getLogger(__name__)
 
 
 def locate_model(folder: Path) -> Path:
     """The folder to load a model from, given outputs/fetch/models/NAME (which may hold only hub.json).
 
+    A machine that has the pointer without the snapshot (a fresh clone, a pod, another node) downloads the pinned files.
+
     Raises:
-        UserError: nothing was fetched there, or the snapshot is no longer in the hub's cache.
+        UserError: nothing was fetched there, or the hub does not give the snapshot.
     """
     pointer = folder / "hub.json"
     if pointer.is_file():
@@ -23,14 +29,12 @@ def locate_model(folder: Path) -> Path:
 
 
 def _snapshot(pointer: Path) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     wanted = json.loads(pointer.read_text(encoding="utf-8"))
-    try:
-        return Path(snapshot_download(wanted["repo"], revision=wanted["revision"], local_files_only=True))
-    except LocalEntryNotFoundError:
-        what = f"{wanted['repo']} at {wanted['revision']}"
-        raise UserError(
-            f"{pointer}: {what} is not in the hub's cache; run the fetch stage again (dvc repro -f fetch)"
-        ) from None
+    repo = HubRepo("model", wanted["repo"], wanted["revision"])
+    if "files" not in wanted:
+        raise UserError(f"{pointer}: does not list its files; run the fetch stage again (dvc repro -f fetch)")
+    cached = find_cached(repo, wanted["files"])
+    if cached:
+        return cached
+    log.info("%s is not in the hub's cache on this machine; downloading it (%s)", repo, pointer)
+    return download(repo, f"fetch.models.{pointer.parent.name}.origin", wanted["files"])

@@ -1,6 +1,6 @@
 """Cost estimate of a run (`foundry plan`): one line per stage, and the resources that are too small.
 
-Findings: too little GPU memory, host memory or disk, or (with the hub check) a pinned revision that no longer exists.
+Findings: too little GPU memory, host memory or disk, or (with the hub check) what the hub does not give.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from psutil import virtual_memory
 
 from components.config import Config, load_config
 from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
-from components.plan.hub import hub_problems
+from components.plan.hub import HubReport, check_hub
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
 from components.plan.stages import Plan, make_plan, quantized_share
@@ -128,7 +128,7 @@ def plan_run(
     Args:
         documents: plan for a corpus of this size, queries in proportion.
         efficiency: share of the device's peak that is reached; EFFICIENCY or CPU_EFFICIENCY when None.
-        hub: also check that the hub has every pinned revision.
+        hub: also check that the hub gives every file of the recipe.
 
     Raises:
         UserError: the parameters are wrong.
@@ -147,7 +147,10 @@ def plan_run(
         "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
     ]
     wrong, tight = findings(config, plan, device, outputs, shutil.disk_usage(root).free, virtual_memory().total)
-    return Report("\n".join(lines), [*wrong, *(hub_problems(config) if hub else [])], tight)
+    asked = check_hub(config) if hub else HubReport("", [])
+    if asked.table:
+        lines.append(f"\n{asked.table}\n")
+    return Report("\n".join(lines), [*wrong, *asked.problems], tight)
 
 
 def scaling_tables(path: Path, root: Path, device: Device, efficiency: float | None) -> str:

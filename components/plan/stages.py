@@ -7,15 +7,20 @@ from pathlib import Path
 import polars as pl
 
 from components.config import Config, HubOrigin, ModelParams
+from components.contracts.schedule import Schedule
+from components.contracts.tasks import Task
 from components.plan.devices import Device
 from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemory, training_memory
 from components.plan.shapes import Shape, shape_of
 from components.plan.tokens import TaskTexts, step_tokens, training_tokens
+from components.teacher.pairs import BLOCK_QUERIES
 
 MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_sizes.md
 CHARACTERS = 4.5  # per token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
-CANDIDATE_ROW = 64  # bytes a row of candidates.parquet or teacher_scores.parquet takes, compressed
+CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
+TABLE_ROW = 100  # bytes of memory a row of corpus or queries takes without its text
+PAIR = 200  # bytes of memory a pair takes in the block of queries that score or retrieve works on
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
 STARTER_TOKENS = 53
 
@@ -111,9 +116,19 @@ def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], 
         gpu = max(gpu, _encoding_memory(shapes[name], config, config.encoder.token_budget))
         loading = max(loading, _loading(shapes[name], config, device))
     texts = len(config.retrieve.dense) * (documents + queries)
-    bm25 = 16 * sum(t.documents * t.document_tokens for t in tasks)  # one posting per distinct word of a document
+    host = PROCESS + TABLE_ROW * (documents + queries) + BLOCK_QUERIES * _pairs_each(config) * PAIR
+    host += max(max(_searched(config, task) for task in tasks), loading)
     disk += queries * _pairs_each(config) * CANDIDATE_ROW
-    return Cost("retrieve", texts, tokens, flops, gpu, PROCESS + max(bm25, loading), disk)
+    return Cost("retrieve", texts, tokens, flops, gpu, host, disk)
+
+
+def _searched(config: Config, task: TaskTexts) -> float:
+    """Host memory of one task's search: hits of its queries, and BM25's texts and postings."""
+    lists = len(config.retrieve.dense) + (config.retrieve.bm25 is not None)
+    hits = 12 * (task.queries + task.dev) * config.retrieve.depth * lists
+    texts = task.documents * (60 + CHARACTERS * task.document_tokens)
+    postings = 16 * task.documents * task.document_tokens  # one per distinct word of a document
+    return hits + (texts + postings if config.retrieve.bm25 is not None else 0.0)
 
 
 def _pairs_each(config: Config) -> float:
@@ -123,18 +138,33 @@ def _pairs_each(config: Config) -> float:
 
 
 def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
-    each = _pairs_each(config) + 1
-    pairs = sum((task.queries + task.dev) * min(each, task.documents) for task in tasks)
-    disk = pairs * CANDIDATE_ROW
+    """Memory does not grow with the pairs: a block of queries is at work at a time."""
+    each, drawn = _pairs_each(config), _drawn_queries(config, tasks)
+    own = [(drawn[task.name] + task.dev) * min(each, task.documents) + task.queries for task in tasks]
+    pairs = sum(own)
+    disk = 2 * pairs * CANDIDATE_ROW  # teacher_scores.parquet, and the scores in the cache
+    rows = sum(task.documents + task.queries + task.dev for task in tasks)
+    host = PROCESS + TABLE_ROW * rows + BLOCK_QUERIES * each * PAIR
     if config.score.reranker == "maxsim":
-        return Cost("score", pairs, 0, 0, 0, PROCESS, disk)
+        return Cost("score", pairs, 0, 0, 0, host, disk)
     shape, limit = shapes[config.score.model], config.score.max_tokens
-    tokens = sum(
-        (t.queries + t.dev) * min(each, t.documents) * min(t.query_tokens + t.document_tokens, limit) for t in tasks
-    )
+    tokens = sum(number * min(t.query_tokens + t.document_tokens, limit) for number, t in zip(own, tasks, strict=True))
     gpu = _encoding_memory(shape, config, config.score.token_budget)
-    host = PROCESS + pairs * 100 + _loading(shape, config, device)
+    host += _loading(shape, config, device)
     return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk)
+
+
+def _drawn_queries(config: Config, tasks: list[TaskTexts]) -> dict[str, int]:
+    """Training queries whose candidates are scored, by task: those that the schedule draws, or all."""
+    if config.score.queries == "all":
+        return {task.name: task.queries for task in tasks}
+    kinds = {task.name: config.prepare.tasks[task.name] for task in tasks}
+    about = {
+        name: Task(name, params.kind, params.instruction, params.symmetric, params.weight, "", params.source)
+        for name, params in kinds.items()
+    }
+    schedule = Schedule({task.name: task.queries for task in tasks}, about, config.train, config.seed)
+    return {name: int(drawn.sum()) for name, drawn in schedule.drawn().items()}
 
 
 def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: TrainingMemory, device: Device) -> Cost:

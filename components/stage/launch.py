@@ -1,5 +1,7 @@
 """One stage as several processes of this machine, one a GPU: torchrun by one parameter (`train.processes`).
 
+Other machines take part by `train.nodes` (nodes.py).
+
 The stage's own process stays the only one that opens the MLflow run and moves outputs into place. It starts torchrun,
 passes on what the first process logs, and waits. When a process dies, the others end with it and all start again, up
 to `train.restarts` times, from the last checkpoint. So `dvc repro`, a Prefect worker and a Kubernetes job with several
@@ -24,16 +26,22 @@ from components.base.machine import keep_freed_memory, limit_threads
 from components.base.process import die_with_dvc, die_with_parent
 from components.config import load_config
 from components.stage.context import StageContext
+from components.stage.nodes import Rendezvous, Start, command, start_file, torchrun_options, write_start
 from components.stage.stages import stage_function
 
 POLL_SECONDS = 0.2
+_ALONE = Rendezvous(nodes=1, endpoint="")
 METRICS, LOG, REFUSED = "metrics.json", "log.jsonl", "refused.txt"  # what the processes leave in the exchange folder
 
 
-def launch(name: str, context: StageContext, processes: int, restarts: int) -> dict[str, float]:
+def launch(
+    name: str, context: StageContext, processes: int, restarts: int, rendezvous: Rendezvous | None = None
+) -> dict[str, float]:
     """Run a stage as `processes` processes; returns the first one's metrics.
 
-    restarts: how often all of them are started again when one dies.
+    Args:
+        restarts: how often all of them are started again when one dies.
+        rendezvous: where other machines join, each with as many processes (components/stage/nodes.py).
 
     Raises:
         UserError: a process refused its input (nothing is started again then), or died more than `restarts` times.
@@ -41,27 +49,35 @@ def launch(name: str, context: StageContext, processes: int, restarts: int) -> d
     exchange = context.work / "exchange"
     shutil.rmtree(exchange, ignore_errors=True)
     exchange.mkdir()
-    for start in range(restarts + 1):
-        if start:
-            print(f"{name}: a process died; start {start + 1}, from the last checkpoint", file=sys.stderr, flush=True)
-        if _run_all(name, context, processes, exchange) == 0:
-            metrics: dict[str, float] = json.loads((exchange / METRICS).read_text(encoding="utf-8"))
-            return metrics
+    root = context.outputs.parent
+    told = start_file(root, name)
+    try:
+        for number in range(restarts + 1):
+            if number:
+                print(
+                    f"{name}: a process died; start {number + 1}, from the last checkpoint", file=sys.stderr, flush=True
+                )
+            start = Start.new(rendezvous or _ALONE, processes, name, root, context.out, context.work)
+            if rendezvous is not None:
+                write_start(told, start)
+            if _run_all(start, context, exchange) == 0:
+                metrics: dict[str, float] = json.loads((exchange / METRICS).read_text(encoding="utf-8"))
+                return metrics
+    finally:
+        told.unlink(missing_ok=True)  # the other machines' sign that the stage has ended
     raise UserError(
         f"a process died at every of {restarts + 1} starts (train.restarts: {restarts}); its words are above, the last"
         " checkpoint is kept: run it again to go on from there"
     )
 
 
-def _run_all(name: str, context: StageContext, processes: int, exchange: Path) -> int:
+def _run_all(start: Start, context: StageContext, exchange: Path) -> int:
     """One torchrun; returns its exit status."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    torchrun += ["--max-restarts", "0", "--monitor-interval", "1"]
-    command = [sys.executable, *torchrun, "-m", "components.stage.launch", name, str(context.out), str(context.work)]
+    options = torchrun_options(start, first=True) if start.nodes > 1 else ["--standalone"]
     log = exchange / LOG
     log.write_bytes(b"")
     passed_on = 0
-    running = subprocess.Popen(command, cwd=context.outputs.parent, preexec_fn=die_with_parent)
+    running = subprocess.Popen(command(start, options), cwd=context.outputs.parent, preexec_fn=die_with_parent)
     try:
         while running.poll() is None:
             passed_on = _pass_on(log, passed_on, context.log)

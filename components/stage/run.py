@@ -21,6 +21,7 @@ from components.base.machine import keep_freed_memory, limit_threads
 from components.config import Config, load_config
 from components.stage.context import Finisher, StageContext
 from components.stage.launch import launch
+from components.stage.nodes import find_rendezvous
 from components.stage.stages import STAGES, stage_function
 from components.tracking.runs import stage_run
 
@@ -62,8 +63,9 @@ def run_stage(name: str, root: Path) -> dict[str, float]:
 
 def _metrics(name: str, context: StageContext) -> dict[str, float]:
     train = context.config.train
-    if name == "train" and train.processes > 1:
-        return launch(name, context, train.processes, train.restarts)
+    if name == "train" and (train.processes > 1 or train.nodes > 1):
+        rendezvous = find_rendezvous(train.nodes, train.rendezvous)
+        return launch(name, context, train.processes, train.restarts, rendezvous)
     return stage_function(name)(context)
 
 

@@ -41,7 +41,7 @@ def query_blocks(queries: pl.DataFrame) -> list[Block]:
 
 
 class Pairs:
-    """Candidates of the wanted queries, and all positives, by block.
+    """Candidates of the wanted queries and the source's own negatives of them, and all positives, by block.
 
     Args:
         candidates: candidates.parquet.
@@ -61,13 +61,14 @@ class Pairs:
     def table(self, block: Block) -> pl.DataFrame:
         """query, document, positive, first_query, first_document; sorted by query, document."""
         found = self.candidates(block, ["query", "document"])
-        qrels = self.inputs.qrels
-        start, stop = (qrels["query"].search_sorted(row) for row in (block.start, block.stop))
-        judged = qrels.slice(start, stop - start)
-        positives = judged.select("query", "document", positive=pl.col("relevance") > 0)
-        pairs = pl.concat([found, judged.select("query", "document")]).unique().sort("query", "document")
+        judged, own = (_in_block(pairs, block) for pairs in (self.inputs.qrels, self.inputs.own_negatives))
+        positives = _in_block(self.inputs.positives, block)
+        own = own.filter(pl.Series(self.wanted[own["query"].to_numpy()], dtype=pl.Boolean))
+        pairs = pl.concat([found, judged, own]).unique().sort("query", "document")
         rows = self._rows(block.task)
-        return pairs.join(positives, on=["query", "document"], how="left", maintain_order="left").with_columns(
+        return pairs.join(
+            positives.with_columns(positive=pl.lit(True)), on=["query", "document"], how="left", maintain_order="left"
+        ).with_columns(
             pl.col("positive").fill_null(False),
             first_query=pl.Series(rows.queries.first[pairs["query"].to_numpy() - rows.queries.start]),
             first_document=pl.Series(rows.documents.first[pairs["document"].to_numpy() - rows.documents.start]),
@@ -99,6 +100,12 @@ class Pairs:
             sides = zip((self.queries, self.documents), own, strict=True)
             self._task = _TaskRows(task, *(_Side.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
         return self._task
+
+
+def _in_block(pairs: pl.DataFrame, block: Block) -> pl.DataFrame:
+    """query, document of the pairs of a block's queries."""
+    start, stop = (pairs["query"].search_sorted(row) for row in (block.start, block.stop))
+    return pairs.slice(start, stop - start).select("query", "document")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,7 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="how many of them")] = 1,
     documents: Annotated[int | None, typer.Option(min=1, help="a corpus of this size, queries in proportion")] = None,
     page: Annotated[bool, typer.Option("--page", help="the tables of docs/scaling.md instead")] = False,
-    hub: Annotated[bool, typer.Option("--hub", help="also ask the hub whether it has every pinned revision")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="also check every hub repository, path and size")] = False,
     efficiency: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the peak that is reached; 0.45, on a CPU 0.8")
     ] = None,
@@ -160,6 +161,23 @@ def _run_stage(name: str, root: Path) -> None:
     from components.stage.run import run_stage
 
     run_stage(name, root)
+
+
+@group.command(epilog=examples("foundry join train"))
+def join(name: Annotated[str, typer.Argument(metavar="STAGE", help="train, the stage of several machines")]) -> None:
+    """Train together with another machine that runs the stage with train.nodes above 1.
+
+    Run it in the same checkout on a shared disk. It waits until the stage starts, and ends with it.
+    """
+    root = enter_checkout()
+    die_with_parent()
+    from components.base.log import set_up_logging
+    from components.stage.nodes import join as join_stage
+
+    if name != "train":
+        raise UserError(f"join: {name}: only train runs on several machines so; the others use engine.kind: dask")
+    set_up_logging("join", root / ".cache" / "logs" / f"join.{socket.gethostname()}.log", progress_bars=False)
+    join_stage(name, root)
 
 
 @group.command(

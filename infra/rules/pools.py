@@ -8,6 +8,7 @@ from infra.rules.common import image_problems, missing_secrets, variable_problem
 from infra.rules.hardening import violations
 from infra.rules.kubernetes import mounted_secrets, pod_problems
 
+_FOLDERS = ("HF_HOME",)  # on a volume of each platform's own
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -16,7 +17,8 @@ def pool_problems(pool: dict[str, Any], clients: dict[str, str], version: str) -
 
     Args:
         pool: type and base job template, as infra/bootstrap.py sends them to Prefect.
-        clients: the variables of the worker in compose.yaml; what a pool sets too must have the same value.
+        clients: the variables of the worker in compose.yaml; what a pool sets too must have the same value,
+            but for _FOLDERS.
     """
     template = pool["base_job_template"]
     job, declared = template["job_configuration"], template["variables"]["properties"]
@@ -28,7 +30,7 @@ def pool_problems(pool: dict[str, Any], clients: dict[str, str], version: str) -
     yield from variable_problems(job["env"])
     yield from violations("pool_environment", job["env"])
     for name, value in job["env"].items():
-        if clients.get(name, value) != value:
+        if name not in _FOLDERS and clients.get(name, value) != value:
             yield f"{name} is {value!r} here and {clients[name]!r} in compose.yaml"
     if pool["type"] == "docker":
         yield from violations("docker_job", job)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.base.overlap import distinct_words, jaccard, minhashes, normalise, word_ngrams
+from components.base.overlap import containment, distinct_words, jaccard, minhashes, normalise, word_ngrams
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,12 @@ def test_jaccard() -> None:
     assert jaccard({"a", "b"}, {"a", "b"}) == 1
     assert jaccard({"a", "b", "c"}, {"b", "c", "d"}) == 0.5
     assert jaccard(set(), {"a"}) == jaccard(set(), set()) == 0
+
+
+def test_containment_is_of_the_first_in_the_second() -> None:
+    assert containment({"a", "b"}, {"b", "c", "d"}) == 0.5
+    assert containment({"b", "c", "d"}, {"a", "b"}) == pytest.approx(1 / 3)
+    assert containment(set(), {"a"}) == 0
 
 
 def test_minhashes_estimate_jaccard_and_are_the_same_every_time() -> None:

@@ -36,3 +36,34 @@ def test_in_batch_teacher_must_be_kept():
     guided = small_parameters(**{"train.guide": {"teacher": "dense_teacher"}, "retrieve.keep_vectors": []})
     with pytest.raises(UserError, match=r"train\.guide\.teacher: add 'dense_teacher'"):
         parse_config(guided, "params.yaml")
+
+
+def problem(**changes: object) -> str:
+    raw = small_parameters(**changes)
+    with pytest.raises(UserError) as caught:
+        parse_config(raw, "params.yaml")
+    return str(caught.value)
+
+
+def test_mining_rules_that_exclude_everything_are_refused():
+    found = problem(mine={"min_score": 0.6, "max_score": 0.4})
+    assert "mine: min_score: 0.6 and max_score: 0.4 exclude every candidate; lower min_score" in found
+    found = problem(mine={"first_rank": 20, "last_rank": 10})
+    assert "first_rank: 20 and last_rank: 10 exclude every candidate" in found
+    assert "mine.first_rank: 61 excludes every candidate; a query has at most 60" in problem(mine={"first_rank": 61})
+
+
+def test_a_margin_s_scale_must_fit_the_reranker():
+    assert parse_config(small_parameters(), "params").mine.scale("maxsim") == "raw"
+    logits = parse_config(small_parameters(**{"score.reranker": "llm", "score.model": "student"}), "params")
+    assert logits.mine.scale("llm") == "probability"
+    assert "mine.margin_on: probability is the sigmoid of a logit" in problem(mine={"margin_on": "probability"})
+    found = problem(mine={"margin_on": "relevance", "max_score": 4.0})
+    assert "mine.max_score: 4 keeps no candidate or every one: mine.margin_on is relevance, from 0 to 1" in found
+
+
+def test_the_judge_is_another_model():
+    judge = {"reranker": "dense", "model": "dense_teacher"}
+    assert "mine.judge.model: 'dense_teacher' made the candidates or their scores" in problem(mine={"judge": judge})
+    assert "mine.judge.model: unknown model 'other'" in problem(mine={"judge": {**judge, "model": "other"}})
+    assert "false_negatives: relabel needs a judge; set mine.judge" in problem(mine={"false_negatives": "relabel"})

@@ -39,6 +39,7 @@ def make_context(tmp_path: Path) -> MakeContext:
     def make(sources: dict[str, Any], tasks: dict[str, Any]) -> StageContext:
         config = Config.model_construct(
             seed=7,
+            threads=1,
             fetch=FetchParams.model_validate({"sources": sources, "models": {}}),
             prepare=PrepareParams.model_validate({"tasks": tasks}),
         )

@@ -14,6 +14,7 @@ from components.data import fetch
 from components.data.local_files import write_list
 from components.stage.context import StageContext
 from tests.data.conftest import MakeContext, local, write_jsonl
+from tests.hub import REVISION, Hub
 
 
 def run(context: StageContext, **sections: Any) -> dict[str, Any]:
@@ -96,15 +97,55 @@ def test_a_local_model_is_copied(tmp_path: Path, make_context: MakeContext) -> N
         )
 
 
-def test_a_hub_model_stays_in_the_hubs_cache(
+def test_a_hub_model_stays_in_the_hubs_cache(tmp_path: Path, make_context: MakeContext, hub: Hub) -> None:
+    hub.add("model", "some/model", {"config.json": b"{}", "model.safetensors": b"x", "pytorch_model.bin": b"y"})
+    origin = {"kind": "hub", "repo": "some/model", "revision": REVISION, "path": ["*.json", "*.safetensors"]}
+    card = run(make_context({}, {}), models={"student": {"origin": {**origin, "licence": "MIT"}}})
+    pointer = json.loads((tmp_path / "out" / "models" / "student" / "hub.json").read_text())
+    files = ["config.json", "model.safetensors"]
+    assert pointer == {"repo": "some/model", "revision": REVISION, "files": files}
+    assert card["models"]["student"]["version"] == f"some/model@{REVISION}"
+    assert sorted(hub.downloads()) == files
+
+
+def test_nothing_is_downloaded_when_anything_is_wrong_and_models_come_first(
+    tmp_path: Path, make_context: MakeContext, hub: Hub
+) -> None:
+    hub.add("model", "some/model", {"config.json": b"{}"})
+    hub.add("dataset", "some/rows", {"a.jsonl": b'{"query": "a", "document": "b"}\n'})
+    pinned = {"kind": "hub", "revision": REVISION, "licence": "MIT"}
+    rows = {"origin": {**pinned, "repo": "some/rows", "path": "a.jsonl"}, "format": "jsonl"}
+    sections = {"models": {"student": {"origin": {**pinned, "repo": "some/model"}}}, "sources": {"mine": rows}}
+    hub.gated.add("some/rows")
+    with pytest.raises(UserError, match=r"^fetch\.sources\.mine\.origin\.repo: some/rows: access is gated; "):
+        run(make_context({}, {}), **sections)
+    assert hub.downloads() == []
+    hub.gated.clear()
+    run(make_context({}, {}), **sections)
+    assert hub.downloads() == ["config.json", "a.jsonl"]
+
+
+def test_a_killed_fetch_goes_on_with_the_next_source(
     tmp_path: Path, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *arguments, **options: str(tmp_path))
-    origin = {"kind": "hub", "repo": "some/model", "revision": "abc", "licence": "MIT"}
-    card = run(make_context({}, {}), models={"student": {"origin": origin}})
-    pointer = json.loads((tmp_path / "out" / "models" / "student" / "hub.json").read_text())
-    assert pointer == {"repo": "some/model", "revision": "abc"}
-    assert card["models"]["student"]["version"] == "some/model@abc"
+    sources = {name: local(write_jsonl(tmp_path / name, [{"query": name, "document": "b"}])) for name in ("one", "two")}
+    fetch_source, fetched = fetch.fetch_source, []
+
+    def killed_at_two(params: SourceParams, key: str, *rest: Any) -> dict[str, Any]:
+        if key == "fetch.sources.two.origin" and key not in fetched:
+            fetched.append(key)
+            raise KeyboardInterrupt
+        fetched.append(key)
+        return fetch_source(params, key, *rest)
+
+    monkeypatch.setattr(fetch, "fetch_source", killed_at_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_context({}, {}), sources=sources)
+    card = run(make_context({}, {}), sources=sources)
+    assert fetched == ["fetch.sources.one.origin", "fetch.sources.two.origin", "fetch.sources.two.origin"]
+    assert [entry["rows_kept"] for entry in card["sources"].values()] == [1, 1]
+    for name in ("one", "two"):
+        assert pl.read_parquet(tmp_path / "out" / "sources" / f"{name}.parquet")["query"].to_list() == [name]
 
 
 def test_every_source_states_its_licence() -> None:

@@ -1,5 +1,9 @@
 """Hard documents: close to the questions, none of them an answer or a copy of one."""
 
+import random
+
+import bm25s
+
 from components.data.hard import hard_documents
 
 ANSWER = "the red kite is a bird of prey that lives in Wales and southern Sweden"
@@ -24,3 +28,16 @@ def test_no_more_than_asked_and_no_more_than_there_are() -> None:
     assert len(hard_documents([("kite", ["x"])], documents, 2)) == 2
     assert len(hard_documents([("kite", ["x"])], documents, 9)) == 3
     assert hard_documents([("kite", ["x"])], [], 9) == []
+
+
+def test_the_order_is_bm25s_own() -> None:
+    random_ = random.Random(0)
+    words = ["kite", "wales", "the", "of", "a", "ICE", "été", "naïve", "x", "co-op", "under_score", "42"]
+    documents = [" ".join(random_.choices(words, k=random_.randint(0, 12))) for _ in range(300)]
+    questions = [*(" ".join(random_.choices(words, k=3)) for _ in range(15)), "unknown kite", "the", ""]
+    options = {"stopwords": "en", "show_progress": False}
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(documents, **options), show_progress=False)
+    for question in questions:
+        hits, _ = index.retrieve(bm25s.tokenize([question], **options), k=20, show_progress=False)
+        assert hard_documents([(question, ["other"])], documents, 20) == hits[0].tolist()

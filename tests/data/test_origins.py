@@ -5,14 +5,15 @@ import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
 from components.base.errors import UserError
 from components.config import HubOrigin, LocalOrigin, SourceParams, WheelOrigin
 from components.data import origins
-from components.data.origins import Files, select
+from components.data.origins import Files
+from components.data.select import select
+from tests.hub import REVISION, Hub
 
 
 def collect(origin: Any, key: str, cache: Path) -> Files:
@@ -174,51 +175,11 @@ def test_local_hash_follows_the_content(tmp_path: Path) -> None:
     assert collect(wanted, "k", tmp_path / "cache").sha256 != before
 
 
-def hub_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def snapshot_download(*arguments: Any, **options: Any) -> str:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-
-
-HUB = HubOrigin(kind="hub", repo="some/rows", revision="abc", licence="MIT")
-
-
-def test_a_hub_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub_raises(monkeypatch, ConnectionError("no route\nto host"))
-    with pytest.raises(
-        UserError, match=r"^k: the hub cannot be reached for some/rows at abc .*no route to host"
-    ) as caught:
-        collect(HUB, "k", tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_revision_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    hub_raises(monkeypatch, RevisionNotFoundError("gone", response=Mock()))
-    with pytest.raises(
-        UserError, match=r"^k\.revision: some/rows at abc: this revision is gone; choose another commit$"
-    ):
-        collect(HUB, "k", tmp_path)
-    hub_raises(monkeypatch, RepositoryNotFoundError("gone", response=Mock()))
-    with pytest.raises(UserError, match=r"^k\.repo: some/rows: no such repository"):
-        collect(HUB, "k", tmp_path)
-
-
-def test_a_hub_snapshot_is_pinned_and_narrowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "snapshot" / "part").mkdir(parents=True)
-    (tmp_path / "snapshot" / "part" / "a.jsonl").write_text("{}")
-    asked: dict[str, Any] = {}
-
-    def snapshot_download(repo: str, **options: Any) -> str:
-        asked.update(options, repo=repo)
-        return str(tmp_path / "snapshot")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    files = collect(HUB.model_copy(update={"path": "part/*.jsonl"}), "k", tmp_path)
-    assert files.names == ["a.jsonl"]
-    assert files.version == "some/rows@abc"
-    assert (asked["repo"], asked["revision"], asked["repo_type"]) == ("some/rows", "abc", "dataset")
-    assert "part/*.jsonl" in asked["allow_patterns"]
-    assert origins.select(["x"], None) == (["x"], "")
+def test_the_files_of_the_path_are_downloaded_from_the_hub_and_no_other(hub: Hub, tmp_path: Path) -> None:
+    hub.add("dataset", "some/rows", {"part/a.jsonl": b"{}", "part/b[1].jsonl": b"[]", "README.md": b"x", "b/c": b"c"})
+    wanted = HubOrigin(kind="hub", repo="some/rows", revision=REVISION, path="part/*.jsonl", licence="MIT")
+    for _ in range(2):
+        files = collect(wanted, "k", tmp_path)
+        assert (files.names, files.version) == (["a.jsonl", "b[1].jsonl"], f"some/rows@{REVISION}")
+        assert [path.read_bytes() for path in files.paths()] == [b"{}", b"[]"]
+    assert sorted(hub.downloads()) == ["part/a.jsonl", "part/b[1].jsonl"]

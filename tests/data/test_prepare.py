@@ -353,6 +353,15 @@ def test_mined_negatives_do_not_tie_retrieval_queries_together(tmp_path: Path, m
     train = out.corpus.filter(pl.col("split").is_null())
     assert len(train) > 20  # the negatives joined the corpus
     assert train["doc_id"].is_unique().all()
+    own = pl.read_parquet(tmp_path / "outputs" / "prepare" / "own_negatives.parquet")
+    queries = pl.read_parquet(tmp_path / "outputs" / "prepare" / "queries.parquet")
+    corpus = pl.read_parquet(tmp_path / "outputs" / "prepare" / "corpus.parquet")
+    asked = queries["text"].gather(own["query"]).str.extract(r"(\d+)$").cast(pl.Int64) // 31
+    found = corpus["text"].gather(own["document"]).str.extract(r"(\d+) is").cast(pl.Int64) // 31
+    assert set((found - asked) % 40) == {1, 2}  # as `mined` says
+    assert set(queries["split"].gather(own["query"])) == {"train"}
+    assert corpus["split"].gather(own["document"]).null_count() == len(own)
+    assert own["query"].n_unique() > 15  # the others' negatives are held out
 
 
 @pytest.mark.parametrize("kind", ["classification", "clustering"])

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from infra.bootstrap import POOLS, default_template, merge_patch, read_pools, work_pool
+from tests.infra.local_stack import INFRA
 
 
 def template(name: str) -> dict[str, Any]:
@@ -85,6 +87,11 @@ def test_a_kubernetes_job_clones_the_repository_and_keeps_the_workers_fields() -
     limits = {**default_container["resources"]["limits"], "nvidia.com/gpu": "{{ gpus }}"}
     assert container["resources"]["limits"] == limits
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert places["hub-cache"] == ours["job_configuration"]["env"]["HF_HOME"]  # outlives the pod
+    (kept,) = [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    claim = yaml.safe_load((INFRA / "kubernetes" / "base" / "hub-cache.yaml").read_text())["metadata"]["name"]
+    assert (kept["name"], kept["persistentVolumeClaim"]) == ("hub-cache", {"claimName": claim})
 
 
 def test_the_gpu_pool_differs_in_nothing_but_defaults() -> None:

@@ -14,7 +14,7 @@ def ranking(lift: float, queries: int = 40) -> object:
     candidates += [(q, 99, 50.0, "same_label") for q in range(queries)]  # known relevant: does not count
     schema = ["query", "document", "score", "reason"]
     dev = pl.DataFrame(candidates, schema=schema, orient="row", infer_schema_length=None)
-    positives = pl.DataFrame({"query": range(queries), "score": random.normal(lift, 1.0, queries)})
+    positives = pl.DataFrame({"query": range(queries), "score": random.normal(lift, 1.0, queries), "relevance": 1.0})
     return rank_positives("facts", dev, positives)
 
 

@@ -15,7 +15,7 @@ from components.mining import judge as judging
 from components.mining import mine
 from components.mining.judge import Judge
 from tests.samples import write_prepared_tables
-from tests.teacher.conftest import make_dense_teacher, make_reranker
+from tests.teacher.conftest import _config, _tokenizer, make_dense_teacher, make_reranker
 
 PAIRS = [("what is a fox", "a fox is an animal"), ("what is a fox", "bread and butter")]
 
@@ -161,3 +161,15 @@ def test_a_judge_that_knows_nothing_leaves_the_margin(
     told = "the judge finds 100 % of 20 labelled positives relevant, and 100 % of 20 random documents"
     assert f"facts: no margin fitted, mine.margin 0.95 stays: {told}" in caplog.text
     assert f"facts: nothing is relabelled: {told}" in caplog.text
+
+
+def test_a_sparse_encoder_judges_too(tmp_path: Path) -> None:
+    from transformers import BertForMaskedLM
+
+    tokenizer = _tokenizer(tmp_path / "splade")
+    BertForMaskedLM(_config(len(tokenizer))).save_pretrained(tmp_path / "splade")
+    judge = Judge(params(reranker="sparse", model="splade"), tmp_path, tmp_path / "cache")
+    found = judge.score([*PAIRS, PAIRS[0]])
+    assert found.shape == (3,)
+    assert found[0] == found[2] != found[1]
+    assert judge.threshold(found) == found[0]

@@ -19,6 +19,7 @@ def dev_rows(queries: int = 60) -> pl.DataFrame:
     return frame.with_columns(
         score="value",
         weakest=pl.lit(1.0),
+        own=pl.lit(False),
         same_label=pl.lit(False),
         same_as_query=pl.lit(False),
         duplicate=pl.lit(None, pl.Float64),

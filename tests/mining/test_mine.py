@@ -10,6 +10,7 @@ import pytest
 from components.base.errors import UserError
 from components.config import MineParams
 from components.contracts.tables import (
+    OWN_NEGATIVES,
     QUERIES,
     REJECTIONS,
     TEACHER_SCORES,
@@ -164,6 +165,22 @@ def test_small_parts_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
     for table in ("triplets", "rejections", "suspicious"):
         left, right = (pl.read_parquet(folder / f"{table}.parquet") for folder in (whole, parts))
         assert left.equals(right), table
+
+
+def test_the_sources_own_negatives_come_first(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "outputs")
+    pairs = [(QUERY["q1"], DOCUMENT[name]) for name in ("copy", "close", "easy")]
+    own = pl.DataFrame(pairs, schema=["query", "document"], orient="row").sort("query", "document")
+    write_table(own, tmp_path / "outputs" / "prepare" / "own_negatives.parquet", OWN_NEGATIVES)
+    found = {}
+    for word in ("trust", "check", "ignore"):
+        out, metrics = run(tmp_path, word, own_negatives=word, min_score=0.2)
+        triplets = read_table(out / "triplets.parquet", TRIPLETS)
+        found[word] = triplets.row(by_predicate=pl.col("positive_score") == 0.9, named=True)["negatives"]
+        assert metrics["own_negatives"] == {"trust": 2, "check": 0, "ignore": 0}[word]
+    # a copy of a positive never; what scores within the margin, or is too easy, when it is trusted
+    assert found["trust"] == [DOCUMENT[name] for name in ("close", "easy", "hard")]
+    assert found["check"] == found["ignore"] == [DOCUMENT["hard"]]
 
 
 def test_no_margin_with_keep(tmp_path: Path) -> None:

@@ -1,71 +1,64 @@
-"""The plan asks the hub for every pin, and tells what is missing before work starts."""
+"""The plan asks the hub for everything the recipe takes, and tells what is missing before work starts."""
 
-from unittest.mock import Mock
-
-import httpx
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
-from components.config import load_config
+from components.config import Config, load_config
 from components.plan.devices import GPUS
-from components.plan.hub import hub_problems
+from components.plan.hub import check_hub
 from components.plan.report import plan_run
+from tests.hub import Hub
+from tests.hub_recipe import add_recipe
 from tests.samples import ROOT
 
-CONFIG = load_config(ROOT / "recipes" / "mistral-7b.yaml")
-GONE = "cfli/bge-full-data"
+RECIPE = ROOT / "recipes" / "mistral-7b.yaml"
+CONFIG = load_config(RECIPE)
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """An empty cache and a hub that lost the revision of one repository; the list of what was asked."""
-    asked = []
-
-    def snapshot_download(*arguments, **options):
-        assert options["local_files_only"]
-        raise LocalEntryNotFoundError("not in the cache")
-
-    def repo_info(self, repo, **options):
-        asked.append((repo, options["revision"], options["repo_type"]))
-        if repo == GONE:
-            raise RevisionNotFoundError("gone", response=Mock())
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", repo_info)
-    return asked
+def full(hub: Hub) -> Hub:
+    """A hub that has every file of the recipe, of a byte each."""
+    add_recipe(hub, CONFIG)
+    return hub
 
 
-def test_a_revision_that_is_gone_is_told_and_each_pin_is_asked_for_once(hub):
-    found = hub_problems(CONFIG)
-    assert len(found) == 1
-    assert f"{GONE} at" in found[0]
-    assert found[0].endswith("this revision is gone; choose another commit")
-    assert len(hub) == len(set(hub))
-    student = CONFIG.fetch.models["student"].origin
-    assert (student.repo, student.revision, "model") in hub
+def test_every_path_of_the_recipe_is_found_and_nothing_is_downloaded(full: Hub) -> None:
+    report = check_hub(CONFIG)
+    assert report.problems == []
+    assert len(report.table.splitlines()) == 2 + len(CONFIG.fetch.models) + len(CONFIG.fetch.sources) + 1
+    assert full.downloads() == []
+    asked = [one for one in full.asked if one.startswith("GET /api/datasets/cfli")]
+    assert len(asked) == 2  # 30 sources, one list and one access check
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), httpx.ConnectError("no route\nto host")])
-def test_a_hub_out_of_reach_is_told_once(hub, monkeypatch, error):
-    def repo_info(self, repo, **options):
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", repo_info)
-    found = hub_problems(CONFIG)
-    assert len(found) == 1
-    assert "the hub cannot be reached" in found[0]
-    assert "\n" not in found[0]
-
-
-def test_what_the_cache_holds_is_not_asked_for(hub, monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *arguments, **options: str(tmp_path))
-    assert hub_problems(CONFIG) == []
-    assert hub == []
+def test_all_problems_are_told_at_once(full: Hub) -> None:
+    full.gated.add("mistralai/Mistral-7B-v0.1")
+    full.gone.add("stanfordnlp/snli")
+    del full.repos["dataset", "cfli/bge-full-data"]["data/nq-00000-of-00001.parquet"]
+    report = check_hub(CONFIG)
+    assert [line.partition(": ")[0] for line in report.problems] == [
+        "fetch.models.student.origin.repo",
+        "fetch.sources.nq.origin.path",
+        "fetch.sources.snli.origin.revision",
+    ]
+    assert "nearest: data/" in report.problems[1]
+    assert report.table.count("see below") == 3
 
 
-def test_the_plan_asks_only_when_told_to(hub):
-    recipe = ROOT / "recipes" / "mistral-7b.yaml"
-    plan_run(recipe, ROOT, GPUS["H200"], 1, None, None, hub=False)
-    assert hub == []
-    report = plan_run(recipe, ROOT, GPUS["H200"], 1, None, None, hub=True)
-    assert any(line.startswith("fetch.sources.msmarco.origin.revision") for line in report.wrong)
+def test_a_hub_out_of_reach_is_told_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (line,) = check_hub(CONFIG).problems
+    assert "the hub cannot be reached" in line
+    assert "\n" not in line
+
+
+def test_the_plan_asks_only_when_told_to(hub: Hub) -> None:
+    plan_run(RECIPE, ROOT, GPUS["H200"], 1, None, None, hub=False)
+    assert hub.asked == []
+    report = plan_run(RECIPE, ROOT, GPUS["H200"], 1, None, None, hub=True)
+    assert any(line.startswith("fetch.sources.msmarco.origin.repo") for line in report.wrong)
+    assert "| models.student | mistralai/Mistral-7B-v0.1 | 0 |" in report.text
+
+
+def test_a_recipe_without_the_hub_asks_nothing(hub: Hub) -> None:
+    config: Config = load_config(ROOT / "recipes" / "starter.yaml")
+    assert (check_hub(config).table, hub.asked) == ("", [])

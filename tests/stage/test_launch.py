@@ -1,10 +1,13 @@
 """Several processes by one parameter: a killed one brings all back from the last checkpoint, to the same adapter."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +47,12 @@ def checkout(template: Path, root: Path, **changes: Any) -> Path:
     return root
 
 
-def start(root: Path) -> "subprocess.Popen[bytes]":
-    """The train stage; MLflow is away, so its run stays on disk for us to read."""
+def start(root: Path, command: str = "stage") -> "subprocess.Popen[bytes]":
+    """The train stage, or another machine that joins it; MLflow is away, so its run stays on disk for us to read."""
     env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(root)}
-    with (root / "said.log").open("wb") as said:
-        command = [sys.executable, "-m", "flows.cli", "stage", "train"]
-        return subprocess.Popen(command, cwd=root, env=env, stdout=said, stderr=said)
+    with (root / f"{command}.log").open("wb") as said:
+        arguments = [sys.executable, "-m", "flows.cli", command, "train"]
+        return subprocess.Popen(arguments, cwd=root, env=env, stdout=said, stderr=said)
 
 
 def train_undisturbed(root: Path, rank: int, store_port: int) -> None:
@@ -61,34 +64,58 @@ def train_undisturbed(root: Path, rank: int, store_port: int) -> None:
 
 def finished(root: Path, run: "subprocess.Popen[bytes]") -> str:
     """What a run said, once it has ended well."""
-    assert run.wait(120) == 0, (root / "said.log").read_text()[-3000:]
-    return (root / "said.log").read_text()
+    assert run.wait(120) == 0, (root / "stage.log").read_text()[-3000:]
+    return (root / "stage.log").read_text()
 
 
-def process_of_rank(run: "subprocess.Popen[bytes]", rank: int) -> psutil.Process:
-    for process in psutil.Process(run.pid).children(recursive=True):
-        if process.environ().get("RANK") == str(rank):
-            return process
-    raise AssertionError(f"no process of rank {rank}")
+def processes_of_rank(runs: "list[subprocess.Popen[bytes]]", rank: int) -> list[psutil.Process]:
+    below = [process for run in runs for process in psutil.Process(run.pid).children(recursive=True)]
+    found = []
+    for process in below:
+        with contextlib.suppress(psutil.Error):  # it has ended
+            found += [process] if process.environ().get("RANK") == str(rank) else []
+    return found
+
+
+def wait_for(find: Callable[[], list[Any]], run: "subprocess.Popen[bytes]", root: Path) -> list[Any]:
+    """What `find` finds, once it finds something; the run must still be going on."""
+    deadline = time.monotonic() + 200
+    while not (found := find()):
+        assert time.monotonic() < deadline
+        assert run.poll() is None, (root / "stage.log").read_text()[-3000:]
+        time.sleep(0.01)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow
-def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, tmp_path: Path, machines: int) -> None:
+    """Two processes, of this machine or of two that meet on the loopback address."""
     steps = 24
-    train = {"train.processes": 2, "train.steps": steps, "train.checkpoint_every": 2}
+    train = {"train.processes": 2 // machines, "train.steps": steps, "train.checkpoint_every": 2}
+    if machines == 2:
+        train |= {"train.nodes": 2, "train.rendezvous": f"127.0.0.1:{free_port()}"}
     calm, struck = (checkout(template, tmp_path / name, **train) for name in ("calm", "struck"))
     for folder in (calm / "out", calm / "work" / "exchange"):
         folder.mkdir(parents=True)
-    run = start(struck)
     store = meeting_store()
     undisturbed = [start_warm(train_undisturbed, calm, rank, store.port) for rank in range(2)]
-    deadline = time.monotonic() + 200
-    while not list((struck / ".cache" / "work").glob("train-*/checkpoints/step-*2")):
-        assert time.monotonic() < deadline
-        assert run.poll() is None, (struck / "said.log").read_text()[-3000:]
-        time.sleep(0.01)
-    process_of_rank(run, 1).kill()
+    other = start(struck, "join") if machines == 2 else None
+    run = start(struck)
+    (victim,) = wait_for(lambda: processes_of_rank([run, other] if other else [run], 1), run, struck)
+    wait_for(lambda: list((struck / ".cache" / "work").glob("train-*/checkpoints/step-*")), run, struck)
+    victim.kill()
     said = finished(struck, run)
+    if other is not None:
+        assert other.wait(60) == 0, (struck / "join.log").read_text()[-3000:]
+        assert "train has ended" in (struck / "join.log").read_text()
+        assert not (struck / ".cache" / "work" / "train.start.json").exists()
     assert "start 2, from the last checkpoint" in said
     assert "start 3" not in said
     for process in undisturbed:

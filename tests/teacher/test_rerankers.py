@@ -82,6 +82,22 @@ def test_batches_cover_every_pair_within_the_budget() -> None:
     assert sorted(seen) == list(range(500))
 
 
+def test_batches_of_a_gpu_hold_neighbours_and_no_empty_row(models: Path) -> None:
+    lengths = np.random.default_rng(0).integers(60, 140, 4096).tolist()
+    batches = list(token_batches(lengths, budget=65_536, fixed=False))
+    assert sorted(i for members, _ in batches for i in members) == list(range(4096))
+    assert all(len(members) * padded <= 65_536 for members, padded in batches)
+    assert sum(len(members) * padded for members, padded in batches) < 1.15 * sum(lengths)
+    teacher = CrossEncoderTeacher.load(models, "reranker", 128, 400, torch.float32)
+    expected, shapes = teacher.score(PAIRS), []
+    teacher._on_cpu = False  # as on a GPU
+    teacher.model.model.register_forward_pre_hook(
+        lambda _, __, given: shapes.append(given["input_ids"].shape), with_kwargs=True
+    )
+    np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
+    assert sum(rows for rows, _ in shapes) == len(PAIRS)
+
+
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "electra"])
 def test_the_last_layer_computes_the_first_token_only_and_the_logits_are_the_same(kind: str) -> None:
     config = AutoConfig.for_model(

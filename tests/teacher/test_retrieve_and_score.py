@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file
 
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import EngineParams
-from components.contracts.tables import CANDIDATES, QRELS, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import CANDIDATES, OWN_NEGATIVES, QRELS, TEACHER_SCORES, read_table, write_table
 from components.data.inputs import Inputs, read_inputs
-from components.model.sentence_model import SentenceModel
+from components.model.sentence_model import PLAIN, SentenceModel
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.rescoring import score_shard as plain_score_shard
@@ -69,6 +70,23 @@ def test_a_rerun_is_byte_identical_and_embeds_nothing(tmp_path: Path, models: Pa
     segments = len(list((tmp_path / "cache").rglob("keys.npy")))
     retrieve.run(make_context(tmp_path, models, "c", retrieve=retrieve_params(depth=3)))  # type: ignore[arg-type]
     assert len(list((tmp_path / "cache").rglob("keys.npy"))) == segments
+
+
+def test_kept_vectors_stand_at_the_rows_of_their_texts(tmp_path: Path, models: Path) -> None:
+    params = retrieve_params(keep_vectors=["dense"])
+    context = make_context(tmp_path, models, retrieve=params)
+    retrieve.run(context)  # type: ignore[arg-type]
+    kept = load_file(context.out / "vectors" / "dense.safetensors")
+    teacher = dense.EmbeddedTexts(models, "dense", params.dense["dense"], tmp_path / "cache")
+    for table, name in (("queries", "queries"), ("corpus", "documents")):
+        frame = pl.read_parquet(context.outputs / "prepare" / f"{table}.parquet")
+        used = frame.filter(pl.col("split") != "test") if name == "queries" else frame
+        rows = used["row"].to_numpy()
+        vectors = teacher.reader.encode(used["text"].to_list(), PLAIN)
+        np.testing.assert_array_equal(kept[name][rows], vectors.astype(np.float16))
+        left_out = np.setdiff1d(np.arange(len(kept[name])), rows)
+        assert not kept[name][left_out].any()
+    assert len(left_out) == 0 < len(kept["queries"]) - 24  # rows of the test queries
 
 
 def test_two_teachers_are_fused(tmp_path: Path, models: Path) -> None:
@@ -142,6 +160,22 @@ def test_another_choice_of_queries_scores_only_new_pairs(
     assert again.equals(everything)
     last = np.flatnonzero(first_queries(read_inputs(context.outputs / "prepare"), 9))[-1]
     assert len(some.filter(pl.col("query") > last)) == 15  # their positives
+
+
+def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) -> None:
+    context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1))
+    prepared = tmp_path / "outputs" / "prepare"
+    queries, corpus = (pl.read_parquet(prepared / f"{name}.parquet") for name in ("queries", "corpus"))
+    asked = queries.filter(pl.col("query_id") == "q-river-1")["row"][0]
+    wrong = corpus.filter(pl.col("doc_id") == "d-winter-2")["row"][0]
+    pair = pl.DataFrame({"query": [asked], "document": [wrong]})
+    write_table(pair, prepared / "own_negatives.parquet", OWN_NEGATIVES)
+    retrieve.run(context)  # type: ignore[arg-type]
+    score.run(make_context(tmp_path, models, "score", retrieve=retrieve_params(depth=1), score=score_params()))  # type: ignore[arg-type]
+    found = read_table(tmp_path / "outputs" / "score" / "teacher_scores.parquet", TEACHER_SCORES)
+    row = found.row(by_predicate=(pl.col("query") == asked) & (pl.col("document") == wrong), named=True)
+    assert row["fused_score"] is None
+    assert row["reranker_score"] < 1
 
 
 def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:

@@ -1,0 +1,119 @@
+"""The Hugging Face hub: a pinned repository's file list, and its download into the hub's own cache.
+
+The hub's own settings (cache folder, endpoint, offline mode, token) apply. A commit never changes, so what the cache
+holds in full is not asked for again, and a broken download is resumed by the next call.
+"""
+
+import glob
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.base.errors import UserError
+
+
+class HubUnreachableError(UserError):
+    """The hub does not answer; other repositories need not be tried."""
+
+
+class HubRepo(NamedTuple):
+    """A repository at a commit; `kind` is "model" or "dataset"."""
+
+    kind: str
+    name: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.revision}"
+
+
+class HubFile(NamedTuple):
+    """Size in bytes of a file in a repository, and whether the cache holds it."""
+
+    size: int
+    cached: bool
+
+
+def list_files(repo: HubRepo, key: str) -> dict[str, HubFile]:
+    """Every file of a repository by path, from the cache if it has the list; downloads none of them.
+
+    Raises:
+        UserError: the repository or its revision is not there, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_cached_repo_tree, try_to_load_from_cache
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+    from huggingface_hub.hf_api import RepoFile
+
+    where: Any = {"revision": repo.revision, "repo_type": repo.kind}
+    try:
+        tree = list(get_cached_repo_tree(repo.name, **where))
+    except CachedRepoTreeNotFoundError:
+        with clear_errors(repo, key):
+            listed = HfApi().list_repo_tree(repo.name, recursive=True, **where)
+            tree = [entry for entry in listed if isinstance(entry, RepoFile)]
+    return {
+        file.path: HubFile(file.size, isinstance(try_to_load_from_cache(repo.name, file.path, **where), str))
+        for file in tree
+    }
+
+
+def require_access(repo: HubRepo, key: str) -> None:
+    """Raise UserError if this machine's token may not download the files; a gated repository lists them to all."""
+    from huggingface_hub import HfApi
+
+    with clear_errors(repo, key):
+        HfApi().auth_check(repo.name, repo_type=repo.kind)
+
+
+def find_cached(repo: HubRepo, names: Sequence[str]) -> Path | None:
+    """The folder of the repository in the hub's cache if it holds all these files."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = None
+    for name in names:
+        found = try_to_load_from_cache(repo.name, name, revision=repo.revision, repo_type=repo.kind)
+        if not isinstance(found, str):
+            return None
+        folder = Path(found.removesuffix(name))
+    return folder
+
+
+def download(repo: HubRepo, key: str, names: Sequence[str]) -> Path:
+    """The folder of the repository in the hub's cache, with these files downloaded.
+
+    Raises:
+        UserError: like `list_files`, or the terms of the repository were not accepted.
+    """
+    from huggingface_hub import snapshot_download
+
+    cached = find_cached(repo, names)
+    if cached:
+        return cached
+    patterns = [glob.escape(name) for name in names]
+    with clear_errors(repo, key):
+        return Path(snapshot_download(repo.name, repo_type=repo.kind, revision=repo.revision, allow_patterns=patterns))
+
+
+@contextmanager
+def clear_errors(repo: HubRepo, key: str) -> Iterator[None]:
+    """Turn what the hub's client raises into one line that names a parameter. Raises UserError."""
+    import httpx2
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except RevisionNotFoundError:
+        raise UserError(f"{key}.revision: {repo}: this revision is gone; choose another commit") from None
+    except GatedRepoError:
+        raise UserError(
+            f"{key}.repo: {repo.name}: access is gated; accept its terms on the hub and log in (hf auth login)"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{key}.repo: {repo.name}: no such repository; correct its name or log in") from None
+    except (OSError, ValueError, httpx2.HTTPError) as problem:
+        reason = " ".join(str(problem).split())[:160]
+        raise HubUnreachableError(
+            f"{key}: the hub cannot be reached for {repo} ({type(problem).__name__}: {reason}); "
+            "check the network, or point HF_HOME at a cache that holds it"
+        ) from None

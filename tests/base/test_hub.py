@@ -1,0 +1,31 @@
+"""What the hub's client raises becomes one line with the parameter, the cause and the cure."""
+
+import httpx2
+import pytest
+
+from components.base.errors import UserError
+from components.base.hub import HubRepo, HubUnreachableError, clear_errors, find_cached, list_files
+from tests.hub import REVISION, Hub
+
+REPO = HubRepo("dataset", "a/b", REVISION)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), httpx2.ConnectError("no route\nto host")])
+def test_a_hub_that_cannot_be_reached(error: Exception) -> None:
+    said = r"^k: the hub cannot be reached for a/b at .*no route to host"
+    with pytest.raises(HubUnreachableError, match=said), clear_errors(REPO, "k"):
+        raise error
+
+
+def test_a_repository_or_revision_that_is_gone(hub: Hub) -> None:
+    with pytest.raises(UserError, match=r"^k\.repo: a/b: no such repository; correct its name or log in$"):
+        list_files(REPO, "k")
+    hub.add("dataset", "a/b", {"x": b"x"})
+    hub.gone.add("a/b")
+    with pytest.raises(UserError, match=rf"^k\.revision: a/b at {REVISION}: this revision is gone; choose another"):
+        list_files(REPO, "k")
+
+
+def test_an_empty_cache_has_nothing(hub: Hub) -> None:
+    assert find_cached(REPO, ["x"]) is None
+    assert hub.asked == []
