@@ -5,6 +5,7 @@ Test queries are dropped here, so no stage that selects training data sees them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
