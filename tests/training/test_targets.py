@@ -49,13 +49,10 @@ def test_a_symmetric_task_has_no_text_among_its_own_negatives() -> None:
     )
     params = TaskParams(source="pairs", kind="pair_classification", instruction="Do.", symmetric=True, train=300)
     done = prepare_pairs("pairs", rows, params, seed=0)
-    numbers = (
-        {row["query_id"]: i for i, row in enumerate(done.queries)},
-        {row["doc_id"]: i for i, row in enumerate(done.corpus)},
-    )
-    pairs = [(numbers[0][row["query_id"]], numbers[1][row["doc_id"]]) for row in done.qrels]
+    numbers = [{name: i for i, name in enumerate(ids)} for ids in (done.queries["query_id"], done.corpus["doc_id"])]
+    pairs = [(numbers[0][query], numbers[1][document]) for query, document in done.qrels["query_id", "doc_id"].rows()]
     task = Task("pairs", "pair_classification", "Do.", True, 1.0, "none", "test")
-    texts = [[row["text"] for row in side] for side in (done.queries, done.corpus)]
+    texts = [side["text"].to_list() for side in (done.queries, done.corpus)]
     groups = [(query, document, ()) for query, document in sorted(pairs)]
     data = training_data(task, examples_of(groups), *texts, [1.0] * len(groups))
     train = parse_config(small_parameters(**{"train.batch_queries": 200}), "test").train
