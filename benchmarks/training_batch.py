@@ -100,6 +100,7 @@ def training_data(work: Path, examples: int) -> TrainingData:
                 positive=rows,
                 positive_score=np.ones(examples),
                 starts=np.arange(examples + 1, dtype=np.int64) * MINED,
+                weight=np.ones(examples),
                 negatives=draw.integers(0, examples, examples * MINED, dtype=np.uint32),
                 negative_scores=draw.random(examples * MINED),
             )

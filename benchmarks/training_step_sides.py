@@ -86,6 +86,7 @@ def our_data(kind: str, work: Path) -> Any:
         positive=groups[:, 0],
         positive_score=np.ones(len(rows)),
         starts=np.arange(len(rows) + 1, dtype=np.int64) * negatives,
+        weight=np.ones(len(rows)),
         negatives=groups[:, 1:].ravel(),
         negative_scores=np.zeros(len(rows) * negatives),
     )

@@ -47,6 +47,12 @@ def test_the_plan_s_formulas_follow_the_training_code(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
+def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("training_batch.py", tmp_path / "figures.json", monkeypatch)
+    assert set(figures) == {"batch_seconds", "tokenise_seconds", "pack_seconds", "peak_growth_gib"}
+
+
+@pytest.mark.slow
 def test_score_at_scale(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     sizes = ["--pairs", "5000", "20000", "--documents", "2000"]
@@ -56,12 +62,6 @@ def test_score_at_scale(tmp_path: Path) -> None:
     figures = read(out)
     assert set(figures) >= {"score_peak_gib", "score_pairs_per_second"}
     assert figures["score_growth"] < 0.3
-
-
-@pytest.mark.slow
-def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = figures_of("training_batch.py", tmp_path / "figures.json", monkeypatch)
-    assert set(figures) == {"batch_seconds", "tokenise_seconds", "pack_seconds", "peak_growth_gib"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Test queries are dropped here, so no stage that selects training data sees them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -29,7 +30,7 @@ class Inputs:
     qrels: pl.DataFrame
     own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVES))
 
-    @property
+    @cached_property
     def positives(self) -> pl.DataFrame:
         """The rows of qrels that are relevant: sts has judged pairs of grade 0 and less too."""
         return self.qrels.filter(pl.col("relevance") > 0)

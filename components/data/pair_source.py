@@ -31,7 +31,6 @@ class PairSource:
         self._threshold = params.positive_score
         self._shared = params.kind in SHARED_DOCUMENTS
         self._graded = params.kind == "sts"
-        self._all_grades = self._graded and self._threshold is None
         query, document = self.queries.numbers, self.documents.numbers
         score = pairs["score"].to_numpy()
         relevant = self.are_positive(score)
@@ -94,17 +93,6 @@ class PairSource:
         rows = np.repeat(self._start[queries], number) + position
         return np.repeat(queries, number), self._judged[rows], self._scores[rows]
 
-    def grades(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(query, document, relevance) of the pairs that these queries are trained on: their positives.
-
-        In sts without positive_score these are all judged pairs: CoSENT ranks pairs by their own grades, and learns as
-        much from the least similar ones. Other kinds have no use for a grade of 0 or less.
-        """
-        query, document, score = self.pairs_of(queries)
-        kept = np.ones(len(score), dtype=bool) if self._all_grades else self.are_positive(score)
-        relevance = score if self._graded else np.where(score > 0, score, 1.0)
-        return query[kept], document[kept], relevance[kept]
-
     def judged_for(self, queries: np.ndarray) -> np.ndarray:
         """Numbers of all documents judged for these queries, including negatives, each once."""
         return ordered_unique(self.pairs_of(queries)[1])
@@ -112,6 +100,18 @@ class PairSource:
     def are_positive(self, scores: np.ndarray) -> np.ndarray:
         """Whether scores are at or above `positive_score`."""
         return scores > 0 if self._threshold is None else scores >= self._threshold
+
+    def are_trained(self, scores: np.ndarray) -> np.ndarray:
+        """Whether training reads pairs of these scores: the positives, and in sts without positive_score every pair.
+
+        CoSENT ranks pairs by their own grades, and learns as much from the least similar ones.
+        """
+        every = self._graded and self._threshold is None
+        return np.ones(len(scores), dtype=bool) if every else self.are_positive(scores)
+
+    def relevance(self, scores: np.ndarray) -> np.ndarray:
+        """The grades of qrels. Only sts has a use for a grade of 0 or less; a positive has 1 in its place."""
+        return scores if self._graded else np.where(scores > 0, scores, 1.0)
 
     def judged(self, query: int) -> dict[int, float]:
         """Scores of the documents judged for a query, by number."""

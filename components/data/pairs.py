@@ -62,14 +62,14 @@ def _add_split(
 ) -> None:
     """Add these documents (marked in `present`), and the queries of the groups that learn from one of all."""
     present[documents] = True
-    query, document, grade = source.grades(query_numbers(found))
-    kept = present[document]
-    query, document = query[kept], document[kept]
+    query, document, score = source.pairs_of(query_numbers(found))
+    kept = source.are_trained(score) & present[document]
+    query, document, score = query[kept], document[kept], score[kept]
     qrels = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     done.add(
         source.document_rows(documents, None if split == "train" else split),
         source.query_rows(ordered_unique(query), split),
-        pl.DataFrame({**qrels, "relevance": grade[kept]}),
+        pl.DataFrame({**qrels, "relevance": source.relevance(score)}),
     )
 
 

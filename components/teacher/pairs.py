@@ -62,11 +62,13 @@ class Pairs:
         """query, document, positive, first_query, first_document; sorted by query, document."""
         found = self.candidates(block, ["query", "document"])
         judged, own = (_in_block(pairs, block) for pairs in (self.inputs.qrels, self.inputs.own_negatives))
+        positives = _in_block(self.inputs.positives, block)
         own = own.filter(pl.Series(self.wanted[own["query"].to_numpy()], dtype=pl.Boolean))
-        positives = judged.select("query", "document", positive=pl.col("relevance") > 0)
-        pairs = pl.concat([found, judged.select("query", "document"), own]).unique().sort("query", "document")
+        pairs = pl.concat([found, judged, own]).unique().sort("query", "document")
         rows = self._rows(block.task)
-        return pairs.join(positives, on=["query", "document"], how="left", maintain_order="left").with_columns(
+        return pairs.join(
+            positives.with_columns(positive=pl.lit(True)), on=["query", "document"], how="left", maintain_order="left"
+        ).with_columns(
             pl.col("positive").fill_null(False),
             first_query=pl.Series(rows.queries.first[pairs["query"].to_numpy() - rows.queries.start]),
             first_document=pl.Series(rows.documents.first[pairs["document"].to_numpy() - rows.documents.start]),
@@ -101,9 +103,9 @@ class Pairs:
 
 
 def _in_block(pairs: pl.DataFrame, block: Block) -> pl.DataFrame:
-    """The pairs of a block's queries."""
+    """query, document of the pairs of a block's queries."""
     start, stop = (pairs["query"].search_sorted(row) for row in (block.start, block.stop))
-    return pairs.slice(start, stop - start)
+    return pairs.slice(start, stop - start).select("query", "document")
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Batches:
                 torch.from_numpy(group),
                 torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
                 torch.from_numpy(self._relevant(queries, documents)),
+                torch.from_numpy(examples.weight[chosen].astype(np.float32)),
                 query_texts,
                 document_texts,
             ),

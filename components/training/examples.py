@@ -32,6 +32,7 @@ class Examples:
     positive: np.ndarray  # uint32 [n], rows of corpus.parquet
     positive_score: np.ndarray  # float64 [n]
     starts: np.ndarray  # int64 [n + 1]
+    weight: np.ndarray  # float64 [n], of the positive's loss
     negatives: np.ndarray  # uint32 [sum], rows of corpus.parquet
     negative_scores: np.ndarray  # float64 [sum]
 
@@ -46,6 +47,7 @@ class Examples:
             self.positive[start:stop],
             self.positive_score[start:stop],
             self.starts[start : stop + 1] - first,
+            self.weight[start:stop],
             self.negatives[first:last],
             self.negative_scores[first:last],
         )
@@ -117,6 +119,7 @@ def _as_arrays(table: pl.DataFrame) -> Examples:
         table["positive"].to_numpy(),
         table["positive_score"].to_numpy(),
         np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]),
+        table["weight"].fill_null(1.0).to_numpy(),
         filled["negatives"].explode().to_numpy(),
         filled["negative_scores"].explode().to_numpy(),
     )

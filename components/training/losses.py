@@ -22,12 +22,17 @@ def info_nce(
 
         L = -mean_i log( exp(s_i+ / t) / (sum_j m_ij exp(s_ij / t) + sum_k exp(l_ik)) )
 
+    The mean is weighted by the targets' weights.
+
     Args:
         scores: cosines [B, M].
         masked: bool [B, M], where m_ij = 0.
         more: logits l of further negatives [B, K].
     """
-    return functional.cross_entropy(_logits(scores, masked, temperature, more), targets.positive)
+    logits = _logits(scores, masked, temperature, more)
+    if bool((targets.weight == 1).all()):
+        return functional.cross_entropy(logits, targets.positive)
+    return _weighted(functional.cross_entropy(logits, targets.positive, reduction="none"), targets)
 
 
 def multi_positive_nce(
@@ -47,7 +52,7 @@ def multi_positive_nce(
     others = targets.relevant & ~targets.equal
     positives = others.scatter(1, targets.positive[:, None], True)
     logs = _logits(scores, masked & ~positives, temperature, more).log_softmax(-1)[:, : scores.shape[1]]
-    return -((logs * positives).sum(-1) / positives.sum(-1)).mean()
+    return _weighted(-(logs * positives).sum(-1) / positives.sum(-1), targets)
 
 
 def extra_negatives(similar: torch.Tensor, masked: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -63,6 +68,12 @@ def extra_negatives(similar: torch.Tensor, masked: torch.Tensor, temperature: fl
         masked: bool [B, K], where m_ij = 0.
     """
     return (similar / temperature).masked_fill(masked, MASKED)
+
+
+def _weighted(each: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """Mean of each query's loss by its weight."""
+    weight = targets.weight.to(each.dtype)
+    return (each * weight).sum() / weight.sum()
 
 
 def _logits(scores: torch.Tensor, masked: torch.Tensor, temperature: float, more: torch.Tensor | None) -> torch.Tensor:

@@ -19,6 +19,7 @@ class Targets:
     relevant: bool [B, M], documents known to be relevant to the query besides its positive: never negatives.
     equal: bool [B, M], documents whose text is the query's or its positive's, whatever their id: never negatives.
     alike: bool [B, B], queries with the text of query i or of its positive, or with an answer in common; i itself.
+    weight: float32 [B], of each query's contrastive loss; below 1 for a positive that mine found suspicious.
     """
 
     positive: torch.Tensor
@@ -27,6 +28,7 @@ class Targets:
     relevant: torch.Tensor
     equal: torch.Tensor
     alike: torch.Tensor
+    weight: torch.Tensor
 
     @property
     def answers(self) -> torch.Tensor:
@@ -47,6 +49,7 @@ def make_targets(
     group: torch.Tensor,
     teacher: torch.Tensor,
     relevant: torch.Tensor,
+    weight: torch.Tensor,
     query_texts: Sequence[str],
     document_texts: Sequence[str],
 ) -> Targets:
@@ -65,7 +68,7 @@ def make_targets(
     known = (relevant | equal).scatter(1, positive[:, None], True)
     shared = known[:, positive]  # [i, j]: query j's positive answers query i
     alike = shared | shared.T | _equals(queries, queries) | _equals(answers, queries)
-    return Targets(positive, group, teacher, relevant, equal, alike)
+    return Targets(positive, group, teacher, relevant, equal, alike, weight)
 
 
 def _numbered(*sides: Sequence[str]) -> list[np.ndarray]:

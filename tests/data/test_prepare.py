@@ -218,7 +218,7 @@ def test_sts_keeps_every_judged_pair_with_its_grade() -> None:
 
     def learned(**changes: Any) -> list[float]:
         params = TaskParams(source="graded", instruction="Do.", train=30, **{"kind": "sts", **changes})
-        return sorted(row["relevance"] for row in prepare_pairs("graded", rows, params, seed=0).qrels)
+        return prepare_pairs("graded", rows, params, seed=0).qrels["relevance"].sort().to_list()
 
     assert learned() == sorted(grades)
     assert learned(symmetric=True) == sorted(grades * 2)

@@ -31,6 +31,7 @@ def examples_of(groups: Sequence[tuple[int, int, Sequence[int]]], scores: Sequen
         np.array([positive for _, positive, _ in groups], dtype=np.uint32),
         np.full(len(groups), 0.9),
         np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]),
+        np.ones(len(groups)),
         np.array([negative for _, _, own in groups for negative in own], dtype=np.uint32),
         np.array([scores[place] for size in sizes for place in range(size)], dtype=float),
     )

@@ -113,7 +113,10 @@ def test_examples_with_fewer_negatives_leave_places_free():
     examples = examples_of([(0, 0, (4, 5)), (1, 1, ()), (2, 2, (5, 3, 4))])
     task = Task("task", "retrieval", "Do.", False, 1.0, "none", "test")
     made = training_data(task, examples, list("abc"), list("uvwxyz"), [1.0] * 3)
+    weighted = dataclasses.replace(examples, weight=np.array([1.0, 0.5, 0.25]))
+    made = dataclasses.replace(made, examples={"task": weighted})
     batch = batches(made, **{"train.negatives": 2, "train.batch_queries": 3})[0]
+    assert dict(zip(batch.queries.tolist(), batch.targets.weight.tolist(), strict=True)) == {0: 1.0, 1: 0.5, 2: 0.25}
     groups = {
         int(query): [int(batch.documents[j]) if j >= 0 else None for j in group]
         for query, group in zip(batch.queries, batch.targets.group.tolist(), strict=True)

@@ -14,7 +14,7 @@ SCORES = torch.tensor([[0.9, 0.2, 0.4, 0.95], [0.1, 0.8, 0.3, 0.7]], dtype=torch
 TEMPERATURE = 0.1
 
 
-def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1))) -> Targets:
+def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1)), weight=(1.0, 1.0)) -> Targets:
     known, same = torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 4, dtype=torch.bool)
     for cells, where in ((relevant, known), (equal, same)):
         for i, j in cells:
@@ -26,6 +26,7 @@ def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1))) -> Targets:
         relevant=known,
         equal=same,
         alike=torch.eye(2, dtype=torch.bool),
+        weight=torch.tensor(weight),
     )
 
 
@@ -59,6 +60,11 @@ def test_without_in_batch_negatives_only_the_own_group_counts():
 
 def test_likely_false_negatives_are_masked():
     assert contrast(targets(), margin=0.01) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+
+
+def test_a_suspicious_positive_counts_less():
+    both = [contrast(targets(weight=weight)) for weight in ((1.0, 0.0), (0.0, 1.0))]
+    assert contrast(targets(weight=(1.0, 0.25))) == pytest.approx((both[0] + 0.25 * both[1]) / 1.25)
 
 
 def test_a_guide_masks_what_it_finds_as_relevant_as_the_positive():

@@ -16,7 +16,9 @@ from tests.training.made_data import examples_of, training_data
 def test_equal_texts_are_found_whatever_their_case_and_punctuation() -> None:
     group = torch.tensor([[0, 2], [1, 0]])
     queries, documents = ["Is it round?", "a tree"], ["IT IS", "an oak", "it  is!", "is it round", "A tree."]
-    targets = make_targets(group, torch.zeros(2, 2), torch.zeros(2, 5, dtype=torch.bool), queries, documents)
+    targets = make_targets(
+        group, torch.zeros(2, 2), torch.zeros(2, 5, dtype=torch.bool), torch.ones(2), queries, documents
+    )
     assert targets.equal.tolist() == [[True, False, True, True, False], [False, True, False, False, True]]
     assert targets.group.tolist() == [[0, -1], [1, 0]]  # a mined copy of the positive leaves the group
     assert targets.alike.tolist() == [[True, False], [False, True]]
@@ -25,7 +27,7 @@ def test_equal_texts_are_found_whatever_their_case_and_punctuation() -> None:
 def test_queries_with_an_answer_in_common_are_alike() -> None:
     group, relevant = torch.tensor([[0], [1], [2]]), torch.zeros(3, 3, dtype=torch.bool)
     relevant[0, 1] = True
-    targets = make_targets(group, torch.zeros(3, 1), relevant, ["a", "b", "x"], ["d", "e", "A"])
+    targets = make_targets(group, torch.zeros(3, 1), relevant, torch.ones(3), ["a", "b", "x"], ["d", "e", "A"])
     assert targets.alike.tolist() == [[True, True, True], [True, True, False], [True, False, True]]
 
 
@@ -47,13 +49,10 @@ def test_a_symmetric_task_has_no_text_among_its_own_negatives() -> None:
     )
     params = TaskParams(source="pairs", kind="pair_classification", instruction="Do.", symmetric=True, train=300)
     done = prepare_pairs("pairs", rows, params, seed=0)
-    numbers = (
-        {row["query_id"]: i for i, row in enumerate(done.queries)},
-        {row["doc_id"]: i for i, row in enumerate(done.corpus)},
-    )
-    pairs = [(numbers[0][row["query_id"]], numbers[1][row["doc_id"]]) for row in done.qrels]
+    numbers = [{name: i for i, name in enumerate(ids)} for ids in (done.queries["query_id"], done.corpus["doc_id"])]
+    pairs = [(numbers[0][query], numbers[1][document]) for query, document in done.qrels["query_id", "doc_id"].rows()]
     task = Task("pairs", "pair_classification", "Do.", True, 1.0, "none", "test")
-    texts = [[row["text"] for row in side] for side in (done.queries, done.corpus)]
+    texts = [side["text"].to_list() for side in (done.queries, done.corpus)]
     groups = [(query, document, ()) for query, document in sorted(pairs)]
     data = training_data(task, examples_of(groups), *texts, [1.0] * len(groups))
     train = parse_config(small_parameters(**{"train.batch_queries": 200}), "test").train
