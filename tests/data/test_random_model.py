@@ -42,5 +42,6 @@ def test_the_rehearsal_has_the_full_recipe_s_shape_prompt_and_training():
     full, rehearsal = (load_config(ROOT / "recipes" / f"{name}.yaml") for name in ("mistral-7b", "rehearsal-7b"))
     assert full.prompt == rehearsal.prompt
     assert full.encoder == rehearsal.encoder
-    short = {"steps", "batch_queries", "warmup_steps", "checkpoint_every"}
+    # It is short, without dev checks, and saves the activations that 24 GiB of host memory do not hold.
+    short = {"steps", "batch_queries", "warmup_steps", "checkpoint_every", "dev", "gradient_checkpointing"}
     assert full.train.model_dump(exclude=short) == rehearsal.train.model_dump(exclude=short)

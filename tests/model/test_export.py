@@ -179,8 +179,8 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     from sentence_transformers import SentenceTransformer
 
     encoder, folder, config = exported
-    set_prompts(folder, encoder.prompt, [TASK], shots)
-    own = shots.get("sky", [])
+    own = shots.get("sky", ())
+    set_prompts(folder, encoder.prompt, {"sky": TaskPrompt(TASK.instruction, False, own)})
     prefix = encoder.prompt.prefix_ids(TASK.instruction, own)
     whole = config.prompt.prefix_tokens + config.prompt.query_tokens
     texts = texts_around(whole - len(prefix) - len(encoder.prompt.query_ids([""])[0]))

@@ -67,7 +67,7 @@ def test_the_plan_asks_only_when_told_to(hub: Hub) -> None:
     plan_run(RECIPE, ROOT, GPUS["H200"], 1, None, None, hub=False)
     assert hub.asked == []
     report = plan_run(RECIPE, ROOT, GPUS["H200"], 1, None, None, hub=True)
-    assert any(line.startswith("fetch.sources.msmarco.origin.repo") for line in report.wrong)
+    assert any(line.startswith("fetch.sources.nq.origin.repo") for line in report.wrong)
     assert "| models.student | mistralai/Mistral-7B-v0.1 | 0 |" in report.text
 
 

@@ -18,6 +18,7 @@ from tests.samples import ROOT
 ANYWHERE = {"gate", "mirror", "public-scores"}  # they need no checkout
 ARGUMENTS = {
     "stage": ["prepare"],
+    "join": ["train"],
     "ask": ["x"],
     "promote": ["--because", "x"],
     "rollback": ["--because", "x"],

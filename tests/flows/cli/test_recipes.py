@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.config import load_config
+from components.plan.hub import HubReport
 from flows.cli import pipeline
 from tests.command import foundry
 from tests.samples import ROOT
@@ -88,7 +89,8 @@ def test_a_wrong_recipe_or_value_is_one_line_and_nothing_runs(
 def test_a_recipe_that_does_not_fit_is_planned_and_not_run(
     checkout: Path, ran: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("components.plan.report.hub_problems", lambda config: ["fetch.models.student.origin: gone"])
+    gone = HubReport("", ["fetch.models.student.origin: gone"])
+    monkeypatch.setattr("components.plan.report.check_hub", lambda config: gone)
     assert foundry("run", "--recipe", "mistral-7b") == 1
     said = capsys.readouterr()
     assert "| train |" in said.out
