@@ -19,6 +19,8 @@ MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_size
 CHARACTERS = 4.5  # per token
 PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
 PREPARE = 0.4 * 2**30  # the same without torch; 2.7 bytes a byte of text come to it, measured at 0.2 and 0.7 GB
+MINE = 1.0 * 2**30  # a process without torch and a part of the pairs: measured with 5 and 20 million pairs
+SKETCH = 264  # bytes of memory the sketch of a document takes
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
 TABLE_ROW = 100  # bytes of memory a row of corpus or queries takes without its text
 PAIR = 200  # bytes of memory a pair takes in the block of queries that score or retrieve works on
@@ -67,7 +69,7 @@ def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Dev
         Cost("prepare", documents + queries, 0, 0, 0, PREPARE + 2.7 * CHARACTERS * max(texts), text / 2),
         _retrieve(config, tasks, shapes, device),
         _score(config, tasks, shapes, device),
-        Cost("mine", queries, 0, 0, 0, PROCESS + queries * _pairs_each(config) * 100, queries * 400),
+        _mine(tasks, queries, documents),
         _train(config, tasks, shapes["student"], training, device),
         _select_shots(config, tasks, shapes["student"], device),
         _evaluate(config, shapes, device),
@@ -94,6 +96,13 @@ def _loading(shape: Shape, config: Config, device: Device) -> float:
 def _stored_width(model: ModelParams) -> int:
     """Bytes per weight in a model's files: hub models are bf16, and so are random weights."""
     return 2 if isinstance(model.origin, HubOrigin) or model.shape else 4
+
+
+def _mine(tasks: list[TaskTexts], queries: int, documents: int) -> Cost:
+    """The texts of the corpus, the sketches of one task's documents, and a part of the pairs at a time."""
+    text = CHARACTERS * sum(t.documents * t.document_tokens for t in tasks)
+    host = MINE + text + SKETCH * max(t.documents for t in tasks) + TABLE_ROW * (documents + queries)
+    return Cost("mine", queries, 0, 0, 0, host, queries * 400)
 
 
 def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
