@@ -346,10 +346,3 @@ def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> No
     for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
         with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
             read(tmp_path, "hub", **wrong)
-
-
-def test_settings_of_another_format_are_refused() -> None:
-    origin = {"kind": "local", "path": "x", "licence": "MIT"}
-    for setting in ({"pattern": "x"}, {"skip_rows": 1}, {"split": "train"}, {"negatives": 1}):
-        with pytest.raises(ValueError, match=f"{next(iter(setting))} has no effect on jsonl, rows, it belongs to"):
-            SourceParams.model_validate({"origin": origin, "format": "jsonl", **setting})

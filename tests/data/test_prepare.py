@@ -10,21 +10,11 @@ import pytest
 
 from components.base.errors import UserError
 from components.base.hashing import content_hash
-from components.base.overlap import normalise
 from components.config import TaskParams, parse_config
-from components.contracts.tables import CORPUS, QRELS, QUERIES, read_table
 from components.contracts.tasks import read_tasks
-from components.data.pairs import prepare_pairs
 from tests.data.conftest import MakeContext, Rows, local, run_stages, task, write_jsonl
-from tests.samples import small_parameters, with_ids
-
-ANIMALS = ["kite", "otter", "lynx", "heron", "badger", "newt", "stoat", "adder", "raven", "hare"]
-PLACES = ["Wales", "Sweden", "Spain", "Norway", "Poland", "Italy", "Greece", "Malta"]
-
-
-def same(text: str) -> str:
-    """The form in which prepare keeps splits apart."""
-    return normalise(text, punctuation=True)
+from tests.data.prepared import ANIMALS, PLACES, Outputs, same
+from tests.samples import small_parameters
 
 
 def questions() -> Rows:
@@ -56,22 +46,6 @@ def pairs(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def labels(tmp_path: Path) -> dict[str, Any]:
     return {"labels": local(write_jsonl(tmp_path / "labels.jsonl", labelled()))}
-
-
-class Outputs:
-    """What prepare wrote."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.folder = tmp_path / "outputs" / "prepare"
-        self.corpus = read_table(self.folder / "corpus.parquet", CORPUS)
-        self.queries = read_table(self.folder / "queries.parquet", QUERIES)
-        self.qrels = with_ids(read_table(self.folder / "qrels.parquet", QRELS), self.folder)
-
-    def benchmark(self, name: str) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / "benchmark" / f"{name}.parquet")
-
-    def texts(self) -> set[str]:
-        return {same(text) for frame in (self.corpus, self.queries) for text in frame["text"]}
 
 
 def test_retrieval_splits_questions_and_passages(
@@ -210,22 +184,6 @@ def test_graded_pairs_and_summaries(tmp_path: Path, make_context: MakeContext) -
     assert (row["relevance"], row["human_summary"]) == ([1.0, 0.0], row["text"])
 
 
-def test_sts_keeps_every_judged_pair_with_its_grade() -> None:
-    grades = [float(n % 5) - 1 for n in range(30)]  # -1 to 3
-    rows = pl.DataFrame(
-        {"text1": [f"left {n}" for n in range(30)], "text2": [f"right {n}" for n in range(30)], "score": grades}
-    )
-
-    def learned(**changes: Any) -> list[float]:
-        params = TaskParams(source="graded", instruction="Do.", train=30, **{"kind": "sts", **changes})
-        return prepare_pairs("graded", rows, params, seed=0).qrels["relevance"].sort().to_list()
-
-    assert learned() == sorted(grades)
-    assert learned(symmetric=True) == sorted(grades * 2)
-    assert learned(positive_score=2) == sorted(grade for grade in grades if grade >= 2)
-    assert learned(kind="pair_classification") == sorted(grade for grade in grades if grade > 0)
-
-
 def test_a_stated_split_is_kept(tmp_path: Path, make_context: MakeContext) -> None:
     rows = [{**row, "split": "test" if n % 4 == 0 else "train"} for n, row in enumerate(questions()[:80])]
     source = {"pairs": local(write_jsonl(tmp_path / "pairs.jsonl", rows))}
@@ -323,86 +281,6 @@ def test_one_id_with_two_texts(tmp_path: Path, make_context: MakeContext) -> Non
         run_stages(context)
 
 
-def mined(count: int = 40) -> Rows:
-    """FlagEmbedding's rows: every negative is the positive of another query, so negatives tie all queries together."""
-    return [
-        {
-            "query": f"what is the {ANIMALS[n % 10]} {n * 31}",
-            "pos": [f"the {ANIMALS[n % 10]} {n * 31} is an animal"],
-            "neg": [
-                f"the {ANIMALS[other % 10]} {other * 31} is an animal" for other in ((n + 1) % count, (n + 2) % count)
-            ],
-            "pos_scores": [0.9],
-            "neg_scores": [0.2, 0.1],
-            "prompt": "Find it",
-            "type": "normal",
-            "category": None,
-        }
-        for n in range(count)
-    ]
-
-
-def test_mined_negatives_do_not_tie_retrieval_queries_together(tmp_path: Path, make_context: MakeContext) -> None:
-    source = {"mined": local(write_jsonl(tmp_path / "m.jsonl", mined()), shape="positives_and_negatives")}
-    metrics = run_stages(make_context(source, {"wild": task("mined", train=20, dev=5, test=6)}))
-    assert (metrics["wild.train"], metrics["wild.dev"], metrics["wild.test"]) == (20, 5, 6)
-    out = Outputs(tmp_path)
-    held_out = {same(text) for text in out.benchmark("wild.corpus")["text"]}
-    assert len(held_out) == 6
-    assert not held_out & out.texts()
-    train = out.corpus.filter(pl.col("split").is_null())
-    assert len(train) > 20  # the negatives joined the corpus
-    assert train["doc_id"].is_unique().all()
-    own = pl.read_parquet(tmp_path / "outputs" / "prepare" / "own_negatives.parquet")
-    queries = pl.read_parquet(tmp_path / "outputs" / "prepare" / "queries.parquet")
-    corpus = pl.read_parquet(tmp_path / "outputs" / "prepare" / "corpus.parquet")
-    asked = queries["text"].gather(own["query"]).str.extract(r"(\d+)$").cast(pl.Int64) // 31
-    found = corpus["text"].gather(own["document"]).str.extract(r"(\d+) is").cast(pl.Int64) // 31
-    assert set((found - asked) % 40) == {1, 2}  # as `mined` says
-    assert set(queries["split"].gather(own["query"])) == {"train"}
-    assert corpus["split"].gather(own["document"]).null_count() == len(own)
-    assert own["query"].n_unique() > 15  # the others' negatives are held out
-
-
-@pytest.mark.parametrize("kind", ["classification", "clustering"])
-def test_class_pairs_share_their_documents_and_carry_the_label(
-    tmp_path: Path, make_context: MakeContext, kind: str
-) -> None:
-    rows = [
-        {
-            "query": f"note {n * 17} here",
-            "pos": [f"Kind {n % 2}"],
-            "neg": [f"Kind {1 - n % 2}"],
-            "category": f"c{n % 2}",
-        }
-        for n in range(30)
-    ]
-    fields = {"label": "category"}
-    source = {"c": local(write_jsonl(tmp_path / "c.jsonl", rows), shape="positives_and_negatives", fields=fields)}
-    metrics = run_stages(make_context(source, {"sort": task("c", kind=kind, train=20, dev=6)}))
-    assert (metrics["sort.train"], metrics["sort.dev"]) == (20, 6)
-    out = Outputs(tmp_path)
-    assert dict(out.corpus.select("text", "label").iter_rows()) == {"Kind 0": "c0", "Kind 1": "c1"}
-    assert out.corpus["split"].is_null().all()
-    assert set(out.queries["label"]) == {"c0", "c1"}
-    with pytest.raises(UserError, match=r"^prepare\.tasks\.sort: source c: holds pairs; .* set test: 0$"):
-        run_stages(make_context(source, {"sort": task("c", kind=kind, train=9, test=6)}))
-
-
-def test_mteb_lists_become_pairs(tmp_path: Path, make_context: MakeContext) -> None:
-    packed = {
-        "sentence1": [f"sentence {n}" for n in range(12)],
-        "sentence2": [f"paraphrase {n}" for n in range(12)],
-        "labels": [n % 2 for n in range(12)],
-    }
-    fields = {"text1": "sentence1", "text2": "sentence2", "score": "labels"}
-    source = {"p": local(write_jsonl(tmp_path / "p.jsonl", [packed]), shape="lists", fields=fields)}
-    run_stages(make_context(source, {"same": task("p", kind="pair_classification", symmetric=True, train=12)}))
-    out = Outputs(tmp_path)
-    assert len(out.qrels) == 12
-    assert set(out.qrels["relevance"]) == {1.0}
-
-
 def test_manifest_tells_what_is_in_the_domain_of_what(
     tmp_path: Path, pairs: dict[str, Any], labels: dict[str, Any], make_context: MakeContext
 ) -> None:
@@ -443,20 +321,3 @@ def test_a_task_on_an_unknown_source_is_refused_with_the_parameters() -> None:
         UserError, match=r"prepare\.tasks\.boolq\.source: unknown source 'nowhere'; fetch\.sources has boolq"
     ):
         parse_config(raw, "params.yaml")
-
-
-def test_a_task_whose_training_texts_cannot_be_shots_is_told_before_training(
-    tmp_path: Path, make_context: MakeContext, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Every question is nearly a question of dev: `how do I reset my router` beside `how do I reset my kettle`."""
-    things = ["router", "kettle", "lamp", "drill", "pump", "fan", "oven", "clock"]
-    actions = ["reset", "clean", "move", "open", "mount", "store", "repair", "sell"]
-    faq = [
-        {"query": f"how do I {action} my {thing}", "document": f"Answer {n} {thing}{n}: {action}{n} it{n} as said{n}"}
-        for n, (action, thing) in enumerate((action, thing) for action in actions for thing in things)
-    ]
-    source = {"pairs": local(write_jsonl(tmp_path / "faq.jsonl", faq))}
-    caplog.set_level("WARNING")
-    metrics = run_stages(make_context(source, {"pairs": task("pairs", train=40, dev=16)}))
-    assert (metrics["pairs.train"], metrics["tasks_without_shots"]) == (40, 1)
-    assert "pairs: select_shots will choose none: each of 40 training pairs repeats a dev or test text" in caplog.text
