@@ -9,6 +9,7 @@ against what that run's own batches hold. CUDA's allocator is not measured here:
 """
 
 import argparse
+import gc
 import json
 import platform
 import sys
@@ -109,6 +110,7 @@ def step_peak(trainer: Trainer, step: int, rows: list[PlacedRow]) -> float:
     held = sum(p.numel() * p.element_size() for p in parameters)
     held += sum(x.numel() * x.element_size() for s in trainer.optimizer.state.values() for x in s.values())
     batch = trainer.batches[step]
+    gc.collect()  # or the trainer of the shape before may be freed while this one is measured
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         trainer.step.run(step, rows, len(batch.query_texts), trainer._loss(batch, {}))
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]

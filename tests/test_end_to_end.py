@@ -51,7 +51,8 @@ def parameters(folder: Path) -> dict[str, Any]:
     def local(name: str) -> dict[str, str]:
         return {"kind": "local", "path": str(folder / name), "licence": "made by the test"}
 
-    raw = small_parameters(**{"train.steps": 3, "train.checkpoint_every": 2})
+    learning = {"classification": {"in_batch_negatives": True}, "clustering": {"in_batch_negatives": True}}
+    raw = small_parameters(**{"train.steps": 3, "train.checkpoint_every": 2, "train.objectives": learning})
     raw["fetch"] = {
         "models": {name: {"origin": local(name)} for name in ("dense_teacher", "student")},
         "sources": {

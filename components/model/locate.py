@@ -28,6 +28,15 @@ def locate_model(folder: Path) -> Path:
     return folder
 
 
+def hub_repository(folder: Path) -> tuple[str, str] | None:
+    """(name, revision) of the hub's repository of a fetched model; None for any other origin."""
+    pointer = folder / "hub.json"
+    if not pointer.is_file():
+        return None
+    wanted = json.loads(pointer.read_text(encoding="utf-8"))
+    return wanted["repo"], wanted["revision"]
+
+
 def _snapshot(pointer: Path) -> Path:
     wanted = json.loads(pointer.read_text(encoding="utf-8"))
     repo = HubRepo("model", wanted["repo"], wanted["revision"])

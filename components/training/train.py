@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from components.base.errors import UserError
-from components.config import Config, HubOrigin
+from components.config import Config
 from components.stage.context import StageContext
 from components.training.best import best_step
 from components.training.examples import TrainingData, load_training_data
@@ -52,7 +52,7 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
         _log_start(model, data, config)
     curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
     if world.first:
-        save_adapter(model, context.out / "adapter", config.fetch.models["student"].origin)
+        save_adapter(model, context.out / "adapter", student)
     return curve
 
 
@@ -152,16 +152,18 @@ def _quantized(config: Config) -> dict[str, Any]:
     return {"quantization_config": four_bit}
 
 
-def save_adapter(model: Any, folder: Path, base: object = None) -> None:
+def save_adapter(model: Any, folder: Path, student: Path | None = None) -> None:
     """Write the adapter as peft does, without local paths.
 
     Args:
-        base: where the student is from. A repository of the hub and its revision are named in the adapter's settings,
-            so that peft and others load it on its true base; "student" stands for any other.
+        student: folder of outputs/fetch/models. A repository of the hub and its revision are named in the adapter's
+            settings, so that peft and others load it on its true base; "student" stands for any other.
     """
+    from components.model.locate import hub_repository
+
     for adapter in model.peft_config.values():
-        known = (base.repo, base.revision) if isinstance(base, HubOrigin) else ("student", None)
-        adapter.base_model_name_or_path, adapter.revision = known
+        known = hub_repository(student) if student else None
+        adapter.base_model_name_or_path, adapter.revision = known or ("student", None)
         adapter.target_modules = sorted(adapter.target_modules)  # a set, whose order varies between processes
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """The index of a vector store: equal to a dictionary, however its segments came to be; linear, and safe to share."""
 
 import hashlib
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from components.model import key_index
 from components.model.key_index import KeyIndex
 from components.model.vector_store import VectorStore, pack_keys
+from tests.warm import start_warm
 
 
 def key(number: int) -> str:
@@ -83,7 +83,8 @@ def test_a_catalog_that_another_process_removes_is_looked_for_again(tmp_path: Pa
     assert len(index.names) == 8
 
 
-def _fill(folder: Path, first: int) -> None:
+def fill_store(folder: Path, first: int) -> None:
+    key_index._FEWEST = 4
     store = VectorStore(folder, "x")
     for number in range(first, first + 150):
         store.put([key(number)], np.full((1, 2), number, dtype=np.float32))
@@ -91,10 +92,7 @@ def _fill(folder: Path, first: int) -> None:
 
 
 def test_processes_that_write_and_catalogue_at_once_lose_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_fill, args=(tmp_path, first)) for first in (0, 100, 200)]
-    for worker in workers:
-        worker.start()
+    workers = [start_warm(fill_store, tmp_path, first) for first in (0, 100, 200)]
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
