@@ -87,14 +87,11 @@ def _add_keys_of_other_servers(folder: Path, config: Config) -> None:
     pooling |= {"pooling_mode_mean_sqrt_len_tokens": False, "pooling_mode_weightedmean_tokens": False}
     pooling["pooling_mode_lasttoken" if config.encoder.pooling == "last" else "pooling_mode_mean_tokens"] = True
     for file, keys in (
-        ("1_Pooling/config.json", lambda own: {"word_embedding_dimension": own["embedding_dimension"], **pooling}),
-        (
-            "sentence_bert_config.json",
-            lambda own: {"max_seq_length": config.prompt.prefix_tokens + config.prompt.query_tokens},
-        ),
+        ("1_Pooling/config.json", pooling),
+        ("sentence_bert_config.json", {"max_seq_length": config.prompt.prefix_tokens + config.prompt.query_tokens}),
     ):
         own = json.loads((folder / file).read_text(encoding="utf-8"))
-        (folder / file).write_text(json.dumps({**own, **keys(own)}, indent=4) + "\n", encoding="utf-8")
+        (folder / file).write_text(json.dumps({**own, **keys}, indent=4) + "\n", encoding="utf-8")
 
 
 def chat_template(prompt: Prompt) -> str:
