@@ -81,7 +81,7 @@ def _hash_stretches(block: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np
     powers, inverses = _powers(_BASE, len(block)), _powers(_INVERSE, len(block))
     sums = np.zeros(len(block) + 1, dtype=np.uint64)
     np.cumsum(block * powers, out=sums[1:])
-    return _mixed((sums[end] - sums[begin]) * inverses[begin])
+    return mix_hashes((sums[end] - sums[begin]) * inverses[begin])
 
 
 def _powers(base: int, number: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def _powers(base: int, number: int) -> np.ndarray:
     return powers
 
 
-def _mixed(hashes: np.ndarray) -> np.ndarray:
+def mix_hashes(hashes: np.ndarray) -> np.ndarray:
     """Spread the hashes over all 64 bits (the finaliser of splitmix64, Steele and others 2014)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from components.base.overlap import SHINGLE, normalise
+from components.base.shingles import mix_hashes
 from components.base.threads import workers
 
 BINS = 64
@@ -20,7 +21,7 @@ LONG = 4  # letters of a long word
 FEWEST = 8  # words for trigrams, and distinct long words
 _EMPTY = 0xFFFF  # value of a bin without an element
 _CHUNK = 1 << 14  # texts at once
-_MIX = [np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)]
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, with half of its bits set
 
 Elements = tuple[np.ndarray, np.ndarray]  # text of each element: int64 [n], its hash: uint64 [n]
 
@@ -73,22 +74,15 @@ def trigrams(words: Words) -> Elements:
     places = np.flatnonzero(inside)
     mixed = np.zeros(len(places), dtype=np.uint64)
     for step in range(SHINGLE):
-        mixed = (mixed ^ words.hashes[places + step]) * _MIX[0]
+        mixed = (mixed ^ words.hashes[places + step]) * _FACTOR
         mixed ^= mixed >> np.uint64(29)
-    return words.text[places], scramble(mixed)
+    return words.text[places], mix_hashes(mixed)
 
 
 def long_words(words: Words) -> Elements:
     """Words of at least LONG letters, repeated ones included."""
     places = np.flatnonzero(words.letters >= LONG)
-    return words.text[places], scramble(words.hashes[places])
-
-
-def scramble(hashes: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64: every bit of the result depends on every bit of the hash."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * _MIX[1]
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * _MIX[2]
-    return np.asarray(hashes ^ (hashes >> np.uint64(31)))
+    return words.text[places], mix_hashes(words.hashes[places])
 
 
 def sketch_texts(texts: pl.Series, threads: int) -> Sketches:
