@@ -156,6 +156,12 @@ class TrainParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _one_machine_meets_no_other(self) -> "TrainParams":
+        if self.rendezvous is not None and self.nodes == 1:
+            raise ValueError("rendezvous has no effect with nodes: 1; set nodes above 1, or remove it")
+        return self
+
+    @model_validator(mode="after")
     def _four_bits_are_not_sharded(self) -> "TrainParams":
         if self.quantization == "4bit" and self.distributed == "fsdp2":
             raise ValueError("quantization: 4bit is not sharded by distributed: fsdp2; set distributed: ddp")

@@ -58,6 +58,7 @@ class Config(Params):
             *_tasks_without_source(self),
             *_teachers_without_vectors(self),
             *_adapter_that_is_not_fetched(self),
+            *_phases_without_a_task(self),
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
@@ -97,6 +98,16 @@ def _adapter_that_is_not_fetched(whole: Config) -> Iterator[str]:
     name = whole.train.init_adapter
     if name and (name not in whole.fetch.models or whole.fetch.models[name].format != "adapter"):
         yield f"train.init_adapter: {name!r} is no adapter of fetch.models; declare it there with format: adapter"
+
+
+def _phases_without_a_task(whole: Config) -> Iterator[str]:
+    trained = sorted({task.kind for task in whole.prepare.tasks.values() if task.train})
+    for number, phase in enumerate(whole.train.phases):
+        if not set(phase.kinds) & set(trained):
+            yield (
+                f"train.phases.{number}.kinds: no training task is of kind {' or '.join(phase.kinds)}, so the phase "
+                f"would draw from all; there are {', '.join(trained)}"
+            )
 
 
 def _mining_rules_without_effect(whole: Config) -> Iterator[str]:

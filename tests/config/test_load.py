@@ -23,6 +23,11 @@ def test_every_recipe_is_valid(path):
         ("train", None, "train: must hold keys with values; it is empty"),
         ("encoder.attention", "bidirectional", "encoder: bidirectional attention goes with mean pooling"),
         ("train.phases", [{"kinds": ["sts"], "fraction": 0.5}], "train.phases must add up to 1"),
+        (
+            "train.rendezvous",
+            "trainer-0:29400",
+            "rendezvous has no effect with nodes: 1; set nodes above 1",
+        ),
         ("train.phases", [{"kinds": ["sts"], "fraktion": 1}], "train.phases.0.fraktion: unknown key; did you mean"),
         ("fetch.sources.boolq.origin.sha256", "abc", "fetch.sources.boolq.origin.sha256: String should match"),
         ("fetch.sources.boolq.origin.pth", "abc", "did you mean fetch.sources.boolq.origin.path?"),

@@ -38,6 +38,13 @@ def test_in_batch_teacher_must_be_kept():
         parse_config(guided, "params.yaml")
 
 
+def test_a_phase_that_no_training_task_is_of_is_refused():
+    phases = [{"kinds": ["sts"], "fraction": 0.5}, {"kinds": ["retrieval"], "fraction": 0.5}]
+    found = problem(**{"train.phases": phases})
+    assert "train.phases.0.kinds: no training task is of kind sts, so the phase would draw from all; there are" in found
+    assert "train.phases.1" not in found
+
+
 def problem(**changes: object) -> str:
     raw = small_parameters(**changes)
     with pytest.raises(UserError) as caught:
