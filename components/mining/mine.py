@@ -17,6 +17,7 @@ from components.base.progress import progress
 from components.base.threads import worker_count, workers
 from components.contracts.streams import TableWriter
 from components.contracts.tables import JUDGEMENTS, REJECTIONS, TRIPLETS, write_table
+from components.contracts.tasks import read_tasks
 from components.data.inputs import read_inputs
 from components.mining.chance import refuse_chance
 from components.mining.evidence import collect_judgements
@@ -46,7 +47,7 @@ def run(context: StageContext) -> dict[str, float]:
         workers(threads) as pool,
     ):
         scale = config.mine.scale(config.score.reranker)
-        setting = Setting(inputs, scores, config.mine, scale, judge, pool, config.seed)
+        setting = Setting(inputs, scores, config.mine, scale, judge, pool, config.seed, _graded(context))
         for name in progress(inputs.tasks, "mine", unit="task"):
             task = TaskMining(TaskTexts.of(inputs, name, threads), setting)
             sample = Sample.draw(task.texts, config.seed)
@@ -60,6 +61,14 @@ def run(context: StageContext) -> dict[str, float]:
     metrics = _metrics(tasks)
     log_counts(metrics, sum(task.tally.candidates for task in tasks))
     return metrics
+
+
+def _graded(context: StageContext) -> frozenset[str]:
+    """Names of the sts tasks; read where something is relabelled."""
+    if context.config.mine.false_negatives != "relabel":
+        return frozenset()
+    tasks = read_tasks(context.outputs / "prepare" / "tasks.yaml")
+    return frozenset(name for name, task in tasks.items() if task.kind == "sts")
 
 
 def _refuse_none(tasks: list[Mined]) -> None:

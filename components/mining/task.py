@@ -31,7 +31,10 @@ PAIRS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Setting:
-    """What mining is given, the same for every task."""
+    """What mining is given, the same for every task.
+
+    graded: names of the sts tasks, whose pairs are trained with their own grades; a judge gives none.
+    """
 
     inputs: Inputs
     scores: Path
@@ -40,6 +43,7 @@ class Setting:
     judge: Judge | None
     pool: ThreadPoolExecutor
     seed: int
+    graded: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -76,10 +80,15 @@ class TaskMining:
             log.warning("the teacher ranks no better than chance (50 %%): %s", ranking)
         if margin.told:
             log.warning("%s", margin.told)
-        if params.false_negatives == "relabel" and (evidence is None or evidence.unfit):
-            reason = evidence.unfit if evidence else "there are no dev queries to test the judge on"
+        if params.false_negatives == "relabel" and (reason := self._why_not_relabelled(evidence)):
             log.warning("%s: nothing is relabelled: %s", name, reason)
         return Mined(name, margin, ranking, evidence, judgements=[evidence.judgements] if evidence else [])
+
+    def _why_not_relabelled(self, evidence: Evidence | None) -> str | None:
+        """None where the judge's positives are taken."""
+        if self.texts.name in self.setting.graded:
+            return "its pairs are trained with grades, and the judge gives none"
+        return evidence.unfit if evidence else "there are no dev queries to test the judge on"
 
     def mine(self, triplets: TableWriter, rejections: TableWriter, sample: Sample) -> None:
         """Append the task's triplets and rejections; fill the tally and the report's sample."""
@@ -104,7 +113,8 @@ class TaskMining:
 
     def _relabelled(self, candidates: pl.DataFrame) -> pl.DataFrame:
         trusted = self._trusted()
-        if self.setting.params.false_negatives != "relabel" or trusted is None:
+        relabels = self.setting.params.false_negatives == "relabel" and self.texts.name not in self.setting.graded
+        if not relabels or trusted is None:
             return candidates
         candidates, rows = judge_hardest(candidates, self.texts, *trusted)
         self.found.judgements.append(rows)

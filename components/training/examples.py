@@ -84,23 +84,31 @@ def load_training_data(outputs: Path, cache: Path) -> TrainingData:
     corpus = read_table(prepared / "corpus.parquet", CORPUS).select(about)
     queries = read_table(prepared / "queries.parquet", QUERIES).select(about)
     labels = pl.Enum(pl.concat([corpus["label"], queries["label"]]).drop_nulls().unique().sort())
+    file = outputs / "mine" / "triplets.parquet"
+    triplets = read_table(file, TRIPLETS)
+    _check_rows(triplets, file, len(queries), len(corpus))
     return TrainingData(
         tasks=read_tasks(prepared / "tasks.yaml"),
-        examples=_examples(outputs / "mine" / "triplets.parquet", queries, len(corpus)),
+        examples=_examples(triplets, queries, file),
         query_text=Texts.of_table(prepared / "queries.parquet", cache),
         document_text=Texts.of_table(prepared / "corpus.parquet", cache),
         query_label=_numbered(queries["label"], labels),
         document_label=_numbered(corpus["label"], labels),
         labels=labels.categories.to_list(),
-        judgements=Judgements.of_table(read_table(prepared / "qrels.parquet", QRELS)),
+        judgements=Judgements.of_table(_judged(read_table(prepared / "qrels.parquet", QRELS), triplets)),
         dev_queries=_rows_by_task(queries.filter(pl.col("split") == "dev")),
         dev_documents=_rows_by_task(corpus.filter(pl.col("split") == "dev")),
     )
 
 
-def _examples(path: Path, queries: pl.DataFrame, documents: int) -> dict[str, Examples]:
-    table = read_table(path, TRIPLETS)
-    _check_rows(table, path, len(queries), documents)
+def _judged(qrels: pl.DataFrame, triplets: pl.DataFrame) -> pl.DataFrame:
+    """qrels and the positives that mine relabelled, which are no negatives of their query in any batch either."""
+    positives = triplets.select("query", document="positive")
+    new = positives.join(qrels, on=["query", "document"], how="anti").with_columns(relevance=pl.lit(1.0))
+    return pl.concat([qrels, new]).sort("query", "document") if len(new) else qrels
+
+
+def _examples(table: pl.DataFrame, queries: pl.DataFrame, path: Path) -> dict[str, Examples]:
     table = table.with_columns(queries["task"].gather(table["query"]), queries["split"].gather(table["query"]))
     table = table.filter(pl.col("split") == "train")
     if table.is_empty():

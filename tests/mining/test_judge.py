@@ -1,6 +1,7 @@
 """The judge: its models, its cache, and what it changes: relabelled candidates and confirmed positives."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,14 @@ import pytest
 from components.base.errors import UserError
 from components.config import JudgeParams, MineParams
 from components.contracts.tables import JUDGEMENTS, REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
+from components.contracts.tasks import Task, write_tasks
 from components.mining import judge as judging
 from components.mining import mine
 from components.mining.judge import Judge
 from tests.samples import write_prepared_tables
 from tests.teacher.conftest import _config, _tokenizer, make_dense_teacher, make_reranker
 
+FACTS = Task("facts", "retrieval", "Find it.", False, 1.0, "none", "test")
 PAIRS = [("what is a fox", "a fox is an animal"), ("what is a fox", "bread and butter")]
 
 
@@ -93,6 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = scores.with_columns(fused_score=pl.col("reranker_score"), relevance=pl.col("reranker_score"))
     missing = {name: pl.lit(None) for name in TEACHER_SCORES.columns if name not in scores.columns}
     write_table(scores.with_columns(**missing), outputs / "score" / "teacher_scores.parquet", TEACHER_SCORES)
+    write_tasks([FACTS], outputs / "prepare" / "tasks.yaml")
     judge = outputs / "fetch" / "models" / "judge"
     judge.mkdir(parents=True)
     (judge / "config.json").write_text("{}", encoding="utf-8")
@@ -140,6 +144,17 @@ def test_false_negatives_become_positives_with_their_evidence(
     assert not (new["negatives"].explode() >= 40).any()
     refused = read_table(tmp_path / "mine" / "rejections.parquet", REJECTIONS).filter(pl.col("reason") == "relabelled")
     assert set(refused.select("score", "scale", "compared", "threshold").rows()) == {(0.8, "judge", 4.0, 0.0)}
+
+
+def test_pairs_with_grades_of_their_own_are_not_relabelled(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CoSENT ranks pairs by their grades, and a judge gives none."""
+    monkeypatch.setattr(mine, "read_tasks", lambda file: {"facts": replace(FACTS, kind="sts")})
+    metrics = run(world, tmp_path / "mine", monkeypatch, false_negatives="relabel")
+    assert "rejected/relabelled" not in metrics
+    assert metrics["triplets"] == 40
+    assert "facts: nothing is relabelled: its pairs are trained with grades, and the judge gives none" in caplog.text
 
 
 def test_a_suspicious_positive_that_the_judge_confirms_stays(
