@@ -149,7 +149,7 @@ def evaluate_model(
 
 def _training_tasks(outputs: Path, prompts: Mapping[str, EvaluatedPrompt]) -> list[str]:
     """Names of the tasks that have training queries, and of the benchmark tasks they serve, for the in-domain share."""
-    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
+    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES, ("row", "task", "split"))
     trained = queries.filter(pl.col("split") == "train")["task"].unique().sort().to_list()
     return [*trained, *(task for task, one in prompts.items() if one.served_by)]
 

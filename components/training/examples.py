@@ -81,8 +81,8 @@ def load_training_data(outputs: Path, cache: Path) -> TrainingData:
     """
     prepared = outputs / "prepare"
     about = ["row", "task", "split", "label"]
-    corpus = read_table(prepared / "corpus.parquet", CORPUS).select(about)
-    queries = read_table(prepared / "queries.parquet", QUERIES).select(about)
+    corpus = read_table(prepared / "corpus.parquet", CORPUS, about)
+    queries = read_table(prepared / "queries.parquet", QUERIES, about)
     labels = pl.Enum(pl.concat([corpus["label"], queries["label"]]).drop_nulls().unique().sort())
     file = outputs / "mine" / "triplets.parquet"
     triplets = read_table(file, TRIPLETS)

@@ -43,7 +43,7 @@ class SoftLabels:
         path = outputs / "retrieve" / "vectors" / f"{teacher}.safetensors"
         if not path.is_file():
             raise UserError(f"{path}: missing; add {teacher} to retrieve.keep_vectors and run retrieve again")
-        inputs, found = read_inputs(outputs / "prepare"), cls(path)
+        inputs, found = read_inputs(outputs / "prepare", texts=False), cls(path)
         sides = {"queries": (inputs.queries, found._queries), "documents": (inputs.corpus, found._documents)}
         for name, (frame, vectors) in sides.items():
             if len(vectors) != frame["row"][-1] + 1:
