@@ -1,6 +1,6 @@
 """Memory and speed of the mine stage as the pairs grow.
 
-    python -m benchmarks.scale_mine [--quick] [--json FILE] [--folder DIR]
+    python -m benchmarks.scale_mine [--quick] [--json FILE] [--folder DIR] [--pairs N N] [--documents N]
 
 Synthetic tables of realistic lengths, from a seed: 1,000,000 documents of 20 to 400 words (mean 90) in four tasks of
 unequal size, one in a hundred a near copy of its neighbour; 50 scored candidates a query, 5 and then 20 million pairs.
@@ -11,13 +11,6 @@ Keys: mine_peak_gib (of the larger run), mine_growth (peak of the larger run ove
 mine_pairs_per_second (of the larger run).
 """
 
-import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,12 +19,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.scale_stage import DEPTH, peak_memory, run_apart, run_two_sizes
 from components.config import MineParams
 from components.contracts.streams import TableWriter
 from components.contracts.tables import CORPUS, QRELS, QUERIES, TEACHER_SCORES, write_table
 from components.mining import mine
 
-DEPTH = 50  # candidates of a query
 TASKS = {"answers": 0.5, "claims": 0.25, "forum": 0.15, "titles": 0.1}  # share of the documents and queries
 DEV = 1000  # dev queries of a task
 _PART = 20_000  # rows made at once
@@ -119,22 +112,12 @@ def run_stage(outputs: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "peak_gib": peak_memory(), **metrics}
 
 
-def peak_memory() -> float:
-    """GiB: the most memory that this program had, without what its parent had before it started (as ru_maxrss has)."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
-
-
 def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     """Make the tables and run the stage in a child process."""
     outputs = folder / f"{queries}"
     ranges = make_prepared(outputs / "prepare", documents, queries)
     pairs = make_scores(outputs, ranges)
-    command = [sys.executable, "-m", "benchmarks.scale_mine", "--stage", str(outputs)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: mine failed: {done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found = run_apart("mine", outputs)
     print(
         f"{documents:,} documents, {pairs:,} pairs: {found['seconds']:.1f} s, {pairs / found['seconds']:,.0f} pairs/s, "
         f"peak {found['peak_gib']:.2f} GiB; kept {found['kept_share']:.3f}, "
@@ -144,31 +127,5 @@ def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     return {**found, "pairs": pairs}
 
 
-def main() -> None:
-    """Both sizes, printed and as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, help="where the tables go (several GiB); a temporary folder when empty")
-    parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stage:
-        print(json.dumps(run_stage(given.stage)))
-        return
-    part = 10 if given.quick else 1
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, polars {pl.__version__}")
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        sizes = [pairs // DEPTH // part for pairs in (5_000_000, 20_000_000)]
-        small, large = (measure(Path(name), 1_000_000 // part, queries) for queries in sizes)
-    figures = {
-        "mine_peak_gib": large["peak_gib"],
-        "mine_growth": large["peak_gib"] / small["peak_gib"] - 1,
-        "mine_pairs_per_second": large["pairs"] / large["seconds"],
-    }
-    print(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run_two_sizes("mine", __doc__ or "", run_stage, measure)

@@ -12,13 +12,7 @@ score_pairs_per_second (of the larger run), score_pairs_per_cpu_second (the same
 start of the process: what other programs on the machine take does not count).
 """
 
-import argparse
-import json
 import os
-import platform
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +23,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.scale_mine import DEPTH, make_prepared, peak_memory
+from benchmarks.scale_mine import make_prepared
+from benchmarks.scale_stage import DEPTH, peak_memory, run_apart, run_two_sizes
 from components.config import EngineParams, ScoreParams
 from components.contracts.streams import TableWriter
 from components.contracts.tables import CANDIDATES
@@ -91,11 +86,7 @@ def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     """Make the tables and run the stage in a child process."""
     outputs = folder / f"{queries}"
     pairs = make_candidates(outputs, make_prepared(outputs / "prepare", documents, queries))
-    command = [sys.executable, "-m", "benchmarks.scale_score", "--stage", str(outputs)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: score failed: {done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found = run_apart("score", outputs)
     speed = f"{found['pairs'] / found['seconds']:,.0f} pairs/s ({found['cpu_seconds']:.1f} CPU seconds)"
     print(
         f"{documents:,} documents, {pairs:,} candidates: {found['seconds']:.1f} s, "
@@ -106,34 +97,5 @@ def measure(folder: Path, documents: int, queries: int) -> dict[str, float]:
     return found
 
 
-def main() -> None:
-    """Both sizes, printed and as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, help="where the tables go (several GiB); a temporary folder when empty")
-    parser.add_argument("--pairs", type=int, nargs=2, default=[5_000_000, 20_000_000])
-    parser.add_argument("--documents", type=int, default=1_000_000)
-    parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stage:
-        print(json.dumps(run_stage(given.stage)))
-        return
-    part = 10 if given.quick else 1
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, polars {pl.__version__}")
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        sizes = [pairs // DEPTH // part for pairs in given.pairs]
-        small, large = (measure(Path(name), given.documents // part, queries) for queries in sizes)
-    figures = {
-        "score_peak_gib": large["peak_gib"],
-        "score_growth": large["peak_gib"] / small["peak_gib"] - 1,
-        "score_pairs_per_second": large["pairs"] / large["seconds"],
-        "score_pairs_per_cpu_second": large["pairs"] / large["cpu_seconds"],
-    }
-    print(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run_two_sizes("score", __doc__ or "", run_stage, measure)
