@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from components.base.errors import UserError
 from components.base.hub import HubRepo, download, find_cached
@@ -19,8 +20,9 @@ def locate_model(folder: Path) -> Path:
         UserError: nothing was fetched there, or the hub does not give the snapshot.
     """
     pointer = folder / "hub.json"
-    if pointer.is_file():
-        return _snapshot(pointer)
+    wanted = _read_pointer(pointer)
+    if wanted is not None:
+        return _snapshot(wanted, pointer)
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{folder}: no model here; declare fetch.models.{folder.name} and run the fetch stage (dvc repro)"
@@ -30,15 +32,15 @@ def locate_model(folder: Path) -> Path:
 
 def hub_repository(folder: Path) -> tuple[str, str] | None:
     """(name, revision) of the hub's repository of a fetched model; None for any other origin."""
-    pointer = folder / "hub.json"
-    if not pointer.is_file():
-        return None
-    wanted = json.loads(pointer.read_text(encoding="utf-8"))
-    return wanted["repo"], wanted["revision"]
+    wanted = _read_pointer(folder / "hub.json")
+    return (wanted["repo"], wanted["revision"]) if wanted else None
 
 
-def _snapshot(pointer: Path) -> Path:
-    wanted = json.loads(pointer.read_text(encoding="utf-8"))
+def _read_pointer(pointer: Path) -> dict[str, Any] | None:
+    return json.loads(pointer.read_text(encoding="utf-8")) if pointer.is_file() else None
+
+
+def _snapshot(wanted: dict[str, Any], pointer: Path) -> Path:
     repo = HubRepo("model", wanted["repo"], wanted["revision"])
     if "files" not in wanted:
         raise UserError(f"{pointer}: does not list its files; run the fetch stage again (dvc repro -f fetch)")
