@@ -70,7 +70,7 @@ def download_hub_files(origin: HubOrigin, key: str, kind: str) -> tuple[Path, li
 def check_hub_files(fetch: FetchParams) -> Iterator[HubItem]:
     """What every hub origin of the parameters takes, models first; each repository is asked for once.
 
-    What is wrong with a whole repository is told at its first origin only; a hub out of reach ends the check.
+    What is wrong with a whole repository is reported at its first origin only; a hub out of reach ends the check.
     """
     named = [(f"fetch.models.{name}.origin", one.origin, "model") for name, one in fetch.models.items()]
     named += [(f"fetch.sources.{name}.origin", one.origin, "dataset") for name, one in fetch.sources.items()]

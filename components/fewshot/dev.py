@@ -45,7 +45,7 @@ class DevSet:
         return Shard(Way(False, self.task.instruction, tuple(shots)), self.queries)
 
     def document_shard(self) -> Shard:
-        """The documents; the same whatever the shots."""
+        """The documents; the same for all shots."""
         way = Way(False, self.task.instruction) if self.task.symmetric else Way(document=True)
         return Shard(way, self.documents)
 

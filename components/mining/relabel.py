@@ -18,7 +18,7 @@ _BY_SCORE = ("false_negative", "absolute_margin", "max_score")  # reasons that s
 def judge_hardest(
     candidates: pl.DataFrame, texts: TaskTexts, judge: Judge, evidence: Evidence
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Ask about the hardest candidates of the training queries, whatever their score.
+    """Ask about the hardest candidates of the training queries, at any score.
 
     Returns:
         the candidates, the relevant ones with reason `relabelled` and the judge's score as what was compared; rows of

@@ -2,8 +2,8 @@
 
 One-permutation MinHash (Li, Owen and Zhang 2012): each element of a set is hashed once; the hash's first bits name one
 of 64 bins, and a bin keeps its smallest hash, cut to 16 bits. The share of equal bins among those that either set fills
-estimates the Jaccard overlap, with a standard error of at most 1 / (2 sqrt(64)). A sketch takes 128 bytes, whatever the
-text; words are split and hashed by polars, bins filled by numpy, so several threads compute at once.
+estimates the Jaccard overlap, with a standard error of at most 1 / (2 sqrt(64)). A sketch takes 128 bytes for a text
+of any length; words are split and hashed by polars, bins filled by numpy, so several threads compute at once.
 """
 
 from collections.abc import Callable

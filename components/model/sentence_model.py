@@ -32,7 +32,7 @@ from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
 
-GPU_TOKENS = 16_384  # in one forward pass; one at a time, whatever the number of threads
+GPU_TOKENS = 16_384  # in one forward pass; one pass at a time, with any number of threads
 _TOKENISED = 64  # texts tokenised together: they come padded to the longest
 _TOKENISING = Lock()  # a fast tokenizer must not be entered twice
 _ON_GPU = Lock()

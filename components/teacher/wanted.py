@@ -16,7 +16,7 @@ from components.data.inputs import Inputs
 
 
 def wanted_queries(inputs: Inputs, config: Config, prepared: Path) -> np.ndarray:
-    """bool by query row. Positives are scored whatever it says."""
+    """bool by query row. Positives are scored for all queries."""
     queries = inputs.queries
     wanted = np.zeros(queries["row"][-1] + 1, dtype=bool)
     if config.score.queries == "all":

@@ -1,7 +1,7 @@
 """A batch as packed rows: token ids, the plan of the rows, and the rows that this process encodes.
 
 Each process tokenises its share of the texts, and all processes exchange the ids: the plan needs the length of every
-text, and is the same whatever the number of processes. A process packs only the rows that it encodes.
+text, and does not depend on the number of processes. A process packs only the rows that it encodes.
 """
 
 from collections.abc import Sequence

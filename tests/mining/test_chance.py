@@ -1,4 +1,4 @@
-"""A teacher that ranks by chance is told; one that ranks every task so is refused."""
+"""A teacher that ranks by chance is logged; one that ranks every task so is refused."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""Near copies: found whatever the punctuation, measured exactly, and different texts are left alone."""
+"""Near copies: found with any punctuation, measured exactly, and different texts are left alone."""
 
 import itertools
 

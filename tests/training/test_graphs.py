@@ -1,4 +1,4 @@
-"""A training process compiles few graphs of FlexAttention, whatever its rows: past a limit torch runs it eagerly."""
+"""A training process compiles few graphs of FlexAttention for any rows: past a limit torch runs it eagerly."""
 
 from collections.abc import Callable
 from typing import Any

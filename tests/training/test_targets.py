@@ -1,4 +1,4 @@
-"""A text is never its own negative, nor its positive's, whatever its id."""
+"""A text is never its own negative, nor its positive's, under any id."""
 
 import polars as pl
 import torch
@@ -13,7 +13,7 @@ from tests.samples import small_parameters
 from tests.training.made_data import examples_of, training_data
 
 
-def test_equal_texts_are_found_whatever_their_case_and_punctuation() -> None:
+def test_equal_texts_are_found_with_any_case_and_punctuation() -> None:
     group = torch.tensor([[0, 2], [1, 0]])
     queries, documents = ["Is it round?", "a tree"], ["IT IS", "an oak", "it  is!", "is it round", "A tree."]
     targets = make_targets(
