@@ -1,5 +1,6 @@
 """Read journals that other processes write: pending journals, new events, and the uploaded offset."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,22 @@ def new_events(folder: Path) -> tuple[Events, int]:
         handle.seek(start)
         data = handle.read()
     whole = data[: data.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+    return _parse(whole), start + len(whole)
+
+
+def all_events(folder: Path) -> Events:
+    """Every whole line of a journal."""
+    data = (folder / "events.jsonl").read_bytes()
+    return _parse(data[: data.rfind(b"\n") + 1])
+
+
+def _parse(data: bytes) -> Events:
+    """The events of these lines; a line that its writer was killed in the middle of is no event."""
+    events: Events = []
+    for line in data.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            events.append(json.loads(line))
+    return events
 
 
 def group_by_kind(events: Events) -> Iterator[tuple[str, Events]]:
@@ -41,11 +57,28 @@ def first_event(folder: Path) -> dict[str, Any]:
 
 
 def owner_lives(folder: Path) -> bool:
-    """Whether the process that writes this journal still runs."""
+    """Whether a process that writes this journal still runs: its owner, or a stage of the dvc that owns it."""
     try:
-        return alive(first_event(folder)["owner"])
+        start = first_event(folder)
+        return alive(start["owner"]) or (bool(start.get("root")) and any(map(alive, running_stages(folder))))
     except FileNotFoundError:
         return False  # uploaded and removed by another process since it was listed
+
+
+def stage_events(folder: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> its last event in a pipeline's journal, with `began`, the time of its first."""
+    stages: dict[str, dict[str, Any]] = {}
+    for event in all_events(folder):
+        if event["kind"] == "stage":
+            before = {} if event["status"] == "RUNNING" else stages.get(event["name"], {})
+            began = before.get("began", event["time"])
+            stages[event["name"]] = {**event, "began": began}
+    return stages
+
+
+def running_stages(folder: Path) -> list[Any]:
+    """The owners of a pipeline's stages that have not ended."""
+    return [event["owner"] for event in stage_events(folder).values() if event["status"] == "RUNNING"]
 
 
 def read_state(folder: Path) -> dict[str, Any]:

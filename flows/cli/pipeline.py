@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
+from components.tracking.journal import owner
 from flows.cli.checkout import enter_checkout, enter_for_flows
 from flows.cli.group import examples, new_group
 
@@ -65,11 +66,27 @@ def _run_dvc(root: Path, stages: list[str]) -> int:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *stages]
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=die_with_parent)
+    dvc = owner(process.pid)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return process.wait()
+        status = process.wait()
+        _print_run(root, dvc)
+        return status
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _print_run(root: Path, dvc: dict[str, Any]) -> None:
+    """Where MLflow shows the run of this dvc, once it is there; nothing if no stage has run."""
+    from components.tracking.dvc_run import journal_of
+    from components.tracking.store import tracking_folder
+    from components.tracking.upload import wait_until_uploaded
+    from components.tracking.uploader import uploaded_link
+
+    tracking = tracking_folder(root)
+    identity = journal_of(tracking, dvc)
+    if identity and wait_until_uploaded(tracking / identity):
+        print(f"MLflow: {uploaded_link(tracking, identity)}\ncompare it with other runs: foundry runs")
 
 
 @group.command(
