@@ -56,7 +56,9 @@ def _send_stage(client: Any, run_id: str, folder: Path, events: Events) -> None:
 
 def _send_summary(client: Any, run_id: str, folder: Path, events: Events) -> None:
     from components.tracking.describe_run import describe_run
+    from components.tracking.view import save_view
 
+    save_view(client, client.get_run(run_id).info.experiment_id)
     for event in events:
         send_metrics(client, run_id, [{"values": event["reused_metrics"], "time": event["time"], "step": 0}])
         send_inputs(client, run_id, event["inputs"])

@@ -105,6 +105,7 @@ def ui_address(uri: str) -> str:
 
 # By default MLflow's pages open in the view for LLM applications, without runs and models; the URL selects the view.
 _AS_TRAINING = "workflowType=machine_learning"
+_VIEW = f"viewStateShareKey=pipelines&{_AS_TRAINING}"
 
 
 def run_link(uri: str, experiment: str, run_id: str) -> str:
@@ -112,8 +113,13 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
 
 
 def comparison_link(link: str) -> str:
-    """Link to the charts of all runs of the experiment, from the link of one run."""
-    return f"{link.rpartition('/')[0]}?compareRunsMode=CHART&{_AS_TRAINING}"
+    """Link to the charts of all pipelines of the experiment, from the link of one run."""
+    return f"{link.rpartition('/runs/')[0]}/runs?{_VIEW}&compareRunsMode=CHART"
+
+
+def view_link(experiment: str) -> str:
+    """Link to the table of all pipelines, relative to the UI; see components/tracking/view.py."""
+    return f"#/experiments/{experiment}/runs?{_VIEW}"
 
 
 def experiments_link(uri: str) -> str:
