@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+from components.base.owner import describe_owner
+from components.tracking.store import redact_uri
 
 Value = dict[str, Any]
 Events = list[Value]  # lines of events.jsonl: kind, time and the kind's own fields
@@ -46,9 +47,10 @@ class Journal:
     def open(cls, tracking: Path, start: RunStart) -> "Journal":
         """Create a journal below `tracking`; the folder is created atomically with its first event."""
         identity = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-        draft = tracking / f".{identity}"
+        draft, checkout = tracking / f".{identity}", tracking.resolve().parents[1]
         (draft / "files").mkdir(parents=True)
-        event = {"kind": "start", "time": _now(), "owner": owner(os.getpid()), **asdict(start)}
+        event = {"kind": "start", "time": _now(), "owner": describe_owner(checkout), **asdict(start)}
+        event["store"] = redact_uri(start.store)  # the uploader has user and password in its environment
         (draft / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
         draft.rename(tracking / identity)
         return cls(tracking / identity)
@@ -91,21 +93,6 @@ def link_or_copy(file: Path, to: Path) -> None:
         os.link(file.resolve(), to)
     except OSError:
         shutil.copyfile(file, to)
-
-
-def owner(pid: int) -> Value:
-    """Identify a process by pid and start time, because pids are reused."""
-    return {"pid": pid, "started": psutil.Process(pid).create_time()}
-
-
-def alive(who: Value) -> bool:
-    """Whether the process recorded by `owner` still runs (a zombie does not count)."""
-    try:
-        process = psutil.Process(who["pid"])
-        same = abs(process.create_time() - who["started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _now() -> int:

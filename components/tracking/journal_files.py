@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.tracking.journal import Events, alive
+from components.base.owner import Standing, standing
+from components.tracking.journal import Events
 
 
 def journals(tracking: Path) -> list[Path]:
@@ -40,12 +41,23 @@ def first_event(folder: Path) -> dict[str, Any]:
     return first
 
 
-def owner_lives(folder: Path) -> bool:
-    """Whether the process that writes this journal still runs."""
+def owner_standing(folder: Path) -> Standing:
+    """Whether the process that writes this journal runs, is dead, or cannot be seen from here."""
     try:
-        return alive(first_event(folder)["owner"])
+        return standing(first_event(folder)["owner"])
     except FileNotFoundError:
-        return False  # uploaded and removed by another process since it was listed
+        return "dead"  # uploaded and removed by another process since it was listed
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the run of this journal has logged its end, so that no event will follow."""
+    try:
+        with (folder / "events.jsonl").open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, 2) - 200))
+            last = handle.read().splitlines()[-1]
+    except FileNotFoundError:
+        return True
+    return b'"kind": "end"' in last
 
 
 def read_state(folder: Path) -> dict[str, Any]:

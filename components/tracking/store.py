@@ -39,7 +39,7 @@ def tracking_uri(root: Path) -> str:
 def tracking_folder(root: Path) -> Path:
     """The folder of the pending journals of `root`; created if missing."""
     folder = root / ".cache" / "tracking"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
@@ -96,6 +96,12 @@ def redact_uri(uri: str) -> str:
     """The URI without user and password, for messages."""
     address = urlparse(uri)
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if address.netloc else uri
+
+
+def with_credentials(store: str) -> str:
+    """The address `store` of a journal with the user and password of MLFLOW_TRACKING_URI, if it is the same server."""
+    configured = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return configured if redact_uri(configured) == store else store
 
 
 def ui_address(uri: str) -> str:

@@ -4,16 +4,15 @@ A stage starts this module as a separate process, one per checkout, which exits 
 `foundry upload` uploads all pending journals.
 """
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.tracking.journal_files import first_event, journals, owner_lives, read_state
+from components.base.locks import try_lock
+from components.tracking.journal_files import first_event, journals, owner_standing, read_state
 from components.tracking.store import tracking_folder
 from components.tracking.uploader import Uploader, one_line
 
@@ -77,21 +76,14 @@ def upload_until_idle(root: Path) -> None:
                     quiet_since = time.monotonic()
                 time.sleep(0.2)
         # A run may have started between the last check and the unlock, while the lock was still held.
-        if not any(owner_lives(folder) for folder in journals(tracking)):
+        if not any(owner_standing(folder) == "alive" for folder in journals(tracking)):
             return
         quiet_since = time.monotonic()
 
 
-@contextlib.contextmanager
-def _only_one(tracking: Path) -> Iterator[bool]:
-    """Try to take the checkout's upload lock; yields whether it was free. The kernel releases it on process exit."""
-    with (tracking / "upload.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+def _only_one(tracking: Path) -> AbstractContextManager[bool]:
+    """Try to take the checkout's upload lock; yields whether it was free."""
+    return try_lock(tracking / "upload.lock")
 
 
 def upload_all(root: Path) -> int:
@@ -105,7 +97,7 @@ def upload_all(root: Path) -> int:
         for folder in journals(tracking):
             name = first_event(folder)["name"]
             try:
-                uploader.send(folder, dead=not owner_lives(folder))
+                uploader.send(folder, dead=owner_standing(folder) == "dead")
                 print(f"{name}: uploaded" if not folder.exists() else f"{name}: still running")
             except Exception as problem:  # noqa: BLE001  reported; the journal stays
                 failed += 1

@@ -48,7 +48,10 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
             _print_plan(root / "params.yaml", root, hub=True)
     elif change:
         raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
-    status = _run_dvc(root, stages or [])
+    from flows.at_work import only_run
+
+    with only_run(root):
+        status = _run_dvc(root, stages or [])
     if status:
         sys.exit(status)
     if not stages:
@@ -145,8 +148,11 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
     """
     root = enter_checkout()
     die_with_dvc()
+    from flows.at_work import stage_at_work
+
     try:
-        _run_stage(name, root)
+        with stage_at_work(root):
+            _run_stage(name, root)
     except UserError as problem:
         raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
 

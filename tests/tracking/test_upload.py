@@ -14,7 +14,7 @@ from components.tracking import upload
 from components.tracking.journal import Journal, RunStart
 from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
-from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from components.tracking.store import EXPERIMENT, connect, redact_uri, tracking_folder
 from components.tracking.uploader import Uploader, uploaded_link
 
 AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
@@ -88,7 +88,8 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
     assert "secret" not in said
 
     events = journal.folder / "events.jsonl"
-    events.write_text(events.read_text().replace(AWAY, f"sqlite:///{store}"))
+    assert "secret" not in events.read_text()
+    events.write_text(events.read_text().replace(redact_uri(AWAY), f"sqlite:///{store}"))
     assert upload.upload_all(tmp_path) == 0
     assert not journal.folder.exists()
 
