@@ -295,8 +295,9 @@ def _crash_flow_run(identity: Any) -> None:
 
 def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
     """Examine and (unless `look`) repair; returns the number of problems that are left."""
-    found, left = 0, 0
-    for found, finding in enumerate(examine(root), start=1):
+    found = left = 0
+    for finding in examine(root):
+        found += 1
         if look or finding.repair is None:
             left += 1
             say(f"{finding.what}: {'would be repaired' if finding.repair else finding.cure}")

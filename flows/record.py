@@ -17,7 +17,6 @@ from components.tracking.uploader import uploaded_link
 from components.tracking.versions import code_version
 from flows.summary import metrics_of
 
-
 OWNER_VARIABLE = "FOUNDRY_PIPELINE_OWNER"  # of the processes of a flow: the flow's own process, for the doctor
 
 

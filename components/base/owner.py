@@ -96,7 +96,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def _exists(pid: int) -> bool:
-    """Whether a process has this pid although /proc does not show it (mounted with hidepid); a zombie does not count."""
+    """Whether a process has this pid but /proc does not show it (mounted with hidepid). A zombie does not count."""
     if Path(f"/proc/{pid}").exists():
         return False
     try:

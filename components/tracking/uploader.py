@@ -22,7 +22,6 @@ from components.tracking.journal_files import (
 from components.tracking.senders import SENDERS, send_inputs, send_params
 from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
 
-
 OWNER_TAG = "foundry.owner"  # of an MLflow run: who writes it, see components/base/owner.py
 
 
