@@ -3,7 +3,7 @@
 # make test   the whole test suite
 # make fast   the tests under five seconds each
 # make check  ruff, mypy, import layers
-# make ui     MLflow and Prefect servers on loopback
+# make ui     MLflow and Prefect servers on loopback; MLFLOW_PORT=5001 PREFECT_PORT=4201 for other ports
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
 # make infra-check   everything under infra/ that can be checked without a container engine
 # make help   this list
@@ -41,7 +41,7 @@ check: $(TEST_ENV)
 	mypy
 
 ui: $(RUN_ENV)
-	@foundry ui
+	@foundry ui $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT)) $(if $(PREFECT_PORT),--prefect-port $(PREFECT_PORT))
 
 reproduce: $(RUN_ENV)
 	@foundry reproduce $(RUN)

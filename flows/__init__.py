@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components.base.checkout import find_checkout
 from components.base.errors import UserError
+from components.base.loopback import keep_loopback_direct
 from components.tracking.store import SAFE_DEFAULTS
 
 DEFAULTS = {
@@ -20,6 +21,7 @@ DEFAULTS = {
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+keep_loopback_direct()
 
 
 def without_traceback(record: logging.LogRecord) -> bool:

@@ -29,6 +29,7 @@ from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.locks import lock_holder, try_lock
 from components.tracking.journal import Journal
+from components.tracking.snapshot import git, run_ref
 from components.tracking.store import comparison_link
 from flows import isolation, lockfile
 from flows.at_work import lock_file, only_run
@@ -40,7 +41,7 @@ from flows.summary import summarise
 
 TRANSIENT = re.compile(
     r"Unable to acquire lock|ConnectionError|ConnectTimeout|ReadTimeout|Connection reset|Temporary failure in name"
-    r"|RemoteDisconnected|50[234] Server Error|database is locked|No space left on device|CUDA error: unspecified"
+    r"|RemoteDisconnected|50[234] Server Error|database is locked|CUDA error: unspecified"
     r"|exited with (?:75|137|-9)\b"
 )
 
@@ -50,7 +51,7 @@ class StageFailedError(UserError, RuntimeError):
 
 
 class TransientFailureError(UserError, RuntimeError):
-    """A stage failed for a transient reason: network, lock, disk, memory."""
+    """A stage failed for a transient reason: network, lock, memory."""
 
 
 def is_transient(task: Any, task_run: Any, state: "State[Any]") -> bool:
@@ -122,7 +123,8 @@ def _failure(name: str, lines: list[str], status: int) -> Exception:
     """
     tail = "\n".join(lines[-40:])
     own = [line for line in lines if line.startswith(f"error: {name}:")]
-    others = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating lock file"))]
+    noise = re.compile(r"Updating lock file|ERROR: failed to reproduce .*: failed to run: |If there are no processes")
+    others = [line for line in lines if not noise.match(line)]
     message = (own or others or ["no output"])[-1]
     passing = status < 0 or (not own and TRANSIENT.search(tail))
     kind = TransientFailureError if passing else StageFailedError
@@ -219,7 +221,9 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
     finally:
         if record is not None:
             link = close_record(record, root, status, latest)
-            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}; rerun: make reproduce RUN={record.identity}")
+            kept = git(root, "rev-parse", "--verify", "--quiet", run_ref(record.identity), check=False)
+            rerun = f"; rerun: make reproduce RUN={record.identity}" if kept else ""
+            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}{rerun}")
             if link:
                 get_run_logger().info(f"compare with other runs: {comparison_link(link)}")
     if share and stale:

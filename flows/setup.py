@@ -6,6 +6,7 @@ Needs PREFECT_API_URL (or a running `make ui`, which calls this itself).
 """
 
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -65,7 +66,7 @@ def prefect(*arguments: str, cwd: Path) -> str:
     """Run one command of Prefect's CLI in the folder `cwd`; returns its output.
 
     Raises:
-        UserError: it failed, with the last line of its output.
+        UserError: it failed, with the line of its output that names an error, or else the last.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
@@ -75,7 +76,9 @@ def prefect(*arguments: str, cwd: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise UserError(f"prefect {' '.join(arguments[:2])}: {(done.stderr + done.stdout).strip().splitlines()[-1]}")
+        lines = (done.stderr + done.stdout).strip().splitlines() or ["failed without a word"]
+        cause = [line for line in lines if re.match(r"\s*(\w+\.)*\w*(Error|Exception)\b", line)] or lines
+        raise UserError(f"prefect {' '.join(arguments[:2])}: {cause[-1].strip()}")
     return done.stdout
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlparse
 
 from components.base.checkout import home
+from components.base.loopback import keep_loopback_direct
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,6 +48,7 @@ def connect(uri: str) -> "MlflowClient":
     """An MLflow client for store and registry at `uri`, with telemetry and pickle off and short timeouts."""
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    keep_loopback_direct()
     import mlflow
 
     before = {name: os.environ.get(name) for name in _MLFLOW_SETS}

@@ -119,3 +119,12 @@ def test_a_user_error_is_never_transient() -> None:
     failure = _failure("fetch", ["error: fetch: hub: ConnectionError is what the file says", "exited with 1"], 1)
     assert not isinstance(failure, TransientFailureError)
     assert str(failure).startswith("error: fetch: hub")
+
+
+def test_dvc_s_own_failure_is_shown_and_a_full_disk_is_not_tried_again() -> None:
+    full = "ERROR: failed to reproduce 'left': [Errno 28] No space left on device"
+    failure = _failure("left", ["> python stage.py left source", full], 1)
+    assert str(failure) == f"left: {full}"
+    assert not isinstance(failure, TransientFailureError)
+    usual = ["KeyError: 'x'", "ERROR: failed to reproduce 'left': failed to run: python stage.py left, exited with 1"]
+    assert str(_failure("left", usual, 1)) == "left: KeyError: 'x'"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.daemon import Server
+from components.base.daemon import Server
 from flows.pipeline import pipeline
 from flows.setup import AUTOMATION, POOL, make_heartbeat_automation, make_pool, set_up
 from tests.flows.test_processes import wait_for
