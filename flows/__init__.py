@@ -13,6 +13,7 @@ DEFAULTS = {
     **SAFE_DEFAULTS,
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLIENT_MAX_RETRIES": "6",  # with waits of 2, 4, 8 ... s: two minutes for a restart of the server
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own default is pickle
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too little on two busy cores
     # the database is in the checkout

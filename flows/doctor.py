@@ -59,18 +59,27 @@ def examine(root: Path) -> Iterator[Finding]:
             yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    for name, uri, checks in (
-        ("MLflow", tracking_uri(root), (mlflow_runs, promotion_locks)),
-        ("Prefect", _prefect_address(), (prefect_runs,)),
-    ):
-        if uri and not is_reachable(uri):
-            yield Finding(f"{name} at {redact_uri(uri)} does not answer", "start it, then rerun the doctor", None)
-        elif uri:
-            try:
-                found = [finding for check in checks for finding in check(root)]
-            except Exception as problem:  # noqa: BLE001  a broken store must not hide what comes after it
-                found = [Finding(f"{name} at {redact_uri(uri)}: {one_line(problem)}", "repair or restore it", None)]
-            yield from found
+    trouble = [
+        *_trouble("MLflow", tracking_uri(root), partial(registry_client(root).search_experiments, max_results=1))
+    ]
+    trouble += _trouble("Prefect", _prefect_address(), lambda: None)
+    yield from trouble
+    if not any(finding.what.startswith("MLflow") for finding in trouble):
+        yield from mlflow_runs(root)
+        yield from promotion_locks(root)
+        if _prefect_address() and not trouble:
+            yield from prefect_runs(root)  # by the owner records in MLflow
+
+
+def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding]:
+    """A configured server or store that does not answer, or answers with an error."""
+    if uri and not is_reachable(uri):
+        yield Finding(f"{name} at {redact_uri(uri)} does not answer", "start it, then rerun the doctor", None)
+    elif uri:
+        try:
+            ask()
+        except Exception as problem:  # noqa: BLE001  any error of the store is reported as one line
+            yield Finding(f"{name} at {redact_uri(uri)}: {one_line(problem)}", "repair or restore it", None)
 
 
 def is_dead_and_ours(record: str, root: Path) -> bool:
@@ -258,7 +267,7 @@ def _prefect_address() -> str:
 def prefect_runs(root: Path) -> Iterator[Finding]:
     """Flow runs RUNNING in Prefect whose process is dead, by the owner record of their MLflow run."""
     client = registry_client(root)
-    experiment = client.get_experiment_by_name(EXPERIMENT) if is_reachable(tracking_uri(root)) else None
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return
     for run in _running_flow_runs():

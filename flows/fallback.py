@@ -3,14 +3,35 @@
 import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from components.base.temporary_prefect import temporary_prefect
 from components.tracking.store import is_reachable, redact_uri
+
+T = TypeVar("T")
+
+
+def call_with_server(call: Callable[[], T]) -> T:
+    """Call a flow with the configured Prefect server or a temporary one; again, if the server goes away meanwhile.
+
+    Only for flows that leave finished work alone, such as the pipeline: DVC does not run a finished stage again.
+    """
+    try:
+        with prefect_server_or_temporary():
+            return call()
+    except httpx.TransportError as problem:
+        print(
+            f"warning: Prefect went away ({type(problem).__name__}); going on, finished stages are not run again",
+            file=sys.stderr,
+        )
+    with prefect_server_or_temporary():
+        return call()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
-from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.checkout import enter_checkout, enter_for_flows, require_git
 from flows.cli.group import examples, new_group
 
 group = new_group()
@@ -65,6 +66,7 @@ def _run_dvc(root: Path, stages: list[str]) -> int:
 
     Ctrl-C reaches dvc itself, which ends well by its own; it ends with us as well when we are killed.
     """
+    require_git(root)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *stages]
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=die_with_parent)
@@ -207,16 +209,16 @@ def pipeline(
     above those of its stages. It is what the deployments of prefect.yaml run. Without a server (foundry ui) a temporary
     one takes its place.
     """
-    enter_for_flows()
+    require_git(enter_for_flows())
     from components.config.overrides import parse_overrides
-    from flows.fallback import prefect_server_or_temporary
+    from flows.fallback import call_with_server
     from flows.pipeline import pipeline as flow
     from flows.processes import StoppedError
 
     parameters = parse_overrides(change or [])
     try:
-        with prefect_server_or_temporary():
-            results = flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        call = partial(flow, targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        results = call_with_server(call)
     except StoppedError as problem:
         raise UserError(str(problem)) from None
     print_outcomes(results)
@@ -228,12 +230,11 @@ def remine() -> None:
 
     Its hits become candidates to mine hard negatives from. Runs in a worktree of HEAD, as a Prefect flow.
     """
-    enter_for_flows()
-    from flows.fallback import prefect_server_or_temporary
+    require_git(enter_for_flows())
+    from flows.fallback import call_with_server
     from flows.remine import remine as flow
 
-    with prefect_server_or_temporary():
-        results = flow()
+    results = call_with_server(flow)
     print_outcomes(results)
 
 

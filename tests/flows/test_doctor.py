@@ -46,7 +46,7 @@ def repaired(root: Path) -> list[str]:
 
 
 def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     assert repaired(toy) == ["nothing wrong"]
 
     monkeypatch.setattr(doctor, "WRITING_SECONDS", 0.2)
@@ -80,7 +80,7 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_runs_and_promotion_locks_of_dead_processes(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     client, uri = registry_client(toy), tracking_uri(toy)
     record = json.dumps(dead(toy))
     tags = {"journal": "20260101-000000-x", OWNER_TAG: record}
@@ -103,7 +103,7 @@ def test_runs_and_promotion_locks_of_dead_processes(toy: Path, monkeypatch: pyte
 
 
 def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     client, uri = registry_client(toy), tracking_uri(toy)
     experiment = experiment_id(client, uri)
     records = [{**dead(toy), **change} for change in FOREIGN.values()]
@@ -145,7 +145,7 @@ def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pyte
 
 
 def test_a_broken_store_is_a_finding(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     (toy / "mlflow.db").write_bytes(b"noise" * 1000)
     said: list[str] = []
     assert doctor.repair_all(toy, look=False, say=said.append) == 1
