@@ -1,9 +1,12 @@
 """The pipeline's MLflow run: parent of its stages' runs, with the commit that reproduces them."""
 
+import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.base.owner import describe_owner
 from components.tracking import upload
 from components.tracking.journal import Journal
 from components.tracking.journal_files import stage_events
@@ -11,6 +14,8 @@ from components.tracking.snapshot import git, run_ref, snapshot
 from components.tracking.store import tracking_folder
 from components.tracking.summary import pipeline_start, summarise
 from components.tracking.uploader import uploaded_link
+
+OWNER_VARIABLE = "FOUNDRY_PIPELINE_OWNER"  # of the processes of a flow: the flow's own process, for the doctor
 
 
 def open_record(
@@ -31,11 +36,10 @@ def open_record(
     return record
 
 
-def stage_environment(record: Journal | None) -> dict[str, str]:
-    """Environment of a stage's process: this Python first on PATH, and the parent of its MLflow run."""
-    import os
-
-    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+def stage_environment(record: Journal | None, root: Path) -> dict[str, str]:
+    """Environment of a stage's process: this Python first on PATH, its flow, and the parent of its MLflow run."""
+    owner = {OWNER_VARIABLE: json.dumps(describe_owner(root))}
+    path = owner | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     return path | ({"FOUNDRY_PIPELINE_JOURNAL": f"journal:{record.identity}"} if record else {})
 
 

@@ -92,7 +92,7 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
         status = "FAILED"
         try:
             command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]
-            environment = {**os.environ, **stage_environment(record)}
+            environment = {**os.environ, **stage_environment(record, home(place))}
             if run_streamed(command, place, environment, print, DAY_SECONDS):
                 raise UserError(f"{run}: a stage failed; see the log above")
             again = locked_outputs(place)

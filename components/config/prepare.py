@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from components.config.benchmark_tasks import benchmark_tasks, fill_from_benchmark
 from components.config.types import (
     Count,
+    FileName,
     Name,
     Params,
     Positive,
@@ -87,7 +88,7 @@ class DecontaminateParams(Params):
 class PrepareParams(Params):
     """Tasks made of the sources, and the removal of training texts that evaluation holds."""
 
-    tasks: dict[str, TaskParams] = Field(description="tasks by name")
+    tasks: dict[FileName, TaskParams] = Field(description="tasks by name")
     decontaminate: DecontaminateParams = DecontaminateParams()
 
     @field_validator("tasks", mode="before")

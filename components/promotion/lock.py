@@ -5,17 +5,22 @@ MLflow has no compare-and-set, so the lock is an object that it creates exactly 
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.base.checkout import home
+from components.base.owner import describe_owner
 from components.tracking.registry import RefusedError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK_SECONDS = 120.0
+LOCK_TAG = "foundry.lock"  # of the lock: its owner, see components/base/owner.py; no real model has it
 
 
 def lock_name(name: str) -> str:
@@ -32,10 +37,11 @@ def promotion_lock(client: "MlflowClient", name: str, who: str, patience: float 
     from mlflow.exceptions import MlflowException
 
     deadline = time.monotonic() + patience
+    owner = json.dumps(describe_owner(home(Path.cwd())))
     held = f"{who} since {datetime.now(UTC).isoformat(timespec='seconds')}"
     while True:
         try:
-            client.create_registered_model(lock_name(name), description=held)
+            client.create_registered_model(lock_name(name), {LOCK_TAG: owner}, description=held)
             break
         except MlflowException as problem:
             if time.monotonic() > deadline:

@@ -6,7 +6,7 @@ pid and start. A dvc that runs no stage leaves no run. When dvc has ended, the u
 have noted and dvc.lock say how it went.
 """
 
-import sys
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 
 from components.base.errors import UserError
+from components.base.owner import describe_owner
 from components.base.process import find_dvc
-from components.tracking.journal import Events, Journal, Value, append_events, owner
+from components.tracking.journal import Events, Journal, Value, append_events
 from components.tracking.journal_files import all_events, first_event, journals, stage_events
 from components.tracking.snapshot import commit_lock, snapshot
 from components.tracking.store import tracking_folder
@@ -29,11 +30,16 @@ def dvc_pipeline(root: Path) -> str:
     if dvc is None:
         return ""
     tracking = tracking_folder(root)
-    return f"journal:{journal_of(tracking, owner(dvc.pid)) or _open(root, tracking, dvc)}"
+    return f"journal:{journal_of(tracking, dvc_owner(root, dvc.pid)) or _open(root, tracking, dvc)}"
+
+
+def dvc_owner(root: Path, pid: int) -> Value:
+    """The owner record of a dvc at work in `root`."""
+    return describe_owner(tracking_folder(root).resolve().parents[1], pid)
 
 
 def journal_of(tracking: Path, dvc: Value) -> str:
-    """The pending journal that this process (see `owner`) owns as dvc; empty if none of its stages has run."""
+    """The pending journal that this process (see `dvc_owner`) owns as dvc; empty if none of its stages has run."""
     for folder in journals(tracking):
         start = first_event(folder)
         if start.get("root") and start["owner"] == dvc:
@@ -45,11 +51,7 @@ def _open(root: Path, tracking: Path, dvc: psutil.Process) -> str:
     words = [Path(part).name for part in dvc.cmdline()]
     start = pipeline_start(root, " ".join(words[words.index("dvc") :]))
     journal = Journal.open(tracking, replace(start, root=str(root)), dvc.pid)
-    try:
-        commit = snapshot(root, journal.identity, f"run {journal.identity}: its code and parameters")
-    except UserError as problem:
-        print(f"warning: this run cannot be reproduced from its record: {problem}", file=sys.stderr)
-        commit = ""
+    commit = snapshot(root, journal.identity, f"run {journal.identity}: its code and parameters")
     if commit:
         journal.tags({"git.commit": commit, "git.run": journal.identity})
     journal.close()
@@ -72,9 +74,9 @@ def close_dvc_run(folder: Path) -> None:
     root, status = Path(start["root"]), _outcome(Path(start["root"]), stages)
     events: Events = []
     if status == "FINISHED" and root.exists():
-        commit = commit_lock(root, folder.name, f"run {folder.name}: {status}")
-        if commit:
-            events.append({"kind": "tags", "values": {"git.commit": commit}})
+        with contextlib.suppress(UserError):  # git has refused the snapshot at the start too, and said so
+            commit = commit_lock(root, folder.name, f"run {folder.name}: {status}")
+            events.append({"kind": "tags", "values": {"git.commit": commit} if commit else {}})
     events.append({"kind": "summary", **summarise(root, stages, status == "FINISHED")})
     events.append({"kind": "end", "status": status})
     last = all_events(folder)[-1]["time"]  # the same each time it is tried, so that MLflow keeps one point a metric

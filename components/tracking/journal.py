@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+from components.base.owner import describe_owner
+from components.tracking.store import redact_uri
 
 Value = dict[str, Any]
 Events = list[Value]  # lines of events.jsonl: kind, time and the kind's own fields
@@ -34,10 +35,10 @@ class RunStart:
     experiment: str
     name: str
     parent: str = ""
-    root: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, str]] = field(default_factory=list)
+    root: str = ""
 
 
 class Journal:
@@ -55,9 +56,10 @@ class Journal:
         pid: the process that owns the run; this one by default.
         """
         identity = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-        draft = tracking / f".{identity}"
+        draft, checkout = tracking / f".{identity}", tracking.resolve().parents[1]
         (draft / "files").mkdir(parents=True)
-        event = {"kind": "start", "time": _now(), "owner": owner(pid or os.getpid()), **asdict(start)}
+        event = {"kind": "start", "time": _now(), "owner": describe_owner(checkout, pid), **asdict(start)}
+        event["store"] = redact_uri(start.store)  # the uploader has user and password in its environment
         (draft / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
         draft.rename(tracking / identity)
         return cls(tracking / identity)
@@ -127,21 +129,6 @@ def link_or_copy(file: Path, to: Path) -> None:
         os.link(file.resolve(), to)
     except OSError:
         shutil.copyfile(file, to)
-
-
-def owner(pid: int) -> Value:
-    """Identify a process by pid and start time, because pids are reused."""
-    return {"pid": pid, "started": psutil.Process(pid).create_time()}
-
-
-def alive(who: Value) -> bool:
-    """Whether the process recorded by `owner` still runs (a zombie does not count)."""
-    try:
-        process = psutil.Process(who["pid"])
-        same = abs(process.create_time() - who["started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _now() -> int:

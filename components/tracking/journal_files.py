@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.tracking.journal import Events, alive
+from components.base.owner import Standing, standing
+from components.tracking.journal import Events
 
 
 def journals(tracking: Path) -> list[Path]:
@@ -56,13 +57,27 @@ def first_event(folder: Path) -> dict[str, Any]:
     return first
 
 
-def owner_lives(folder: Path) -> bool:
-    """Whether a process that writes this journal still runs: its owner, or a stage of the dvc that owns it."""
+def owner_standing(folder: Path) -> Standing:
+    """Whether a process that writes this journal runs (its owner, or a stage of the dvc that owns it), or is unseen."""
     try:
         start = first_event(folder)
-        return alive(start["owner"]) or (bool(start.get("root")) and any(map(alive, running_stages(folder))))
+        owner = standing(start["owner"])
+        if owner == "dead" and start.get("root") and any(standing(who) != "dead" for who in running_stages(folder)):
+            return "alive"
+        return owner
     except FileNotFoundError:
-        return False  # uploaded and removed by another process since it was listed
+        return "dead"  # uploaded and removed by another process since it was listed
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the run of this journal has logged its end, so that no event will follow."""
+    try:
+        with (folder / "events.jsonl").open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, 2) - 200))
+            last = handle.read().splitlines()[-1]
+    except FileNotFoundError:
+        return True
+    return b'"kind": "end"' in last
 
 
 def stage_events(folder: Path) -> dict[str, dict[str, Any]]:

@@ -52,8 +52,9 @@ def description(name: str, version: str, tags: dict[str, str], metrics: dict[str
     if "gain.mean" in metrics:
         gain, low, high = (100 * metrics[f"gain.{key}"] for key in ("mean", "low", "high"))
         lines.append(f"Gain over base: {gain:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})")
+    if "git.commit" in tags:
+        lines.append(f"Run it again and compare every byte: `make reproduce RUN={version}`")
     lines += [
-        f"Run it again and compare every byte: `make reproduce RUN={version}`",
         f"All it came from, with links: `foundry lineage {name}/{version}`",
         f"Make it production: `foundry promote {version} --because ...`",
     ]

@@ -15,11 +15,12 @@ from typing import Any
 
 import psutil
 
+from components.base.owner import describe_owner
 from components.config import Config
 from components.tracking import upload
 from components.tracking.describe import declared_params, origin_tags, system_tags
 from components.tracking.dvc_run import dvc_pipeline, note_stage
-from components.tracking.journal import Journal, RunStart, owner
+from components.tracking.journal import Journal, RunStart
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
 from components.tracking.versions import declared, dvc_md5, stage_inputs
 
@@ -74,7 +75,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         inputs=stage_inputs(root, name),
     )
     journal = Journal.open(tracking_folder(root), start)
-    note_stage(root, parent, name, "RUNNING", owner=owner(os.getpid()))
+    note_stage(root, parent, name, "RUNNING", owner=describe_owner(root))
     upload.start_uploader(root)
     sampler, status, live = _Sampler(journal), "FAILED", StageRun(journal, name)
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlparse
 
 from components.base.checkout import home
+from components.base.loopback import keep_loopback_direct
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,7 @@ def tracking_uri(root: Path) -> str:
 def tracking_folder(root: Path) -> Path:
     """The folder of the pending journals of `root`; created if missing."""
     folder = root / ".cache" / "tracking"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
@@ -47,6 +48,7 @@ def connect(uri: str) -> "MlflowClient":
     """An MLflow client for store and registry at `uri`, with telemetry and pickle off and short timeouts."""
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    keep_loopback_direct()
     import mlflow
 
     before = {name: os.environ.get(name) for name in _MLFLOW_SETS}
@@ -96,6 +98,12 @@ def redact_uri(uri: str) -> str:
     """The URI without user and password, for messages."""
     address = urlparse(uri)
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if address.netloc else uri
+
+
+def with_credentials(store: str) -> str:
+    """The address `store` of a journal with the user and password of MLFLOW_TRACKING_URI, if it is the same server."""
+    configured = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return configured if redact_uri(configured) == store else store
 
 
 def ui_address(uri: str) -> str:

@@ -29,8 +29,8 @@ def save_view(client: Any, experiment: str) -> None:
     wanted = {
         f"mlflow.sharedViewState.{VIEW}": json.dumps(_view_state(), separators=(",", ":")),
         "mlflow.note.content": (
-            f"A row a pipeline, its stages below it. [Pipelines beside each other, with charts]({view_link(experiment)}); "
-            "in the terminal: `foundry runs`. A stage that was reused is linked on the page of the run."
+            f"A row a pipeline, its stages below it. [Pipelines beside each other]({view_link(experiment)}); in "
+            "the terminal: `foundry runs`. A stage that was reused is linked on the page of the run."
         ),
     }
     for name, text in wanted.items():

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,7 @@ import typer
 
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
-from components.tracking.journal import owner
-from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.checkout import enter_checkout, enter_for_flows, require_git
 from flows.cli.group import examples, new_group
 
 group = new_group()
@@ -49,7 +49,10 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
             _print_plan(root / "params.yaml", root, hub=True)
     elif change:
         raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
-    status = _run_dvc(root, stages or [])
+    from flows.at_work import only_run
+
+    with only_run(root):
+        status = _run_dvc(root, stages or [])
     if status:
         sys.exit(status)
     if not stages:
@@ -63,10 +66,13 @@ def _run_dvc(root: Path, stages: list[str]) -> int:
 
     Ctrl-C reaches dvc itself, which ends well by its own; it ends with us as well when we are killed.
     """
+    require_git(root)
+    from components.tracking.dvc_run import dvc_owner
+
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *stages]
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=die_with_parent)
-    dvc = owner(process.pid)
+    dvc = dvc_owner(root, process.pid)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         status = process.wait()
@@ -162,8 +168,11 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
     """
     root = enter_checkout()
     die_with_dvc()
+    from flows.at_work import stage_at_work
+
     try:
-        _run_stage(name, root)
+        with stage_at_work(root):
+            _run_stage(name, root)
     except UserError as problem:
         raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
 
@@ -218,16 +227,16 @@ def pipeline(
     above those of its stages. It is what the deployments of prefect.yaml run. Without a server (foundry ui) a temporary
     one takes its place.
     """
-    enter_for_flows()
+    require_git(enter_for_flows())
     from components.config.overrides import parse_overrides
-    from flows.fallback import prefect_server_or_temporary
+    from flows.fallback import call_with_server
     from flows.pipeline import pipeline as flow
     from flows.processes import StoppedError
 
     parameters = parse_overrides(change or [])
     try:
-        with prefect_server_or_temporary():
-            results = flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        call = partial(flow, targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        results = call_with_server(call)
     except StoppedError as problem:
         raise UserError(str(problem)) from None
     print_outcomes(results)
@@ -239,12 +248,11 @@ def remine() -> None:
 
     Its hits become candidates to mine hard negatives from. Runs in a worktree of HEAD, as a Prefect flow.
     """
-    enter_for_flows()
-    from flows.fallback import prefect_server_or_temporary
+    require_git(enter_for_flows())
+    from flows.fallback import call_with_server
     from flows.remine import remine as flow
 
-    with prefect_server_or_temporary():
-        results = flow()
+    results = call_with_server(flow)
     print_outcomes(results)
 
 

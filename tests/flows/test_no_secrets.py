@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from components.base.daemon import HOST, free_port
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
-from flows.daemon import HOST, free_port
 from flows.servers import prefect_server
 from tests.flows.conftest import give_database
 

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import yaml
 
+from components.base.owner import describe_owner
 from components.tracking import dvc_run, upload
 from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_stage
-from components.tracking.journal import Journal, RunStart, append_events, owner
+from components.tracking.journal import Journal, RunStart, append_events
 from components.tracking.journal_files import all_events, journals
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
 from tests.samples import ROOT
@@ -59,7 +60,7 @@ def run_stage(root: Path, name: str, status: str = "FINISHED") -> str:
     parent = dvc_pipeline(root)
     start = RunStart(dvc_run.pipeline_start(root, "").store, EXPERIMENT, name, parent, tags={"dvc.stage": name})
     journal = Journal.open(tracking_folder(root), start)
-    note_stage(root, parent, name, "RUNNING", owner=owner(psutil.Process().pid))
+    note_stage(root, parent, name, "RUNNING", owner=describe_owner(root))
     journal.tags({"dvc.out.md5": f"{name}.dir"})
     journal.end(status)
     result = {"metrics": {"rows": 7.0 if name == "fetch" else 5.0}, "md5": f"{name}.dir"}
@@ -126,7 +127,7 @@ def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, 
         run_stage(root, "prepare", "FAILED")
     elif second:
         state = "RUNNING" if second == "RUNNING" else "FINISHED"
-        gone = {**owner(psutil.Process().pid), "pid": 4_000_000}
+        gone = {**describe_owner(root), "pid": 4_000_000}
         note_stage(root, f"journal:{identity}", "prepare", state, owner=gone, md5="not in dvc.lock", metrics={})
     end(dvc)
     close_dvc_run(tracking_folder(root) / identity)
