@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
-from components.tracking.store import connect, tracking_uri
+from components.tracking.store import connect, store_exists, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -124,8 +124,15 @@ def split_version(text: str) -> tuple[str, str]:
 
 
 def registry_client(root: Path) -> "MlflowClient":
-    """A client of the checkout's registry."""
-    return connect(tracking_uri(root))
+    """A client of the checkout's registry.
+
+    Raises:
+        UserError: no run has made the checkout's store yet; asking must not create one.
+    """
+    uri = tracking_uri(root)
+    if not store_exists(uri):
+        raise UserError(f"{uri.removeprefix('sqlite:///')}: no run has been recorded here yet; start one: make run")
+    return connect(uri)
 
 
 def production_version(client: "MlflowClient", name: str) -> Any:

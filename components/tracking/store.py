@@ -62,6 +62,11 @@ def connect(uri: str) -> "MlflowClient":
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def store_exists(uri: str) -> bool:
+    """Whether there is a store: False only for a sqlite file that no run has made yet, and `connect` would create."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
 def is_reachable(uri: str, seconds: float = 3) -> bool:
     """Whether a server accepts connections; True for a file-based store."""
     address = urlparse(uri)

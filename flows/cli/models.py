@@ -61,13 +61,36 @@ def _one_line(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
+@group.command(
+    epilog=examples(
+        "foundry runs",
+        "foundry runs --last 2",
+        "foundry runs 20260723-080427 20260724-020012    # these, by the beginning of their ids",
+    )
+)
+def runs(
+    run: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="run ids or beginnings; the newest ones")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="how many of the newest")] = 4,
+) -> None:
+    """Compare pipelines: recipe, data, headline metrics and the parameters that differ."""
+    root = enter_checkout()
+    from components.tracking.compare import compare_runs
+
+    print("\n".join(compare_runs(root, run or [], last)))
+
+
 @group.command(epilog=examples("foundry status"))
 def status(name: Name = DEFAULT_NAME) -> None:
     """Which versions are candidate and production."""
     root = enter_checkout()
     from components.tracking.registry import find_version, registry_client
-    from components.tracking.store import tracking_uri, version_link
+    from components.tracking.store import store_exists, tracking_uri, version_link
 
+    if not store_exists(tracking_uri(root)):
+        print(f"{PRODUCTION}: none\n{CANDIDATE}: none")
+        return
     client = registry_client(root)
     for alias in (PRODUCTION, CANDIDATE):
         try:
