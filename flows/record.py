@@ -23,7 +23,7 @@ def open_record(
 ) -> Journal:
     """Start the pipeline's MLflow run with all parameters; call it only if a stage will run.
 
-    title: appended to the run's name to tell it from others, if not empty.
+    title: the run's name; the recipe's when empty.
     """
     from prefect.runtime import flow_run
 

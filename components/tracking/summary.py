@@ -28,19 +28,20 @@ def pipeline_start(
     Args:
         source: the command that runs it.
         kind: the tag foundry.kind, by which pipelines are told from stages.
-        title: appended to the run's name.
+        title: the run's name; the recipe's when empty.
     """
     config = load_config(root / "params.yaml")
+    recipe = recipe_name(root)
     about = {
         "foundry.kind": kind,
-        "recipe": recipe_name(root),
+        "recipe": recipe,
         "data": " ".join(sorted(config.fetch.sources)),
         **origin_tags(root, source),
         **system_tags(),
         **(tags or {}),
     }
     params = flatten(config.model_dump(mode="json", by_alias=True))
-    return RunStart(tracking_uri(root), EXPERIMENT, f"{kind} {title}".strip(), tags=about, params=params)
+    return RunStart(tracking_uri(root), EXPERIMENT, title or recipe, tags=about, params=params)
 
 
 def summarise(root: Path, stages: Mapping[str, Mapping[str, Any]], finished: bool) -> dict[str, Any]:

@@ -12,14 +12,10 @@ from components.tracking.store import view_link
 VIEW = "pipelines"
 ONLY_PIPELINES = "tags.`foundry.kind` = 'pipeline'"
 COLUMNS = (
-    "tags.`recipe`",
     *(f"metrics.`evaluate/{name}`" for name in HEADLINES["evaluate"]),
     "metrics.`train/train.dev_ndcg_at_10`",
     "attributes.`User`",
     "attributes.`Version`",
-    "attributes.`Source`",
-    "attributes.`Dataset`",
-    "attributes.`Description`",
 )
 
 
@@ -45,13 +41,14 @@ def _view_state() -> dict[str, Any]:
             "uuid": f"{VIEW}-{number}",
             "metricSectionId": f"{VIEW}-headlines",
             "metricKey": name,
+            "displayName": name.rpartition("/")[2],
             "runsCountToCompare": 20,
             "deleted": False,
             "isGenerated": False,
         }
         for number, name in enumerate(NAMES[:8])
     ]
-    section = {"uuid": f"{VIEW}-headlines", "name": "Pipelines", "display": True, "isReordered": True, "columns": 3}
+    section = {"uuid": f"{VIEW}-headlines", "name": "Pipelines", "display": True, "isReordered": True, "columns": 2}
     return {
         "searchFilter": ONLY_PIPELINES,
         "orderByKey": "attributes.start_time",

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -129,6 +129,13 @@ def promote(
         record = promotion(because=because, version=version, name=name, ask=ask, force=force)
     print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
+    _print_warning(record)
+
+
+def _print_warning(record: dict[str, Any]) -> None:
+    """What failed after production had moved; the exit status stays 0."""
+    if "warning" in record:
+        print(f"warning: {record['warning']}", file=sys.stderr)
 
 
 @group.command(epilog=examples('foundry rollback --because "complaints about recall"'))
@@ -143,6 +150,7 @@ def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
         record = flow(because=because, name=name)
     print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
+    _print_warning(record)
 
 
 @group.command(

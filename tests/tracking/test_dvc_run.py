@@ -83,11 +83,11 @@ def runs(name: str) -> list[Any]:
 def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subprocess.Popen[bytes]) -> None:
     assert run_stage(root, "fetch") == run_stage(root, "prepare")
     assert upload.upload_all(root) == 0
-    assert [run.info.status for run in runs("pipeline")] == ["RUNNING"], "dvc is at work"
+    assert [run.info.status for run in runs("starter")] == ["RUNNING"], "dvc is at work"
     end(dvc)
     assert upload.upload_all(root) == 0
     assert journals(tracking_folder(root)) == []
-    [top] = runs("pipeline")
+    [top] = runs("starter")
     assert top.info.status == "FINISHED"
     assert top.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
     assert top.data.tags["recipe"] == "starter"
@@ -111,8 +111,8 @@ def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen
     finally:
         end(again)
     assert upload.upload_all(root) == 0
-    newest = max(runs("pipeline"), key=lambda run: run.info.start_time)
-    assert len(runs("pipeline")) == 2
+    newest = max(runs("starter"), key=lambda run: run.info.start_time)
+    assert len(runs("starter")) == 2
     assert newest.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
     assert newest.data.tags["reused.fetch"] == made.info.run_id
     assert f"runs/{made.info.run_id}" in newest.data.tags["mlflow.note.content"]
@@ -145,7 +145,7 @@ def test_a_kill_while_it_is_closed_leaves_one_run_and_one_point_a_metric(
         with pytest.raises(KeyboardInterrupt):
             upload.upload_all(root)
     assert upload.upload_all(root) == 0
-    [top] = runs("pipeline")
+    [top] = runs("starter")
     history = connect(os.environ["MLFLOW_TRACKING_URI"]).get_metric_history(top.info.run_id, "fetch/rows")
     assert len(history) == 1
 
