@@ -27,7 +27,7 @@ def register_version(client: "MlflowClient", run_id: str, files: Path, request: 
     """Log the folder `files`/model as a pyfunc model of the run and register it; returns the version.
 
     request: name, alias, journal (registering twice from one journal gives one version), tags, example (texts), metrics
-        (of the evaluate stage).
+        (of the evaluate stage), model_metrics (what MLflow shows on the logged model).
     """
     name, journal = request["name"], request["journal"]
     again = client.search_model_versions(f"name = '{name}' and tags.journal = '{journal}'")
@@ -85,6 +85,7 @@ def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict
             input_example=request["example"],
             pip_requirements=_pinned(SERVING_REQUIREMENTS),
         )
+        mlflow.log_metrics(request["model_metrics"], model_id=info.model_id)
     made = mlflow.register_model(info.model_uri, request["name"], tags={"journal": request["journal"]})
     return str(made.version)
 

@@ -41,7 +41,6 @@ def _view_state() -> dict[str, Any]:
             "uuid": f"{VIEW}-{number}",
             "metricSectionId": f"{VIEW}-headlines",
             "metricKey": name,
-            "displayName": name.rpartition("/")[2],
             "runsCountToCompare": 20,
             "deleted": False,
             "isGenerated": False,

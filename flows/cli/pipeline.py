@@ -186,7 +186,12 @@ def _run_stage(name: str, root: Path) -> None:
         return
     from components.stage.run import run_stage
 
-    run_stage(name, root)
+    if name != "evaluate":
+        run_stage(name, root)
+        return
+    from components.promotion.verdict import publish_verdict
+
+    run_stage(name, root, [publish_verdict])
 
 
 @group.command(epilog=examples("foundry join train"))
