@@ -114,6 +114,11 @@ class TrainParams(Params):
     init_adapter: str | None = Field(
         default=None, description="go on from this adapter of fetch.models (format: adapter); null: a new one"
     )
+    replay: NonNegative | None = Field(
+        default=None,
+        description="with init_adapter: train on pairs that it has not seen, and on this many times as many that it "
+        "has (foundry update); null: on all",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
     )
@@ -153,6 +158,12 @@ class TrainParams(Params):
     def _phases_cover_the_run(self) -> "TrainParams":
         if self.phases and abs(sum(phase.fraction for phase in self.phases) - 1) > 1e-6:
             raise ValueError("the fractions of train.phases must add up to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_goes_on_from_an_adapter(self) -> "TrainParams":
+        if self.replay is not None and self.init_adapter is None:
+            raise ValueError("replay has no effect without init_adapter; set it, or remove replay")
         return self
 
     @model_validator(mode="after")
