@@ -60,8 +60,8 @@ class Batches:
         return self.params.steps
 
     def __getitem__(self, step: int) -> Batch:
-        name, turn = self.schedule.plan[step]
-        examples, chosen = self.data.examples[name], self.schedule.draw(name, turn)
+        turn = self.schedule.plan[step]
+        name, examples, chosen = turn.task, self.data.examples[turn.task], self.schedule.draw(turn)
         task, graded = self.data.tasks[name], self._graded[name]
         objective = self.params.objectives.of(task.kind)
         queries, positives = examples.query[chosen], examples.positive[chosen]

@@ -25,6 +25,7 @@ from components.training.best import best_step, drop_best, load_best, save_best
 from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
+from components.training.merge_parts import MergeParts
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
 from components.training.rows import PlacedRow, pack_rows, tokenise
@@ -78,6 +79,8 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
         self.watch = FirstSteps()
+        self.parts = MergeParts(self.work, config.train, self.named)
+        self.merged: dict[str, float] = {}  # metrics of the merged adapter
         self.cut = 0  # texts cut to their length so far
 
     def fit(self) -> list[dict[str, Any]]:
@@ -92,6 +95,8 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
             for step in steps:
+                if self.parts.begin(step):
+                    self.optimizer.state.clear()
                 row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
@@ -100,13 +105,17 @@ class Trainer:
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
                     ahead.settle()
                     row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
-                    if self.world.first and best_step(self.curve) == step:
+                    if self.world.first and self.parts.one_run and best_step(self.curve) == step:
                         save_best(self.work, step, self.named)
-                if (step + 1) % self.params.checkpoint_every == 0 and not last:
+                stop = last or self._out_of_patience()
+                if self.world.first:
+                    self.parts.keep(step + 1, stop)
+                if (step + 1) % self.params.checkpoint_every == 0 and not stop:
                     self._save(step + 1)
-                if self._out_of_patience():
+                if stop:
                     break
         self._keep_best()
+        self._merge()
         return self.curve
 
     def _prepare(self, step: int) -> Prepared:
@@ -196,9 +205,11 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         params = self.params
+        steps = next(steps for steps in params.bags if step in steps)
+        step -= steps.start
         if step < params.warmup_steps:
             return params.learning_rate * (step + 1) / params.warmup_steps
-        done = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
+        done = (step - params.warmup_steps) / max(1, len(steps) - params.warmup_steps)
         shapes = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         return params.learning_rate * shapes[params.schedule]
 
@@ -221,11 +232,23 @@ class Trainer:
     def _keep_best(self) -> None:
         """Put the weights of the best dev check into the model: they become the adapter."""
         best = best_step(self.curve)
-        if best is None or best + 1 == len(self.curve) or not self.world.first:
+        if best is None or best + 1 == len(self.curve) or not self.world.first or not self.parts.one_run:
             return
         load_best(self.work, best, self.named)
         scores = [self.curve[step]["dev_ndcg_at_10"] for step in (best, -1)]
         log.info("the adapter is that after step %s, dev nDCG@10 %.4f (last step: %.4f)", best + 1, *scores)
+
+    def _merge(self) -> None:
+        """Put the merged adapter into the model, and tell what dev says of it."""
+        if self.params.merge is None:
+            return
+        if self.world.first:
+            self.merged = self.parts.put_merged()
+        if self.dev:
+            score, best = self.world.of_first(self._check_dev(len(self.curve))), best_step(self.curve)
+            self.merged["train.dev_ndcg_at_10"] = score
+            single = 0.0 if best is None else self.curve[best]["dev_ndcg_at_10"]
+            log.info("train: dev nDCG@10 %.4f of the merged adapter, %.4f of the best single one", score, single)
 
     def _save(self, step: int) -> None:
         if self.world.first:

@@ -19,8 +19,8 @@ def test_drawn_are_the_examples_of_all_steps(steps: int) -> None:
     params = parse_config(small_parameters(**{"train.steps": steps, "train.batch_queries": 4}), "test").train
     schedule = Schedule(SIZES, TASKS, params, seed=3)
     expected = {name: np.zeros(size, dtype=bool) for name, size in SIZES.items()}
-    for name, turn in schedule.plan:
-        expected[name][schedule.draw(name, turn)] = True
+    for turn in schedule.plan:
+        expected[turn.task][schedule.draw(turn)] = True
     drawn = schedule.drawn()
     assert {name: rows.tolist() for name, rows in drawn.items()} == {n: rows.tolist() for n, rows in expected.items()}
     assert drawn["long"].all() == (steps == 400)
