@@ -171,9 +171,7 @@ class TrainParams(Params):
         written = -(-self.steps // self.checkpoint_every)
         most = {"checkpoints": written, "bags": self.steps}.get(merge.of)
         if most is not None and merge.number is not None and merge.number > most:
-            raise ValueError(
-                f"merge.number: {merge.number} is over {most}, the {merge.of} that steps: {self.steps} make"
-            )
+            raise ValueError(f"merge.number: {merge.number} is over {most}, the {merge.of} of steps: {self.steps}")
         return self
 
     @model_validator(mode="after")

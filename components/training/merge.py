@@ -1,7 +1,7 @@
 """Several LoRA adapters of one student and rank become one of the same rank (`train.merge`).
 
-What an adapter adds to a projection is dW_i = s B_i A_i (arXiv 2106.09685, eq. 3; B [out, r], A [r, in], s = alpha / r),
-and dW is what is merged:
+An adapter adds dW_i = s B_i A_i to a projection (arXiv 2106.09685, eq. 3; B [out, r], A [r, in], s = alpha / r), and dW
+is what is merged:
 
     dW = sum_i c_i dW_i = s [c_1 B_1 ... c_n B_n] [A_1; ...; A_n]
 
