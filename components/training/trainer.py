@@ -40,12 +40,14 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, the packed rows, dense vectors, and how many texts were cut."""
+    """What a step needs from the host: its batch, the packed rows, dense vectors, how many texts were cut, and how many
+    shots did not fit."""
 
     batch: Batch
     rows: list[PlacedRow]
     dense: DenseVectors
     cut: int
+    shots_left_out: int
 
 
 class Trainer:
@@ -81,7 +83,7 @@ class Trainer:
         self.watch = FirstSteps()
         self.parts = MergeParts(self.work, config.train, self.named)
         self.merged: dict[str, float] = {}  # metrics of the merged adapter
-        self.cut = 0  # texts cut to their length so far
+        self.cut = self.shots = self.shots_left_out = 0  # so far: texts cut to their length, shots drawn, not shown
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last step or an early stop; returns the curve: one row per step, without times.
@@ -114,6 +116,14 @@ class Trainer:
                     self._save(step + 1)
                 if stop:
                     break
+        if self.shots_left_out and self.world.first:
+            log.warning(
+                "train: %s of %s shots were left out: the prefix would be over prompt.prefix_tokens: %s; raise it, or "
+                "lower prompt.example_tokens or train.shots.max",
+                f"{self.shots_left_out:,}",
+                f"{self.shots:,}",
+                self.config.prompt.prefix_tokens,
+            )
         self._keep_best()
         self._merge()
         return self.curve
@@ -123,13 +133,15 @@ class Trainer:
         batch = self.batches[step]
         tokens = tokenise(batch, self.training_prompt, self.world)
         rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
-        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
+        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut, tokens.shots_left_out)
 
     def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, dense, cut = take()
+        batch, rows, dense, cut, left_out = take()
         waited = time.perf_counter() - begin
         self.cut += cut
+        self.shots += sum(map(len, batch.shots))
+        self.shots_left_out += left_out
         self.model.train()
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
@@ -158,10 +170,12 @@ class Trainer:
         }
 
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
-        without hard negatives, and queries whose own or positive's text is masked in another document."""
+        """Counters: truncated texts and shots that did not fit (so far), rows over the token budget (a longer sequence
+        gets its own row), queries without hard negatives, and queries whose own or positive's text is masked in another
+        document."""
         return {
             "data/texts_cut": float(self.cut),
+            "data/shots_left_out": float(self.shots_left_out),
             "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
