@@ -13,7 +13,7 @@ import numpy as np
 from components.config import TrainParams
 from components.contracts.tasks import Task
 
-SCHEDULE, ORDER, BAG = 0, 1, 4  # first part of a generator's key; other parts of training use other numbers
+SCHEDULE, ORDER, BAG, WORDING = 0, 1, 4, 5  # first part of a generator's key; other parts of training use other numbers
 
 
 def keyed_random(seed: int, *key: int) -> np.random.Generator:
@@ -22,11 +22,13 @@ def keyed_random(seed: int, *key: int) -> np.random.Generator:
 
 
 class Turn(NamedTuple):
-    """The task of a step, the bag (0 unless `train.merge.of: bags`), and how often the bag drew the task before."""
+    """The task of a step, the bag (0 unless `train.merge.of: bags`), how often the bag drew the task before, and the
+    wording of the instruction."""
 
     task: str
     bag: int
     number: int
+    instruction: str
 
 
 class Schedule:
@@ -66,14 +68,20 @@ class Schedule:
         plan = []
         for bag, steps in enumerate(self.params.bags):
             turns = dict.fromkeys(self._names, 0)
-            for step in range(len(steps)):
-                names = self._in_phase(step / len(steps))
+            for step in steps:
+                names = self._in_phase((step - steps.start) / len(steps))
                 sizes = np.array([self.sizes[name] for name in names], dtype=float)
                 weights = np.array([self.tasks[name].weight for name in names]) * sizes**self.params.alpha
                 name = names[int(draw.choice(len(names), p=weights / weights.sum()))]
-                plan.append(Turn(name, bag, turns[name]))
+                plan.append(Turn(name, bag, turns[name], self._wording(name, step)))
                 turns[name] += 1
         return plan
+
+    def _wording(self, name: str, step: int) -> str:
+        wordings = self.tasks[name].wordings
+        if len(wordings) == 1:
+            return wordings[0]
+        return wordings[int(keyed_random(self.seed, WORDING, step).integers(len(wordings)))]
 
     def _in_phase(self, done: float) -> list[str]:
         end = 0.0

@@ -206,6 +206,7 @@ def _write_tasks(
             params.source,
             tuple(params.in_domain),
             params.positive_score,
+            tuple(params.paraphrases),
         )
         for name, params in tasks.items()
     }

@@ -25,11 +25,13 @@ from components.training.targets import Targets, make_targets
 class Batch:
     """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries.
 
+    instruction: the wording of this step, of the task's instruction or one of its paraphrases.
     objective: the loss's terms, those of the task's kind. graded: the loss is CoSENT over `grades` instead.
     """
 
     step: int
     task: Task
+    instruction: str
     objective: ObjectiveParams
     graded: bool
     queries: np.ndarray  # uint32 [B], rows
@@ -75,6 +77,7 @@ class Batches:
         return Batch(
             step=step,
             task=task,
+            instruction=turn.instruction,
             objective=objective,
             graded=graded,
             queries=queries,

@@ -59,7 +59,7 @@ def tokenise(batch: Batch, prompt: Prompt, world: World) -> Tokens:
     ids: list[list[int]] = [[]] * len(texts)
     for rank, share in enumerate(shares):
         ids[rank :: world.size] = share[:-1]
-    fitting = [fitting_prefix(prompt, batch.task.instruction, shots) for shots in batch.shots]
+    fitting = [fitting_prefix(prompt, batch.instruction, shots) for shots in batch.shots]
     left_out = sum(len(shots) - shown for shots, (_, shown) in zip(batch.shots, fitting, strict=True))
     prefixes = [prefix for prefix, _ in fitting]
     return Tokens(ids[:number], ids[number:], prefixes, sum(share[-1][0] for share in shares), left_out)
@@ -79,7 +79,7 @@ def pack_rows(
     groups = []  # (prefix, sequences, place of the first)
     for chunk, prefix in enumerate(tokens.prefixes):
         groups.append((prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share))
-    prefix = prompt.prefix_ids(batch.task.instruction) if batch.task.symmetric else []
+    prefix = prompt.prefix_ids(batch.instruction) if batch.task.symmetric else []
     groups.append((prefix, tokens.documents, len(batch.query_texts)))
     planned: list[tuple[list[int], list[list[int]], list[int]]] = []
     for prefix, sequences, first in groups:
