@@ -1,9 +1,11 @@
 """Parameters of `train`: the loss, the adapter, the batches and the processes."""
 
+import itertools
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.config.merging import MergeParams
 from components.config.objectives import ObjectivesParams
 from components.config.types import (
     Count,
@@ -94,7 +96,8 @@ class TrainParams(Params):
     temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
     false_negative_margin: float | None = Field(
         default=0.1,
-        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding); null = off",
+        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding), but for "
+        "those of another label; null = off",
     )
     guide: GuideParams | None = Field(default=None, description="null: no guide model masks negatives")
     multi_positive: bool = Field(
@@ -153,6 +156,29 @@ class TrainParams(Params):
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
+    merge: MergeParams | None = Field(default=None, description="null: the adapter is that of one run")
+
+    @property
+    def bags(self) -> list[range]:
+        """Steps of each adapter that is trained from the start: one range, or those of the bags of `merge`."""
+        number = self.merge.number if self.merge and self.merge.of == "bags" else None
+        bounds = [self.steps * bag // (number or 1) for bag in range((number or 1) + 1)]
+        return [range(*ends) for ends in itertools.pairwise(bounds)]
+
+    @model_validator(mode="after")
+    def _there_are_adapters_to_merge(self) -> "TrainParams":
+        merge = self.merge
+        if merge is None:
+            return self
+        if merge.of == "init_adapter" and self.init_adapter is None:
+            raise ValueError("merge.of: init_adapter needs init_adapter, the adapter to go on from")
+        if merge.of == "bags" and self.dev.patience:
+            raise ValueError("merge.of: bags and dev.patience: an early stop would leave bags out; remove one")
+        written = -(-self.steps // self.checkpoint_every)
+        most = {"checkpoints": written, "bags": self.steps}.get(merge.of)
+        if most is not None and merge.number is not None and merge.number > most:
+            raise ValueError(f"merge.number: {merge.number} is over {most}, the {merge.of} of steps: {self.steps}")
+        return self
 
     @model_validator(mode="after")
     def _phases_cover_the_run(self) -> "TrainParams":

@@ -30,12 +30,12 @@ def run(context: StageContext) -> dict[str, float]:
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
     data = world.in_turn(lambda: _load_data(context, config))
-    curve = _fit(context, student, data, world)
+    curve, merged = _fit(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
         export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
         pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
-    return _summary(curve)
+    return _summary(curve) | merged
 
 
 def _load_data(context: StageContext, config: Config) -> TrainingData:
@@ -54,8 +54,10 @@ def _load_data(context: StageContext, config: Config) -> TrainingData:
     return kept
 
 
-def _fit(context: StageContext, student: Path, data: TrainingData, world: World) -> list[dict[str, Any]]:
-    """Train, write adapter/ and return the curve."""
+def _fit(
+    context: StageContext, student: Path, data: TrainingData, world: World
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
     from components.model.backbone import load_tokenizer
     from components.model.prompt import Prompt
     from components.training.trainer import Trainer
@@ -67,10 +69,11 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers)
+    curve = trainer.fit()
     if world.first:
         save_adapter(model, context.out / "adapter", student)
-    return curve
+    return curve, trainer.merged
 
 
 def _log_start(model: Any, data: TrainingData, config: Config) -> None:

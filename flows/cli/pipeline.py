@@ -261,6 +261,26 @@ def remine() -> None:
     print_outcomes(results)
 
 
+@group.command(epilog=examples("foundry update", "foundry update --replay 0.5 --steps 40"))
+def update(
+    steps: Annotated[int, typer.Option(min=0, help="of training; 0: the recipe's, in proportion to the pairs")] = 0,
+    replay: Annotated[float, typer.Option(min=0, help="old pairs trained on for each new one")] = 1.0,
+    weight: Annotated[float, typer.Option(min=0.01, max=1, help="share of the new adapter in the merged one")] = 0.5,
+) -> None:
+    """Train what is new since the production model into a new candidate.
+
+    A light adapter on new pairs and a sample of old ones is merged with production's. Nothing new: nothing runs.
+    """
+    require_git(enter_for_flows())
+    from flows.fallback import call_with_server
+    from flows.update import update as flow
+
+    results = call_with_server(partial(flow, steps=steps, replay=replay, weight=weight))
+    print_outcomes(results)
+    if not results:
+        print("nothing is new since the production model")
+
+
 def print_outcomes(results: dict[str, str]) -> None:
     """A line a stage: what the flow did with it."""
     for name, how in results.items():
