@@ -8,6 +8,7 @@ MLflow through the run's journal, so an unreachable MLflow only delays it.
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from components.stage.context import StageContext
 from components.tracking.journal import Journal, link_or_copy
 from components.tracking.registry import CANDIDATE
 from components.tracking.snapshot import snapshot
+from components.tracking.summary import metrics_of
 from components.tracking.versions import ancestry
 
 PROMPTS = "config_sentence_transformers.json"
@@ -91,6 +93,7 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
         link_or_copy(file, journal.folder / "files" / "model" / name)
     for table in EVALUATION:
         journal.artifact(root / "outputs" / "evaluate" / table, f"evaluation/{table}")
+    evaluated = metrics_of(root / "outputs" / "evaluate")
     journal.model(
         {
             "name": written["name"],
@@ -98,14 +101,16 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
             "journal": journal.identity,
             "example": list(EXAMPLES),
             "tags": provenance(root, journal.identity),
-            "metrics": _evaluated(root / "outputs" / "evaluate" / "metrics.json"),
+            "metrics": evaluated,
+            "model_metrics": model_metrics(evaluated, metrics_of(root / "outputs" / "train")),
         }
     )
 
 
-def _evaluated(file: Path) -> dict[str, float]:
-    metrics: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return metrics
+def model_metrics(evaluated: Mapping[str, float], trained: Mapping[str, float]) -> dict[str, float]:
+    """What describes the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
+    own = {name: value for name, value in evaluated.items() if name.startswith(("trained.", "gain."))}
+    return {**own, **trained}
 
 
 def provenance(root: Path, identity: str) -> dict[str, str]:

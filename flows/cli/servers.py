@@ -29,8 +29,8 @@ def ui(
 def setup() -> None:
     """Prepare the Prefect server of PREFECT_API_URL.
 
-    Makes the work pool, the GPU slot, the heartbeat automation and the deployments of prefect.yaml. Safe to repeat;
-    foundry ui does so itself.
+    Makes the work pool, the heartbeat automation and the deployments of prefect.yaml. Safe to repeat; foundry ui does
+    so itself.
     """
     root = enter_for_flows()
     from flows.setup import set_up
@@ -42,13 +42,12 @@ def setup() -> None:
 def doctor(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
     """Find what crashes left behind, and repair it.
 
-    With --look nothing is repaired, and the exit status is 3 when something is wrong.
+    With --look nothing is repaired. Exit status 3 when something is left that it did not repair.
     """
     root = enter_for_flows()
     from flows.doctor import repair_all
 
-    found = repair_all(root, look, print)
-    sys.exit(3 if look and found else 0)
+    sys.exit(3 if repair_all(root, look, print) else 0)
 
 
 @group.command(epilog=examples("foundry upload"))
