@@ -61,7 +61,8 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)
     _add_keys_of_other_servers(folder, config)
-    set_prompts(folder, prompt, {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks})
+    prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks}
+    set_prompts(folder, prompt, prompts, only_task(tasks), shots_from="outputs/register")
 
 
 def set_post_processor(tokenizer: Any) -> None:
@@ -112,14 +113,40 @@ def chat_template(prompt: Prompt) -> str:
     )
 
 
-def set_prompts(folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt]) -> None:
-    """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json.
+def set_prompts(
+    folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt], only: str | None = None, shots_from: str = ""
+) -> None:
+    """Write the prompts of tasks into config_sentence_transformers.json.
 
-    `query_suffix` is what follows a query's text, for clients without the chat template; sentence-transformers leaves
-    it alone.
+    TASK            what stands before a query: the instruction and its shots
+    TASK:document   of a symmetric task, before a document: the instruction; texts are put as queries
+    document        empty
+    query           only of a model with one task: what `encode_query` takes without a name
+
+    `query_suffix` is what follows a query's text, for clients without the chat template, and `shots_from` names the
+    folder that has the chosen shots when this one does not; sentence-transformers leaves both alone.
+
+    Args:
+        only: the one task that the model was trained for.
     """
     path = folder / "config_sentence_transformers.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     prompts = {name: prompt.prefix_text(task.instruction, task.shots) for name, task in tasks.items()}
-    about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None, "query_suffix": prompt.tail_text}
+    both = {
+        document_prompt(name): prompt.prefix_text(task.instruction) for name, task in tasks.items() if task.symmetric
+    }
+    default = {"query": prompts[only]} if only else {}
+    about.pop("shots_from", None)
+    about |= {"prompts": {**prompts, **both, **default, DOCUMENT: ""}, "default_prompt_name": None}
+    about |= {"query_suffix": prompt.tail_text} | ({"shots_from": shots_from} if shots_from else {})
     path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def document_prompt(task: str) -> str:
+    """The name of the prompt before the documents of a symmetric task."""
+    return f"{task}:{DOCUMENT}"
+
+
+def only_task(tasks: Sequence[Task]) -> str | None:
+    """The name of the task, where there is one."""
+    return tasks[0].name if len(tasks) == 1 else None
