@@ -1,4 +1,4 @@
-"""`foundry serve` over HTTP: sentence-transformers' vectors, one line for what is refused, batches that share a prompt."""
+"""`foundry serve` over HTTP: sentence-transformers' vectors, one line for what is refused, requests in one batch."""
 
 import base64
 import json
