@@ -96,7 +96,9 @@ def _add_keys_of_other_clients(folder: Path, config: Config) -> None:
     change_json(folder / "1_Pooling" / "config.json", lambda own: pooling | own)
     change_json(folder / "modules.json", _old_names)
     most = config.prompt.prefix_tokens + config.prompt.query_tokens
-    change_json(folder / "sentence_bert_config.json", lambda own: own | {"max_seq_length": most, "do_lower_case": False})
+    change_json(
+        folder / "sentence_bert_config.json", lambda own: own | {"max_seq_length": most, "do_lower_case": False}
+    )
     if config.prompt.document_tokens == most:
         change_json(folder / "sentence_bert_config.json", lambda own: _without(own, "document_length"))
 

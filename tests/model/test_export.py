@@ -161,10 +161,11 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
 
 
 def documented(block: str, **given) -> dict:
-    """Run a block of docs/serving.md by its label; returns the names it leaves."""
+    """Run a block of docs/serving.md by its label, after the token ids that some need; returns the names it leaves."""
     text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     names = dict(given)
-    exec(text.split(f"```python {block}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
+    for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
+        exec(text.split(f"```python {label}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
     return names
 
 
@@ -195,6 +196,8 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
     np.testing.assert_allclose(np.asarray(by_hand), expected, atol=1e-5)
     documents = texts_around(config.prompt.document_tokens - 2)
+    by_hand = documented("transformers", folder=str(folder), texts=documents, task="sky")["documents"]
+    np.testing.assert_allclose(np.asarray(by_hand), encoder.encode_documents(documents), atol=1e-5)
     np.testing.assert_allclose(model.encode_document(documents), encoder.encode_documents(documents), atol=1e-5)
 
 

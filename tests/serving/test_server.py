@@ -16,6 +16,7 @@ from components.base.errors import UserError
 from components.serving.ask import trained_model
 from components.serving.http import MOST_TEXTS
 from components.serving.server import ServedModel, load_model, new_app, run_server
+from tests.model.test_export import documented
 
 TEXTS = ["is the sky blue", " Größe 42\n", "long " * 300, "", "<query> as a word"]
 
@@ -133,6 +134,28 @@ def test_requests_at_once_are_embedded_together_and_keep_their_order(client: Tes
         found = list(pool.map(lambda text: vectors(client, input=text, model="tiny:boolq")[0], texts))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert served.batches.batches - before < len(texts)
+
+
+def test_the_documented_lines_over_a_socket(served: ServedModel) -> None:
+    import threading
+    import time
+
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(new_app(served), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        found = documented("openai", server=address, name="tiny", texts=TEXTS, task="boolq")
+    finally:
+        server.should_exit = True
+        thread.join()
+    np.testing.assert_allclose(found["queries"], served.model.encode_query(TEXTS, prompt_name="boolq"), atol=1e-5)
+    np.testing.assert_allclose(found["documents"], served.model.encode_document(TEXTS), atol=1e-5)
 
 
 def test_a_taken_port_is_told(served: ServedModel) -> None:
