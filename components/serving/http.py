@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from mlflow.exceptions import MlflowException
 
+from components.statistics.outputs import convert
 from components.tracking.embedder import prompt_of, refused, tasks_of, texts_of
 
 FIELDS = ("input", "model", "side", "task", "dimensions", "encoding_format", "user")
@@ -110,8 +111,7 @@ def _dimensions(given: Mapping[str, Any], dimension: int) -> int:
 def write_answer(asked: Asked, vectors: np.ndarray, tokens: int, model: str) -> bytes:
     """The answer's JSON; fewer dimensions are the first ones, normalised again."""
     if asked.dimensions < vectors.shape[1]:
-        vectors = vectors[:, : asked.dimensions]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = convert(vectors, f"dim{asked.dimensions}")
     rows = vectors.astype("<f4")
     shown = [base64.b64encode(row.tobytes()).decode() for row in rows] if asked.base64 else rows.tolist()
     data = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(shown)]
