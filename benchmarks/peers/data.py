@@ -3,6 +3,7 @@
 import argparse
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,17 @@ def write_student(model: Path, out: Path, end_of_text: bool = True) -> None:
     out.mkdir(parents=True)
     tokenizer.save_pretrained(out)
     AutoModel.from_pretrained(folder, dtype="float32").save_pretrained(out)
+
+
+def save_sentence_model(merged: Path, tokens: int, out: Path) -> None:
+    """A decoder's folder as one of sentence-transformers: last token, normalised; `merged` is deleted."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+
+    body = Transformer(str(merged), max_seq_length=tokens)
+    model = SentenceTransformer(modules=[body, Pooling(body.get_embedding_dimension(), "lasttoken"), Normalize()])
+    model.save_pretrained(str(out))
+    shutil.rmtree(merged)
 
 
 def cpu_seconds() -> float:

@@ -8,6 +8,7 @@ none). Its trainer runs in the Python of an environment that has it.
 """
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, training_pairs, write_jsonl
+from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs, write_jsonl
 
 WINDOW = (2, 200)  # ranks that hn_mine draws from by default
 NEGATIVES, TEMPERATURE = 7, 0.05
@@ -28,11 +29,14 @@ def main() -> None:
     given = arguments_of(__doc__)
     files = [mined(one, given) for one in training_pairs(given.prepared)]
     before = cpu_seconds()
-    subprocess.run(
-        [given.python, "-m", "FlagEmbedding.finetune.embedder.decoder_only.icl", *options(given, files)], check=True
-    )
+    trainer = [given.python, "-m", "FlagEmbedding.finetune.embedder.decoder_only.icl", *options(given, files)]
+    pickled = {
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"
+    }  # its merge reads its own embedding by torch.load, as torch < 2.6
+    subprocess.run(trainer, check=True, env={**os.environ, **pickled})
     training = cpu_seconds() - before
-    save(given)
+    save_sentence_model(given.out / "trainer" / "merged_model", given.evaluated_tokens, given.out / "model")
+    shutil.rmtree(given.out / "trainer")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
     (given.out / "run.json").write_text(json.dumps(figures), encoding="utf-8")
 
@@ -96,18 +100,6 @@ def options(given: Any, files: list[Path]) -> list[str]:
     for name, value in values.items():
         parts += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
     return parts
-
-
-def save(given: Any) -> None:
-    """Its merged model as a sentence-transformers folder, for the evaluation all sides have."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
-
-    merged = given.out / "trainer" / "merged_model"
-    body = Transformer(str(merged), max_seq_length=given.evaluated_tokens)
-    model = SentenceTransformer(modules=[body, Pooling(body.get_embedding_dimension(), "lasttoken"), Normalize()])
-    model.save_pretrained(str(given.out / "model"))
-    shutil.rmtree(given.out / "trainer")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, training_pairs
+from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs
 
 PROMPT = "Instruct: {}\nQuery: "
 
@@ -25,9 +25,9 @@ def main() -> None:
     before = cpu_seconds()
     train(model, data, given)
     training = cpu_seconds() - before
-    model[0].model = model[0].model.merge_and_unload()
-    model.max_seq_length = given.evaluated_tokens
-    model.save_pretrained(str(given.out / "model"))
+    model[0].model.save_pretrained(given.out / "adapter")
+    merge(given)
+    save_sentence_model(given.out / "merged", given.evaluated_tokens, given.out / "model")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
     (given.out / "run.json").write_text(json.dumps(figures), encoding="utf-8")
 
@@ -52,6 +52,16 @@ def load(given: argparse.Namespace) -> Any:
         )
     )
     return model
+
+
+def merge(given: argparse.Namespace) -> None:
+    """The trained adapter in the student's weights, with the tokenizer, as a folder of transformers."""
+    from peft import PeftModel
+    from transformers import AutoModel, AutoTokenizer
+
+    base = AutoModel.from_pretrained(given.student)
+    PeftModel.from_pretrained(base, given.out / "adapter").merge_and_unload().save_pretrained(given.out / "merged")
+    AutoTokenizer.from_pretrained(given.student).save_pretrained(given.out / "merged")
 
 
 def mined(one: TaskPairs, teacher: Path) -> Any:
