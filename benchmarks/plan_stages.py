@@ -3,8 +3,8 @@
     python -m benchmarks.plan_stages [--quick] [--json FILE] [--folder DIR] [--stages prepare,retrieve,score,mine]
         [--documents N N]
 
-Synthetic tables of realistic lengths, from a seed (benchmarks/scale_mine.py, scale_score.py, scale_prepare.py): one
-task has half of the documents, a query for every fifth document, 50 candidates a query. Each stage runs as it is in a
+Synthetic tables of realistic lengths, from a seed (benchmarks/scale_mine.py, scale_score.py, scale_prepare.py): a task
+with half of the documents, a query for every fifth document, 50 candidates a query. Each stage runs as it is in a
 process of its own, with malloc set as `foundry stage` sets it; models alone are stubs. Peak: the most private memory
 (anonymous and shared pages, read from the kernel every 5 ms). Pages of memory-mapped files are not in it, as the kernel
 can drop them; its own peak, which has them, is printed too.
