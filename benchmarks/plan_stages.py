@@ -129,7 +129,9 @@ def measured(stage: str, folder: Path, documents: int) -> dict[str, float]:
         out, error = running.communicate()
     if running.returncode:
         raise SystemExit(f"error: {stage} failed: {error[-2000:]}")
-    return {"peak_gib": peak / GIB, **json.loads(out.splitlines()[-1])}
+    found = {"peak_gib": peak / GIB, **json.loads(out.splitlines()[-1])}
+    print(f"{stage}, {documents:,} documents: {found}", file=sys.stderr, flush=True)
+    return found
 
 
 def task_texts(name: str, queries: pl.DataFrame, documents: pl.DataFrame) -> TaskTexts:
