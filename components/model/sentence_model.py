@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -65,9 +65,18 @@ class SentenceModel(StoredEmbedder):
 
     @classmethod
     def load(
-        cls, folder: Path, device: torch.device, max_tokens: int | None = None, store: Path | None = None
+        cls,
+        folder: Path,
+        device: torch.device,
+        max_tokens: int | None = None,
+        store: Path | None = None,
+        own_precision: bool | None = None,
     ) -> "SentenceModel":
         """The model in `folder`, which cuts texts to `max_tokens` or to its own limit.
+
+        Args:
+            own_precision: compute in the precision of the model's files (bf16 or fp16 perhaps), which its identity then
+                names; else in float32. None: on CUDA only.
 
         Raises:
             UserError: no model in the folder, or one that does not start with a transformer.
@@ -76,7 +85,9 @@ class SentenceModel(StoredEmbedder):
         from sentence_transformers.base.modules import Transformer
 
         folder = locate_model(folder)
-        model = SentenceTransformer(str(folder), device=str(device), local_files_only=True)
+        own = device.type == "cuda" if own_precision is None else own_precision
+        precision = {"dtype": "auto" if own else torch.float32}
+        model = SentenceTransformer(str(folder), device=str(device), local_files_only=True, model_kwargs=precision)
         if not isinstance(model[0], Transformer):
             raise UserError(f"{folder}: starts with {type(model[0]).__name__}, not a transformer; choose another model")
         most = int(model.max_seq_length or 512)
@@ -176,16 +187,25 @@ class SentenceModel(StoredEmbedder):
 
 @dataclass(frozen=True)
 class SentenceSource:
-    """What a sentence model is loaded from, in plain values that travel to another process."""
+    """What a sentence model is loaded from, in plain values that travel to another process.
+
+    own_precision: see `SentenceModel.load`. It is decided here, by the device of the process that makes the source, so
+    that workers on other devices compute in the same precision, under the same identity.
+    """
 
     folder: Path
     store: Path
     device: str = "auto"
     max_tokens: int | None = None
+    own_precision: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own_precision", device_of(self.device).type == "cuda")
 
     def load(self) -> SentenceModel:
         """The model itself. Raises UserError when the folder holds none."""
-        return SentenceModel.load(self.folder, device_of(self.device), self.max_tokens, self.store)
+        device = device_of(self.device)
+        return SentenceModel.load(self.folder, device, self.max_tokens, self.store, self.own_precision)
 
 
 class OwnPrompt:
