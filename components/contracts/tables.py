@@ -177,15 +177,16 @@ def read_task(path: Path, table: Table, task: str, columns: Sequence[str]) -> pl
 
 
 def name_of_row(path: Path, row: int) -> str:
-    """The user's id of a row of corpus.parquet or queries.parquet, quoted for a message."""
-    return repr(id_of_row(path, row))
+    """The user's id of a row of corpus.parquet or queries.parquet, quoted for a message; the row if there is none."""
+    found = id_of_row(path, row)
+    return str(row) if found is None else repr(found)
 
 
-def id_of_row(path: Path, row: int) -> str:
-    """The user's id of a row of corpus.parquet or queries.parquet; the row's number when there is no such row."""
+def id_of_row(path: Path, row: int) -> str | None:
+    """The user's id of a row of corpus.parquet or queries.parquet."""
     name = next(name for name in ("doc_id", "query_id") if name in pl.read_parquet_schema(path))
     found = pl.scan_parquet(path).filter(pl.col("row") == row).select(name).collect()
-    return str(found.item()) if len(found) else str(row)
+    return str(found.item()) if len(found) else None
 
 
 def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:

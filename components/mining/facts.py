@@ -80,7 +80,8 @@ class TaskTexts:
 
     def document(self, row: int) -> tuple[str, str]:
         """(id, text) of a document."""
-        return id_of_row(self.stored.prepared / "corpus.parquet", row), self.stored.documents.take([row])[0]
+        identity = id_of_row(self.stored.prepared / "corpus.parquet", row)
+        return str(identity), self.stored.documents.take([row])[0]
 
     def read_documents(self, places: np.ndarray) -> list[str]:
         """Texts of the documents at these places."""

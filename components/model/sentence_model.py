@@ -11,12 +11,12 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
-from components.model.batches import CPU_TOKENS, attention_mask, batch_rows, padded_batch, token_batches
+from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch, token_batches
 from components.model.device import device_of
 from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
@@ -37,6 +37,7 @@ _TOKENISED = 64  # texts tokenised together: they come padded to the longest
 _TOKENISING = Lock()  # a fast tokenizer must not be entered twice
 _ON_GPU = Lock()
 
+Result = TypeVar("Result")
 Kind = Literal["query", "document"]
 
 
@@ -62,6 +63,7 @@ class SentenceModel(StoredEmbedder):
         super().__init__(model.eval(), identity, int(model.get_embedding_dimension()), store)
         self.query, self.document = _own_side(model, "query"), _own_side(model, "document")
         self.prompts: dict[str, str | None] = dict(model.prompts)
+        self._gpu_batches = TokenBatches(GPU_TOKENS, fixed=False)
 
     @classmethod
     def load(
@@ -132,13 +134,11 @@ class SentenceModel(StoredEmbedder):
         """
         ids, prompt_length = self.tokenise(texts, side)
         gpu = self.model.device.type != "cpu"
-        budget = GPU_TOKENS if gpu else CPU_TOKENS
-        batches = list(token_batches([len(sequence) for sequence in ids], budget, fixed=not gpu))
+        lengths = [len(sequence) for sequence in ids]
 
-        def compute(batch: tuple[list[int], int]) -> tuple[np.ndarray, list[np.ndarray]]:
-            members, length = batch
+        def compute(members: list[int], length: int) -> tuple[np.ndarray, list[np.ndarray]]:
             sequences = [ids[i] for i in members]
-            rows = len(members) if gpu else batch_rows(length, budget)
+            rows = len(members) if gpu else batch_rows(length, CPU_TOKENS)
             features: dict[str, Any] = {
                 "input_ids": padded_batch(sequences, length, rows, self.model.tokenizer.pad_token_id),
                 "attention_mask": attention_mask(sequences, length, rows),
@@ -150,9 +150,9 @@ class SentenceModel(StoredEmbedder):
 
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         matrices: list[np.ndarray] = [np.empty((0, 0), dtype=np.float16)] * (len(texts) if tokens else 0)
-        computed = map(compute, batches) if gpu else map_single_threaded(compute, batches)
         with _ON_GPU if gpu else nullcontext():
-            for (members, _), (pooled, hidden) in zip(batches, computed, strict=True):
+            run = self._gpu_batches.run if gpu else _run_on_cpu
+            for members, (pooled, hidden) in run(lengths, compute):
                 vectors[members] = pooled
                 for i, matrix in zip(members if tokens else [], hidden, strict=True):
                     matrices[i] = matrix
@@ -183,6 +183,15 @@ class SentenceModel(StoredEmbedder):
 
     def _embed(self, inputs: list[str], way: Side) -> np.ndarray:
         return self.forward(inputs, way, tokens=False)[0]
+
+
+def _run_on_cpu(
+    lengths: Sequence[int], compute: Callable[[list[int], int], Result]
+) -> Iterator[tuple[list[int], Result]]:
+    """(positions, result) of each batch; batches of fixed shapes, each on one thread."""
+    batches = list(token_batches(lengths, CPU_TOKENS))
+    results = map_single_threaded(lambda batch: compute(*batch), batches)
+    yield from ((members, result) for (members, _), result in zip(batches, results, strict=True))
 
 
 @dataclass(frozen=True)

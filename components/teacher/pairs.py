@@ -69,7 +69,7 @@ class Pairs:
         if not file.exists():
             with whole_file(file) as partial:
                 self._built(block).write_ipc(partial, compression="lz4")
-        return pl.read_ipc(file, memory_map=False)
+        return pl.read_ipc(file)
 
     def _built(self, block: Block) -> pl.DataFrame:
         found = self.candidates(block, ["query", "document"])
