@@ -20,7 +20,7 @@ BINS = 64
 LONG = 4  # letters of a long word
 FEWEST = 8  # words for trigrams, and distinct long words
 _EMPTY = 0xFFFF  # value of a bin without an element
-_CHUNK = 1 << 14  # texts at once
+CHUNK = 1 << 12  # texts at once in a thread
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, with half of its bits set
 
 Read = Callable[[np.ndarray], Sequence[str]]  # the texts at these places: int64 [n]
@@ -53,7 +53,7 @@ def hash_texts(read: Read, number: int) -> np.ndarray:
 
 
 def _chunks(number: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + _CHUNK, number)) for start in range(0, number, _CHUNK)]
+    return [np.arange(start, min(start + CHUNK, number)) for start in range(0, number, CHUNK)]
 
 
 def _normalised(texts: Sequence[str]) -> pl.Series:

@@ -15,8 +15,8 @@ from components.config import Bm25Params
 from components.search.exact import Hits
 from components.search.top_k import RunningTopK, best_first
 
-_CHUNK = 64  # queries scored at once
-_SCORES = 1 << 24  # scores held at once by a thread: 64 MiB
+CHUNK = 64  # queries scored at once
+SCORES = 1 << 25  # scores held at once, over all threads: 128 MiB
 
 
 def bm25_search(
@@ -35,7 +35,7 @@ def bm25_search(
     del tokens
     asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
 
-    chunk = max(1, min(_CHUNK, _SCORES // documents))
+    chunk = max(1, min(CHUNK, SCORES // threads // documents))
 
     def search(start: int) -> Hits:
         return _top(index, asked[start : start + chunk], k, documents)
