@@ -39,8 +39,9 @@ from components.config import Bm25Params, Config, DenseTeacherParams, EnginePara
 from components.model.sentence_model import SentenceSource, Side, text_key
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
+from components.plan import host
 from components.plan.devices import GIB, Device
-from components.plan.stages import CHARACTERS, make_plan
+from components.plan.host import CHARACTERS
 from components.plan.tokens import TaskTexts
 from tests.samples import small_parameters
 
@@ -154,10 +155,18 @@ def counted(table: Path, column: str, task: str | None = None, distinct: bool = 
 def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     """GiB of host memory by stage."""
     config: Config = parse_config(small_parameters(), "plan")
-    score = config.score.model_copy(update={"queries": "all", "reranker": "cross_encoder"})
-    config = config.model_copy(update={"retrieve": retrieve_params(), "score": score})
-    costs = make_plan(config, tasks, Path("nowhere"), Device("cpu", 0, 1e9, is_gpu=False), 1).costs
-    return {cost.stage: cost.host / GIB for cost in costs if cost.stage in STAGES}
+    one_list = retrieve_params().model_copy(update={"bm25": None})  # score and mine are given DEPTH pairs a query
+    score = config.score.model_copy(update={"reranker": "cross_encoder"})
+    config = config.model_copy(update={"retrieve": one_list, "score": score, "threads": 0})
+    both = config.model_copy(update={"retrieve": retrieve_params()})
+    cpu = Device("cpu", 0, 1e9, is_gpu=False)
+    found = {
+        "prepare": host.prepare_memory(tasks),
+        "retrieve": host.retrieve_memory(both, tasks, HIDDEN, cpu),
+        "score": host.score_memory(config, tasks, HIDDEN, cpu),
+        "mine": host.mine_memory(config, tasks, cpu),
+    }
+    return {stage: memory / GIB for stage, memory in found.items()}
 
 
 def measure(stages: Sequence[str], documents: int, place: Path) -> dict[str, dict[str, float]]:

@@ -164,13 +164,20 @@ def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence
     return check_rows(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
 
 
-def read_task(path: Path, table: Table, task: str, columns: Sequence[str]) -> pl.DataFrame:
+def read_task(
+    path: Path, table: Table, task: str, columns: Sequence[str], split: str | None = None, first: int | None = None
+) -> pl.DataFrame:
     """Some columns of one task's rows of CORPUS or QUERIES, checked; reads only their row groups.
+
+    Args:
+        split: rows of this split only. first: so many rows only.
 
     Raises:
         UserError: these rows break the table's contract.
     """
     rows = pl.scan_parquet(path).filter(pl.col("task") == task)
+    rows = rows if split is None else rows.filter(pl.col("split") == split)
+    rows = rows if first is None else rows.head(first)
     own = table.only(columns)
     kinds = {name: "row" if kind == "position" else kind for name, kind in own.columns.items()}  # not all rows are here
     return check_rows(_read(path, rows, columns), str(path), replace(own, columns=kinds))

@@ -96,10 +96,10 @@ def _cure(config: Config, stage: str, outputs: Path) -> str:
 
 
 KNOWN_BY = (
-    "memory and disk: counted from data structures and tensor shapes; compared with runs: prepare, retrieve, score, mine\n"
-    "(benchmarks.plan_stages) and train (benchmarks.plan), not fetch, select_shots and evaluate\n"
-    "hours: FLOPs counted, at an assumed share of the peak; prepare and mine by the measured rate of one core; without\n"
-    "downloads, BM25 and the benchmark's own scoring"
+    "memory and disk: counted from data structures and tensor shapes. Compared with runs: prepare, retrieve, score,\n"
+    "mine (benchmarks.plan_stages), train (benchmarks.plan); not compared: fetch, select_shots, evaluate, register\n"
+    "hours: FLOPs counted, at an assumed share of the peak; prepare and mine by the measured rate of one core. Not\n"
+    "counted: downloads, BM25, the benchmark's own scoring"
 )
 
 
