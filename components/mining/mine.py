@@ -56,6 +56,7 @@ def run(context: StageContext) -> dict[str, float]:
             task.mine(triplets, rejections, sample)
             sections.append(task_section(task.found, task.texts, sample, setting))
             tasks.append(task.found)
+            del task, sample  # or this task's sketches would stay while the next one's are made
     refuse_chance([task.ranking for task in tasks], str(scores))
     _refuse_none(tasks)
     _write_evidence(out, tasks)
