@@ -6,6 +6,7 @@ them when it needs the room. `python -m benchmarks.plan_stages` compares prepare
 
 from components.base.threads import worker_count
 from components.config import Config
+from components.mining.sample import MOST as SAMPLE
 from components.mining.sketches import CHUNK as SKETCHED
 from components.mining.task import PAIRS_AT_ONCE
 from components.plan.devices import GIB, Device
@@ -24,7 +25,9 @@ CUDA_PROCESS = 1.5 * GIB  # the same with CUDA's host side: assumed
 PREPARE = 0.4 * GIB  # a process without torch, and decontamination's blocks
 ROW = 100  # a row of corpus and queries, without text: row, task and split (36), once more while filtered; qrels (16)
 PAIR = 420  # a pair at work: the 73 bytes of a row of teacher_scores.parquet, joined, cast, checked, queued and written
-SKETCH = 264 + 24  # a document: its sketches; row and label
+SKETCH = 264 + 60  # a document of the task at work: its sketches; its row and label, read and filtered
+FACT = 500  # a candidate in the part at work: the 120 bytes of its facts, joined, judged, sorted and written
+SAMPLED = 120 * 3  # a candidate of the report's sample: its facts in parts, in one table, and drawn
 SPLIT_WORD = 110  # a word that is sketched: its text, place, hash and letters, and the places and hashes of trigrams
 BM25_WORD = 9 + 20  # its number in a list; as a posting: score, document and word, and the first two sorted
 FOUND = 12  # a hit: document and score
@@ -110,7 +113,7 @@ def score_memory(config: Config, tasks: list[TaskTexts], hidden: int, device: De
 
 
 def mine_memory(config: Config, tasks: list[TaskTexts], device: Device) -> float:
-    """Rows, one task's sketches, the words of the texts that the threads sketch, and the pairs at work."""
+    """Rows, one task's sketches, the words of the texts that the threads sketch, the pairs at work, the report's."""
     threads = worker_count(config.threads)
     sketched = max(
         SKETCH * task.documents
@@ -118,4 +121,5 @@ def mine_memory(config: Config, tasks: list[TaskTexts], device: Device) -> float
         for task in tasks
     )
     pairs = min(1.25 * PAIRS_AT_ONCE, max(task.queries + task.dev for task in tasks) * pairs_each(config))
-    return process_memory(device) + ROW * _rows(tasks) + sketched + PAIR * pairs
+    sampled = min(SAMPLE, max(task.queries + task.dev for task in tasks)) * pairs_each(config)
+    return process_memory(device) + ROW * _rows(tasks) + sketched + FACT * pairs + SAMPLED * sampled
