@@ -85,20 +85,18 @@ def retrieve_memory(config: Config, tasks: list[TaskTexts], hidden: int, device:
     """
     rows, threads = _rows(tasks), worker_count(config.threads)
     dense, lexical = len(config.retrieve.dense), config.retrieve.bm25 is not None
-    keys = KEY * rows if dense else 0.0
+    group = min(GROUP * 4 * DOCUMENT_BLOCK * hidden, GROUP_BYTES + 4 * DOCUMENT_BLOCK * hidden)
+    tiles = threads * QUERY_BLOCK * DOCUMENT_BLOCK * (4 + 4 + 8)  # products, scaled, as keys
     searched = 0.0
     for task in tasks:
         words = task.documents * CHARACTERS * task.document_tokens / WORD
+        scores = max(threads * task.documents, min(SCORES, threads * ASKED * task.documents))
+        bm25 = BM25_WORD * words + (4 + 8) * scores
+        vectors = 1.25 * min(2 * group, 4 * task.documents * hidden) + tiles  # in float32 and int8
         hits = FOUND * (task.queries + task.dev) * config.retrieve.depth * (dense + lexical + 1)  # one list twice
-        bm25 = BM25_WORD * words + (4 + 8) * max(
-            threads * task.documents, min(SCORES, threads * ASKED * task.documents)
-        )
-        bm25 = bm25 if lexical else 0.0
-        searched = max(searched, hits + bm25)
-    block = 4 * DOCUMENT_BLOCK * hidden
-    vectors = 2 * 1.25 * min(GROUP * block, GROUP_BYTES + block) + threads * 16 * QUERY_BLOCK * DOCUMENT_BLOCK
+        searched = max(searched, hits + max(bm25 * lexical, vectors * (dense > 0)))  # one search after the other
     host = process_memory(device) + (ROW + DIGEST) * rows + PAIR * _block_pairs(tasks, pairs_each(config))
-    return host + keys + searched + (vectors if dense else 0.0)
+    return host + (KEY * rows if dense else 0.0) + searched
 
 
 def score_memory(config: Config, tasks: list[TaskTexts], hidden: int, device: Device) -> float:
