@@ -158,7 +158,9 @@ def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     one_list = retrieve_params().model_copy(update={"bm25": None})  # score and mine are given DEPTH pairs a query
     score = config.score.model_copy(update={"reranker": "cross_encoder"})
     config = config.model_copy(update={"retrieve": one_list, "score": score, "threads": 0})
-    both = config.model_copy(update={"retrieve": retrieve_params()})
+    # BM25 shares no candidate with random vectors: a query has twice DEPTH, which `pairs_each` says of this depth.
+    apart = retrieve_params().model_copy(update={"depth": round(2 * DEPTH / 1.67)})
+    both = config.model_copy(update={"retrieve": apart})
     cpu = Device("cpu", 0, 1e9, is_gpu=False)
     found = {
         "prepare": host.prepare_memory(tasks),

@@ -29,7 +29,8 @@ SKETCH = 264 + 60  # a document of the task at work: its sketches; its row and l
 FACT = 500  # a candidate in the part at work: the 120 bytes of its facts, joined, judged, sorted and written
 SAMPLED = 120 * 3  # a candidate of the report's sample: its facts in parts, in one table, and drawn
 SPLIT_WORD = 110  # a word that is sketched: its text, place, hash and letters, and the places and hashes of trigrams
-BM25_WORD = 9 + 20  # its number in a list; as a posting: score, document and word, and the first two sorted
+BM25_WORD = 9  # its number in a list, which malloc keeps when it is freed
+BM25_POSTING = 20  # a word of a document, once: score, document and word, and the first two sorted
 FOUND = 12  # a hit: document and score
 DIGEST = 28 * 3  # a text that is told from others: digest, part and row; concatenated and made unique
 KEY = 116  # a key of the vector store while its catalog is written: 48 bytes twice, order, and the share not in it yet
@@ -78,7 +79,7 @@ def _block_pairs(tasks: list[TaskTexts], each: float) -> float:
 
 
 def retrieve_memory(config: Config, tasks: list[TaskTexts], hidden: int, device: Device) -> float:
-    """Rows, a block of pairs, the stores' keys, and the search of the largest task.
+    """Rows, the stores' keys, and the search of the largest task or a block of its pairs.
 
     Args:
         hidden: the widest vector of the dense teachers.
@@ -91,11 +92,13 @@ def retrieve_memory(config: Config, tasks: list[TaskTexts], hidden: int, device:
     for task in tasks:
         words = task.documents * CHARACTERS * task.document_tokens / WORD
         scores = max(threads * task.documents, min(SCORES, threads * ASKED * task.documents))
-        bm25 = BM25_WORD * words + (4 + 8) * scores
+        bm25 = BM25_POSTING * words + (4 + 8) * scores
         vectors = 1.25 * min(2 * group, 4 * task.documents * hidden) + tiles  # in float32 and int8
         hits = FOUND * (task.queries + task.dev) * config.retrieve.depth * (dense + lexical + 1)  # one list twice
-        searched = max(searched, hits + max(bm25 * lexical, vectors * (dense > 0)))  # one search after the other
-    host = process_memory(device) + (ROW + DIGEST) * rows + PAIR * _block_pairs(tasks, pairs_each(config))
+        block = PAIR * _block_pairs([task], pairs_each(config))
+        largest = max(bm25 * lexical, vectors * (dense > 0), block)  # two searches and the fusion, one after the other
+        searched = max(searched, hits + BM25_WORD * words * lexical + largest)
+    host = process_memory(device) + (ROW + DIGEST) * rows
     return host + (KEY * rows if dense else 0.0) + searched
 
 
