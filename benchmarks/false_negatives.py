@@ -41,7 +41,7 @@ from components.contracts.tables import (
     write_table,
 )
 from components.data.inputs import read_inputs
-from components.mining.facts import TaskTexts, gather_facts, positive_values
+from components.mining.facts import Stored, TaskTexts, gather_facts, positive_values
 from components.mining.rules import apply_rules
 from components.mining.scale import with_values
 from components.teacher import retrieve, score
@@ -142,11 +142,11 @@ def run_stages(given: Path, folder: Path) -> pl.DataFrame:
     curves = json.loads((outputs / "score" / "calibration.json").read_text(encoding="utf-8"))
     parts = []
     for task in inputs.tasks:
-        texts = TaskTexts.of(inputs, task, config.threads or 2)
+        texts = TaskTexts.of(inputs, task, config.threads or 2, Stored.of(outputs / "prepare", Path(".cache")))
         own = scores.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
         qrels = inputs.qrels.filter(pl.col("query").is_in(texts.queries["row"].to_list()))
         with workers(config.threads or 2) as pool:
-            positives = positive_values(own, qrels, inputs, "scores")
+            positives = positive_values(own, qrels, outputs / "prepare", "scores")
             facts = gather_facts(own, positives, inputs.own_negatives, texts, config.mine, pool)
         curve = curves[task]
         dev = texts.queries.filter(pl.col("split") == "dev")["row"].to_list()

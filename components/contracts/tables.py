@@ -9,7 +9,7 @@ row. Both are sorted by task, so a task is one range of rows there and in every 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +166,36 @@ def read_rows(path: Path, table: Table, start: int, stop: int, columns: Sequence
     return check_rows(_read(path, rows, columns), str(path), table if columns is None else table.only(columns))
 
 
+def read_task(
+    path: Path, table: Table, task: str, columns: Sequence[str], split: str | None = None, first: int | None = None
+) -> pl.DataFrame:
+    """Some columns of one task's rows of CORPUS or QUERIES, checked; reads only their row groups.
+
+    Args:
+        split: rows of this split only. first: so many rows only.
+
+    Raises:
+        UserError: these rows break the table's contract.
+    """
+    rows = pl.scan_parquet(path).filter(pl.col("task") == task)
+    rows = rows if split is None else rows.filter(pl.col("split") == split)
+    rows = rows if first is None else rows.head(first)
+    own = table.only(columns)
+    kinds = {name: "row" if kind == "position" else kind for name, kind in own.columns.items()}  # not all rows are here
+    return check_rows(_read(path, rows, columns), str(path), replace(own, columns=kinds))
+
+
 def name_of_row(path: Path, row: int) -> str:
-    """The user's id of a row of corpus.parquet or queries.parquet, for a message."""
+    """The user's id of a row of corpus.parquet or queries.parquet, quoted for a message; the row if there is none."""
+    found = id_of_row(path, row)
+    return str(row) if found is None else repr(found)
+
+
+def id_of_row(path: Path, row: int) -> str | None:
+    """The user's id of a row of corpus.parquet or queries.parquet."""
     name = next(name for name in ("doc_id", "query_id") if name in pl.read_parquet_schema(path))
     found = pl.scan_parquet(path).filter(pl.col("row") == row).select(name).collect()
-    return repr(found.item()) if len(found) else str(row)
+    return str(found.item()) if len(found) else None
 
 
 def _read(path: Path, rows: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import polars as pl
 
-from components.mining.sketches import ELEMENTS, FEWEST, Elements, Sketches, likely_pairs, split_words
+from components.mining.sketches import ELEMENTS, FEWEST, Elements, Read, Sketches, likely_pairs, split_words
 
 SAME_WORDS = 0.75  # least Jaccard overlap of the sets of long words
 _SLACK = 0.2  # three standard errors of the estimate (each at most 0.063)
@@ -21,7 +21,7 @@ _CHUNK = 1 << 17  # pairs at once
 def near_duplicates(
     left: np.ndarray,
     right: np.ndarray,
-    texts: pl.Series,
+    read: Read,
     sketches: Sketches,
     threshold: float,
     pool: ThreadPoolExecutor,
@@ -29,7 +29,8 @@ def near_duplicates(
     """Find the pairs of texts that are copies of each other.
 
     Args:
-        left, right: int64 [pairs], places in `texts`.
+        left, right: int64 [pairs], places of texts.
+        read: the texts at some places.
         threshold: least Jaccard overlap of word trigrams; for long words it is SAME_WORDS.
 
     Returns: left, right, overlap (of trigrams where they reach the threshold, else of long words; 1 for equal words);
@@ -50,7 +51,7 @@ def near_duplicates(
     for name, least in limits.items():
         places = np.concatenate([part[name] for part in parts]) if parts else np.empty(0, dtype=np.int64)
         pairs = pl.DataFrame({"left": left[places], "right": right[places]}).unique().sort("left", "right")
-        measured.append(_measured(pairs, texts, sketches, name).filter(pl.col("overlap") >= least))
+        measured.append(_measured(pairs, read, sketches, name).filter(pl.col("overlap") >= least))
     return pl.concat(measured).unique(["left", "right"], keep="first", maintain_order=True).sort("left", "right")
 
 
@@ -58,10 +59,10 @@ def _likely(sketches: Sketches, name: str, left: np.ndarray, right: np.ndarray, 
     return likely_pairs(getattr(sketches, name), left, right, least - _SLACK)
 
 
-def _measured(pairs: pl.DataFrame, texts: pl.Series, sketches: Sketches, name: str) -> pl.DataFrame:
+def _measured(pairs: pl.DataFrame, read: Read, sketches: Sketches, name: str) -> pl.DataFrame:
     """Add `overlap`: the Jaccard overlap of the two sets; 1 for equal words."""
     used = np.unique(np.concatenate([pairs["left"].to_numpy(), pairs["right"].to_numpy()]))
-    text, hashes = ELEMENTS[name](split_words(texts.gather(used)))
+    text, hashes = ELEMENTS[name](split_words(read(used)))
     elements = _distinct((used[text], hashes), fewest=FEWEST if name == "long_words" else 1)
     sizes = elements.group_by("text").len("size")
     pairs = pairs.with_row_index("pair")

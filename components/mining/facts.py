@@ -2,46 +2,68 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
 from components.config import MineParams
+from components.contracts.tables import CORPUS, QUERIES, id_of_row, name_of_row, read_task
+from components.contracts.texts import Texts
 from components.data.inputs import Inputs
 from components.mining.copies import near_duplicates
 from components.mining.sketches import Sketches, hash_texts, sketch_texts
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where the texts are: the folder of stage `prepare`, and its two columns `text` as memory-mapped files."""
+
+    prepared: Path
+    queries: Texts
+    documents: Texts
+
+    @classmethod
+    def of(cls, prepared: Path, cache: Path) -> "Stored":
+        """The files of texts are made below `cache` unless another stage has made them."""
+        return cls(prepared, *(Texts.of_table(prepared / f"{name}.parquet", cache) for name in ("queries", "corpus")))
+
+
+@dataclass(frozen=True)
 class TaskTexts:
-    """Queries and documents of one task; the documents are a range of rows, so
-    row - first row is a document's place in each array."""
+    """Queries and documents of one task; the documents are a range of rows, so row - first row is a document's place in
+    each array. Texts stay on disk."""
 
     name: str
-    queries: pl.DataFrame
-    corpus: pl.DataFrame
+    queries: pl.DataFrame  # row, split, label
+    corpus: pl.DataFrame  # row, label
     first_document: int
     query_hashes: np.ndarray  # uint64 [queries], of the normalised texts
     documents: Sketches
+    stored: Stored
 
     @classmethod
-    def of(cls, inputs: Inputs, task: str, threads: int) -> "TaskTexts":
+    def of(cls, inputs: Inputs, task: str, threads: int, stored: Stored) -> "TaskTexts":
         """Take the task's rows and sketch its texts."""
         queries, corpus = (
-            frame.lazy().filter(pl.col("task") == task).select(columns).collect()
-            for frame, columns in (
-                (inputs.queries, ["row", "text", "split", "label"]),
-                (inputs.corpus, ["row", "doc_id", "text", "label"]),
-            )
+            frame.filter(pl.col("task") == task).select(columns)
+            for frame, columns in ((inputs.queries, ["row", "split"]), (inputs.corpus, ["row"]))
         )
+        first = int(corpus["row"][0])
+        asked, found = (
+            read_task(stored.prepared / f"{name}.parquet", table, task, ["row", "label"])
+            for name, table in (("queries", QUERIES), ("corpus", CORPUS))
+        )
+        rows = queries["row"].to_numpy().astype(np.int64)
         return cls(
             task,
-            queries,
-            corpus,
-            int(corpus["row"][0]),
-            hash_texts(queries["text"]),
-            sketch_texts(corpus["text"], threads),
+            queries.join(asked, on="row", how="left", maintain_order="left"),
+            found,
+            first,
+            hash_texts(lambda places: stored.queries.take(rows[places]), len(rows)),
+            sketch_texts(lambda places: stored.documents.take(first + places), len(corpus), threads),
+            stored,
         )
 
     def query_places(self, rows: pl.Series) -> np.ndarray:
@@ -54,21 +76,24 @@ class TaskTexts:
 
     def query(self, row: int) -> str:
         """Text of a query."""
-        return str(self.queries["text"][int(self.query_places(pl.Series([row]))[0])])
+        return self.stored.queries.take([row])[0]
 
     def document(self, row: int) -> tuple[str, str]:
         """(id, text) of a document."""
-        place = row - self.first_document
-        return str(self.corpus["doc_id"][place]), str(self.corpus["text"][place])
+        identity = id_of_row(self.stored.prepared / "corpus.parquet", row)
+        return str(identity), self.stored.documents.take([row])[0]
+
+    def read_documents(self, places: np.ndarray) -> list[str]:
+        """Texts of the documents at these places."""
+        return self.stored.documents.take(self.first_document + places)
 
     def text_pairs(self, pairs: pl.DataFrame) -> list[tuple[str, str]]:
         """(query text, document text) of each row of query, document."""
-        asked = self.queries["text"].gather(self.query_places(pairs["query"])).to_list()
-        found = self.corpus["text"].gather(self.document_places(pairs["document"])).to_list()
-        return list(zip(asked, found, strict=True))
+        sides = ((self.stored.queries, "query"), (self.stored.documents, "document"))
+        return list(zip(*(texts.take(pairs[column].to_numpy()) for texts, column in sides), strict=True))
 
 
-def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, file: str) -> pl.DataFrame:
+def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, prepared: Path, file: str) -> pl.DataFrame:
     """query, document, relevance, score, value of every judged pair that is trained.
 
     In graded tasks (sts) that includes pairs of grade 0 and less, which are no positives for the rules.
@@ -81,9 +106,9 @@ def positive_values(scores: pl.DataFrame, qrels: pl.DataFrame, inputs: Inputs, f
     unscored = positives.filter(pl.col("score").is_null())
     if len(unscored):
         row, wanted = unscored.sort("query", "document").select("query", "document").row(0)
-        query = inputs.queries.row(by_predicate=pl.col("row") == row, named=True)["query_id"]
-        document = inputs.corpus.row(by_predicate=pl.col("row") == wanted, named=True)["doc_id"]
-        raise UserError(f"{file}: no score for positive {document!r} of query {query!r}; run the score stage again")
+        query = name_of_row(prepared / "queries.parquet", row)
+        document = name_of_row(prepared / "corpus.parquet", wanted)
+        raise UserError(f"{file}: no score for positive {document} of query {query}; run the score stage again")
     return positives.sort("query", "document")
 
 
@@ -141,7 +166,7 @@ def _copies(
         right=pl.Series(texts.document_places(compared["document"])),
     )
     left, right = compared["left"].to_numpy(), compared["right"].to_numpy()
-    found = near_duplicates(left, right, texts.corpus["text"], texts.documents, params.near_duplicate, pool)
+    found = near_duplicates(left, right, texts.read_documents, texts.documents, params.near_duplicate, pool)
     return (
         compared.join(found, on=["left", "right"]).group_by("query", "document").agg(duplicate=pl.col("overlap").max())
     )

@@ -3,7 +3,8 @@
 A candidate is kept when the teacher scores it below the margin of the query's weakest positive and no other rule
 (components/mining/rules.py) rejects it. Margins act on a scale with a zero point (components/mining/scale.py); scores
 in the output are raw teacher scores (`reranker_score`), the logits for distillation: the trainer divides them by its
-teacher temperature. Work goes task by task and some queries at a time, so memory does not grow with the pairs.
+teacher temperature. Work goes task by task and some queries at a time, and texts stay on disk: memory holds
+rows, and sketches of one task's documents.
 """
 
 import json
@@ -21,7 +22,7 @@ from components.contracts.tasks import read_tasks
 from components.data.inputs import read_inputs
 from components.mining.chance import refuse_chance
 from components.mining.evidence import collect_judgements
-from components.mining.facts import TaskTexts
+from components.mining.facts import Stored, TaskTexts
 from components.mining.judge import Judge
 from components.mining.report import Section, task_section, write_report
 from components.mining.sample import Sample
@@ -38,7 +39,8 @@ def run(context: StageContext) -> dict[str, float]:
     threads = worker_count(config.threads)
     judge = Judge(config.mine.judge, context.outputs / "fetch" / "models", context.cache) if config.mine.judge else None
     scores = context.outputs / "score" / "teacher_scores.parquet"
-    inputs = read_inputs(context.outputs / "prepare")
+    inputs = read_inputs(context.outputs / "prepare", texts=False)
+    stored = Stored.of(context.outputs / "prepare", context.cache)
     tasks: list[Mined] = []
     sections: list[Section] = []
     with (
@@ -49,11 +51,12 @@ def run(context: StageContext) -> dict[str, float]:
         scale = config.mine.scale(config.score.reranker)
         setting = Setting(inputs, scores, config.mine, scale, judge, pool, config.seed, _graded(context))
         for name in progress(inputs.tasks, "mine", unit="task"):
-            task = TaskMining(TaskTexts.of(inputs, name, threads), setting)
+            task = TaskMining(TaskTexts.of(inputs, name, threads, stored), setting)
             sample = Sample.draw(task.texts, config.seed)
             task.mine(triplets, rejections, sample)
             sections.append(task_section(task.found, task.texts, sample, setting))
             tasks.append(task.found)
+            del task, sample  # or this task's sketches would stay while the next one's are made
     refuse_chance([task.ranking for task in tasks], str(scores))
     _refuse_none(tasks)
     _write_evidence(out, tasks)

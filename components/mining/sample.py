@@ -7,7 +7,7 @@ import polars as pl
 
 from components.mining.facts import TaskTexts
 
-_MOST = 5000  # queries
+MOST = 5000  # queries
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Sample:
     @classmethod
     def draw(cls, texts: TaskTexts, seed: int) -> "Sample":
         """Draw the queries by the seed."""
-        drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(texts.queries))[:_MOST]
+        drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(texts.queries))[:MOST]
         return cls(texts.queries.select(query="row")[np.sort(drawn)], len(texts.queries))
 
     def add(self, candidates: pl.DataFrame, positives: pl.DataFrame, suspicious: pl.DataFrame) -> None:

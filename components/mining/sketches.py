@@ -6,7 +6,7 @@ estimates the Jaccard overlap, with a standard error of at most 1 / (2 sqrt(64))
 of any length; words are split and hashed by polars, bins filled by numpy, so several threads compute at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,10 @@ BINS = 64
 LONG = 4  # letters of a long word
 FEWEST = 8  # words for trigrams, and distinct long words
 _EMPTY = 0xFFFF  # value of a bin without an element
-_CHUNK = 1 << 14  # texts at once
+CHUNK = 1 << 12  # texts at once in a thread
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, with half of its bits set
 
+Read = Callable[[np.ndarray], Sequence[str]]  # the texts at these places: int64 [n]
 Elements = tuple[np.ndarray, np.ndarray]  # text of each element: int64 [n], its hash: uint64 [n]
 
 
@@ -45,17 +46,21 @@ class Words:
     letters: np.ndarray
 
 
-def hash_texts(texts: pl.Series) -> np.ndarray:
-    """uint64 [n]: hash of each normalised text, as in `Sketches.equal`."""
-    parts = [_normalised(part["text"]).hash().to_numpy() for part in texts.to_frame("text").iter_slices(_CHUNK)]
+def hash_texts(read: Read, number: int) -> np.ndarray:
+    """uint64 [number]: hash of each normalised text, as in `Sketches.equal`."""
+    parts = [_normalised(read(places)).hash().to_numpy() for places in _chunks(number)]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
 
-def _normalised(texts: pl.Series) -> pl.Series:
+def _chunks(number: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + CHUNK, number)) for start in range(0, number, CHUNK)]
+
+
+def _normalised(texts: Sequence[str]) -> pl.Series:
     return pl.Series([normalise(text, punctuation=False) for text in texts], dtype=pl.String)
 
 
-def split_words(texts: pl.Series) -> Words:
+def split_words(texts: Sequence[str]) -> Words:
     """Words of all texts, by the normalisation of components/base/overlap.py without punctuation."""
     plain = _normalised(texts)
     words = plain.str.split(" ")
@@ -85,22 +90,22 @@ def long_words(words: Words) -> Elements:
     return words.text[places], mix_hashes(words.hashes[places])
 
 
-def sketch_texts(texts: pl.Series, threads: int) -> Sketches:
+def sketch_texts(read: Read, number: int, threads: int) -> Sketches:
     """Sketches of all texts, computed in chunks over the threads."""
     sketches = Sketches(
-        np.empty(len(texts), dtype=np.uint64),
-        np.full((len(texts), BINS), _EMPTY, dtype=np.uint16),
-        np.full((len(texts), BINS), _EMPTY, dtype=np.uint16),
+        np.empty(number, dtype=np.uint64),
+        np.full((number, BINS), _EMPTY, dtype=np.uint16),
+        np.full((number, BINS), _EMPTY, dtype=np.uint16),
     )
 
-    def fill(start: int) -> None:
-        words = split_words(texts.slice(start, _CHUNK))
-        sketches.equal[start : start + _CHUNK] = words.equal
+    def fill(places: np.ndarray) -> None:
+        words, own = split_words(read(places)), slice(int(places[0]), int(places[-1]) + 1)
+        sketches.equal[own] = words.equal
         for elements, bins in ((trigrams(words), sketches.trigrams), (long_words(words), sketches.long_words)):
-            _fill_bins(bins[start : start + _CHUNK], *elements)
+            _fill_bins(bins[own], *elements)
 
     with workers(threads) as pool:
-        list(pool.map(fill, range(0, len(texts), _CHUNK)))
+        list(pool.map(fill, _chunks(number)))
     return sketches
 
 

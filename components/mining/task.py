@@ -144,7 +144,7 @@ class TaskMining:
     def _facts(self, scores: pl.DataFrame, qrels: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         given = self.setting
         scores = with_values(scores, given.scale)
-        positives = positive_values(scores, qrels, given.inputs, str(given.scores))
+        positives = positive_values(scores, qrels, self.texts.stored.prepared, str(given.scores))
         own = given.inputs.own_negatives.join(qrels, on="query", how="semi", maintain_order="left")
         return gather_facts(scores, positives, own, self.texts, given.params, given.pool), positives
 

@@ -6,10 +6,17 @@ a reranker, is computed four rows at a time and rounds the remaining rows differ
 row. Padding is below LENGTH_STEP tokens per text.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
+from components.base.errors import UserError
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 LENGTH_STEP = 8
 CPU_TOKENS = 512  # per forward pass of one thread: fits its cache; 2,048 are a third slower
 ROW_STEP = 4
@@ -59,6 +66,57 @@ def _neighbours(lengths: Sequence[int], padded: Sequence[int], budget: int) -> I
         rows = max(1, budget // length)
         yield order[start : start + rows], length
         start += rows
+
+
+class TokenBatches:
+    """Runs batches of texts. Where a GPU's memory is too small for one, the token budget is halved for the rest of the
+    process, and the texts that are left are computed in smaller batches.
+
+    Attributes:
+        budget: tokens of one forward pass, with the padding.
+        fixed: see `token_batches`.
+    """
+
+    def __init__(self, budget: int, fixed: bool) -> None:
+        self.budget, self.fixed = budget, fixed
+
+    def run(
+        self, lengths: Sequence[int], compute: Callable[[list[int], int], Result]
+    ) -> Iterator[tuple[list[int], Result]]:
+        """(positions, what `compute` returns for them and their padded length) of each batch.
+
+        Raises:
+            UserError: one text alone does not fit.
+        """
+        waiting = deque(token_batches(lengths, self.budget, self.fixed))
+        while waiting:
+            members, length = waiting.popleft()
+            try:
+                result = compute(members, length)
+            except torch.OutOfMemoryError:
+                result = None  # what the pass has allocated lives until this clause ends
+            if result is not None:
+                yield members, result
+                continue
+            self._halve(members, length)
+            left = [*members, *(position for batch, _ in waiting for position in batch)]
+            again = token_batches([lengths[position] for position in left], self.budget, self.fixed)
+            waiting = deque(([left[place] for place in batch], padded) for batch, padded in again)
+
+    def _halve(self, members: list[int], length: int) -> None:
+        if len(members) == 1:
+            raise UserError(
+                f"a text of {length} tokens does not fit into the GPU's memory beside the model; lower max_tokens of "
+                "this model (score.max_tokens, retrieve.dense.<model>.max_tokens), or take a larger GPU"
+            )
+        self.budget = min(self.budget, len(members) * length // 2)
+        log.warning(
+            "out of GPU memory with %s texts of %s tokens in one pass; going on with %s tokens a pass",
+            len(members),
+            length,
+            f"{self.budget:,}",
+        )
+        torch.cuda.empty_cache()
 
 
 def padded_batch(sequences: Sequence[Sequence[int]], length: int, rows: int, fill: int = 0) -> torch.Tensor:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 log = logging.getLogger(__name__)
-_CATALOG = ".catalog-"
+_CATALOG = ".catalog-2-"  # those of earlier versions, without the 2, may lack keys
+_CATALOGS = ".catalog-"
 _FEWEST = 64  # segments that are worth a catalog
 _SHARE = 4  # a new catalog when 1 / _SHARE of the segments are not in the old one
 _PARTS = ("first", "rest", "place")
@@ -60,7 +61,7 @@ class _Table:
 
 
 class KeyIndex:
-    """Index of the segments in one folder. `names[s]` is the folder of segment s."""
+    """Index of the segments in one folder. `names[s]` is the folder of segment s. Not for several threads at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -134,7 +135,7 @@ class KeyIndex:
             np.concatenate([large.rest, small.rest]),
             np.concatenate([large.place, small.place]),
         )
-        old = [name for name in os.listdir(self.folder) if name.startswith(_CATALOG)]
+        old = [name for name in os.listdir(self.folder) if name.startswith(_CATALOGS)]
         name = f"{_CATALOG}{uuid.uuid4().hex}-{len(self.names)}"
         partial = self.folder / f".partial{name}"
         partial.mkdir()

@@ -11,12 +11,12 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
-from components.model.batches import CPU_TOKENS, attention_mask, batch_rows, padded_batch, token_batches
+from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch, token_batches
 from components.model.device import device_of
 from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
@@ -37,6 +37,7 @@ _TOKENISED = 64  # texts tokenised together: they come padded to the longest
 _TOKENISING = Lock()  # a fast tokenizer must not be entered twice
 _ON_GPU = Lock()
 
+Result = TypeVar("Result")
 Kind = Literal["query", "document"]
 
 
@@ -62,12 +63,22 @@ class SentenceModel(StoredEmbedder):
         super().__init__(model.eval(), identity, int(model.get_embedding_dimension()), store)
         self.query, self.document = _own_side(model, "query"), _own_side(model, "document")
         self.prompts: dict[str, str | None] = dict(model.prompts)
+        self._gpu_batches = TokenBatches(GPU_TOKENS, fixed=False)
 
     @classmethod
     def load(
-        cls, folder: Path, device: torch.device, max_tokens: int | None = None, store: Path | None = None
+        cls,
+        folder: Path,
+        device: torch.device,
+        max_tokens: int | None = None,
+        store: Path | None = None,
+        own_precision: bool | None = None,
     ) -> "SentenceModel":
         """The model in `folder`, which cuts texts to `max_tokens` or to its own limit.
+
+        Args:
+            own_precision: compute in the precision of the model's files (bf16 or fp16 perhaps), which its identity then
+                names; else in float32. None: on CUDA only.
 
         Raises:
             UserError: no model in the folder, or one that does not start with a transformer.
@@ -76,7 +87,9 @@ class SentenceModel(StoredEmbedder):
         from sentence_transformers.base.modules import Transformer
 
         folder = locate_model(folder)
-        model = SentenceTransformer(str(folder), device=str(device), local_files_only=True)
+        own = device.type == "cuda" if own_precision is None else own_precision
+        precision = {"dtype": "auto" if own else torch.float32}
+        model = SentenceTransformer(str(folder), device=str(device), local_files_only=True, model_kwargs=precision)
         if not isinstance(model[0], Transformer):
             raise UserError(f"{folder}: starts with {type(model[0]).__name__}, not a transformer; choose another model")
         most = int(model.max_seq_length or 512)
@@ -121,13 +134,11 @@ class SentenceModel(StoredEmbedder):
         """
         ids, prompt_length = self.tokenise(texts, side)
         gpu = self.model.device.type != "cpu"
-        budget = GPU_TOKENS if gpu else CPU_TOKENS
-        batches = list(token_batches([len(sequence) for sequence in ids], budget, fixed=not gpu))
+        lengths = [len(sequence) for sequence in ids]
 
-        def compute(batch: tuple[list[int], int]) -> tuple[np.ndarray, list[np.ndarray]]:
-            members, length = batch
+        def compute(members: list[int], length: int) -> tuple[np.ndarray, list[np.ndarray]]:
             sequences = [ids[i] for i in members]
-            rows = len(members) if gpu else batch_rows(length, budget)
+            rows = len(members) if gpu else batch_rows(length, CPU_TOKENS)
             features: dict[str, Any] = {
                 "input_ids": padded_batch(sequences, length, rows, self.model.tokenizer.pad_token_id),
                 "attention_mask": attention_mask(sequences, length, rows),
@@ -139,9 +150,9 @@ class SentenceModel(StoredEmbedder):
 
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         matrices: list[np.ndarray] = [np.empty((0, 0), dtype=np.float16)] * (len(texts) if tokens else 0)
-        computed = map(compute, batches) if gpu else map_single_threaded(compute, batches)
         with _ON_GPU if gpu else nullcontext():
-            for (members, _), (pooled, hidden) in zip(batches, computed, strict=True):
+            run = self._gpu_batches.run if gpu else _run_on_cpu
+            for members, (pooled, hidden) in run(lengths, compute):
                 vectors[members] = pooled
                 for i, matrix in zip(members if tokens else [], hidden, strict=True):
                     matrices[i] = matrix
@@ -174,18 +185,36 @@ class SentenceModel(StoredEmbedder):
         return self.forward(inputs, way, tokens=False)[0]
 
 
+def _run_on_cpu(
+    lengths: Sequence[int], compute: Callable[[list[int], int], Result]
+) -> Iterator[tuple[list[int], Result]]:
+    """(positions, result) of each batch; batches of fixed shapes, each on one thread."""
+    batches = list(token_batches(lengths, CPU_TOKENS))
+    results = map_single_threaded(lambda batch: compute(*batch), batches)
+    yield from ((members, result) for (members, _), result in zip(batches, results, strict=True))
+
+
 @dataclass(frozen=True)
 class SentenceSource:
-    """What a sentence model is loaded from, in plain values that travel to another process."""
+    """What a sentence model is loaded from, in plain values that travel to another process.
+
+    own_precision: see `SentenceModel.load`. It is decided here, by the device of the process that makes the source, so
+    that workers on other devices compute in the same precision, under the same identity.
+    """
 
     folder: Path
     store: Path
     device: str = "auto"
     max_tokens: int | None = None
+    own_precision: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own_precision", device_of(self.device).type == "cuda")
 
     def load(self) -> SentenceModel:
         """The model itself. Raises UserError when the folder holds none."""
-        return SentenceModel.load(self.folder, device_of(self.device), self.max_tokens, self.store)
+        device = device_of(self.device)
+        return SentenceModel.load(self.folder, device, self.max_tokens, self.store, self.own_precision)
 
 
 class OwnPrompt:

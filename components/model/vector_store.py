@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class Segments:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = KeyIndex(folder)
+        self._lock = Lock()
         self._width = 0  # columns of every matrix, once known
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -109,9 +111,10 @@ class Segments:
     def find(self, keys: Keys) -> tuple[np.ndarray, np.ndarray]:
         """(segment, row) per key, int64 [n]; segment -1 where the key is not stored."""
         wanted = pack_keys(keys)
-        segments, rows = self._index.find(wanted)
-        if (segments < 0).any() and self._index.refresh():
+        with self._lock:  # shards of one process share a store, and a refresh replaces tables one after the other
             segments, rows = self._index.find(wanted)
+            if (segments < 0).any() and self._index.refresh():
+                segments, rows = self._index.find(wanted)
         return segments, rows
 
     def vectors(self, segment: int) -> np.ndarray:

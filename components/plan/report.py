@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from psutil import virtual_memory
 
+from components.base.threads import worker_count
 from components.config import Config, load_config
 from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
 from components.plan.hub import HubReport, check_hub
@@ -94,22 +95,31 @@ def _cure(config: Config, stage: str, outputs: Path) -> str:
     return "lower train.row_tokens or train.lora.rank, or take a larger GPU"
 
 
+KNOWN_BY = (
+    "memory and disk: counted from data structures and tensor shapes. Compared with runs: prepare, retrieve, score,\n"
+    "mine (benchmarks.plan_stages), train (benchmarks.plan); not compared: fetch, select_shots, evaluate, register\n"
+    "hours: FLOPs counted, at an assumed share of the peak; prepare and mine by the measured rate of one core. Not\n"
+    "counted: downloads, BM25, the benchmark's own scoring"
+)
+
+
 def table(plan: Plan, device: Device, devices: int, efficiency: float) -> str:
-    """The plan as Markdown."""
+    """The plan as Markdown. Cards: how many devices the stage uses with these parameters; 0: none."""
     memory = "GPU GiB" if device.is_gpu else "model GiB"
     lines = [
-        f"| stage | texts | Mtokens | PFLOP | hours | {memory} | host GiB | disk GiB |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| stage | texts | Mtokens | PFLOP | cards | hours | {memory} | host GiB | disk GiB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     hours = disk = 0.0
     for cost in plan.costs:
         own = cost.hours(device, devices, efficiency)
+        cards = min(devices, cost.cards) if cost.flops or cost.cards == 1 else 0
         hours, disk = hours + own, disk + cost.disk
         lines.append(
-            f"| {cost.stage} | {cost.texts:,.0f} | {cost.tokens / 1e6:,.1f} | {cost.flops / 1e15:,.3g} | {own:.2f} "
-            f"| {cost.gpu / GIB:.1f} | {cost.host / GIB:.1f} | {cost.disk / GIB:.2f} |"
+            f"| {cost.stage} | {cost.texts:,.0f} | {cost.tokens / 1e6:,.1f} | {cost.flops / 1e15:,.3g} | {cards:.0f} "
+            f"| {own:.2f} | {cost.gpu / GIB:.1f} | {cost.host / GIB:.1f} | {cost.disk / GIB:.2f} |"
         )
-    return "\n".join([*lines, f"| all | | | | {hours:.2f} | | | {disk / GIB:.2f} |"])
+    return "\n".join([*lines, f"| all | | | | | {hours:.2f} | | | {disk / GIB:.2f} |"])
 
 
 @dataclass(frozen=True)
@@ -140,11 +150,14 @@ def plan_run(
     if documents:
         tasks = scaled(tasks, documents)
     plan = make_plan(config, tasks, outputs, device, devices)
+    cores = worker_count(config.threads)
     efficiency = efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
     lines = [
-        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it)",
+        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it), "
+        f"{cores} cores",
         f"{source}\n\n{table(plan, device, devices, efficiency)}\n",
+        KNOWN_BY,
         shots_line(config),
         "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
     ]

@@ -6,24 +6,29 @@ from pathlib import Path
 
 import polars as pl
 
-from components.config import Config, HubOrigin, ModelParams
+from components.config import Config, EngineParams, HubOrigin, ModelParams
 from components.contracts.schedule import Schedule
 from components.contracts.tasks import Task
 from components.plan.devices import Device
+from components.plan.host import (
+    CHARACTERS,
+    fetch_memory,
+    mine_memory,
+    pairs_each,
+    prepare_memory,
+    process_memory,
+    retrieve_memory,
+    score_memory,
+    task_characters,
+)
 from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemory, training_memory
 from components.plan.shapes import Shape, shape_of
 from components.plan.tokens import TaskTexts, step_tokens, training_tokens
-from components.teacher.pairs import BLOCK_QUERIES
 
 MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_sizes.md
-CHARACTERS = 4.5  # per token
-PROCESS = 1.5 * 2**30  # bytes of host memory of a Python process with torch, polars and mlflow
-PREPARE = 0.4 * 2**30  # the same without torch; 2.7 bytes a byte of text come to it, measured at 0.2 and 0.7 GB
-MINE = 1.0 * 2**30  # a process without torch and a part of the pairs: measured with 5 and 20 million pairs
-SKETCH = 264  # bytes of memory the sketch of a document takes
+MINED_PAIRS_PER_CPU_SECOND = 170_000  # of mine, and texts of prepare: `benchmarks.plan_stages` on an AVX-512 core
+PREPARED_TEXTS_PER_CPU_SECOND = 5_000
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
-TABLE_ROW = 100  # bytes of memory a row of corpus or queries takes without its text
-PAIR = 200  # bytes of memory a pair takes in the block of queries that score or retrieve works on
 FITTED = 150  # texts that select_shots fits a classifier on: 8 of a label, at most 400
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
 STARTER_TOKENS = 53
@@ -33,7 +38,10 @@ STARTER_TOKENS = 53
 class Cost:
     """One stage. FLOPs of all devices together; memory of one process, bytes; disk for outputs and caches, bytes.
 
-    `gpu`: memory of the model; on a CPU it is host memory, in addition to `host`.
+    Attributes:
+        gpu: memory of the model; on a CPU it is host memory, in addition to `host`.
+        cards: how many devices the stage can use with these parameters.
+        cpu: seconds of one core, besides the model's.
     """
 
     stage: str
@@ -43,10 +51,13 @@ class Cost:
     gpu: float
     host: float
     disk: float
+    cards: float = math.inf
+    cpu: float = 0.0
 
     def hours(self, device: Device, devices: int, efficiency: float) -> float:
-        """Hours of compute on `devices` of these at this share of the peak; I/O and scoring not counted."""
-        return self.flops / (device.flops * efficiency * devices) / 3600
+        """Hours of compute on `devices` of these at this share of the peak, and of one core."""
+        model = self.flops / (device.flops * efficiency * min(devices, self.cards))
+        return (model + self.cpu) / 3600
 
 
 @dataclass(frozen=True)
@@ -60,20 +71,18 @@ class Plan:
 def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Device, devices: int) -> Plan:
     """The cost of every stage for these texts. Raises UserError if a model's size is not known."""
     shapes = {name: shape_of(name, params, outputs) for name, params in config.fetch.models.items()}
-    documents, queries = sum(task.documents for task in tasks), sum(task.queries + task.dev for task in tasks)
-    texts = [t.documents * t.document_tokens + (t.queries + t.dev) * t.query_tokens for t in tasks]
-    text = 4 * CHARACTERS * sum(texts)
+    text = 4 * sum(task_characters(task) for task in tasks)
     training = _training(config, tasks, shapes["student"], device, devices)
     costs = [
-        _fetch(config, shapes, text),
-        Cost("prepare", documents + queries, 0, 0, 0, PREPARE + 2.7 * CHARACTERS * max(texts), text / 2),
+        _fetch(config, tasks, shapes, text, device),
+        _prepare(tasks, text),
         _retrieve(config, tasks, shapes, device),
         _score(config, tasks, shapes, device),
-        _mine(tasks, queries, documents),
+        _mine(config, tasks, device),
         _train(config, tasks, shapes["student"], training, device),
         _select_shots(config, tasks, shapes["student"], device),
         _evaluate(config, shapes, device),
-        Cost("register", 0, 0, 0, 0, PROCESS, shapes["student"].total * _width(config)),
+        Cost("register", 0, 0, 0, 0, process_memory(device), shapes["student"].total * _width(config)),
     ]
     return Plan(costs, training)
 
@@ -98,16 +107,34 @@ def _stored_width(model: ModelParams) -> int:
     return 2 if isinstance(model.origin, HubOrigin) or model.shape else 4
 
 
-def _mine(tasks: list[TaskTexts], queries: int, documents: int) -> Cost:
-    """The texts of the corpus, the sketches of one task's documents, and a part of the pairs at a time."""
-    text = CHARACTERS * sum(t.documents * t.document_tokens for t in tasks)
-    host = MINE + text + SKETCH * max(t.documents for t in tasks) + TABLE_ROW * (documents + queries)
-    return Cost("mine", queries, 0, 0, 0, host, queries * 400)
+def _cards(engine: EngineParams) -> float:
+    """Devices that a stage in shards uses: a worker each."""
+    if engine.kind == "dask" or engine.workers == "auto":
+        return math.inf
+    return max(1, engine.workers)
 
 
-def _fetch(config: Config, shapes: dict[str, Shape], text: float) -> Cost:
+def _prepare(tasks: list[TaskTexts], text: float) -> Cost:
+    texts = sum(task.documents + task.queries + task.dev for task in tasks)
+    seconds = texts / PREPARED_TEXTS_PER_CPU_SECOND
+    return Cost("prepare", texts, 0, 0, 0, prepare_memory(tasks), text / 2, cpu=seconds)
+
+
+def _mine(config: Config, tasks: list[TaskTexts], device: Device) -> Cost:
+    """Pairs that were scored; the judge, if there is one, asks about few of them, on one card."""
+    queries = sum(task.queries + task.dev for task in tasks)
+    drawn = _drawn_queries(config, tasks)
+    pairs = sum((drawn[task.name] + task.dev) * min(pairs_each(config), task.documents) for task in tasks)
+    seconds = pairs / MINED_PAIRS_PER_CPU_SECOND
+    return Cost("mine", queries, 0, 0, 0, mine_memory(config, tasks, device), queries * 400, cards=1, cpu=seconds)
+
+
+def _fetch(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], text: float, device: Device) -> Cost:
+    """Disk: models, tables, and in the hub's own cache the raw files of its sources, compressed as the tables are."""
     models = sum(shape.total * _stored_width(config.fetch.models[name]) for name, shape in shapes.items())
-    return Cost("fetch", 0, 0, 0, 0, PROCESS + text, models + text / 2)
+    hub = {name for name, source in config.fetch.sources.items() if isinstance(source.origin, HubOrigin)}
+    cached = 4 * sum(task_characters(task) for task in tasks if config.prepare.tasks[task.name].source in hub)
+    return Cost("fetch", 0, 0, 0, 0, fetch_memory(config, tasks, device), models + text / 2 + cached / 2)
 
 
 def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
@@ -128,42 +155,27 @@ def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], 
         gpu = max(gpu, _encoding_memory(shapes[name], config, config.encoder.token_budget))
         loading = max(loading, _loading(shapes[name], config, device))
     texts = len(config.retrieve.dense) * (documents + queries)
-    host = PROCESS + TABLE_ROW * (documents + queries) + BLOCK_QUERIES * _pairs_each(config) * PAIR
-    host += max(max(_searched(config, task) for task in tasks), loading)
-    disk += queries * _pairs_each(config) * CANDIDATE_ROW
-    return Cost("retrieve", texts, tokens, flops, gpu, host, disk)
-
-
-def _searched(config: Config, task: TaskTexts) -> float:
-    """Host memory of one task's search: hits of its queries, and BM25's texts and postings."""
-    lists = len(config.retrieve.dense) + (config.retrieve.bm25 is not None)
-    hits = 12 * (task.queries + task.dev) * config.retrieve.depth * lists
-    texts = task.documents * (60 + CHARACTERS * task.document_tokens)
-    postings = 16 * task.documents * task.document_tokens  # one per distinct word of a document
-    return hits + (texts + postings if config.retrieve.bm25 is not None else 0.0)
-
-
-def _pairs_each(config: Config) -> float:
-    """Candidates per query: the union of the retrievers' lists, which overlap by about a third."""
-    lists = len(config.retrieve.dense) + (config.retrieve.bm25 is not None)
-    return config.retrieve.depth * (1 + 0.67 * (lists - 1))
+    hidden = max((shapes[name].hidden for name in config.retrieve.dense), default=0)
+    host = max(retrieve_memory(config, tasks, hidden, device), process_memory(device) + loading)
+    disk += queries * pairs_each(config) * CANDIDATE_ROW
+    return Cost("retrieve", texts, tokens, flops, gpu, host, disk, _cards(config.retrieve.engine))
 
 
 def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
     """Memory does not grow with the pairs: a block of queries is at work at a time."""
-    each, drawn = _pairs_each(config), _drawn_queries(config, tasks)
+    each, drawn = pairs_each(config), _drawn_queries(config, tasks)
     own = [(drawn[task.name] + task.dev) * min(each, task.documents) + task.queries for task in tasks]
     pairs = sum(own)
     disk = 2 * pairs * CANDIDATE_ROW  # teacher_scores.parquet, and the scores in the cache
-    rows = sum(task.documents + task.queries + task.dev for task in tasks)
-    host = PROCESS + TABLE_ROW * rows + BLOCK_QUERIES * each * PAIR
+    shape, cards = shapes[config.score.model], _cards(config.score.engine)
+    host = score_memory(config, tasks, shape.hidden, device)
     if config.score.reranker == "maxsim":
-        return Cost("score", pairs, 0, 0, 0, host, disk)
-    shape, limit = shapes[config.score.model], config.score.max_tokens
+        return Cost("score", pairs, 0, 0, 0, host, disk, cards)
+    limit = config.score.max_tokens
     tokens = sum(number * min(t.query_tokens + t.document_tokens, limit) for number, t in zip(own, tasks, strict=True))
     gpu = _encoding_memory(shape, config, config.score.token_budget)
     host += _loading(shape, config, device)
-    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk)
+    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk, cards)
 
 
 def _drawn_queries(config: Config, tasks: list[TaskTexts]) -> dict[str, int]:
@@ -194,7 +206,8 @@ def _train(config: Config, tasks: list[TaskTexts], shape: Shape, memory: Trainin
     gpu, host = memory.peak, max(adapter, memory.base, export)
     if not device.is_gpu:
         gpu, host = max(memory.peak, export), adapter
-    return Cost("train", texts, tokens, each * shape.linear * tokens, gpu, PROCESS + host, disk)
+    host, cards = process_memory(device) + host, train.processes * train.nodes
+    return Cost("train", texts, tokens, each * shape.linear * tokens, gpu, host, disk, cards)
 
 
 def _training(config: Config, tasks: list[TaskTexts], shape: Shape, device: Device, devices: int) -> TrainingMemory:
@@ -244,8 +257,8 @@ def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: 
         for task in tasks
     )
     gpu = _encoding_memory(shape, config, config.encoder.token_budget)
-    host = PROCESS + _loading(shape, config, device)
-    return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, host, 0)
+    host, cards = process_memory(device) + _loading(shape, config, device), _cards(params.engine)
+    return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, host, 0, cards)
 
 
 def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
@@ -269,8 +282,9 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
     flops = 2 * tokens * (2 * student.linear + teacher.linear) + 2 * shots * student.linear
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
     disk = 4 * texts * (2 * student.hidden + teacher.hidden)
-    host = PROCESS + characters + max(12 * largest * student.hidden, _loading(student, config, device))
-    return Cost("evaluate", 3 * texts, 3 * tokens + shots, flops, gpu, host, disk)
+    host = process_memory(device) + characters + max(12 * largest * student.hidden, _loading(student, config, device))
+    cards = _cards(config.evaluate.engine)
+    return Cost("evaluate", 3 * texts, 3 * tokens + shots, flops, gpu, host, disk, cards)
 
 
 def few_shot_tasks(config: Config) -> list[str]:

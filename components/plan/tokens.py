@@ -79,18 +79,21 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         prompt: the student's `components.model.prompt.Prompt`.
         trained: the lengths that training cuts to (`Config.training_prompt`).
     """
-    from components.contracts.tables import CORPUS, QUERIES, read_table
+    from components.contracts.tables import CORPUS, QUERIES, read_task
     from components.contracts.tasks import read_tasks
 
-    corpus = read_table(outputs / "prepare" / "corpus.parquet", CORPUS)
-    queries = read_table(outputs / "prepare" / "queries.parquet", QUERIES)
+    files = outputs / "prepare" / "corpus.parquet", outputs / "prepare" / "queries.parquet"
+    corpus, queries = (_rows_by_task(file) for file in files)
     found = []
     for task in read_tasks(outputs / "prepare" / "tasks.yaml").values():
-        own = queries.filter(task=task.name)
-        train, documents = own.filter(split="train"), corpus.filter(task=task.name)
-        if not len(train) or not len(documents):
+        own, documents = queries.get(task.name, {}), sum(corpus.get(task.name, {}).values())
+        train = own.get("train", 0)
+        if not train or not documents:
             continue
-        texts, passages = (frame["text"].head(SAMPLE).to_list() for frame in (train, documents))
+        passages, texts = (
+            read_task(file, table, task.name, ["text"], split, SAMPLE)["text"].to_list()
+            for file, table, split in zip(files, (CORPUS, QUERIES), (None, "train"), strict=True)
+        )
         prefix, cut = len(prompt.prefix_ids(task.instruction)), prompt.params.example_tokens
         query_ids, text_ids = prompt.query_ids(texts, prefix), prompt.document_ids(passages)
         found_by = prompt.query_ids(passages, prefix) if task.symmetric else text_ids
@@ -99,9 +102,9 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
         found.append(
             TaskTexts(
                 name=task.name,
-                queries=len(train),
-                dev=len(own) - len(train),
-                documents=len(documents),
+                queries=train,
+                dev=sum(own.values()) - train,
+                documents=documents,
                 query_tokens=_mean(query_ids),
                 document_tokens=_mean(found_by),
                 trained_query_tokens=_mean([ids[:query_limit] for ids in query_ids]),
@@ -113,6 +116,16 @@ def counted_texts(outputs: Path, prompt: Any, trained: PromptParams) -> list[Tas
             )
         )
     return found
+
+
+def _rows_by_task(file: Path) -> dict[str, dict[str | None, int]]:
+    """Number of rows by task and split; no text is read."""
+    import polars as pl
+
+    counts: dict[str, dict[str | None, int]] = {}
+    for task, split, number in pl.scan_parquet(file).group_by("task", "split").len().collect().iter_rows():
+        counts.setdefault(task, {})[split] = number
+    return counts
 
 
 def _mean(sequences: list[list[int]]) -> float:

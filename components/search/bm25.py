@@ -1,6 +1,10 @@
-"""BM25 candidates (bm25s: Lucene's formula, scores computed when the index is built)."""
+"""BM25 candidates (bm25s: Lucene's formula, scores computed when the index is built).
 
-from collections.abc import Sequence
+The index of one pool is built in memory: its peak is 9 bytes a word (lists of word numbers) and 20 a posting (score,
+document and word, and a copy of the first two by word). The texts themselves stream by.
+"""
+
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import bm25s
@@ -11,28 +15,30 @@ from components.config import Bm25Params
 from components.search.exact import Hits
 from components.search.top_k import RunningTopK, best_first
 
-_CHUNK = 64  # queries scored at once
-_SCORES = 1 << 24  # scores held at once by a thread: 64 MiB
+CHUNK = 64  # queries scored at once
+SCORES = 1 << 25  # scores held at once, over all threads: 128 MiB
 
 
 def bm25_search(
-    corpus: Sequence[str], queries: Sequence[str], k: int, params: Bm25Params, threads: int, label: str
+    corpus: Iterable[str], queries: Sequence[str], k: int, params: Bm25Params, threads: int, label: str
 ) -> Hits:
     """The k documents with the highest BM25 score above 0, per query; ties go to the earlier document.
 
     Words of two letters or more, lower case, English stop words left out; k1 and b as Robertson and Zaragoza (2009).
     """
     index = bm25s.BM25(k1=params.k1, b=params.b, method="lucene")
-    tokens = bm25s.tokenize(list(corpus), stopwords="en", show_progress=False)
+    tokens = bm25s.tokenize(corpus, stopwords="en", show_progress=False)  # any iterable will do
     if not tokens.vocab:
         return Hits(np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, np.float32))
+    documents = len(tokens.ids)
     index.index(tokens, show_progress=False)
+    del tokens
     asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
 
-    chunk = max(1, min(_CHUNK, _SCORES // len(corpus)))
+    chunk = max(1, min(CHUNK, SCORES // threads // documents))
 
     def search(start: int) -> Hits:
-        return _top(index, asked[start : start + chunk], k, len(corpus))
+        return _top(index, asked[start : start + chunk], k, documents)
 
     starts = range(0, len(queries), chunk)
     with ThreadPoolExecutor(threads) as pool:

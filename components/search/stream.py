@@ -7,17 +7,17 @@ import numpy as np
 
 DOCUMENT_BLOCK = 8192  # numpy compares rows of this length three times as fast as rows of half of it
 GROUP = 4  # blocks handed to the threads at a time, at most
-_GROUP_BYTES = 2**26
+GROUP_BYTES = 2**26
 
 Blocks = Callable[[], Iterable[np.ndarray]]  # gives the corpus in order, float32 [<= DOCUMENT_BLOCK, dim] each
 
 
 def in_groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Lists of up to GROUP blocks; fewer where vectors are long, so that a group is hardly larger than _GROUP_BYTES."""
+    """Lists of up to GROUP blocks; fewer where vectors are long, so that a group is hardly larger than GROUP_BYTES."""
     group: list[np.ndarray] = []
     for block in blocks:
         group.append(block)
-        if len(group) == GROUP or sum(one.nbytes for one in group) >= _GROUP_BYTES:
+        if len(group) == GROUP or sum(one.nbytes for one in group) >= GROUP_BYTES:
             yield group
             group = []
     if group:

@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import polars as pl
-
 from components.base.errors import UserError
 from components.config import LocalOrigin, SourceParams
-from components.contracts.tables import CORPUS, read_table
+from components.contracts.tables import CORPUS, read_task
 from components.data.formats import READERS
 from components.data.origins import Files
 
@@ -66,7 +64,7 @@ def task_corpus(outputs: Path, task: str) -> tuple[Path, list[str]]:
     )
     if held_out.is_file():
         return held_out, read_corpus(held_out)
-    texts = read_table(prepared, CORPUS).filter(pl.col("task") == task)["text"].to_list() if prepared.is_file() else []
+    texts = read_task(prepared, CORPUS, task, ["text"])["text"].to_list() if prepared.is_file() else []
     if not texts:
         raise UserError(f"{outputs / 'prepare'}: no documents of task {task}; name a file of your own: --corpus FILE")
     return prepared, texts

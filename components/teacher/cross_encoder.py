@@ -5,6 +5,7 @@ have one shape, so a score does not depend on the rest of the batch; on a GPU no
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
-from components.model.batches import CPU_TOKENS, attention_mask, batch_rows, padded_batch, token_batches
+from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch
 from components.model.locate import locate_model
 
 _READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types
@@ -29,6 +30,7 @@ class CrossEncoderTeacher:
         self.model, self.max_tokens = model, max_tokens
         self._on_cpu = model.device.type == "cpu"
         self.token_budget = min(token_budget, CPU_TOKENS) if self._on_cpu else token_budget
+        self._batches = TokenBatches(self.token_budget, fixed=self._on_cpu)
         self._lock = Lock()
 
     @classmethod
@@ -62,8 +64,8 @@ class CrossEncoderTeacher:
             )
         scores = np.empty(len(pairs), dtype=np.float32)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        for members, length in token_batches(lengths, self.token_budget, fixed=self._on_cpu):
-            scores[members] = self._forward(encoded, members, length)
+        for members, own in self._batches.run(lengths, partial(self._forward, encoded)):
+            scores[members] = own
         return scores
 
     def _forward(self, encoded: Any, members: list[int], length: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
-from components.model.batches import attention_mask, batch_rows, padded_batch, token_batches
+from components.model.batches import TokenBatches, attention_mask, batch_rows, padded_batch
 from components.model.locate import locate_model
 
 PREFIX = (
@@ -31,6 +31,7 @@ class LlmTeacher:
         self.max_tokens, self.token_budget = max_tokens, token_budget
         self.yes, self.no = _one_token(tokenizer, "yes"), _one_token(tokenizer, "no")
         self._on_cpu = model.device.type == "cpu"
+        self._batches = TokenBatches(token_budget, fixed=self._on_cpu)
         self._lock = Lock()
 
     @classmethod
@@ -50,8 +51,13 @@ class LlmTeacher:
         with self._lock:
             sequences = [self._ids(query, document) for query, document in pairs]
         scores = np.empty(len(pairs), dtype=np.float32)
-        for members, length in token_batches([len(ids) for ids in sequences], self.token_budget, fixed=self._on_cpu):
-            scores[members] = self._forward([sequences[i] for i in members], length)
+        lengths = [len(ids) for ids in sequences]
+
+        def compute(members: list[int], length: int) -> np.ndarray:
+            return self._forward([sequences[i] for i in members], length)
+
+        for members, own in self._batches.run(lengths, compute):
+            scores[members] = own
         return scores
 
     def _ids(self, query: str, document: str) -> list[int]:

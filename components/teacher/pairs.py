@@ -1,6 +1,7 @@
 """The pairs that the score stage scores, a block of queries at a time: rows only, and never all of them at once.
 
-Pairs of equal texts are scored once a block: a pair is scored as the first rows of its task with the same texts.
+Pairs of equal texts are scored once a block: a pair is scored as the first rows of its task with the same texts. The
+table of a block is made once and kept in a file: several passes read it.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from components.base.files import whole_file
 from components.contracts.tables import CANDIDATES, read_rows
 from components.contracts.texts import Texts
 from components.data.inputs import NEGATIVES, Inputs
@@ -46,15 +48,18 @@ class Pairs:
     Args:
         candidates: candidates.parquet.
         wanted: bool by query row, whether its candidates are scored.
+        tables: folder of the blocks' tables; it goes with the inputs and `wanted`.
 
     Attributes:
         given: query, document, score of pairs that need no scoring; sorted.
     """
 
-    def __init__(self, inputs: Inputs, candidates: Path, queries: Texts, documents: Texts, wanted: np.ndarray) -> None:
+    def __init__(
+        self, inputs: Inputs, candidates: Path, queries: Texts, documents: Texts, wanted: np.ndarray, tables: Path
+    ) -> None:
         self.inputs, self.queries, self.documents, self.wanted = inputs, queries, documents, wanted
         self.given = pl.DataFrame(schema={**NEGATIVES, "score": pl.Float64})
-        self._candidates = candidates
+        self._candidates, self._tables = candidates, tables
         self._task: _TaskRows | None = None
 
     def candidates(self, block: Block, columns: list[str] | None = None) -> pl.DataFrame:
@@ -64,6 +69,13 @@ class Pairs:
 
     def table(self, block: Block) -> pl.DataFrame:
         """query, document, positive, first_query, first_document; sorted by query, document."""
+        file = self._tables / f"{block.name}.arrow"
+        if not file.exists():
+            with whole_file(file) as partial:
+                self._built(block).write_ipc(partial, compression="lz4")
+        return pl.read_ipc(file)
+
+    def _built(self, block: Block) -> pl.DataFrame:
         found = self.candidates(block, ["query", "document"])
         judged, own = (_in_block(pairs, block) for pairs in (self.inputs.qrels, self.inputs.own_negatives))
         positives = _in_block(self.inputs.positives, block)

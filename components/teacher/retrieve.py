@@ -1,7 +1,7 @@
 """Stage `retrieve`: candidate documents for every training and dev query, from its own task.
 
 BM25 and each dense teacher retrieve their top `depth`; a fused score ranks the union. Work goes task by task: texts are
-read from disk by row (BM25 alone holds those of one task), and candidates are written some queries at a time.
+read from disk by row (BM25's index of one task is in memory), and candidates are written some queries at a time.
 """
 
 import logging
@@ -120,20 +120,19 @@ class Retrieval:
         hits = {}
         if params.bm25 is not None:
             label = f"retrieve: bm25: {pool.name}"
-            texts = self.documents.take(rows[1]), self.queries.take(rows[0])
-            hits["bm25"] = bm25_search(*texts, params.depth, params.bm25, threads, label)
+            documents = (text for block in Rows(Side(), self.documents, rows[1]).blocks() for text in block.read())
+            queries = self.queries.take(rows[0])
+            hits["bm25"] = bm25_search(documents, queries, params.depth, params.bm25, threads, label)
         for name, teacher in self.teachers.items():
             query_side, document_side = self.sides[name][pool.queries["task"][0]]
-            queries, documents = Rows(query_side, self.queries, rows[0]), Rows(document_side, self.documents, rows[1])
+            asked, found = Rows(query_side, self.queries, rows[0]), Rows(document_side, self.documents, rows[1])
             if params.index.kind == "exact":
                 label, work = f"retrieve: {name}: {pool.name}", self.context.work
-                hits[name] = search_pool(teacher, documents, queries, params.depth, work, label, params.engine, threads)
+                hits[name] = search_pool(teacher, found, asked, params.depth, work, label, params.engine, threads)
             else:
-                blocks = partial(teacher.blocks, documents, DOCUMENT_BLOCK)
-                found = approximate_search(
-                    teacher.all(queries), blocks, len(rows[1]), params.depth, params.index, threads
-                )
-                hits[name], self.index_recall[f"index_recall/{name}/{pool.name}"] = found
+                blocks = partial(teacher.blocks, found, DOCUMENT_BLOCK)
+                own = approximate_search(teacher.all(asked), blocks, len(rows[1]), params.depth, params.index, threads)
+                hits[name], self.index_recall[f"index_recall/{name}/{pool.name}"] = own
         return hits
 
     def _fused(self, pool: Pool, hits: dict[str, Hits], start: int, stop: int) -> pl.DataFrame:

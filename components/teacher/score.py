@@ -51,7 +51,8 @@ def run(context: StageContext) -> dict[str, float]:
         context.config.score.queries,
     )
     blocks = query_blocks(inputs.queries)
-    pairs = Pairs(inputs, context.outputs / "retrieve" / "candidates.parquet", queries, documents, wanted)
+    candidates = context.outputs / "retrieve" / "candidates.parquet"
+    pairs = Pairs(inputs, candidates, queries, documents, wanted, context.work / "tables")
     rescoring = _rescoring(pairs, blocks, context)
     what = "late interaction" if rescoring.by_document else context.config.score.reranker
     engine, threads = context.config.score.engine, worker_count(context.config.threads)

@@ -30,6 +30,7 @@ RUN mkdir components flows \
 COPY . .
 COPY infra/images/entrypoint.sh /usr/local/bin/with-secrets
 COPY infra/images/remote_run.sh /usr/local/bin/remote-run
+COPY infra/images/several_nodes.sh /usr/local/bin/several-nodes
 
 USER 10001:10001
 ENTRYPOINT ["tini", "--", "with-secrets"]

@@ -5,7 +5,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, QUERIES, name_by_row, number_rows, read_table, write_table
+from components.contracts.tables import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    name_by_row,
+    number_rows,
+    read_table,
+    read_task,
+    write_table,
+)
 from components.contracts.tasks import Task, read_tasks, write_tasks
 
 GOOD = pl.DataFrame({"query": [0, 1], "document": [4, 4], "relevance": [1.0, 2.0]}).cast(
@@ -73,6 +82,16 @@ def test_a_range_of_rows_reads_only_its_row_groups(tmp_path):
     assert [(bound.min, bound.max + 1) for bound in bounds] == [
         (start, min(start + 65_536, 200_000)) for start in range(0, 200_000, 65_536)
     ]
+
+
+def test_a_task_is_read_alone_by_columns_split_and_number(tmp_path):
+    rows = {"task": ["a"] * 3 + ["b"] * 2, "split": ["train", "dev", "train", "train", "train"]}
+    names = {"query_id": list("12345"), "text": [f"text {i}" for i in range(5)]}
+    write_table(number_rows(pl.DataFrame(rows | names), QUERIES), tmp_path / "queries.parquet", QUERIES)
+    found = read_task(tmp_path / "queries.parquet", QUERIES, "a", ["row", "text"], split="train")
+    assert found.rows() == [(0, "text 0"), (2, "text 2")]
+    assert read_task(tmp_path / "queries.parquet", QUERIES, "b", ["row"], first=1).rows() == [(3,)]
+    assert read_task(tmp_path / "queries.parquet", QUERIES, "none", ["text"]).is_empty()
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path):

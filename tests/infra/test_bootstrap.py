@@ -33,6 +33,9 @@ def test_a_merge_patch_is_that_of_rfc_7386(base: Any, changes: Any, expected: An
     assert repr(base) == before
 
 
+POOLS_OF_GPUS = ("kubernetes-gpu", "kubernetes-nodes")
+
+
 def test_the_types_of_the_pools() -> None:
     pools = read_pools(POOLS)
     types = {name: work_pool(pools, name)["type"] for name in pools}
@@ -41,6 +44,7 @@ def test_the_types_of_the_pools() -> None:
         "docker": "docker",
         "kubernetes": "kubernetes",
         "kubernetes-gpu": "kubernetes",
+        "kubernetes-nodes": "kubernetes",
     }
 
 
@@ -111,6 +115,34 @@ def test_the_gpu_pool_differs_in_nothing_but_defaults() -> None:
         "shm_size": "16Gi",
         "job_deadline_seconds": 7 * 86400,
     }
+
+
+def test_the_nodes_pool_is_an_indexed_job_whose_pods_share_the_folder_of_their_run() -> None:
+    gpu, nodes = (template(name)["job_configuration"]["job_manifest"]["spec"] for name in POOLS_OF_GPUS)
+    assert {name: nodes[name] for name in ("completionMode", "completions", "parallelism", "backoffLimit")} == {
+        "completionMode": "Indexed",
+        "completions": "{{ nodes }}",
+        "parallelism": "{{ nodes }}",
+        "backoffLimit": 0,  # a pod that is lost ends the run: torchrun's restarts are for processes
+    }
+    assert defaults("kubernetes-nodes")["command"].startswith("several-nodes run remote-run ")
+    pod, gpu_pod = nodes["template"]["spec"], gpu["template"]["spec"]
+    (shared,) = [volume for volume in pod["volumes"] if volume["name"] == "project"]
+    overlay = INFRA / "kubernetes" / "overlays" / "gpu"
+    claim = yaml.safe_load((overlay / "runs.yaml").read_text())
+    assert shared["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        (run,) = [entry for entry in container["env"] if entry["name"] == "FOUNDRY_RUN"]
+        assert run["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
+        assert {"name": "project", "mountPath": "/project", "subPathExpr": "$(FOUNDRY_RUN)"} in container[
+            "volumeMounts"
+        ]
+    assert pod["containers"][0]["resources"] == gpu_pod["containers"][0]["resources"]  # `gpus` each
+    policy = yaml.safe_load((overlay / "nodes-policy.yaml").read_text())["spec"]
+    chosen = policy["podSelector"]["matchLabels"]
+    assert chosen.items() <= nodes["template"]["metadata"]["labels"].items()
+    assert policy["ingress"] == [{"from": [{"podSelector": {"matchLabels": chosen}}]}]
 
 
 def test_a_worker_that_is_not_installed_is_named_with_its_package() -> None:

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import polars as pl
 import pytest
 
 from components.base.threads import workers
@@ -14,10 +13,10 @@ WORDS = [f"{a}{b}" for a in "bcdfgh" for b in "aeiou"]
 
 
 def near_duplicates(pairs: list[tuple[int, int]], texts: list[str], threshold: float) -> list[tuple[int, int, float]]:
-    column = pl.Series(texts, dtype=pl.String)
+    read = np.array(texts, dtype=object).__getitem__
     left, right = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     with workers(2) as pool:
-        return copies.near_duplicates(left, right, column, sketch_texts(column, 2), threshold, pool).rows()
+        return copies.near_duplicates(left, right, read, sketch_texts(read, len(texts), 2), threshold, pool).rows()
 
 
 def test_equal_but_for_case_and_punctuation() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from components.base.errors import UserError
-from components.model.sentence_model import PLAIN, SentenceModel, Side
+from components.model import sentence_model
+from components.model.sentence_model import PLAIN, SentenceModel, SentenceSource, Side
 from components.model.stored_embedder import MissingVectorError
 from tests.teacher.conftest import make_dense_teacher
 
@@ -152,3 +153,28 @@ def test_a_model_that_starts_with_no_transformer_is_named(folder: Path, tmp_path
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="starts with StaticEmbedding, not a transformer"):
         SentenceModel.load(tmp_path, CPU)
+
+
+def test_half_precision_is_the_models_own_on_cuda_and_in_its_identity(folder: Path, tmp_path: Path) -> None:
+    half = changed(folder, tmp_path / "half", lambda library: library.bfloat16())
+    plain, own = SentenceModel.load(half, CPU), SentenceModel.load(half, CPU, own_precision=True)
+    assert [next(model.model.parameters()).dtype for model in (plain, own)] == [torch.float32, torch.bfloat16]
+    assert plain.identity != own.identity
+    vectors = [model.encode(TEXTS[:3], PLAIN) for model in (plain, own)]
+    assert vectors[1].dtype == np.float32
+    np.testing.assert_allclose(*vectors, atol=0.05)
+    full = [SentenceModel.load(folder, CPU, own_precision=one).identity for one in (False, True)]
+    assert full[0] == full[1]  # a model in float32 is the same either way
+
+
+def test_a_source_keeps_the_precision_of_the_process_that_made_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = changed(folder, tmp_path / "half", lambda library: library.bfloat16())
+    assert not SentenceSource(half, tmp_path).own_precision
+    with monkeypatch.context() as patch:
+        patch.setattr(sentence_model, "device_of", lambda wanted: torch.device("cuda"))
+        source = SentenceSource(half, tmp_path)
+    sent = ForkingPickler.loads(ForkingPickler.dumps(source))  # to a worker on a CPU
+    assert sent == source
+    assert next(sent.load().model.parameters()).dtype == torch.bfloat16

@@ -2,12 +2,15 @@
 
 import hashlib
 import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.base.errors import UserError
+from components.model import key_index
 from components.model.vector_store import TokenVectorStore, VectorStore
 
 
@@ -103,3 +106,23 @@ def test_token_matrices_of_different_lengths_come_back(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         store.get([key("nothing")])
     assert not VectorStore(tmp_path, "x").has([key("a")]).any()
+
+
+def test_threads_that_share_a_store_add_a_segment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = list(range(4))
+    for number in numbers:
+        VectorStore(tmp_path, "weights-1").put([key(f"{number}")], vectors(number))
+    read = key_index._read_keys
+
+    def slow(file: Path) -> np.ndarray:
+        time.sleep(0.02)  # the other thread gets here too, if it can
+        return read(file)
+
+    monkeypatch.setattr(key_index, "_read_keys", slow)
+    store = VectorStore(tmp_path, "weights-1")
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(store.read, [[key(f"{number}") for number in numbers]] * 2))
+    for one in found:
+        np.testing.assert_array_equal(one, vectors(*numbers))
+    names = store._segments._index.names
+    assert len(names) == len(set(names)) == len(numbers)

@@ -68,10 +68,15 @@ def test_every_recipe_has_a_plan_of_all_stages():
 
 
 def test_more_devices_take_less_time_and_no_fewer_flops():
-    config = full()
+    config = full(processes=8)
     plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H100"], 8)
-    one, eight = (sum(cost.hours(GPUS["H100"], n, 0.5) for cost in plan.costs) for n in (1, 8))
-    assert one == pytest.approx(8 * eight)
+    for cost in plan.costs:
+        one, eight = (cost.hours(GPUS["H100"], n, 0.5) for n in (1, 8))
+        assert one == pytest.approx(8 * eight if cost.flops else eight)
+    hours = {cost.stage: cost.hours(GPUS["H100"], 8, 0.5) for cost in plan.costs}
+    assert hours["prepare"] > 0 < hours["mine"]  # on the processor, by measured rates
+    alone = make_plan(full(), estimated_texts(config), Path("nowhere"), GPUS["H100"], 8).costs[5]
+    assert alone.hours(GPUS["H100"], 8, 0.5) == alone.hours(GPUS["H100"], 1, 0.5)  # train.processes: 1 uses one card
 
 
 @pytest.mark.parametrize("lengths", [{}, {"train.query_tokens": 6, "train.document_tokens": 12}])

@@ -1,6 +1,7 @@
 """Cross-encoder and LLM rerankers: the library's own scores, independent of batches."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,12 +91,29 @@ def test_batches_of_a_gpu_hold_neighbours_and_no_empty_row(models: Path) -> None
     assert sum(len(members) * padded for members, padded in batches) < 1.15 * sum(lengths)
     teacher = CrossEncoderTeacher.load(models, "reranker", 128, 400, torch.float32)
     expected, shapes = teacher.score(PAIRS), []
-    teacher._on_cpu = False  # as on a GPU
+    teacher._on_cpu = teacher._batches.fixed = False  # as on a GPU
     teacher.model.model.register_forward_pre_hook(
         lambda _, __, given: shapes.append(given["input_ids"].shape), with_kwargs=True
     )
     np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
     assert sum(rows for rows, _ in shapes) == len(PAIRS)
+
+
+def test_a_gpu_that_is_too_small_for_a_batch_gets_smaller_ones(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = CrossEncoderTeacher.load(models, "reranker", 128, 400, torch.float32)
+    expected, forward, computed = teacher.score(PAIRS), teacher._forward, []
+
+    def small(encoded: Any, members: list[int], length: int) -> np.ndarray:
+        if len(members) * length > 150:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        computed.extend(members)
+        return forward(encoded, members, length)
+
+    teacher._on_cpu = teacher._batches.fixed = False  # as on a GPU
+    monkeypatch.setattr(teacher, "_forward", small)
+    np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
+    assert sorted(computed) == list(range(len(PAIRS)))  # each pair once
+    assert 75 <= teacher._batches.budget <= 150
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "electra"])

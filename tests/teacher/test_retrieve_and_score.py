@@ -24,6 +24,7 @@ from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import PLAIN, SentenceModel
 from components.teacher import dense, retrieve, score, source_scores
 from components.teacher.cross_encoder import CrossEncoderTeacher
+from components.teacher.pairs import Block, Pairs
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.both_stages import CROSS_ENCODER, run_both
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
@@ -191,8 +192,16 @@ def test_the_sources_own_scores_stand_in_for_the_rerankers(
         np.testing.assert_allclose(table["reranker_score"], plain["reranker_score"], atol=1e-4)
 
 
-def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:
-    both = {}
+def test_maxsim_fuses_cosine_and_late_interaction(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, built, build = {}, [], Pairs._built
+
+    def counted(self: Pairs, block: Block) -> pl.DataFrame:
+        built.append((self._tables, block.name))
+        return build(self, block)
+
+    monkeypatch.setattr(Pairs, "_built", counted)
     for weight in (0.0, 0.5, 1.0):
         context = run_both(tmp_path / str(weight), models, dense_weight=weight)
         both[weight] = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
@@ -200,6 +209,7 @@ def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) 
     np.testing.assert_allclose(both[0.5]["reranker_score"].to_numpy(), mean.to_numpy(), atol=1e-6)
     found = both[1.0].drop_nulls("dense_score")
     np.testing.assert_allclose(found["reranker_score"].to_numpy(), found["dense_score"].to_numpy(), atol=1e-6)
+    assert len(set(built)) == len(built) >= 3  # a block's table is made once, however many passes read it
 
 
 def test_cross_encoder_scores_are_the_models(tmp_path: Path, models: Path) -> None:
