@@ -59,9 +59,9 @@ def examine(root: Path) -> Iterator[Finding]:
             yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    trouble = [
-        *_trouble("MLflow", tracking_uri(root), partial(registry_client(root).search_experiments, max_results=1))
-    ]
+    trouble = list(
+        _trouble("MLflow", tracking_uri(root), lambda: registry_client(root).search_experiments(max_results=1))
+    )
     trouble += _trouble("Prefect", _prefect_address(), lambda: None)
     yield from trouble
     if not any(finding.what.startswith("MLflow") for finding in trouble):

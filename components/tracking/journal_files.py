@@ -44,7 +44,7 @@ def first_event(folder: Path) -> dict[str, Any]:
 def owner_standing(folder: Path) -> Standing:
     """Whether the process that writes this journal runs, is dead, or cannot be seen from here."""
     try:
-        return standing(first_event(folder)["owner"])
+        return standing(first_event(folder)["owner"], folder / "events.jsonl")
     except FileNotFoundError:
         return "dead"  # uploaded and removed by another process since it was listed
 
