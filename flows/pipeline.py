@@ -203,8 +203,8 @@ def _run_isolated(
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
-    if lockfile.is_broken(root):
-        get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.repair_lockfile(root)}")
+    for repair in lockfile.mend(root):
+        get_run_logger().warning(repair)
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
     results = _run_all(always, root, set(always), None, share)  # their outputs decide which other stages are stale
