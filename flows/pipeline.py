@@ -30,7 +30,7 @@ from components.base.errors import UserError
 from components.base.locks import lock_holder, try_lock
 from components.tracking.journal import Journal
 from components.tracking.snapshot import git, run_ref
-from components.tracking.store import comparison_link
+from components.tracking.store import comparison_link, is_reachable
 from flows import isolation, lockfile
 from flows.at_work import lock_file, only_run
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
@@ -223,7 +223,10 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
             link = close_record(record, root, status, latest)
             kept = git(root, "rev-parse", "--verify", "--quiet", run_ref(record.identity), check=False)
             rerun = f"; rerun: make reproduce RUN={record.identity}" if kept else ""
-            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}{rerun}")
+            shown = link or "not uploaded yet"
+            if link and not is_reachable(link):
+                shown += " (after `make ui`)"
+            get_run_logger().info(f"MLflow: {shown}{rerun}")
             if link:
                 get_run_logger().info(f"compare with other runs: {comparison_link(link)}")
     if share and stale:
