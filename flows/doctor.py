@@ -30,7 +30,7 @@ from components.promotion.lock import LOCK_TAG
 from components.tracking import upload
 from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
-from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, tracking_folder, tracking_uri
+from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
 from components.tracking.uploader import OWNER_TAG, one_line
 from flows import lockfile
 from flows.at_work import lock_file, nobody_at_work
@@ -56,16 +56,19 @@ def examine(root: Path) -> Iterator[Finding]:
             yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    trouble = list(
-        _trouble("MLflow", tracking_uri(root), lambda: registry_client(root).search_experiments(max_results=1))
-    )
+    recorded = store_exists(tracking_uri(root))  # else no run has made the checkout's store, and looking must not
+    trouble = [*_trouble("MLflow", tracking_uri(root) if recorded else "", lambda: _ask_mlflow(root))]
     trouble += _trouble("Prefect", _prefect_address(), lambda: None)
     yield from trouble
-    if not any(finding.what.startswith("MLflow") for finding in trouble):
+    if recorded and not any(finding.what.startswith("MLflow") for finding in trouble):
         yield from mlflow_runs(root)
         yield from promotion_locks(root)
         if _prefect_address() and not trouble:
             yield from prefect_runs(root)  # by the owner records in MLflow
+
+
+def _ask_mlflow(root: Path) -> None:
+    registry_client(root).search_experiments(max_results=1)
 
 
 def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding]:

@@ -26,12 +26,12 @@ from components.registration.register import EVALUATION
 from components.tracking.registry import DEFAULT_NAME, find_version, registry_client
 from components.tracking.snapshot import resolve
 from components.tracking.store import tracking_uri, version_link
+from components.tracking.summary import metrics_of
 from flows import isolation
 from flows.dag import DVC, FOUNDRY, read_dag, run_dvc
 from flows.gpu_slot import hold_cards
 from flows.processes import allow_running, raise_if_stopped, run_streamed
 from flows.record import stage_environment
-from flows.summary import metrics_of
 
 OWN = ("outputs/train", "outputs/select_shots")
 DAY_SECONDS = 24 * 3600.0

@@ -199,17 +199,17 @@ def _run_isolated(
         isolation.change_parameters(own, recipe, parameters)
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets, share, latest, describe_changes(recipe, parameters))
+        return _reproduce(own, targets, share, latest)
 
 
-def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
+def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
     for repair in lockfile.mend(root):
         get_run_logger().warning(repair)
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
     results = _run_all(always, root, set(always), None, share)  # their outputs decide which other stages are stale
     stale = stale_stages(root, dag)
-    record = open_record(root, sorted(stale), title=title) if stale else None
+    record = open_record(root, sorted(stale)) if stale else None
     status, link = "FAILED", ""
     try:
         results |= _run_all(dag, root, stale, record, share)

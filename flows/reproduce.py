@@ -96,7 +96,8 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
         before, dag = locked_outputs(place), read_dag(place)
         kept = keep_own_files(place, dag)
         wanted = [name for name, stage in dag.items() if not (stage.publishes or stage.always or name in kept)]
-        record = open_record(place, wanted, name="reproduce", tags={"reproduces": run, "reproduces.commit": commit})
+        tags = {"reproduces": run, "reproduces.commit": commit}
+        record = open_record(place, wanted, "reproduce", tags, title=f"reproduce {run}")
         status = "FAILED"
         try:
             command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]

@@ -28,6 +28,11 @@ class TaskParams(Params):
         description="put before every query, as the prompt's template says; where it is left out, that of the "
         "benchmark tasks in in_domain (components/config/benchmark_tasks.yaml) if they have the same"
     )
+    paraphrases: list[Name] = Field(
+        default=[],
+        description="other wordings of the instruction: each training step draws one of all; evaluation and the "
+        "registered model use the instruction",
+    )
     symmetric: bool = Field(
         default=False,
         description="both sides are queries: prompt on documents too, no shots there; where it is left out, as the "
@@ -62,6 +67,8 @@ class TaskParams(Params):
         if self.positives != "document" and self.kind not in ("classification", "clustering"):
             raise ValueError(f"positives: {self.positives} needs labels, and {self.kind} has none; set document")
         refuse_settings_without_effect(self, _TASK_SETTINGS, self.kind)
+        if self.paraphrases and not self.train:
+            raise ValueError("paraphrases have no effect with train: 0; remove them, or set train above 0")
         return self
 
 

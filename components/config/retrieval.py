@@ -85,6 +85,11 @@ class ScoreParams(Params):
         default="drawn",
         description="whose candidates are scored. drawn: dev queries, and those that train will draw in its steps",
     )
+    source_scores: Literal["use", "ignore"] = Field(
+        default="use",
+        description="teacher scores that a source brings along (pos_scores, neg_scores): mapped to the reranker's "
+        "scale and used in place of its own, where both rank a sample alike",
+    )
     calibration: Literal["temperature", "platt", "isotonic"] = Field(
         default="platt", description="the curve from score to probability, fitted on each task's dev queries"
     )

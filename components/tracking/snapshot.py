@@ -43,6 +43,24 @@ def _commit(root: Path, identity: str, message: str) -> str:
     return commit
 
 
+def commit_lock(root: Path, identity: str, message: str) -> str:
+    """Put today's dvc.lock into the commit refs/runs/`identity`; returns the new commit, empty if there is none.
+
+    Code and parameters stay those of the start of the run, also if the user has edited them since.
+    """
+    begun = git(root, "rev-parse", "--verify", "--quiet", run_ref(identity), check=False)
+    if not begun:
+        return ""
+    with tempfile.TemporaryDirectory() as scratch:
+        own_index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        git(root, "read-tree", begun, env=own_index)
+        git(root, "update-index", "--add", "--", "dvc.lock", env=own_index)
+        tree = git(root, "write-tree", env=own_index)
+    commit = git(root, "commit-tree", tree, "-p", f"{begun}^", "-m", message, env=_author(root))
+    git(root, "update-ref", run_ref(identity), commit)
+    return commit
+
+
 def run_ref(identity: str) -> str:
     return f"refs/runs/{identity}"
 

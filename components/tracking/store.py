@@ -65,6 +65,11 @@ def connect(uri: str) -> "MlflowClient":
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def store_exists(uri: str) -> bool:
+    """Whether there is a store: False only for a sqlite file that no run has made yet, and `connect` would create."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
 def is_reachable(uri: str, seconds: float = 3) -> bool:
     """Whether a server accepts connections; True for a file-based store."""
     address = urlparse(uri)
@@ -116,6 +121,7 @@ def ui_address(uri: str) -> str:
 
 # By default MLflow's pages open in the view for LLM applications, without runs and models; the URL selects the view.
 _AS_TRAINING = "workflowType=machine_learning"
+_VIEW = f"viewStateShareKey=pipelines&{_AS_TRAINING}"
 
 
 def run_link(uri: str, experiment: str, run_id: str) -> str:
@@ -123,8 +129,13 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
 
 
 def comparison_link(link: str) -> str:
-    """Link to the charts of all runs of the experiment, from the link of one run."""
-    return f"{link.rpartition('/')[0]}?compareRunsMode=CHART&{_AS_TRAINING}"
+    """Link to the charts of all pipelines of the experiment, from the link of one run."""
+    return f"{link.rpartition('/runs/')[0]}/runs?{_VIEW}&compareRunsMode=CHART"
+
+
+def view_link(experiment: str) -> str:
+    """Link to the table of all pipelines, relative to the UI; see components/tracking/view.py."""
+    return f"#/experiments/{experiment}/runs?{_VIEW}"
 
 
 def experiments_link(uri: str) -> str:

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from components.tracking.dvc_run import close_dvc_run
 from components.tracking.journal_files import (
+    all_events,
     first_event,
     group_by_kind,
     journals,
@@ -58,6 +60,8 @@ class Uploader:
         Raises:
             NotAnsweringError: the store's server does not accept connections.
         """
+        if dead and first_event(folder).get("root") and all_events(folder)[-1]["kind"] != "end":
+            close_dvc_run(folder)
         events, offset = new_events(folder)
         if not events and not dead:
             return False

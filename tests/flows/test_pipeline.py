@@ -56,8 +56,8 @@ def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatc
     assert (toy / "outputs/join/out.txt").read_text().startswith("join(left(source(hello)")
 
     made = {run.info.run_name: run for run in runs(toy)}
-    assert set(made) == {"pipeline", "source", "left", "right", "join"}
-    top = made.pop("pipeline")
+    assert set(made) == {"starter", "source", "left", "right", "join"}
+    top = made.pop("starter")
     assert {run.data.tags["mlflow.parentRunId"] for run in made.values()} == {top.info.run_id}
     assert {run.info.status for run in (top, *made.values())} == {"FINISHED"}
     left, right = made["left"].info, made["right"].info
@@ -89,7 +89,7 @@ def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     found = states(toy)
     assert found["source"][0] == "Failed"
     assert found["join"][0] == "NotReady"
-    assert [run.info.status for run in runs(toy) if run.info.run_name == "pipeline"] == ["FAILED"]
+    assert [run.info.status for run in runs(toy) if run.info.run_name == "starter"] == ["FAILED"]
 
     monkeypatch.setattr(run_stage, "retry_delay_seconds", [0.1])
     (toy / "input.txt").write_text("flaky")
