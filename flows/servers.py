@@ -49,7 +49,8 @@ def worker(root: Path, env: dict[str, str]) -> Server:
     """A Prefect worker that executes scheduled runs."""
     command = ["prefect", "worker", "start", "--pool", POOL]
     log = root / ".cache" / "logs" / "worker.log"
-    return Server("worker", command, env, log, sign=signal.SIGKILL)  # SIGTERM would wait for a Prefect that is gone
+    # At SIGTERM a worker would wait for a Prefect that is gone. When Prefect is away for long, it ends by itself.
+    return Server("worker", command, env, log, sign=signal.SIGKILL, keep_children=True)
 
 
 def addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:
