@@ -12,7 +12,6 @@ only while no run holds the checkout's locks (flows/at_work.py). Everything else
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -37,8 +36,6 @@ from flows import lockfile
 from flows.at_work import lock_file, nobody_at_work
 from flows.isolation import abandoned, remove
 from flows.record import OWNER_VARIABLE
-
-WRITING_SECONDS = 2.0  # DVC writes its rwlock within this time
 
 
 @dataclass(frozen=True)
@@ -138,8 +135,7 @@ def dvc_locks(root: Path) -> Iterator[Finding]:
     DVC's entries have a pid but no machine or container. From inside a container they are left: the next dvc command
     removes those of pids that do not exist.
     """
-    path = root / ".dvc" / "tmp" / "rwlock"
-    locks = _read_rwlock(path)
+    path, locks = lockfile.rwlock(root), lockfile.read_rwlock(root)
     if locks is None:
         yield Finding(f"{path} is not valid JSON ({path.stat().st_size} bytes)", "removed it", path.unlink)
         return
@@ -148,19 +144,6 @@ def dvc_locks(root: Path) -> Iterator[Finding]:
         pids = ", ".join(str(pid) for pid in dead)
         repair = partial(_unlock, path, dead)
         yield Finding(f"{path} has entries of dead processes ({pids})", "removed their entries", repair)
-
-
-def _read_rwlock(path: Path) -> dict[str, Any] | None:
-    """DVC's rwlock; None if it stays invalid for longer than DVC needs to write it."""
-    deadline = time.monotonic() + WRITING_SECONDS
-    while path.exists():
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError:
-            if time.monotonic() > deadline:
-                return None
-        time.sleep(0.1)
-    return {}
 
 
 def dvc_lockfile(root: Path) -> Iterator[Finding]:

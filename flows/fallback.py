@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 
 def call_with_server(call: Callable[[], T]) -> T:
-    """Call a flow with the configured Prefect server or a temporary one; again, if the server goes away meanwhile.
+    """Call a flow with the configured Prefect server or a temporary one; start again if the server goes away meanwhile.
 
-    Only for flows that leave finished work alone, such as the pipeline: DVC does not run a finished stage again.
+    Only for commands that leave finished work alone, such as the pipeline: DVC does not run a finished stage again. The
+    command starts again as a new process, as Prefect's threads of this one wait for the old server, also at exit.
     """
     try:
         with prefect_server_or_temporary():
@@ -30,8 +31,9 @@ def call_with_server(call: Callable[[], T]) -> T:
             f"warning: Prefect went away ({type(problem).__name__}); going on, finished stages are not run again",
             file=sys.stderr,
         )
-    with prefect_server_or_temporary():
-        return call()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "flows.cli", *sys.argv[1:]])
 
 
 @contextmanager

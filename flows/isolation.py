@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.base.locks import try_lock
 from components.base.owner import describe_owner, standing
 from components.config.extends import recipe_file
 from components.config.recipes import parameters_text
@@ -35,8 +36,13 @@ def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
     """
     place = root / ".cache" / "runs" / identity
     place.parent.mkdir(parents=True, exist_ok=True)
-    note = owner_note(place)
-    note.write_text(json.dumps(describe_owner(root)), encoding="utf-8")
+    note, lock = owner_note(place), owner_lock(place)
+    with try_lock(lock):
+        note.write_text(json.dumps(describe_owner(root)), encoding="utf-8")
+        yield from _worktree(root, revision, place)
+
+
+def _worktree(root: Path, revision: str, place: Path) -> Iterator[Path]:
     try:
         git(root, "worktree", "add", "--detach", str(place), revision)
         share_dvc(root, place)
@@ -52,11 +58,17 @@ def owner_note(place: Path) -> Path:
     return place.with_name(f"{place.name}.owner")
 
 
+def owner_lock(place: Path) -> Path:
+    """The file next to a worktree that its owner keeps locked."""
+    return place.with_name(f"{place.name}.lock")
+
+
 def abandoned(root: Path) -> list[Path]:
     """Worktrees whose owner process is dead."""
     folder = root / ".cache" / "runs"
     notes = sorted(folder.glob("*.owner")) if folder.exists() else []
-    return [note.with_suffix("") for note in notes if standing(json.loads(note.read_text(encoding="utf-8"))) == "dead"]
+    places = {note.with_suffix(""): json.loads(note.read_text(encoding="utf-8")) for note in notes}
+    return [place for place, who in places.items() if standing(who, owner_lock(place)) == "dead"]
 
 
 def remove(root: Path, place: Path) -> None:
@@ -65,6 +77,7 @@ def remove(root: Path, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     git(root, "worktree", "prune", check=False)
     owner_note(place).unlink(missing_ok=True)
+    owner_lock(place).unlink(missing_ok=True)
 
 
 def begin_from_newest(root: Path, place: Path, pull: bool = False) -> None:

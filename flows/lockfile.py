@@ -1,11 +1,13 @@
-"""Detect and repair a half-written dvc.lock: DVC writes it in place, so a killed dvc can leave it incomplete.
+"""Detect and repair a half-written dvc.lock or rwlock: DVC writes them in place, so a killed dvc can leave them so.
 
-Every dvc command fails on such a file. It is replaced by the last committed dvc.lock, or removed. Outputs made since
-then come from DVC's run cache, so nothing is recomputed.
+Every dvc command fails on such a file. The rwlock is removed. The dvc.lock is replaced by the last committed one, or
+removed: outputs made since then come from DVC's run cache, so nothing is recomputed.
 """
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -35,6 +37,35 @@ def is_broken(root: Path) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def read_rwlock(root: Path) -> dict[str, Any] | None:
+    """DVC's rwlock, empty if there is none; None if it stays invalid for longer than DVC needs to write it."""
+    path, deadline = rwlock(root), time.monotonic() + WRITING_SECONDS
+    while path.exists():
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            if time.monotonic() > deadline:
+                return None
+        time.sleep(0.1)
+    return {}
+
+
+def rwlock(root: Path) -> Path:
+    """The file in which DVC notes what its commands read and write; every command fails if it is invalid."""
+    return root / ".dvc" / "tmp" / "rwlock"
+
+
+def mend(root: Path) -> list[str]:
+    """Repair both files before a run that holds the checkout's lock; returns a line for each repair."""
+    done = []
+    if read_rwlock(root) is None:
+        rwlock(root).unlink()
+        done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
+    if is_broken(root):
+        done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
+    return done
 
 
 def repair_lockfile(root: Path) -> str:

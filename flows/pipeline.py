@@ -30,7 +30,7 @@ from components.base.errors import UserError
 from components.base.locks import lock_holder, try_lock
 from components.tracking.journal import Journal
 from components.tracking.snapshot import git, run_ref
-from components.tracking.store import comparison_link
+from components.tracking.store import comparison_link, is_reachable
 from flows import isolation, lockfile
 from flows.at_work import lock_file, only_run
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
@@ -199,12 +199,12 @@ def _run_isolated(
         isolation.change_parameters(own, recipe, parameters)
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets, share, latest, describe_changes(recipe, parameters))
+        return _reproduce(own, targets, share, latest)
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
-    if lockfile.is_broken(root):
-        get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.repair_lockfile(root)}")
+    for repair in lockfile.mend(root):
+        get_run_logger().warning(repair)
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
     results = _run_all(always, root, set(always), None, share)  # their outputs decide which other stages are stale
@@ -223,7 +223,10 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") ->
             link = close_record(record, root, status, latest)
             kept = git(root, "rev-parse", "--verify", "--quiet", run_ref(record.identity), check=False)
             rerun = f"; rerun: make reproduce RUN={record.identity}" if kept else ""
-            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}{rerun}")
+            shown = link or "not uploaded yet"
+            if link and not is_reachable(link):
+                shown += " (after `make ui`)"
+            get_run_logger().info(f"MLflow: {shown}{rerun}")
             if link:
                 get_run_logger().info(f"compare with other runs: {comparison_link(link)}")
     if share and stale:

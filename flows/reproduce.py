@@ -5,8 +5,8 @@
     foundry reproduce 7 --restore DIR           no rerun: only restore code, parameters and data
 
 Code, parameters and expected hashes come from the run's commit. DVC's caches are not used, and no version is
-registered. Exception: if own files (`kind: local`) have changed since, fetch's outputs come from DVC's cache, and only
-the stages after it run.
+registered. Exception: if own files (`kind: local`) have changed since or are not on this machine, fetch's outputs come
+from DVC's cache or remote, and only the stages after it run. A fresh clone needs the git and the DVC remote only.
 """
 
 import os
@@ -53,11 +53,19 @@ class Comparison:
 
 
 def find_commit(root: Path, run: str) -> str:
-    """The commit of a run id, model version or git revision.
+    """The commit of a run id, model version or git revision; runs that only the git remote has are fetched.
 
     Raises:
         UserError: `run` is none of these.
     """
+    try:
+        return _find_commit(root, run)
+    except UserError:
+        git(root, "fetch", "--quiet", "origin", "refs/runs/*:refs/runs/*", check=False)
+        return _find_commit(root, run)
+
+
+def _find_commit(root: Path, run: str) -> str:
     if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
         return resolve(root, run)
     try:
@@ -113,19 +121,37 @@ def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
     Returns the stages that cannot be rerun, each with the reason.
 
     Raises:
-        UserError: DVC's cache no longer has these outputs.
+        UserError: neither DVC's cache nor its remote has these outputs.
     """
     lists = [name for name, stage in dag.items() if stage.always]
     if not lists:
         return {}
-    run_dvc(place, "checkout", "--force", *lists)
+    bring(place, lists)
     fetch = load_config(place / "params.yaml").fetch
     changed = changed_since(read_list(place / "outputs"), fetch, home(place))
     if not changed:
         return {}
     readers = [name for name, stage in dag.items() if set(lists) & set(stage.needs)]
-    run_dvc(place, "checkout", "--force", *readers)
-    return dict.fromkeys(readers, f"since {', '.join(changed)} changed")
+    bring(place, readers)
+    return dict.fromkeys(readers, f"since {', '.join(changed)} changed or is not here")
+
+
+def bring(place: Path, stages: list[str]) -> None:
+    """Check out the outputs of `stages`, from DVC's cache or, as in a fresh clone, from its remote.
+
+    Raises:
+        UserError: neither has them.
+    """
+    try:
+        run_dvc(place, "checkout", "--force", *stages)
+    except UserError:
+        try:
+            run_dvc(place, "pull", "--force", *stages)
+        except UserError as problem:
+            raise UserError(
+                f"the outputs of {', '.join(stages)} are not in DVC's cache, and its remote does not give them "
+                f"({problem}); `dvc push` and `git push origin 'refs/runs/*'` where the run was made share them"
+            ) from None
 
 
 def restore(root: Path, run: str, to: Path) -> None:
@@ -138,4 +164,4 @@ def restore(root: Path, run: str, to: Path) -> None:
         raise UserError(f"{to}: exists already; name a folder that does not")
     git(root, "worktree", "add", "--detach", str(to), find_commit(root, run))
     share_dvc(root, to)
-    checkout_outputs(to)
+    checkout_outputs(to, pull=bool(run_dvc(to, "remote", "list")))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from components.base.daemon import HOST, Server, port_is_taken
 from components.base.errors import UserError
+from components.tracking.moved import ARTIFACTS, follow_move
 from components.tracking.store import experiments_link
 from flows.dag import FOUNDRY
 from flows.setup import HEARTBEAT_SECONDS, POOL
@@ -29,7 +30,7 @@ def mlflow_server(root: Path, port: int) -> Server:
     """MLflow on the checkout's sqlite file, which also has the runs that were logged without a server."""
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(root / "mlartifacts")]
+    command += ["--artifacts-destination", str(root / ARTIFACTS)]
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return Server("MLflow", command, env, root / ".cache" / "logs" / "mlflow.log", f"http://{HOST}:{port}/health")
 
@@ -48,7 +49,8 @@ def worker(root: Path, env: dict[str, str]) -> Server:
     """A Prefect worker that executes scheduled runs."""
     command = ["prefect", "worker", "start", "--pool", POOL]
     log = root / ".cache" / "logs" / "worker.log"
-    return Server("worker", command, env, log, sign=signal.SIGKILL)  # SIGTERM would wait for a Prefect that is gone
+    # At SIGTERM a worker would wait for a Prefect that is gone. When Prefect is away for long, it ends by itself.
+    return Server("worker", command, env, log, sign=signal.SIGKILL, keep_children=True)
 
 
 def addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:
@@ -71,6 +73,7 @@ def start(root: Path, mlflow_port: int, prefect_port: int, with_worker: bool, ru
         if port_is_taken(port):
             other = f"make ui {name.upper()}_PORT={port + 1}, or foundry ui --{name}-port {port + 1}"
             raise UserError(f"port {port} is taken; name another: {other}")
+    follow_move(root / "mlflow.db")
     servers = [mlflow_server(root, mlflow_port), prefect_server(root, prefect_port)]
     for server in servers:
         running.callback(server.stop)

@@ -12,7 +12,7 @@ import yaml
 
 FOLDER = Path(__file__).parent
 SERVICES = ("mlflow", "prefect", "store")
-SKIPPED = ("HOME", "HF_HOME", "DASK_")  # folders inside the container; Dask's port is not published
+SKIPPED = ("HOME", "USER", "HF_HOME", "DASK_")  # folders inside the container; Dask's port is not published
 
 
 def client_variables(folder: Path = FOLDER) -> dict[str, str]:

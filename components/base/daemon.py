@@ -19,13 +19,16 @@ from components.base.process import die_with_parent
 
 HOST = "127.0.0.1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy on the way to loopback
+STOP_SECONDS = 15.0
 READY_SECONDS = 600.0  # on two busy cores a start takes minutes; a server that dies is detected at once
 
 
 class Server:
     """A server process that ends with its parent, and its health check URL.
 
-    sign: what the kernel sends it when the parent ends; SIGKILL for one that waits for other servers when it stops.
+    Args:
+        sign: what the kernel sends it when the parent ends; SIGKILL for one that waits for other servers when it stops.
+        keep_children: its children go on when it is restarted: the flow runs of a worker.
     """
 
     def __init__(
@@ -36,8 +39,9 @@ class Server:
         log: Path,
         health: str = "",
         sign: signal.Signals = signal.SIGTERM,
+        keep_children: bool = False,
     ) -> None:
-        self.name, self.health, self.log = name, health, log
+        self.name, self.health, self.log, self._keep_children = name, health, log, keep_children
         self._command, self._env, self._sign = [sys.executable, "-m", *command], {**os.environ, **env}, sign
         log.parent.mkdir(parents=True, exist_ok=True)
         self.process = self._start()
@@ -55,8 +59,9 @@ class Server:
             )
 
     def restart(self) -> None:
-        """Start the process again after it ended; what is left of its children is ended first."""
-        self.stop()
+        """Start the process again after it ended; what is left of its children is ended first (see keep_children)."""
+        if not self._keep_children:
+            self.stop()
         self.process = self._start()
 
     def wait_ready(self) -> None:
@@ -77,11 +82,13 @@ class Server:
 
     def stop(self) -> None:
         """End the process and its children, also those that a dead one left."""
-        if self.process.poll() is None:
+        deadline = time.monotonic() + STOP_SECONDS
+        with suppress(ProcessLookupError):  # nothing is left of the group
             os.killpg(self.process.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(15)
-        with suppress(ProcessLookupError):  # no child is left
+            while time.monotonic() < deadline:
+                self.process.poll()
+                os.killpg(self.process.pid, 0)
+                time.sleep(0.1)
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

@@ -55,6 +55,21 @@ def wait_for_lock(
         os.close(descriptor)
 
 
+def hold_open(descriptor: int) -> None:
+    """Lock a file that this process has just created, until it is closed."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_free(file: Path) -> bool:
+    """Whether the file exists and no process of this machine holds its lock."""
+    try:
+        with file.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def lock_holder(file: Path) -> str:
     """What the holder of a lock wrote about itself; meaningful only while the lock is held."""
     try:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import psutil
 
+from components.base.locks import is_free
+
 FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel
 Owner = dict[str, Any]
 Standing = Literal["alive", "dead", "unseen"]
@@ -26,18 +28,20 @@ def describe_owner(checkout: Path, pid: int | None = None) -> Owner:
     return {**_here(), "pid": pid, "ticks": _start_ticks(pid), "checkout": str(checkout)}
 
 
-def standing(who: Mapping[str, Any]) -> Standing:
+def standing(who: Mapping[str, Any], lock: Path | None = None) -> Standing:
     """Whether the owner runs, is dead, or cannot be seen from here (another host or PID namespace, an old record).
 
-    Everything of an earlier boot of this machine is dead. A zombie is dead.
+    Everything of an earlier boot of this machine is dead, if the machine has an id. A zombie is dead.
+
+    lock: a file that the owner keeps locked while it runs; it tells of processes in other containers of this machine.
     """
     here = _here()
-    if not isinstance(who.get("pid"), int) or who.get("host") != here["host"] or not _proc_is_ours():
+    if not who.get("boot"):
         return "unseen"
-    if who.get("boot") != here["boot"]:
-        return "dead" if who.get("boot") else "unseen"
-    if who.get("namespace") != here["namespace"]:
-        return "unseen"
+    if who["boot"] != here["boot"]:
+        return "dead" if who.get("host") == here["host"] and _machine() else "unseen"
+    if who.get("host") != here["host"] or who.get("namespace") != here["namespace"] or not _proc_is_ours():
+        return "unseen" if lock is None or not is_free(lock) else "dead"
     ticks = _start_ticks(who["pid"])
     if ticks is None:
         return "unseen" if _exists(who["pid"]) else "dead"

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.base.locks import hold_open
 from components.base.owner import describe_owner
 from components.tracking.store import redact_uri
 
@@ -61,8 +62,10 @@ class Journal:
         event = {"kind": "start", "time": _now(), "owner": describe_owner(checkout, pid), **asdict(start)}
         event["store"] = redact_uri(start.store)  # the uploader has user and password in its environment
         (draft / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
-        draft.rename(tracking / identity)
-        return cls(tracking / identity)
+        journal = cls(draft)
+        hold_open(journal._events.fileno())
+        journal.folder = draft.rename(tracking / identity)
+        return journal
 
     @property
     def identity(self) -> str:

@@ -61,7 +61,8 @@ def owner_standing(folder: Path) -> Standing:
     """Whether a process that writes this journal runs (its owner, or a stage of the dvc that owns it), or is unseen."""
     try:
         start = first_event(folder)
-        owner = standing(start["owner"])
+        lock = None if start.get("root") else folder / "events.jsonl"  # a dvc that owns a run holds no lock
+        owner = standing(start["owner"], lock)
         if owner == "dead" and start.get("root") and any(standing(who) != "dead" for who in running_stages(folder)):
             return "alive"
         return owner

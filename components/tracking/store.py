@@ -12,6 +12,7 @@ from urllib.parse import quote, urlparse
 
 from components.base.checkout import home
 from components.base.loopback import keep_loopback_direct
+from components.tracking.moved import ARTIFACTS, follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,6 +50,8 @@ def connect(uri: str) -> "MlflowClient":
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
     keep_loopback_direct()
+    if uri.startswith("sqlite:///"):
+        follow_move(Path(uri.removeprefix("sqlite:///")))
     import mlflow
 
     before = {name: os.environ.get(name) for name in _MLFLOW_SETS}
@@ -89,7 +92,7 @@ def experiment_id(client: "MlflowClient", uri: str, name: str = EXPERIMENT) -> s
         return str(found.experiment_id)
     place = None
     if uri.startswith("sqlite:///"):
-        place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+        place = (Path(uri.removeprefix("sqlite:///")).parent / ARTIFACTS).as_uri()
     try:
         return str(client.create_experiment(name, artifact_location=place))
     except MlflowException:

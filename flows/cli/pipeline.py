@@ -49,9 +49,12 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
             _print_plan(root / "params.yaml", root, hub=True)
     elif change:
         raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
+    from flows import lockfile
     from flows.at_work import only_run
 
     with only_run(root):
+        for repair in lockfile.mend(root):
+            print(f"warning: {repair}", file=sys.stderr)
         status = _run_dvc(root, stages or [])
     if status:
         sys.exit(status)

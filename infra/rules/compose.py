@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.make_secrets import NAMES
-from infra.rules.common import image_problems, missing_secrets, variable_problems
+from infra.rules.common import OURS, image_problems, missing_secrets, variable_problems
 from infra.rules.hardening import violations
 
 
@@ -18,6 +18,9 @@ def compose_problems(compose: dict[str, Any], folder: Path, version: str) -> Ite
         yield from (f"{name}: {problem}" for problem in variable_problems(variables))
         yield from (f"{name}: {problem}" for problem in missing_secrets(variables, set(service.get("secrets", []))))
         yield from (f"{name}: {problem}" for problem in _undeclared(service, compose))
+        ours, any_uid = str(service.get("image")).startswith(OURS), "${" in str(service.get("user"))
+        if ours and any_uid and not variables.get("USER"):
+            yield f"{name}: runs as any uid of the host and sets no USER; DVC fails for a uid without a passwd entry"
         yield from (f"{name}: {path} does not exist" for path in _files(service) if not (folder / path).exists())
     for name, secret in compose.get("secrets", {}).items():
         if secret.get("file") != f"./secrets/{name}" or name not in NAMES:

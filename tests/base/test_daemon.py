@@ -85,8 +85,26 @@ def test_the_child_of_a_killed_server_ends_too(tmp_path: Path) -> None:
     server.process.kill()
     server.process.wait()
     assert not gone(child)
-    server.stop()
+    server.restart()
     wait_for(lambda: gone(child))
+    server.stop()
+
+
+def test_the_flow_run_of_a_worker_goes_on_when_the_worker_is_restarted(tmp_path: Path) -> None:
+    script = tmp_path / "parent_of_server.py"
+    script.write_text(CHILD)
+    env = {"PYTHONPATH": str(tmp_path)}
+    worker = Server("worker", ["parent_of_server", str(free_port())], env, tmp_path / "log", keep_children=True)
+    wait_for(lambda: psutil.Process(worker.process.pid).children())
+    run = psutil.Process(worker.process.pid).children()[0]
+    worker.process.kill()
+    worker.process.wait()
+    try:
+        worker.restart()
+        assert not gone(run.pid)
+    finally:
+        run.kill()
+        worker.stop()
 
 
 @pytest.mark.parametrize("sign", ["SIGTERM", "SIGKILL"])

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from components.base import owner
+from components.base.locks import try_lock
 from components.base.owner import describe_owner, is_own, standing
 
 ROOT = Path("/a/checkout")
@@ -25,11 +26,15 @@ def test_alive_dead_and_a_reused_pid() -> None:
     assert standing(who) == "dead"
 
 
-def test_another_boot_is_dead_and_what_is_elsewhere_is_unseen() -> None:
+def test_another_boot_is_dead_and_what_is_elsewhere_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "_machine", lambda: "/1234")
     who = {**describe_owner(ROOT), "pid": 4_000_000}
     assert standing({**who, "boot": "before"}) == "dead"
-    for change in ({"host": "b"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"pid": None}):
+    for change in ({"host": "b"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"host": "b", "boot": "before"}):
         assert standing({**who, **change}) == "unseen", change
+    monkeypatch.setattr(owner, "_machine", lambda: "")  # a container: another one may have the same host name
+    who = {**describe_owner(ROOT), "boot": "before"}
+    assert standing(who) == "unseen"
     assert standing({"pid": 4_000_000, "started": 1.0}) == "unseen", "a record of an older version"
     assert standing({}) == "unseen"
     assert is_own(who, ROOT)
@@ -62,3 +67,13 @@ def test_a_hidden_process_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, "_start_ticks", lambda pid: None)
     monkeypatch.setattr(owner, "_exists", lambda pid: True)
     assert standing(describe_owner(ROOT)) == "unseen"
+
+
+def test_a_lock_tells_of_a_process_in_another_container(tmp_path: Path) -> None:
+    elsewhere = {**describe_owner(ROOT), "namespace": "pid:[1]", "host": "worker"}
+    lock = tmp_path / "owner.lock"
+    assert standing(elsewhere, lock) == "unseen", "no file, no proof"
+    with try_lock(lock):
+        assert standing(elsewhere, lock) == "unseen"
+    assert standing(elsewhere, lock) == "dead"
+    assert standing({**elsewhere, "boot": "before"}, lock) == "unseen"

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
+from components.base.locks import try_lock
 from components.base.owner import describe_owner
 from components.promotion.lock import LOCK_TAG, lock_name
 from components.tracking import upload
@@ -16,10 +18,10 @@ from components.tracking.journal import Journal, RunStart
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, experiment_id, tracking_folder, tracking_uri
 from components.tracking.uploader import OWNER_TAG
-from flows import doctor
+from flows import doctor, lockfile
 from flows.at_work import stage_at_work
 from flows.dag import read_dag, run_dvc
-from flows.isolation import owner_note
+from flows.isolation import owner_lock, owner_note
 from flows.record import OWNER_VARIABLE
 from tests.flows.test_processes import gone, wait_for
 
@@ -49,7 +51,7 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     assert repaired(toy) == ["nothing wrong"]
 
-    monkeypatch.setattr(doctor, "WRITING_SECONDS", 0.2)
+    monkeypatch.setattr(lockfile, "WRITING_SECONDS", 0.2)
     monkeypatch.setattr(doctor, "sees_all_processes", lambda: True)
     lock = toy / ".dvc" / "tmp" / "rwlock"
     lock.parent.mkdir(exist_ok=True)
@@ -111,7 +113,7 @@ def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pyte
     client.create_registered_model("padlock.lock")
     client.create_model_version("padlock.lock", "s3://bucket/model")
     client.create_registered_model("x.lock", description="no version yet")
-    tracking = tracking_folder(toy)
+    tracking, held = tracking_folder(toy), ExitStack()
     for place, record in enumerate(records):
         text = json.dumps(record)
         client.create_run(experiment, tags={"journal": f"20260101-000000-{place}", OWNER_TAG: text})
@@ -123,6 +125,8 @@ def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pyte
             note = owner_note(toy / ".cache" / "runs" / f"pipeline-{place}")
             note.parent.mkdir(exist_ok=True)
             note.write_text(text)
+            held.enter_context(try_lock(owner_lock(note.with_suffix(""))))
+            held.callback(journal.end, "FINISHED")
     client.create_run(experiment, tags={"journal": "20260101-000000-bare"})  # no record at all
     foreign = {**os.environ, OWNER_VARIABLE: json.dumps(records[1])}
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=toy, env=foreign)

@@ -1,5 +1,7 @@
 """An edit of the user's own files is seen by plain `dvc repro`, by the flow and by an isolated run; nothing else is."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +12,9 @@ import yaml
 
 from components.base.files import whole_file
 from flows import isolation
-from flows.dag import read_dag, stale_stages
+from flows.dag import read_dag, run_dvc, stale_stages
 from flows.pipeline import pipeline
-from flows.reproduce import reproduce
+from flows.reproduce import reproduce, restore
 from tests.flows.test_isolation import git
 from tests.flows.test_pipeline import runs
 from tests.samples import ROOT
@@ -102,7 +104,8 @@ def test_plain_dvc_sees_every_change_and_nothing_else(own: Path, monkeypatch: py
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_read(own: Path) -> None:
     stages = ("local_files", "fetch", "prepare")
-    assert pipeline(root=str(own), isolated=True) == dict.fromkeys(stages, "executed")
+    give_remotes(own)
+    assert pipeline(root=str(own), isolated=True, share=True) == dict.fromkeys(stages, "executed")
     first, known = newest_run(own), len(runs(own))
     assert pipeline(root=str(own), isolated=True) == dict.fromkeys(stages, "unchanged")
     assert len(runs(own)) == known, "an unchanged pipeline leaves no MLflow run"
@@ -112,9 +115,32 @@ def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_rea
 
     again = {item.path: (item.verdict, item.right) for item in reproduce(own, first)}
     assert again == {
-        "outputs/fetch": ("not rerun, since my/faq.jsonl changed", True),
+        "outputs/fetch": ("not rerun, since my/faq.jsonl changed or is not here", True),
         "outputs/prepare": ("identical", True),
     }
+
+    clone = own.parent / "clone"
+    git(own, "clone", "--quiet", "--branch", "main", str(own.parent / "origin.git"), str(clone))
+    git(clone, "config", "user.name", "t")
+    (clone / ".cache").mkdir()
+    compared = {item.path: (item.verdict, item.right) for item in reproduce(clone, first)}
+    assert compared["outputs/fetch"][0].startswith(
+        "not rerun, since my/faq.jsonl, my/folder, my/part-*.jsonl changed or"
+    )
+    assert compared["outputs/prepare"] == ("identical", True)
+    restore(clone, first, own.parent / "restored")
+    listed = json.loads((own.parent / "restored/outputs/fetch/files.json").read_text())
+    assert listed["fetch.sources.file.origin"]["files"]["faq.jsonl"] == hashlib.sha256(ROW.encode()).hexdigest()
+
+
+def give_remotes(root: Path) -> None:
+    """A git and a DVC remote, both committed, as a team has them."""
+    origin = root.parent / "origin.git"
+    git(root, "init", "--quiet", "--bare", str(origin))
+    git(root, "remote", "add", "origin", str(origin))
+    run_dvc(root, "remote", "add", "--default", "store", str(root.parent / "store"))
+    git(root, "commit", "--quiet", "--all", "--message", "remotes")
+    git(root, "push", "--quiet", "origin", "main")
 
 
 def newest_run(root: Path) -> str:

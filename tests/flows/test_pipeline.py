@@ -1,5 +1,6 @@
 """The flow on a toy pipeline and a real server: states, parallel branches, failures, retries, MLflow."""
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from components.base.locks import try_lock
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
+from flows.at_work import lock_file
 from flows.dag import read_dag
+from flows.doctor import sweep
 from flows.pipeline import TRANSIENT, TransientFailureError, _failure, pipeline, run_stage
 
 
@@ -91,6 +95,14 @@ def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     (toy / "input.txt").write_text("flaky")
     assert pipeline(root=str(toy), targets=["left"]) == {"source": "executed", "left": "executed"}
     assert (toy / ".cache" / "tried").exists()
+
+
+def test_a_run_that_must_be_alone_is_cancelled_while_another_works(toy: Path) -> None:
+    with try_lock(lock_file(toy, "nightly")), try_lock(lock_file(toy, "sweep")):
+        for state in (pipeline.fn(root=str(toy), alone="nightly"), sweep.fn(root=str(toy))):
+            assert state.is_cancelled()
+            assert re.search(r"\(pid \d+ since .*\)", state.message)
+    assert not (toy / "outputs").exists()
 
 
 def test_parameters_need_an_isolated_run(toy: Path) -> None:

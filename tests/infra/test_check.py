@@ -103,6 +103,7 @@ COMPOSE = [
     ("    restart: \"no\"\n    user", "    user", "services.bootstrap: 'healthcheck' is a required"),
     ("store: {condition: service_healthy}", "shop: {condition: service_healthy}",
      "shop is not declared under services"),
+    ("      USER: foundry", "      NAME: foundry", "worker: runs as any uid of the host and sets no USER"),
     ("dockerfile: infra/images/store.Dockerfile", "dockerfile: infra/images/shop.Dockerfile",
      "../infra/images/shop.Dockerfile does not exist"),
 ]  # fmt: skip

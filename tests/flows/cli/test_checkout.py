@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from components.base.errors import UserError
+from components.tracking.snapshot import snapshot
+from flows.cli.checkout import require_git
 from tests.command import foundry
 from tests.samples import ROOT
 
@@ -75,3 +78,24 @@ def test_a_command_works_from_a_folder_below(
     monkeypatch.chdir(tmp_path / "recipes")
     assert foundry("recipes", "list") == 0
     assert "starter " in capsys.readouterr().out
+
+
+def test_a_folder_without_git_is_one_line_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"not a git repository \(a downloaded zip\?\); clone it instead, or: git init"):
+        require_git(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="git is not installed"):
+        require_git(tmp_path)
+
+
+def test_a_folder_of_another_user_is_a_warning_with_git_s_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    require_git(tmp_path)
+    said = capsys.readouterr().err
+    assert "git config --global --add safe.directory" in said
+    assert "until then runs are not committed and cannot be reproduced" in said
+    assert said.count("\n") == 1
+    assert snapshot(tmp_path, "one", "why") == ""
