@@ -215,35 +215,6 @@ def gate(
 
 @group.command(
     epilog=examples(
-        "foundry compare --queries my/queries.txt                     # candidate beside production",
-        "foundry compare 7 --against 5 --queries my/queries.jsonl --corpus my/faq.jsonl --out compare.html",
-    )
-)
-def compare(
-    queries: Annotated[
-        Path, typer.Option(resolve_path=True, help="one a line, or .jsonl or .parquet with a column query or text")
-    ],
-    version: Annotated[str, typer.Argument(metavar="VERSION", help=VERSION)] = CANDIDATE,
-    against: Annotated[str, typer.Option(help="the other version")] = PRODUCTION,
-    corpus: Annotated[Path | None, typer.Option(resolve_path=True, help="as for ask")] = None,
-    task: Annotated[str, typer.Option(help="as for ask")] = "",
-    top: Annotated[int, typer.Option(min=1, help="how many documents a query")] = 5,
-    out: Annotated[Path, typer.Option(resolve_path=True, help="the page")] = Path("compare.html"),
-) -> None:
-    """Two versions on the same queries, side by side on a page."""
-    root = enter_checkout()
-    from components.base.log import quiet_libraries
-
-    quiet_libraries(progress_bars=False)
-    from components.serving.shadow import compare_versions, comparison_page
-
-    found = compare_versions(root, version, against, queries, corpus, task, top)
-    out.write_text(comparison_page(found, top), encoding="utf-8")
-    print(f"{found.summary(top)}\n{out}")
-
-
-@group.command(
-    epilog=examples(
         "foundry lineage production                        # what the version came from",
         "foundry lineage outputs/prepare/corpus.parquet    # every run and version made from this file",
         "foundry lineage 0cc175b9c0f1b6a831c399e269772661  # the same by md5",
