@@ -107,7 +107,7 @@ def status(name: Name = DEFAULT_NAME) -> None:
 @group.command(
     epilog=examples(
         'foundry promote --because "new forum data" --ask      # the candidate; waits for a form in Prefect',
-        'foundry promote 7 --because "better on our own queries"',
+        'foundry promote 7 --because "better on our own queries" --ask --queries my/queries.txt',
     )
 )
 def promote(
@@ -116,6 +116,7 @@ def promote(
     name: Name = DEFAULT_NAME,
     ask: Annotated[bool, typer.Option("--ask", help="wait for approval in Prefect's UI")] = False,
     force: Annotated[bool, typer.Option("--force", help="override a hold; recorded as forced")] = False,
+    queries: Annotated[str, typer.Option(help="fresh queries: a page shows it beside production, see compare")] = "",
 ) -> None:
     """Gate a version and make it production."""
     root = enter_for_flows()
@@ -126,7 +127,7 @@ def promote(
     with prefect_server_or_temporary() as visible:
         if ask and not visible:
             raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
-        record = promotion(because=because, version=version, name=name, ask=ask, force=force)
+        record = promotion(because=because, version=version, name=name, ask=ask, force=force, queries=queries)
     print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
     _print_warning(record)
