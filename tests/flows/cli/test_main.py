@@ -25,6 +25,7 @@ ARGUMENTS = {
     "evaluate": ["1"],
     "lineage": ["1"],
     "reproduce": ["1"],
+    "compare": ["--queries", "x"],
     "recipes show": ["starter"],
     "recipes copy": ["starter", "recipes/mine.yaml"],
 }
