@@ -56,24 +56,26 @@ def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> No
     """Write the export's settings with the prompts of the training tasks and of the evaluated tasks, shots included."""
     from transformers import AutoTokenizer
 
-    from components.model.export import set_prompts
+    from components.model.export import only_task, set_prompts
     from components.model.prompt import Prompt
 
-    trained = read_tasks(outputs / "prepare" / "tasks.yaml").values()
+    trained = list(read_tasks(outputs / "prepare" / "tasks.yaml").values())
     prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in trained}
     prompts |= {task: one.prompt for task, one in read_shots(outputs / "select_shots" / "shots.yaml").items()}
     prompts |= read_prompts(outputs / "evaluate" / "prompts.yaml")
     shutil.copyfile(export / PROMPTS, out / PROMPTS)
-    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), prompts)
+    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), prompts, only_task(trained))
 
 
 def reference_vectors(export: Path, prompts: Path) -> dict[str, Any]:
     """Vectors of the example texts as documents, and as queries of the first task; six decimals."""
     from sentence_transformers import SentenceTransformer
 
+    from components.tracking.embedder import tasks_of
+
     model = SentenceTransformer(str(export), device="cpu")
     model.prompts = json.loads(prompts.read_text(encoding="utf-8"))["prompts"]
-    task = min(model.prompts)
+    task = tasks_of(model.prompts)[0]
     return {
         "texts": list(EXAMPLES),
         "task": task,

@@ -104,7 +104,7 @@ def watch(root: Path, version: str, days: int, limits: Limits, today: datetime |
     seen, left_out = list[TaskWatch](), dict[str, str]()
     for task, asked in sample.items():
         own = {split: _texts(queries, task, split, config.seed) for split in ("train", "dev")}
-        if task not in model.prompts or min(len(asked), len(own["dev"])) < FEWEST or not own["train"]:
+        if task not in model.tasks or min(len(asked), len(own["dev"])) < FEWEST or not own["train"]:
             left_out[task] = f"{len(asked)} served and {len(own['dev'])} dev queries; {FEWEST} of each are needed"
             continue
         seen.append(_watch_task(root, config, model, task, asked[-ASKED:], own, limits))

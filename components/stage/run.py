@@ -84,11 +84,17 @@ def _emptied(folder: Path) -> Path:
 
 
 def _work_folder(name: str, config: Config, root: Path, scratch: Path) -> Path:
-    """The stage's resumable scratch, named by its dependencies in dvc.yaml: other inputs never find its files."""
+    """The stage's resumable scratch, named by its dependencies in dvc.yaml: other inputs never find its files.
+
+    Raises:
+        UserError: a dependency is missing.
+    """
     stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
     values = config.model_dump(mode="json", by_alias=True)
     digest = hashlib.sha256(json.dumps({key: values[key] for key in stage["params"]}, sort_keys=True).encode())
     for dependency in stage["deps"]:
+        if not (root / dependency).exists():
+            raise UserError(f"{dependency}: missing; run what makes it first (dvc repro {name})")
         digest.update(content_hash(root / dependency).encode())
     folder = scratch / f"{name}-{digest.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)

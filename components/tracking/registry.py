@@ -73,7 +73,7 @@ def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict
         inputs=Schema([ColSpec(DataType.string)]),
         outputs=Schema([ColSpec(Array(DataType.double))]),
         params=ParamSchema(
-            [ParamSpec("side", DataType.string, "document"), ParamSpec("task", DataType.string, "")],
+            [ParamSpec("side", DataType.string, ""), ParamSpec("task", DataType.string, "")],
         ),
     )
     with mlflow.start_run(run_id=run_id):

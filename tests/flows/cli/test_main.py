@@ -26,6 +26,9 @@ ARGUMENTS = {
     "lineage": ["1"],
     "reproduce": ["1"],
     "compare": ["--queries", "x"],
+    "export folder": ["x"],
+    "export onnx": ["x"],
+    "export st5": ["x"],
     "recipes show": ["starter"],
     "recipes copy": ["starter", "recipes/mine.yaml"],
 }
