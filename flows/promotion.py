@@ -32,6 +32,7 @@ from components.tracking.uploader import one_line
 from flows.links import run_page
 
 APPROVAL_SECONDS = 24 * 3600
+SHOWN = 5  # documents a query on the page that compares two versions
 
 
 class Approval(RunInput):
@@ -48,6 +49,19 @@ def gate(root: str, name: str, version: str) -> GateResult:
     result = gate_version(registry_client(Path(root)), name, version)
     create_markdown_artifact(gate_page(result), key="gate", description=f"{name} version {result.version}")
     return result
+
+
+@task(cache_policy=NO_CACHE)
+def shadow(root: str, name: str, result: GateResult, queries: str) -> str:
+    """Both versions on the same fresh queries, as a page below .cache; returns a line about it, for the form."""
+    from components.serving.shadow import compare_versions, comparison_page
+
+    versions = (f"{name}/{result.version}", f"{name}/{result.against}")
+    found = compare_versions(Path(root), *versions, Path(root, queries), None, "", SHOWN)
+    page = Path(root, ".cache", "compare", f"{result.version}-{result.against}.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(comparison_page(found, SHOWN), encoding="utf-8")
+    return f"Beside version {result.against}, {found.summary(SHOWN)}. The page: {page}"
 
 
 @task(cache_policy=NO_CACHE)
@@ -83,9 +97,13 @@ def promotion(
     ask: bool = False,
     who: str = "",
     force: bool = False,
+    queries: str = "",
     root: str = ".",
 ) -> dict[str, Any]:
     """Promote a version; returns the audit record.
+
+    Args:
+        queries: a file of fresh queries: before the approval, the version and production answer them side by side.
 
     Raises:
         RefusedError: the gate, the approver or the smoke test refused, or production changed in the meantime.
@@ -93,8 +111,11 @@ def promotion(
     log, place, who = get_run_logger(), str(Path(root).resolve()), who or user_name()
     result = gate(place, name, str(version))
     log.info(f"gate: {'promote' if result.promote else 'hold'}: {'; '.join(result.reasons)}")
+    beside = shadow(place, name, result, queries) if queries and result.against != "base" else ""
+    if beside:
+        log.info(beside)
     if ask:
-        answer = _ask(result, _link(place, name, result.version))
+        answer = _ask(result, beside, _link(place, name, result.version))
         who, because = answer.by, answer.because
     worst = smoke_test(place, name, result.version)
     record: dict[str, Any] = swap(place, result, who, because, force)
@@ -124,8 +145,8 @@ def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = 
     return _audited(place, record)
 
 
-def _ask(result: GateResult, link: str) -> Approval:
-    page = f"{gate_page(result)}\n[The version in MLflow]({link})\n"
+def _ask(result: GateResult, beside: str, link: str) -> Approval:
+    page = f"{gate_page(result)}\n{beside}\n\n[The version in MLflow]({link})\n"
     form = Approval.with_initial_data(description=page, approve=False)
     get_run_logger().info(f"waiting for approval: press Resume on {run_page()}")
     answer: Approval = pause_flow_run(wait_for_input=form, timeout=APPROVAL_SECONDS)

@@ -16,6 +16,7 @@ from components.base.errors import UserError
 
 POOL = "process"
 HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers
+DRIFT_AUTOMATION = "re-mine when served queries drift"
 AUTOMATION = "crash flow runs without heartbeat"
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # no heartbeats after these
 
@@ -44,6 +45,24 @@ def make_heartbeat_automation() -> str:
             return f"automation {AUTOMATION!r}: exists"
         client.create_automation(AutomationCore(name=AUTOMATION, trigger=silence, actions=[gone]))
     return f"automation {AUTOMATION!r}: created"
+
+
+def make_drift_automation() -> str:
+    """Create the automation that starts the weekly re-mining when the monitor has an alert; it is off at first."""
+    from prefect.client.orchestration import get_client
+    from prefect.events.actions import RunDeployment
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    from flows.monitor import DRIFT_EVENT
+
+    with get_client(sync_client=True) as client:
+        if client.read_automations_by_name(DRIFT_AUTOMATION):
+            return f"automation {DRIFT_AUTOMATION!r}: exists"
+        weekly = client.read_deployment_by_name("remine/weekly")
+        seen = EventTrigger(expect={DRIFT_EVENT}, posture=Posture.Reactive, threshold=1)
+        start = RunDeployment(source="selected", deployment_id=weekly.id)
+        client.create_automation(AutomationCore(name=DRIFT_AUTOMATION, enabled=False, trigger=seen, actions=[start]))
+    return f"automation {DRIFT_AUTOMATION!r}: created, off"
 
 
 def make_pool(name: str) -> str:
@@ -94,5 +113,5 @@ def set_up(root: Path) -> list[str]:
         raise UserError(f"{root}: no prefect.yaml here; run it in the checkout")
     done = [make_heartbeat_automation(), make_pool(POOL)]
     prefect("deploy", "--all", cwd=root)
-    done.append("deployments of prefect.yaml: deployed")
+    done += ["deployments of prefect.yaml: deployed", make_drift_automation()]
     return done

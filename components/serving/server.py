@@ -21,6 +21,7 @@ from components.model.shared_prefix import check_pooling, common_prefix, encode_
 from components.serving.ask import Model
 from components.serving.batches import Batches, BusyError
 from components.serving.http import read_request, reason_of, write_answer, write_error
+from components.serving.sample import QuerySample
 from components.tracking.embedder import tasks_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ServedModel:
         check_pooling(model)
         self.model, self.name = model.eval(), name
         self.dimension = int(model.get_embedding_dimension() or 0)
+        self.sample: QuerySample | None = None  # of the queries, for the monitor; off
         self.batches = Batches(lambda ids: encode_ids(model, ids, token_budget), token_budget, queue_tokens)
         self._tokenising = Lock()  # a fast tokenizer must not be entered twice
         self._prefixes: dict[str, int] = {}
@@ -50,9 +52,17 @@ class ServedModel:
             BusyError: too much waits.
         """
         asked = await asyncio.to_thread(read_request, body, self.name, self.model.prompts, self.dimension)
+        task = self._task_of(asked.prompt)
+        if self.sample is not None and task:
+            await asyncio.to_thread(self.sample.note, task, asked.texts)
         ids = await asyncio.to_thread(self._tokenise, asked.texts, asked.prompt)
         vectors = await asyncio.wrap_future(self.batches.submit(asked.prompt, self._prefixes[asked.prompt], ids))
         return await asyncio.to_thread(write_answer, asked, vectors, sum(map(len, ids)), self.name)
+
+    def _task_of(self, prompt: str) -> str:
+        """The task whose queries stand behind this prompt; empty for documents."""
+        tasks = tasks_of(self.model.prompts)
+        return prompt if prompt in tasks else tasks[0] if prompt == "query" and tasks else ""
 
     def _tokenise(self, texts: list[str], prompt: str) -> list[list[int]]:
         with self._tokenising:

@@ -108,7 +108,7 @@ def compare_versions(
 
 
 def _search(model: Model, task: str, asked: Sequence[str], texts: Sequence[str], root: Path, top: int) -> list[Hits]:
-    if task not in model.prompts:
+    if task not in model.tasks:
         raise UserError(f"{model.name}: knows no task {task}; name one that both know with --task")
     return nearest(model, task, asked, texts, root / ".cache" / "vectors", top)
 

@@ -72,7 +72,8 @@ def close_dvc_run(folder: Path) -> None:
     """End the run of a dvc that has ended, as its stages noted it."""
     start, stages = first_event(folder), stage_events(folder)
     root, status = Path(start["root"]), _outcome(Path(start["root"]), stages)
-    events: Events = []
+    killed = {f"stage.{name}": "KILLED" for name, event in stages.items() if event["status"] == "RUNNING"}
+    events: Events = [{"kind": "tags", "values": killed}]
     if status == "FINISHED" and root.exists():
         with contextlib.suppress(UserError):  # git has refused the snapshot at the start too, and said so
             commit = commit_lock(root, folder.name, f"run {folder.name}: {status}")

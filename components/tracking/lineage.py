@@ -114,11 +114,18 @@ def of_md5(registry: Registry, md5: str) -> Node:
     versions = [v for v in _all_versions(registry) if set(holders) & set(_md5s(v))]
     for version in versions:
         link = version_link(registry.uri, version.name, version.version)
-        alias = f" ({', '.join(version.aliases)})" if version.aliases else ""
+        names = _aliases(registry, version)
+        alias = f" ({', '.join(names)})" if names else ""
         tree.below.append(Node(f"model {version.name} version {version.version}{alias}  {link}"))
     if not tree.below:
         raise UserError(f"{md5}: no run and no model version here refers to this md5")
     return tree
+
+
+def _aliases(registry: Registry, version: Any) -> list[str]:
+    """Aliases of a version: MLflow leaves them out of search results."""
+    aliases = registry.client.get_registered_model(version.name).aliases
+    return sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
 
 
 def _labelled(label: str, node: Node) -> Node:

@@ -30,18 +30,17 @@ def pipeline_start(
         kind: the tag foundry.kind, by which pipelines are told from stages.
         title: the run's name; the recipe's when empty.
     """
-    config = load_config(root / "params.yaml")
+    values = load_config(root / "params.yaml").model_dump(mode="json", by_alias=True)
     recipe = recipe_name(root)
     about = {
         "foundry.kind": kind,
         "recipe": recipe,
-        "data": " ".join(sorted(config.fetch.sources)),
+        "data": " ".join(sorted(values["fetch"]["sources"])),
         **origin_tags(root, source),
         **system_tags(),
         **(tags or {}),
     }
-    params = flatten(config.model_dump(mode="json", by_alias=True))
-    return RunStart(tracking_uri(root), EXPERIMENT, title or recipe, tags=about, params=params)
+    return RunStart(tracking_uri(root), EXPERIMENT, title or recipe, tags=about, params=flatten(values))
 
 
 def summarise(root: Path, stages: Mapping[str, Mapping[str, Any]], finished: bool) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def status(name: Name = DEFAULT_NAME) -> None:
 @group.command(
     epilog=examples(
         'foundry promote --because "new forum data" --ask      # the candidate; waits for a form in Prefect',
-        'foundry promote 7 --because "better on our own queries"',
+        'foundry promote 7 --because "better on our own queries" --ask --queries my/queries.txt',
     )
 )
 def promote(
@@ -116,6 +116,7 @@ def promote(
     name: Name = DEFAULT_NAME,
     ask: Annotated[bool, typer.Option("--ask", help="wait for approval in Prefect's UI")] = False,
     force: Annotated[bool, typer.Option("--force", help="override a hold; recorded as forced")] = False,
+    queries: Annotated[str, typer.Option(help="fresh queries: a page shows it beside production, see compare")] = "",
 ) -> None:
     """Gate a version and make it production."""
     root = enter_for_flows()
@@ -126,7 +127,7 @@ def promote(
     with prefect_server_or_temporary() as visible:
         if ask and not visible:
             raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
-        record = promotion(because=because, version=version, name=name, ask=ask, force=force)
+        record = promotion(because=because, version=version, name=name, ask=ask, force=force, queries=queries)
     print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
     _print_warning(record)
@@ -211,35 +212,6 @@ def gate(
         write_verdict(verdict, out)
     print(verdict.to_json(), end="")
     sys.exit(0 if verdict.promote else 3)
-
-
-@group.command(
-    epilog=examples(
-        "foundry compare --queries my/queries.txt                     # candidate beside production",
-        "foundry compare 7 --against 5 --queries my/queries.jsonl --corpus my/faq.jsonl --out compare.html",
-    )
-)
-def compare(
-    queries: Annotated[
-        Path, typer.Option(resolve_path=True, help="one a line, or .jsonl or .parquet with a column query or text")
-    ],
-    version: Annotated[str, typer.Argument(metavar="VERSION", help=VERSION)] = CANDIDATE,
-    against: Annotated[str, typer.Option(help="the other version")] = PRODUCTION,
-    corpus: Annotated[Path | None, typer.Option(resolve_path=True, help="as for ask")] = None,
-    task: Annotated[str, typer.Option(help="as for ask")] = "",
-    top: Annotated[int, typer.Option(min=1, help="how many documents a query")] = 5,
-    out: Annotated[Path, typer.Option(resolve_path=True, help="the page")] = Path("compare.html"),
-) -> None:
-    """Two versions on the same queries, side by side on a page."""
-    root = enter_checkout()
-    from components.base.log import quiet_libraries
-
-    quiet_libraries(progress_bars=False)
-    from components.serving.shadow import compare_versions, comparison_page
-
-    found = compare_versions(root, version, against, queries, corpus, task, top)
-    out.write_text(comparison_page(found, top), encoding="utf-8")
-    print(f"{found.summary(top)}\n{out}")
 
 
 @group.command(

@@ -43,6 +43,9 @@ def serve(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     token_budget: Annotated[int, typer.Option(min=1, help="tokens of a batch, its prompt counted once")] = 8192,
     queue_tokens: Annotated[int, typer.Option(min=1, help="tokens that may wait; more is answered with 503")] = 500_000,
+    sample: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the queries kept, redacted, for foundry monitor; 0: none")
+    ] = 0.0,
 ) -> None:
     """Serve a model's vectors: /v1/embeddings as of OpenAI, /v1/models and /health.
 
@@ -59,6 +62,10 @@ def serve(
     model = trained_model(root / "outputs") if trained else registered_model(root, version)
     name = DEFAULT_NAME if trained else split_version(version)[0]
     served = load_model(model, name, device, token_budget, queue_tokens)
+    if sample:
+        from components.serving.sample import FOLDER, QuerySample
+
+        served.sample = QuerySample(root / FOLDER, sample)
     print(f"{model.name}: http://{host}:{port}/v1/embeddings, model {name}; Ctrl-C ends it", flush=True)
     run_server(served, host, port)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components.promotion import smoke
+from components.serving.shadow import Comparison, Shadowed
 from components.tracking.registry import RefusedError, production_version
 from components.tracking.store import connect, tracking_uri
 from flows import promotion as flow
@@ -62,8 +63,12 @@ def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pyte
     person = threading.Thread(target=copy_context().run, args=(answer,))  # Prefect's settings live in the context
     person.start()
     monkeypatch.setattr(flow, "pause_flow_run", partial(flow.pause_flow_run, poll_interval=1))
-    record = promotion(because="from the pipeline", version="2", ask=True, root=str(registry))
+    hits = [(0.9, "a"), (0.8, "b")]
+    beside = Comparison("2", "1", "faq", "corpus.txt", 2, [Shadowed("what", hits, hits)])
+    monkeypatch.setattr("components.serving.shadow.compare_versions", lambda *given: beside)
+    record = promotion(because="from the pipeline", version="2", ask=True, queries="queries.txt", root=str(registry))
     person.join()
+    assert (registry / ".cache" / "compare" / "2-1.html").is_file(), "the page that the person was shown"
     assert (record["who"], record["why"], record["version"]) == ("ann", "I looked", "2")
 
     def broken(client: Any, name: str, version: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from components.base.daemon import Server
 from flows.pipeline import pipeline
-from flows.setup import AUTOMATION, POOL, make_heartbeat_automation, make_pool, set_up
+from flows.setup import AUTOMATION, DRIFT_AUTOMATION, POOL, make_heartbeat_automation, make_pool, set_up
 from tests.flows.test_processes import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
@@ -77,6 +77,7 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
     with get_client(sync_client=True) as client:
         found = {deployment.name: deployment for deployment in client.read_deployments()}
         assert len(client.read_automations_by_name(AUTOMATION)) == 1
+        assert [one.enabled for one in client.read_automations_by_name(DRIFT_AUTOMATION)] == [False]
     assert set(found) >= {"nightly", "weekly", "on-demand", "promote", "rollback", "evaluate", "sweep"}
     crons = {name: [s.schedule.cron for s in found[name].schedules] for name in ("nightly", "weekly", "sweep")}
     assert crons == {"nightly": ["0 2 * * *"], "weekly": ["0 3 * * 0"], "sweep": ["*/15 * * * *"]}

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from components.base.errors import UserError
 from components.serving.ask import trained_model
 from components.serving.http import MOST_TEXTS
+from components.serving.sample import QuerySample, read_sample
 from components.serving.server import ServedModel, load_model, new_app, run_server
 from tests.model.test_export import documented
 
@@ -118,6 +120,16 @@ def test_what_is_no_text_or_not_known_is_400_and_one_line(client: TestClient, bo
     assert (answer.status_code, message.startswith(said) or said in message) == (400, True), message
     assert "\n" not in message
     assert len(message) < 450
+
+
+def test_a_sample_holds_queries_and_no_documents(client: TestClient, served: ServedModel, tmp_path: Path) -> None:
+    served.sample = QuerySample(tmp_path, share=1.0)
+    try:
+        vectors(client, input=["a document"])
+        vectors(client, input=["is the sky blue"], side="query", task="boolq")
+    finally:
+        served.sample = None
+    assert read_sample(tmp_path, 1, datetime.now(UTC)) == {"boolq": ["is the sky blue"]}
 
 
 def test_health_and_models(client: TestClient) -> None:

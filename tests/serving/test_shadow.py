@@ -18,7 +18,7 @@ FOUND = {
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the versions `new` and `old`, a corpus and two queries."""
-    models = {name: Model(name, tmp_path / name, {"faq": "prompt"}) for name in FOUND}
+    models = {name: Model(name, tmp_path / name, {"faq": "prompt", "document": ""}) for name in FOUND}
     monkeypatch.setattr(shadow, "registered_model", lambda root, version: models[version])
     monkeypatch.setattr(shadow, "nearest", lambda model, *rest: FOUND[model.name])
     (tmp_path / "corpus.txt").write_text("a\nb\nc\n<b>d</b>\n")

@@ -131,6 +131,8 @@ def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, 
         note_stage(root, f"journal:{identity}", "prepare", state, owner=gone, md5="not in dvc.lock", metrics={})
     end(dvc)
     close_dvc_run(tracking_folder(root) / identity)
+    closing = [event for event in all_events(tracking_folder(root) / identity) if event["kind"] == "tags"]
+    assert closing[-1]["values"] == ({"stage.prepare": "KILLED"} if second == "RUNNING" else {})
     assert all_events(tracking_folder(root) / identity)[-1]["status"] == status
 
 

@@ -38,10 +38,11 @@ def test_version_tree_names_data_and_the_run_that_made_it(registry: Registry) ->
 
 
 def test_a_file_inside_a_folder_leads_to_the_model(registry: Registry) -> None:
+    registry.client.set_registered_model_alias(NAME, "production", "1")
     tree = "\n".join(of_md5(registry, "b" * 32).lines())
     assert f"in folder {'a' * 32}.dir" in tree
     assert "made by run prepare" in tree
-    assert f"model {NAME} version 1" in tree
+    assert f"model {NAME} version 1 (production)" in tree
     with pytest.raises(UserError, match="no run and no model version"):
         of_md5(registry, "c" * 32)
 

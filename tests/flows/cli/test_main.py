@@ -25,6 +25,7 @@ ARGUMENTS = {
     "evaluate": ["1"],
     "lineage": ["1"],
     "reproduce": ["1"],
+    "compare": ["--queries", "x"],
     "export folder": ["x"],
     "export onnx": ["x"],
     "export st5": ["x"],
