@@ -34,7 +34,7 @@ def test_a_task_s_prompt_is_the_stated_one_ours_mteb_s_or_that_of_its_type() -> 
     prompts = load_benchmark(params(GERMAN, instructions={**STATED, **own}), Path("unused")).prompts
     assert prompts["GermanDPR"] == TaskPrompt("Answer it.")
     assert prompts["AmazonCounterfactualClassification"].instruction.startswith("Find out whether a product review")
-    assert prompts["GermanQuAD-Retrieval"].instruction.startswith("Given a question")  # mteb's own
+    assert prompts["MTOPIntentClassification"].instruction.startswith("Classify the intent")  # mteb's own
     assert prompts["BlurbsClusteringP2P"] == TaskPrompt("Do Clustering.")
     assert prompts["GermanSTSBenchmark"].symmetric
 
