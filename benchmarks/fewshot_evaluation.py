@@ -28,7 +28,7 @@ import polars as pl
 import torch
 
 from components.benchmark.adapter import FoundryModel
-from components.benchmark.tasks import english_scope, mteb_task, name_sides
+from components.benchmark.tasks import ENGLISH, mteb_task, name_sides, scope
 from components.config import EncoderParams, PromptParams, benchmark_tasks
 from components.contracts.shots import TaskPrompt
 from components.evaluation.planner import Lengths, make_plan
@@ -170,7 +170,7 @@ def plain_task(name: str, mirror: Path) -> Any:
     """mteb's own class and loader on the stand-ins."""
     import mteb
 
-    task = mteb.get_task(name, **english_scope(name))
+    task = mteb.get_task(name, **scope(ENGLISH, name))
     where = {**task.metadata.dataset, "path": str(mirror / task.metadata.dataset["path"])}
     task.metadata = task.metadata.model_copy(update={"dataset": where})
     return small(name_sides(task))

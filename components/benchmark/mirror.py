@@ -32,7 +32,7 @@ def make_mirror(folder: Path, benchmark: str, download: Download, tasks: Sequenc
         raise UserError(f"{unknown[0]} is no task of {benchmark}; one of {', '.join(known)}")
     fetched = []
     for name in progress(list(tasks) or known, "mirror", unit="task"):
-        where = mteb_task(name).metadata.dataset
+        where = mteb_task(name, benchmark=benchmark).metadata.dataset
         repository, revision = str(where["path"]), str(where["revision"])
         copy = folder / repository
         if (copy / MARK).is_file() and (copy / MARK).read_text(encoding="utf-8").strip() == revision:
@@ -61,7 +61,7 @@ def check_mirror(folder: Path, benchmark: str) -> None:
     from datasets import get_dataset_config_names
 
     for name in mteb_task_names(benchmark):
-        task = mteb_task(name, folder)
+        task = mteb_task(name, folder, benchmark)
         path = str(task.metadata.dataset["path"])
         if task.metadata.type == "Reranking" and "top_ranked" not in get_dataset_config_names(path):
             raise UserError(f"{path}: config top_ranked is missing; delete the folder and mirror it again")

@@ -5,7 +5,7 @@ Unknown keys, wrong types and values out of range are refused, each with the key
 
 from components.config.benchmark_tasks import BenchmarkTask, benchmark_tasks
 from components.config.engine import EncodingEngineParams, EngineParams
-from components.config.evaluation import EvaluateParams, ShotParams
+from components.config.evaluation import EvaluateParams, InstructionParams, ShotParams
 from components.config.fetch import (
     FetchParams,
     HubOrigin,
@@ -58,6 +58,7 @@ __all__ = [
     "HubOrigin",
     "InBatchParams",
     "IndexParams",
+    "InstructionParams",
     "JudgeParams",
     "LocalOrigin",
     "LoraParams",

@@ -17,6 +17,13 @@ class ShotParams(Params):
     response: Name = Field(description="what answers it: a document, a label, a similar text")
 
 
+class InstructionParams(Params):
+    """How a task of an mteb benchmark is asked."""
+
+    instruction: Name = Field(description="put before every query, as the prompt's template says")
+    symmetric: bool = Field(default=False, description="both sides are queries: the instruction on documents too")
+
+
 class EvaluateParams(Params):
     """Base student, trained student and teacher on one benchmark."""
 
@@ -24,6 +31,16 @@ class EvaluateParams(Params):
     teacher: str = Field(default="dense_teacher", description="in fetch.models; evaluated beside the student")
     mirror: str | None = Field(
         default=None, description="folder of local copies of mteb's data sets; the hub is asked when empty"
+    )
+    instructions: dict[Name, InstructionParams] = Field(
+        default={},
+        description="by task of an mteb benchmark, in place of components/config/benchmark_tasks.yaml; a task without "
+        "either has mteb's own, and without that the one stated for its type (STS, BitextMining, ...)",
+    )
+    held_out: list[Name] = Field(
+        default=[],
+        description="tasks of your own (prepare.tasks with a test part) that join an mteb benchmark; starter is all of "
+        "them",
     )
     shots: dict[Name, list[ShotParams]] = Field(
         default={},
@@ -41,7 +58,10 @@ class EvaluateParams(Params):
     engine: EncodingEngineParams = EncodingEngineParams()
 
     @model_validator(mode="after")
-    def _outputs_once(self) -> Self:
+    def _check(self) -> Self:
+        without = [name for name in ("instructions", "held_out") if getattr(self, name)]
+        if self.benchmark == "starter" and without:
+            raise ValueError(f"{without[0]} has no effect on starter, it belongs to a benchmark of mteb; remove it")
         twice = next((one for one in self.outputs if self.outputs.count(one) > 1), None)
         if twice or not self.outputs or self.outputs[0] != "float32":
             raise ValueError(f"outputs: {twice} is named twice" if twice else "outputs: float32 must come first")

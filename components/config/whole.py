@@ -62,6 +62,7 @@ class Config(Params):
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
+            *_held_out_by_prepare(self),
             *_shots_without_use(self),
         ]
         if wrong:
@@ -160,6 +161,12 @@ def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
         yield f"mine.judge.model: unknown model {judge.model!r}; fetch.models has {known}"
 
 
+def _held_out_by_prepare(whole: Config) -> Iterator[str]:
+    for name in whole.evaluate.held_out:
+        if name not in whole.prepare.tasks or not whole.prepare.tasks[name].test:
+            yield f"evaluate.held_out: {name}: prepare holds nothing out for it; set prepare.tasks.{name}.test"
+
+
 def _shots_without_use(whole: Config) -> Iterator[str]:
     drawn, serving = whole.train.shots.max, _serving(whole)
     if whole.shots_tried > drawn:
@@ -171,7 +178,7 @@ def _shots_without_use(whole: Config) -> Iterator[str]:
                 "it; remove these, or take it out of in_domain"
             )
     benchmark, held_out = whole.evaluate.benchmark, {name for name, task in whole.prepare.tasks.items() if task.test}
-    evaluated = held_out if benchmark == "starter" else set(benchmark_tasks())
+    evaluated = {"starter": held_out, "MTEB(eng, v2)": {*benchmark_tasks(), *whole.evaluate.held_out}}.get(benchmark)
     if whole.shots_tried and serving and evaluated and not evaluated & set(serving):
         yield (
             f"select_shots.max_shots: {whole.shots_tried}, but no shots would reach evaluate.benchmark: {benchmark!r}; "

@@ -82,7 +82,10 @@ def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], spl
         documents = document_values(task, data[task.label_column_name], found, scores["v_measures"])
         return _clustering_runs(scores) if documents is None else _frame(*documents)
     if isinstance(task, AbsTaskRetrieval):
-        values = query_scores(task, found, data["relevant_docs"])
+        metric = main_metric(task)
+        if metric is None:
+            return pl.DataFrame(schema=SCHEMA)
+        values = query_scores(task, found, data["relevant_docs"], metric)
         return _frame(list(values), list(values.values()))
     if isinstance(task, AbsTaskClassification):
         right = np.array(found) == np.array(data[task.label_column_name])[None, :]  # [experiments, rows]
@@ -98,12 +101,20 @@ def example_scores(task: AbsTask, predictions: Path, scores: dict[str, Any], spl
     return _frame(None, np.array([float(spearmanr(human, model).statistic) for human, model in pairs]))
 
 
-def query_scores(task: AbsTaskRetrieval, results: dict[str, dict[str, float]], relevant: Any) -> dict[str, float]:
+def main_metric(task: AbsTaskRetrieval) -> tuple[str, str] | None:
+    """(pytrec_eval's measure, its cut) of the task's main score; None for those that are no mean over queries there."""
+    measure, _, cut = task.metadata.main_score.rpartition("_at_")
+    name = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P"}.get(measure)
+    return (name, cut) if name else None
+
+
+def query_scores(
+    task: AbsTaskRetrieval, results: dict[str, dict[str, float]], relevant: Any, metric: tuple[str, str]
+) -> dict[str, float]:
     """The task's main metric for every query (ndcg_at_10, map_at_1000, ...)."""
     import pytrec_eval
 
-    measure, _, cut = task.metadata.main_score.rpartition("_at_")
-    name = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P"}[measure.split("_")[-1]]
+    name, cut = metric
     judge = pytrec_eval.RelevanceEvaluator(relevant, {f"{name}.{cut}"})
     kept = {query: _scored(task, query, found) for query, found in results.items()}
     return {query: float(values[f"{name}_{cut}"]) for query, values in judge.evaluate(kept).items()}
@@ -130,11 +141,12 @@ def worst_queries(
 ) -> pl.DataFrame:
     """The `count` queries with the lowest score, each with its `depth` top documents, then its relevant ones.
 
-    A judged document that is not in the corpus (five of ArguAna's) has no text.
+    The score is nDCG at 10 where the task's own is no mean over queries. A judged document that is not in the corpus
+    (five of ArguAna's) has no text.
     """
     results = _predictions(task, predictions, split, subset)
     data = task.dataset[subset][split]
-    values = query_scores(task, results, data["relevant_docs"])
+    values = query_scores(task, results, data["relevant_docs"], main_metric(task) or ("ndcg_cut", "10"))
     chosen = sorted(values, key=lambda query: (values[query], query))[:count]
     text_of = dict(zip(data["queries"]["id"], query_texts(data["queries"]), strict=True))
     row_of = {name: row for row, name in enumerate(data["corpus"]["id"])}

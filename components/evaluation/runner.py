@@ -9,6 +9,7 @@ A task's files appear together (a folder is renamed into place), so a killed run
 """
 
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.mindsmall import IndexedMindSmall
 from components.evaluation.examples import example_scores, worst_queries
+from components.statistics.paired import MEAN_TOLERANCE
 
+log = logging.getLogger(__name__)
 MakeTask = Callable[[], AbsTask]
 WORST_QUERIES, WORST_DEPTH = 10, 3
 
@@ -107,7 +110,11 @@ def _write_examples(task: AbsTask, predictions: Path, result: Any, folder: Path)
         for split, entries in result.scores.items()
         for scores in entries
     }
-    together(parts).write_parquet(folder / f"{name}.examples.parquet")
+    examples = together(parts)
+    if not examples.is_empty() and abs(examples["score"].mean() - result.get_score()) > MEAN_TOLERANCE:
+        log.warning("%s: its examples do not average to its score; it counts with its score, without a spread", name)
+        examples = examples.clear()
+    examples.write_parquet(folder / f"{name}.examples.parquet")
     if isinstance(task, AbsTaskRetrieval) and not isinstance(task, IndexedMindSmall):
         first = next(iter(result.scores))
         subset = result.scores[first][0]["hf_subset"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.benchmark.tasks import english_scope, mteb_task, mteb_task_names
+from components.benchmark.tasks import ENGLISH, mteb_task, mteb_task_names, scope
 
 BENCHMARK = "MTEB(eng, v2)"
 _LANGUAGE_COLUMN = ("STS17", "STS22.v2", "MassiveIntentClassification", "MassiveScenarioClassification")
@@ -209,7 +209,7 @@ def _summarization(name: str, task: Any, source: _Source, folder: Path) -> None:
 def _with_language(name: str, columns: dict[str, Any]) -> dict[str, Any]:
     if name not in _LANGUAGE_COLUMN:
         return columns
-    (subset,) = english_scope(name)["hf_subsets"]
+    (subset,) = scope(ENGLISH, name)["hf_subsets"]
     return {**columns, "lang": [subset] * len(next(iter(columns.values())))}
 
 

@@ -16,7 +16,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from components.base.errors import UserError
 from components.benchmark.adapter import FoundryModel
 from components.benchmark.prompts import prompt_table
-from components.benchmark.tasks import english_scope, load_benchmark, mteb_task, mteb_task_names, name_sides
+from components.benchmark.tasks import ENGLISH, load_benchmark, mteb_task, mteb_task_names, name_sides, scope
 from components.config import EvaluateParams, ShotParams
 from components.evaluation.planner import Way, task_texts
 from components.evaluation.runner import evaluate_task
@@ -71,7 +71,7 @@ def small(task: AbsTask) -> AbsTask:
 
 def plain_task(name: str, mirror: Path) -> AbsTask:
     """mteb's own class and data loader."""
-    task = mteb.get_task(name, **english_scope(name))
+    task = mteb.get_task(name, **scope(ENGLISH, name))
     where = {**task.metadata.dataset, "path": str(mirror / task.metadata.dataset["path"])}
     task.metadata = task.metadata.model_copy(update={"dataset": where})
     return small(name_sides(task))

@@ -67,5 +67,5 @@ def test_a_query_that_is_a_document_does_not_find_itself_where_it_is_not_scored(
 def test_a_judged_document_outside_the_corpus_has_no_text(predictions: Path) -> None:
     row = worst(predictions, identical=True)["b", "gone"]
     assert (row["document"], row["rank"], row["relevant"], row["score"]) == (None, None, True, 0.0)
-    assert query_scores(task(True), FOUND, JUDGED)["b"] == 0.0
+    assert query_scores(task(True), FOUND, JUDGED, ("ndcg_cut", "10"))["b"] == 0.0
     assert isinstance(worst_queries(task(True), predictions, "test", "default", 2, 3), pl.DataFrame)
