@@ -43,11 +43,12 @@ def cut_down() -> Config:
 @pytest.mark.slow
 def test_the_full_size_recipe_runs_from_fetch_to_mine(hub: Hub, tmp_path: Path) -> None:
     config = cut_down()
-    assert len(config.fetch.sources) == 34
+    assert len(config.fetch.sources) == 33
     add_recipe(hub, config, ROWS)
     add_model(hub, "mistralai/Mistral-7B-v0.1", make_tiny_student(tmp_path / "student"))
     add_model(hub, "Qwen/Qwen3-Embedding-0.6B", make_dense_teacher(tmp_path / "dense"))
     add_model(hub, "BAAI/bge-reranker-v2-m3", make_reranker(tmp_path / "reranker"))
+    add_model(hub, "mixedbread-ai/mxbai-rerank-large-v1", make_reranker(tmp_path / "judge"))
     hub.repos["model", "mistralai/Mistral-7B-v0.1"]["tokenizer.model"] = b"not read"
     folders = {name: tmp_path / name for name in ("outputs", "work", "cache")}
     write_list(config.fetch, folders["outputs"], tmp_path)
@@ -57,12 +58,12 @@ def test_the_full_size_recipe_runs_from_fetch_to_mine(hub: Hub, tmp_path: Path) 
         context = StageContext(config=config, out=out, log=lambda metrics, step: None, **folders)
         metrics = stage_function(stage)(replace(context, work=folders["work"] / stage))
         if stage == "fetch":
-            assert metrics["rows"] > 34 * ROWS * 0.9
+            assert metrics["rows"] > 33 * ROWS * 0.9
     names = {one.rpartition("/")[2] for one in hub.downloads()}
     assert "msmarco_passage-00000-of-00001.parquet" in names
     assert not names & {"1.json", "test.jsonl"}
     queries = read_table(folders["outputs"] / "prepare" / "queries.parquet", QUERIES)
-    assert queries["task"].n_unique() == 34
+    assert queries["task"].n_unique() == 33
     mined = read_table(folders["outputs"] / "mine" / "triplets.parquet", TRIPLETS)
     tasks = mined.join(queries.select(query="row", task="task"), on="query")["task"].unique()
     assert set(tasks) == set(queries.filter(pl.col("split") == "train")["task"])

@@ -37,7 +37,8 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    return Prepared(**{name: pl.read_parquet(_path(folder, task, name)) for name in _ALL})
+    corpus, queries, qrels, negatives, scores = (pl.read_parquet(_path(folder, task, name)) for name in _ALL)
+    return Prepared(corpus, queries, qrels, negatives, scores)
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:

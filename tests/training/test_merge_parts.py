@@ -33,6 +33,11 @@ def after_each_step(trainer: Trainer) -> list[Weights]:
     return seen
 
 
+def update(weights: Weights, name: str) -> torch.Tensor:
+    """B A of a projection."""
+    return weights[name.replace("lora_A", "lora_B")] @ weights[name]
+
+
 def assert_merged(trainer: Trainer, parts: list[Weights], shares: list[float]) -> None:
     expected = merge_adapters(parts, shares, trainer.params.merge.method)  # type: ignore[union-attr]
     torch.testing.assert_close(copied(trainer.named), expected.weights)
@@ -44,6 +49,12 @@ def test_the_last_checkpoints_and_the_end_are_merged(make_trainer: Callable[...,
     seen = after_each_step(trainer)
     trainer.fit()
     assert_merged(trainer, [seen[3], seen[5], seen[6]], [1 / 3] * 3)
+    name = next(name for name in trainer.named if "lora_A" in name)
+    parts = [seen[step] for step in (3, 5, 6)]
+    u, values, v = torch.linalg.svd(torch.stack([update(one, name) for one in parts]).mean(0), full_matrices=False)
+    rank = trainer.params.lora.rank
+    closest = (u[:, :rank] * values[:rank]) @ v[:rank]  # of that rank to the mean of the updates
+    torch.testing.assert_close(update(copied(trainer.named), name), closest, atol=1e-6, rtol=1e-4)
     names = sorted(file.name for file in (tmp_path / "checkpoints").glob("part-*"))
     assert names == [f"part-0000000{step}.safetensors" for step in (4, 6, 7)]
 
