@@ -1,7 +1,7 @@
 """Accelerators of the cost plan: memory and peak FLOP/s from the vendors' data sheets (dense bf16, no sparsity).
 
 `EFFICIENCY` is the share of the peak that long matrix products reach in this code. It is an assumption until
-benchmarks/mistral_7b_gpu.py has run on the GPU: pass the measured value with --efficiency.
+benchmarks/gpu.py has run on the GPU (docs/gpu/README.md).
 """
 
 import os
