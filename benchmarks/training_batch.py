@@ -71,7 +71,7 @@ def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> di
         drawn = time.perf_counter()
         tokens = tokenise(batch, prompt, world)
         tokenised = time.perf_counter()
-        pack_rows(batch, tokens, prompt, config.train, config.encoder, world)
+        pack_rows(tokens, config.train.row_tokens, config.train, config.encoder, world)
         if step:
             for name, took in zip(seconds, np.diff([begin, drawn, tokenised, time.perf_counter()]), strict=True):
                 seconds[name].append(float(took))

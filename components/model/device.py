@@ -16,6 +16,12 @@ def device_of(wanted: str) -> torch.device:
     return torch.device("cpu" if wanted == "auto" else wanted)
 
 
+def use_expandable_segments() -> None:
+    """Let torch's allocator grow its blocks: rows of many lengths otherwise leave holes that no later row fits in."""
+    if torch.cuda.is_available():
+        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+
+
 def all_cards() -> list[torch.device]:
     """Every GPU that this process may see."""
     return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]

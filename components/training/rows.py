@@ -35,10 +35,15 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries and documents, and how many of the texts were cut to their length."""
+    """Token ids of a batch's queries and documents, and how many of the texts were cut to their length.
+
+    prefixes: of each few-shot set. document_prefix: of the documents of a symmetric task, else empty.
+    """
 
     queries: list[list[int]]
     documents: list[list[int]]
+    prefixes: list[list[int]]
+    document_prefix: list[int]
     cut: int
 
 
@@ -56,13 +61,16 @@ def tokenise(batch: Batch, prompt: Prompt, world: World) -> Tokens:
     ids: list[list[int]] = [[]] * len(texts)
     for rank, share in enumerate(shares):
         ids[rank :: world.size] = share[:-1]
-    return Tokens(ids[:number], ids[number:], sum(share[-1][0] for share in shares))
+    cut = sum(share[-1][0] for share in shares)
+    prefixes = [fitting_prefix(prompt, batch.task.instruction, shots) for shots in batch.shots]
+    own = prompt.prefix_ids(batch.task.instruction) if batch.task.symmetric else []
+    return Tokens(ids[:number], ids[number:], prefixes, own, cut)
 
 
 def pack_rows(
-    batch: Batch, tokens: Tokens, prompt: Prompt, train: TrainParams, encoder: EncoderParams, world: World
+    tokens: Tokens, row_tokens: int, train: TrainParams, encoder: EncoderParams, world: World
 ) -> list[PlacedRow]:
-    """The batch's rows: the queries of each few-shot set behind their prefix, then the documents.
+    """The batch's rows of `row_tokens`: the queries of each few-shot set behind their prefix, then the documents.
 
     Symmetric tasks treat documents as queries without shots. Without prefix sharing (bidirectional attention or mean
     pooling) each query has its own copy of the prefix.
@@ -70,17 +78,16 @@ def pack_rows(
     causal = encoder.attention == "causal"
     shared = causal and encoder.pooling == "last"
     share = train.shots.share
-    groups = []  # (prefix, sequences, place of the first)
-    for chunk, shots in enumerate(batch.shots):
-        prefix = fitting_prefix(prompt, batch.task.instruction, shots)
-        groups.append((prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share))
-    prefix = prompt.prefix_ids(batch.task.instruction) if batch.task.symmetric else []
-    groups.append((prefix, tokens.documents, len(batch.query_texts)))
+    groups = [  # (prefix, sequences, place of the first)
+        (prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share)
+        for chunk, prefix in enumerate(tokens.prefixes)
+    ]
+    groups.append((tokens.document_prefix, tokens.documents, len(tokens.queries)))
     planned: list[tuple[list[int], list[list[int]], list[int]]] = []
     for prefix, sequences, first in groups:
         own = [] if shared else prefix
         sequences, prefix = [own + ids for ids in sequences], prefix if shared else []
-        for members in plan_rows([len(ids) for ids in sequences], len(prefix), train.row_tokens):
+        for members in plan_rows([len(ids) for ids in sequences], len(prefix), row_tokens):
             planned.append((prefix, [sequences[i] for i in members], [first + i for i in members]))
     costs = [len(prefix) + sum(map(len, sequences)) for prefix, sequences, _ in planned]
     encoded = world.encodes(costs)
@@ -93,7 +100,7 @@ def pack_rows(
 def rows_of(batch: Batch, prompt: Prompt, train: TrainParams, encoder: EncoderParams) -> list[PlacedRow]:
     """All rows of a batch, in one process."""
     world = World()
-    return pack_rows(batch, tokenise(batch, prompt, world), prompt, train, encoder, world)
+    return pack_rows(tokenise(batch, prompt, world), train.row_tokens, train, encoder, world)
 
 
 def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> list[int]:

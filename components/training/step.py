@@ -40,28 +40,56 @@ class Step:
 
         Returns:
             the loss; NaN or inf is returned without computing gradients.
+
+        Raises:
+            torch.OutOfMemoryError: in every process, when a row does not fit the card of one.
         """
         costs = [placed.tokens for placed in rows]
         mine = [(i, rows[i]) for i in self.world.owns(costs)]
         spare = [(i, rows[i]) for i in self.world.fillers(costs)]
         total = sum(len(placed.places) for placed in rows)
-        with torch.set_grad_enabled(not self.gradcache):
-            parts = [self._encode(step, i, placed) for i, placed in [*mine, *spare]]
+        every = [*mine, *spare]
+        parts: list[torch.Tensor] = []
+
+        def encode() -> None:
+            with torch.set_grad_enabled(not self.gradcache):
+                parts.extend(self._encode(step, i, placed) for i, placed in every)
+
+        self._within_memory(encode)
         vectors = self._complete(parts[: len(mine)], mine, total)
         value = loss(vectors[:queries], vectors[queries:])
         if not torch.isfinite(value):
             return float(value.detach())
-        value.backward()
-        assert vectors.grad is not None
-        gradients = [vectors.grad[placed.places] for _, placed in mine]
-        gradients += [torch.zeros(len(placed.places), vectors.shape[1], device=self.device) for _, placed in spare]
-        for part, (i, placed), gradient in zip(parts, [*mine, *spare], gradients, strict=True):
-            (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
+
+        def backward() -> None:
+            value.backward()
+            assert vectors.grad is not None
+            gradients = [vectors.grad[placed.places] for _, placed in mine]
+            gradients += [torch.zeros(len(one.places), vectors.shape[1], device=self.device) for _, one in spare]
+            for part, (i, placed), gradient in zip(parts, every, gradients, strict=True):
+                (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
+
+        self._within_memory(backward)
         for parameter in self.trainable:  # a process without rows still joins the all-reduce
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.sum_([p.grad for p in self.trainable if p.grad is not None])
         return float(value.detach())
+
+    def _within_memory(self, work: Callable[[], None]) -> None:
+        """Do `work`; when a process runs out of its card's memory, all raise, so that none waits for another.
+
+        Not under fsdp2, whose work is itself collective: the process ends, and all start again with smaller rows.
+        """
+        try:
+            work()
+            full = False
+        except torch.OutOfMemoryError:  # handled below, where the traceback no longer holds the row's tensors
+            if self.world.sharded:
+                raise
+            full = True
+        if self.world.any(full):
+            raise torch.OutOfMemoryError("a row does not fit the card's memory")
 
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)

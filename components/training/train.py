@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 def run(context: StageContext) -> dict[str, float]:
     """Train; returns final loss, accuracy and dev score."""
     from components.base.machine import free_memory
+    from components.model.device import use_expandable_segments
     from components.model.export import export_model
 
+    use_expandable_segments()
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
     data = world.in_turn(lambda: load_training_data(context.outputs, context.cache))

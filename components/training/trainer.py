@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from components.base.errors import UserError
+from components.base.machine import free_memory
 from components.base.progress import bar
 from components.config import Config
 from components.model.encoder import Encoder
@@ -27,7 +28,8 @@ from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
-from components.training.rows import PlacedRow, pack_rows, tokenise
+from components.training.row_budget import RowBudget
+from components.training.rows import PlacedRow, Tokens, pack_rows, tokenise
 from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
 from components.training.watch import FirstSteps, spread
@@ -39,12 +41,13 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, the packed rows, dense vectors, and how many texts were cut."""
+    """What a step needs from the host: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
 
     batch: Batch
+    tokens: Tokens
+    row_tokens: int
     rows: list[PlacedRow]
     dense: DenseVectors
-    cut: int
 
 
 class Trainer:
@@ -78,6 +81,7 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
         self.watch = FirstSteps()
+        self.budget = RowBudget(config.train.row_tokens, self.work)
         self.cut = 0  # texts cut to their length so far
 
     def fit(self) -> list[dict[str, Any]]:
@@ -113,17 +117,25 @@ class Trainer:
         """The batch and its rows: all that a step needs from the host."""
         batch = self.batches[step]
         tokens = tokenise(batch, self.training_prompt, self.world)
-        rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
-        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
+        return self._packed(Prepared(batch, tokens, 0, [], self.teachers.of(batch)))
+
+    def _packed(self, prepared: Prepared) -> Prepared:
+        """With its rows packed to the number of tokens in force."""
+        size = self.budget.tokens
+        if prepared.row_tokens == size:
+            return prepared
+        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
+        return prepared._replace(row_tokens=size, rows=rows)
 
     def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, dense, cut = take()
+        prepared = take()
         waited = time.perf_counter() - begin
-        self.cut += cut
+        batch = prepared.batch
+        self.cut += prepared.tokens.cut
         self.model.train()
         numbers: dict[str, float] = {}
-        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
+        loss, rows = self._run_rows(step, prepared, self._loss(batch, numbers, prepared.dense))
         if not math.isfinite(loss):
             queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
@@ -148,12 +160,32 @@ class Trainer:
             "dev_ndcg_at_10": None,
         }
 
+    def _run_rows(
+        self, step: int, prepared: Prepared, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> tuple[float, list[PlacedRow]]:
+        """(the step's loss, the rows it ran): rows are packed smaller until they fit the card."""
+        while True:
+            prepared = self._packed(prepared)
+            try:
+                return self.step.run(step, prepared.rows, len(prepared.batch.query_texts), loss), prepared.rows
+            except torch.OutOfMemoryError:
+                if not self.params.gradcache:
+                    raise UserError(
+                        f"train: step {step}: out of the card's memory; the graphs of all rows of a batch are alive at "
+                        "once: set train.gradcache: true; the last checkpoint is kept"
+                    ) from None
+                self.budget.halve(step, prepared.rows)
+                if self.world.sharded:
+                    raise  # the other processes wait in the middle of a row
+            self.optimizer.zero_grad()
+            free_memory()
+
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
         """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
         without hard negatives, and queries whose own or positive's text is masked in another document."""
         return {
             "data/texts_cut": float(self.cut),
-            "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
+            "data/rows_over_budget": float(sum(placed.tokens > self.budget.tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
         }

@@ -57,6 +57,13 @@ class World:
             distributed.broadcast(agreed, 0, group=self.host)
         return float(agreed)
 
+    def any(self, happened: bool) -> bool:
+        """Whether it happened in any process; known to all."""
+        seen = torch.tensor([happened], dtype=torch.int32)
+        if self.size > 1 and not self.sharded:
+            distributed.all_reduce(seen, distributed.ReduceOp.MAX, group=self.host)
+        return bool(seen)
+
     def owns(self, costs: list[int]) -> list[int]:
         """Items of this process: longest first to the least loaded; every process computes the same plan."""
         return self._plan(costs)[self.rank]

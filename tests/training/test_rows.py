@@ -47,7 +47,7 @@ def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
     tokens: Tokens = tokenise(batch, given[0], World())
     alone = rows_of(batch, *given)
     assert len(alone) > 3
-    packed = [pack_rows(batch, tokens, *given, World(rank, 2)) for rank in (0, 1)]
+    packed = [pack_rows(tokens, trainer.params.row_tokens, *given[1:], World(rank, 2)) for rank in (0, 1)]
     for i, row in enumerate(alone):
         there = [rows[i] for rows in packed if rows[i].row is not None]
         assert len(there) == 1
