@@ -42,12 +42,15 @@ def run(context: StageContext) -> dict[str, float]:
 def _fit(context: StageContext, student: Path, data: TrainingData, world: World) -> list[dict[str, Any]]:
     """Train, write adapter/ and return the curve."""
     from components.model.backbone import load_tokenizer
+    from components.model.device import check_card, device_of, told_when_full
     from components.model.prompt import Prompt
     from components.training.trainer import Trainer
 
     config = context.config
     tokenizer = load_tokenizer(student, config.prompt)
-    model = add_adapter(student, tokenizer, config)
+    check_card(config, device_of(config.encoder.device))
+    with told_when_full("train", "set train.quantization: 4bit, which takes a quarter, or take a larger card"):
+        model = add_adapter(student, tokenizer, config)
     shard(model, world)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:

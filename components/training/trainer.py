@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from components.base import watchdog
 from components.base.errors import UserError
 from components.base.machine import free_memory
 from components.base.progress import bar
@@ -96,12 +97,14 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
             for step in steps:
+                watchdog.beat()
                 row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
+                    watchdog.beat()
                     ahead.settle()
                     row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
                     if self.world.first and best_step(self.curve) == step:
@@ -110,6 +113,7 @@ class Trainer:
                     self._save(step + 1)
                 if self._out_of_patience():
                     break
+        watchdog.beat()
         self._keep_best()
         return self.curve
 

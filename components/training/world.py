@@ -124,6 +124,9 @@ def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
 
     Args:
         how: value of `train.distributed`.
+
+    Raises:
+        torch.distributed.DistError: the processes, or their cards, cannot reach one another (launch.py says so).
     """
     if not distributed.is_torchelastic_launched():
         return World()
@@ -133,6 +136,7 @@ def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     size = distributed.get_world_size()
     host = distributed.new_group(backend="gloo") if size > 1 else None
+    distributed.all_reduce(torch.zeros(1, device="cuda" if torch.cuda.is_available() else "cpu"))  # the cards meet now
     return World(distributed.get_rank(), size, sharded=how == "fsdp2" and size > 1, host=host)
 
 

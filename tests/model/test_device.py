@@ -1,9 +1,17 @@
-"""Which GPU a process takes."""
+"""Which GPU a process takes, and a card that cannot do what is asked, in one line."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from components.model.device import all_cards, card_environment
+from components.base.errors import UserError
+from components.config import parse_config
+from components.model import device
+from components.model.device import all_cards, card_environment, check_card, device_of, told_when_full
+from tests.samples import small_parameters
 
 
 @pytest.mark.parametrize(
@@ -23,3 +31,52 @@ def test_workers_take_the_visible_cards_in_turn(
 def test_a_process_that_owns_all_cards_searches_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_cards() == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_a_driver_that_is_too_old_is_told_and_not_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", fail)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(device, "_CARD", tmp_path)
+    with pytest.raises(UserError, match=r"system is too old \(found version 11040\)\.\); renew its driver"):
+        device_of("auto")
+    with pytest.raises(UserError, match=r"encoder\.device: cuda, but torch sees no GPU \(The NVIDIA driver"):
+        device_of("cuda")
+    assert device_of("cpu").type == "cpu"
+    monkeypatch.setattr(device, "_CARD", tmp_path / "none")
+    assert device_of("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"encoder.precision": "bf16"}, True),
+        ({"train": {**small_parameters()["train"], "precision": "bf16"}}, True),
+        ({"train": {**small_parameters()["train"], "quantization": "4bit"}}, True),
+        ({"train": {**small_parameters()["train"], "precision": "auto"}}, False),  # fp32 there
+    ],
+)
+def test_bf16_on_a_card_without_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], refused: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    config = parse_config(small_parameters(**changes), "test")
+    check_card(config, torch.device("cpu"))
+    if not refused:
+        check_card(config, torch.device("cuda", 0))
+        return
+    with pytest.raises(UserError, match=r"Tesla T4 does not multiply bf16; take a card of compute capability 8\.0"):
+        check_card(config, torch.device("cuda", 0))
+
+
+def test_a_card_that_is_too_small_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="NVIDIA L4", total_memory=22 * 2**30)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    message = r"^train: out of the card's memory, NVIDIA L4 has 22\.0 GiB; take a larger card$"
+    with pytest.raises(UserError, match=message), told_when_full("train", "take a larger card"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 112.00 MiB")

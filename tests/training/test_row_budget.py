@@ -1,4 +1,4 @@
-"""A row that does not fit the card: smaller rows from there on, also after a restart, and an error when none can help."""
+"""A row that does not fit the card: smaller rows, also after a restart, and an error when none can help."""
 
 import logging
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def test_a_text_that_no_row_can_hold_is_an_error(make_trainer: Callable[..., Any
 def test_without_gradcache_smaller_rows_do_not_help(make_trainer: Callable[..., Any]) -> None:
     trainer = make_trainer(**{**GRADCACHE, "train.gradcache": False})
     small_card(trainer, 100)
-    with pytest.raises(UserError, match="set train.gradcache: true"):
+    with pytest.raises(UserError, match=r"set train\.gradcache: true"):
         trainer.fit()
 
 
