@@ -11,13 +11,13 @@ import polars as pl
 from psutil import virtual_memory
 
 from components.config import Config, load_config
-from components.model.device import NO_BF16, needs_bf16
 from components.plan.devices import GIB, Device, efficiency_of
 from components.plan.hub import HubReport, check_hub
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
 from components.plan.stages import MTEB_SIZES, Plan, few_shot_tasks, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
+from components.training.card import NO_BF16, needs_bf16
 
 TIGHT = 0.9  # share of the memory above which the plan warns
 OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts

@@ -42,8 +42,9 @@ def run(context: StageContext) -> dict[str, float]:
 def _fit(context: StageContext, student: Path, data: TrainingData, world: World) -> list[dict[str, Any]]:
     """Train, write adapter/ and return the curve."""
     from components.model.backbone import load_tokenizer
-    from components.model.device import check_card, device_of, told_when_full
+    from components.model.device import device_of, told_when_full
     from components.model.prompt import Prompt
+    from components.training.card import check_card
     from components.training.trainer import Trainer
 
     config = context.config

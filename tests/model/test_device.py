@@ -2,16 +2,13 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
 from components.base.errors import UserError
-from components.config import parse_config
 from components.model import device
-from components.model.device import all_cards, card_environment, check_card, device_of, told_when_full
-from tests.samples import small_parameters
+from components.model.device import all_cards, card_environment, device_of, told_when_full
 
 
 @pytest.mark.parametrize(
@@ -48,29 +45,6 @@ def test_a_driver_that_is_too_old_is_told_and_not_passed_over(monkeypatch: pytes
     assert device_of("cpu").type == "cpu"
     monkeypatch.setattr(device, "_CARD", tmp_path / "none")
     assert device_of("auto").type == "cpu"
-
-
-@pytest.mark.parametrize(
-    ("changes", "refused"),
-    [
-        ({"encoder.precision": "bf16"}, True),
-        ({"train": {**small_parameters()["train"], "precision": "bf16"}}, True),
-        ({"train": {**small_parameters()["train"], "quantization": "4bit"}}, True),
-        ({"train": {**small_parameters()["train"], "precision": "auto"}}, False),  # fp32 there
-    ],
-)
-def test_bf16_on_a_card_without_it_is_refused(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], refused: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    config = parse_config(small_parameters(**changes), "test")
-    check_card(config, torch.device("cpu"))
-    if not refused:
-        check_card(config, torch.device("cuda", 0))
-        return
-    with pytest.raises(UserError, match=r"Tesla T4 does not multiply bf16; take a card of compute capability 8\.0"):
-        check_card(config, torch.device("cuda", 0))
 
 
 def test_a_card_that_is_too_small_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
