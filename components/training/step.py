@@ -48,7 +48,8 @@ class Step:
         mine = [(i, rows[i]) for i in self.world.owns(costs)]
         spare = [(i, rows[i]) for i in self.world.fillers(costs)]
         total = sum(len(placed.places) for placed in rows)
-        every = [*mine, *spare]
+        # On the device once: both passes of GradCache read the same rows, with the attention mask that the first made.
+        every = [(i, placed.to(self.device)) for i, placed in (*mine, *spare)]
         parts: list[torch.Tensor] = []
 
         def encode() -> None:
@@ -95,7 +96,7 @@ class Step:
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
         assert placed.row is not None  # packed by the process that encodes it
         with self.autocast():
-            return pooled(self.model, placed.row.to(self.device), self.pooling)
+            return pooled(self.model, placed.row, self.pooling)
 
     def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
         """All vectors [total, dim] as a leaf tensor that collects its gradient."""

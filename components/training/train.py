@@ -56,7 +56,8 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers, context.cache)
+    curve = trainer.fit()
     if world.first:
         save_adapter(model, context.out / "adapter", student)
     return curve

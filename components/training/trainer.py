@@ -30,9 +30,10 @@ from components.training.examples import TrainingData
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
 from components.training.row_budget import RowBudget
-from components.training.rows import PlacedRow, Tokens, pack_rows, tokenise
+from components.training.rows import PlacedRow, Tokens, pack_rows
 from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
+from components.training.token_ids import TrainingTokens
 from components.training.watch import FirstSteps, spread
 from components.training.world import World
 
@@ -64,11 +65,14 @@ class Trainer:
         log: Log,
         world: World,
         teachers: DenseTeachers | None = None,
+        cache: Path | None = None,
     ) -> None:
+        """`cache`: where token ids are kept for other runs; below `work` when empty."""
         self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
-        self.training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
         self.work, self.log, self.world = work / "checkpoints", log, world
         self.teachers = teachers or DenseTeachers()
+        training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
+        self.tokens = TrainingTokens(data, training_prompt, cache or work / "cache", world)
         self.batches = Batches(data, config.train, config.seed)
         self.step = Step(model, config.encoder.pooling, config.seed, config.train.gradcache, world)
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -120,8 +124,7 @@ class Trainer:
     def _prepare(self, step: int) -> Prepared:
         """The batch and its rows: all that a step needs from the host."""
         batch = self.batches[step]
-        tokens = tokenise(batch, self.training_prompt, self.world)
-        return self._packed(Prepared(batch, tokens, 0, [], self.teachers.of(batch)))
+        return self._packed(Prepared(batch, self.tokens.of(batch), 0, [], self.teachers.of(batch)))
 
     def _packed(self, prepared: Prepared) -> Prepared:
         """With its rows packed to the number of tokens in force."""
@@ -129,6 +132,8 @@ class Trainer:
         if prepared.row_tokens == size:
             return prepared
         rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
+        if self.step.device.type == "cuda":
+            rows = [placed.pin() for placed in rows]
         return prepared._replace(row_tokens=size, rows=rows)
 
     def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
@@ -138,8 +143,8 @@ class Trainer:
         batch = prepared.batch
         self.cut += prepared.tokens.cut
         self.model.train()
-        numbers: dict[str, float] = {}
-        loss, rows = self._run_rows(step, prepared, self._loss(batch, numbers, prepared.dense))
+        seen: dict[str, torch.Tensor] = {}
+        loss, rows = self._run_rows(step, prepared, self._loss(batch, seen, prepared.dense))
         if not math.isfinite(loss):
             queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
@@ -148,6 +153,7 @@ class Trainer:
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
+        numbers = self._told(batch, seen)  # after the update: each number waits for the card
         if self.world.first:
             self.watch.see(batch.task.name, loss, numbers["train/mean_cosine"])
         numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
@@ -204,9 +210,9 @@ class Trainer:
         return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
     def _loss(
-        self, batch: Batch, numbers: dict[str, float], vectors: DenseVectors = NO_VECTORS
+        self, batch: Batch, seen: dict[str, torch.Tensor], vectors: DenseVectors = NO_VECTORS
     ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
+        """The batch's loss as a function of query and document vectors, which it keeps in `seen`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
             targets = batch.targets.to(queries.device)
@@ -216,11 +222,15 @@ class Trainer:
             for width in widths:
                 leading = _leading(queries, width), _leading(documents, width)
                 total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
-            numbers.update(spread(queries.detach()))
-            numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
+            seen.update(queries=queries.detach(), documents=documents.detach())
             return total
 
         return loss
+
+    def _told(self, batch: Batch, seen: dict[str, torch.Tensor]) -> dict[str, float]:
+        """How far the queries lie apart, accuracy and margin."""
+        scores = seen["queries"] @ seen["documents"].T
+        return spread(seen["queries"]) | contrast(scores, batch.targets.to(scores.device), self.params.temperature)
 
     def _update(self, step: int) -> float:
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
