@@ -16,6 +16,7 @@ from transformers import MistralConfig, MistralModel
 from components.config import Config, parse_config, read_parameters
 from components.model.attention import PACKED
 from components.model.backbone import PROJECTIONS, pooled
+from components.model.fused import fuse_elementwise
 from components.model.last_layer import narrow_last_layer
 from components.model.packing import Row, pack
 from components.training.train import wrap_adapter
@@ -161,6 +162,8 @@ class Bench:
         backbone.config.use_cache = False
         backbone.requires_grad_(False)
         narrow_last_layer(backbone)
+        if self.cuda:
+            fuse_elementwise(backbone)
         lora = {"rank": self.pick(64, 4), "alpha": 32}
         special = [config.vocab_size - place for place in (3, 2, 1)]
         model = wrap_adapter(backbone, special, self.recipe(lora=lora, **train))

@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 from transformers import AttentionInterface
 
 from components.base.errors import UserError
+from components.model.fused import compiled
 from components.model.packing import PREFIX, Row
 from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
@@ -193,19 +194,11 @@ def _shared_memory(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
 
 
-_compiled: list[Any] = []
-
-
 def compiled_flex() -> Any:
     """flex_attention, compiled at first use (CUDA only: eager FlexAttention materializes all scores).
 
-    torch runs eagerly and says nothing once a function has too many graphs. Here that is an error: the scores of a
-    long row do not fit on a card. tests/training/test_graphs.py holds the number of graphs of a training process.
+    tests/training/test_graphs.py holds the number of graphs of a training process.
     """
-    if not _compiled:
-        torch._dynamo.config.recompile_limit = 32
-        torch._dynamo.config.fail_on_recompile_limit_hit = True
-        from torch.nn.attention.flex_attention import flex_attention
+    from torch.nn.attention.flex_attention import flex_attention
 
-        _compiled.append(torch.compile(flex_attention, dynamic=True))
-    return _compiled[0]
+    return compiled(flex_attention)
