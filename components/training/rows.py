@@ -45,9 +45,10 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries and documents, and how many of the texts were cut to their length.
+    """Token ids of a batch's queries, documents and few-shot prefixes (one a set of shots), how many of the texts were
+    cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
 
-    prefixes: of each few-shot set. document_prefix: of the documents of a symmetric task, else empty.
+    document_prefix: of the documents of a symmetric task, else empty.
     """
 
     queries: list[np.ndarray]  # int32
@@ -55,6 +56,7 @@ class Tokens:
     prefixes: list[list[int]]
     document_prefix: list[int]
     cut: int
+    shots_left_out: int
 
 
 def pack_rows(
@@ -87,10 +89,10 @@ def pack_rows(
     ]
 
 
-def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> list[int]:
-    """Prefix token ids with the first shots that fit `prompt.prefix_tokens`."""
+def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> tuple[list[int], int]:
+    """(prefix token ids with the first shots that fit `prompt.prefix_tokens`, how many these are)."""
     for number in range(len(shots), 0, -1):
         text = prompt.prefix_text(instruction, shots[:number])
         if len(prompt.tokenizer(text, add_special_tokens=False)["input_ids"]) < prompt.params.prefix_tokens:
-            return prompt.prefix_ids(instruction, shots[:number])
-    return prompt.prefix_ids(instruction)
+            return prompt.prefix_ids(instruction, shots[:number]), number
+    return prompt.prefix_ids(instruction), 0

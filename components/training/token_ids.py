@@ -69,12 +69,13 @@ class TrainingTokens:
 
     def of(self, batch: Batch) -> Tokens:
         """The batch's ids. Documents of symmetric tasks are queries."""
-        symmetric, instruction = batch.task.symmetric, batch.task.instruction
+        symmetric, instruction = batch.task.symmetric, batch.instruction
         queries, cut = self._ids["queries"].take(batch.queries)
         documents, cut_too = self._ids["prompted" if symmetric else "documents"].take(batch.documents)
-        prefixes = [fitting_prefix(self._prompt, instruction, shots) for shots in batch.shots]
+        fitting = [fitting_prefix(self._prompt, instruction, shots) for shots in batch.shots]
+        left_out = sum(len(shots) - shown for shots, (_, shown) in zip(batch.shots, fitting, strict=True))
         own = self._prompt.prefix_ids(instruction) if symmetric else []
-        return Tokens(queries, documents, prefixes, own, cut + cut_too)
+        return Tokens(queries, documents, [prefix for prefix, _ in fitting], own, cut + cut_too, left_out)
 
 
 def _rows_read(data: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

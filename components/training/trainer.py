@@ -27,6 +27,7 @@ from components.training.best import best_step, drop_best, load_best, save_best
 from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
+from components.training.merge_parts import MergeParts
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
 from components.training.row_budget import RowBudget
@@ -87,7 +88,9 @@ class Trainer:
         self.speeds: dict[str, float] = {}
         self.watch = FirstSteps()
         self.budget = RowBudget(config.train.row_tokens, self.work)
-        self.cut = 0  # texts cut to their length so far
+        self.parts = MergeParts(self.work, config.train, self.named)
+        self.merged: dict[str, float] = {}  # metrics of the merged adapter
+        self.cut = self.shots = self.shots_left_out = 0  # so far: texts cut to their length, shots drawn, not shown
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last step or an early stop; returns the curve: one row per step, without times.
@@ -102,6 +105,8 @@ class Trainer:
             shown.update(start)
             for step in steps:
                 watchdog.beat()
+                if self.parts.begin(step):
+                    self.optimizer.state.clear()
                 row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
@@ -111,14 +116,26 @@ class Trainer:
                     watchdog.beat()
                     ahead.settle()
                     row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
-                    if self.world.first and best_step(self.curve) == step:
+                    if self.world.first and self.parts.one_run and best_step(self.curve) == step:
                         save_best(self.work, step, self.named)
-                if (step + 1) % self.params.checkpoint_every == 0 and not last:
+                stop = last or self._out_of_patience()
+                if self.world.first:
+                    self.parts.keep(step + 1, stop)
+                if (step + 1) % self.params.checkpoint_every == 0 and not stop:
                     self._save(step + 1)
-                if self._out_of_patience():
+                if stop:
                     break
         watchdog.beat()
+        if self.shots_left_out and self.world.first:
+            log.warning(
+                "train: %s of %s shots were left out: the prefix would be over prompt.prefix_tokens: %s; raise it, or "
+                "lower prompt.example_tokens or train.shots.max",
+                f"{self.shots_left_out:,}",
+                f"{self.shots:,}",
+                self.config.prompt.prefix_tokens,
+            )
         self._keep_best()
+        self._merge()
         return self.curve
 
     def _prepare(self, step: int) -> Prepared:
@@ -142,6 +159,8 @@ class Trainer:
         waited = time.perf_counter() - begin
         batch = prepared.batch
         self.cut += prepared.tokens.cut
+        self.shots += sum(map(len, batch.shots))
+        self.shots_left_out += prepared.tokens.shots_left_out
         self.model.train()
         seen: dict[str, torch.Tensor] = {}
         loss, rows = self._run_rows(step, prepared, self._loss(batch, seen, prepared.dense))
@@ -191,10 +210,12 @@ class Trainer:
             free_memory()
 
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
-        without hard negatives, and queries whose own or positive's text is masked in another document."""
+        """Counters: truncated texts and shots that did not fit (so far), rows over the token budget (a longer sequence
+        gets its own row), queries without hard negatives, and queries whose own or positive's text is masked in another
+        document."""
         return {
             "data/texts_cut": float(self.cut),
+            "data/shots_left_out": float(self.shots_left_out),
             "data/rows_over_budget": float(sum(placed.tokens > self.budget.tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
@@ -242,9 +263,11 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         params = self.params
+        steps = next(steps for steps in params.bags if step in steps)
+        step -= steps.start
         if step < params.warmup_steps:
             return params.learning_rate * (step + 1) / params.warmup_steps
-        done = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
+        done = (step - params.warmup_steps) / max(1, len(steps) - params.warmup_steps)
         shapes = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         return params.learning_rate * shapes[params.schedule]
 
@@ -267,11 +290,23 @@ class Trainer:
     def _keep_best(self) -> None:
         """Put the weights of the best dev check into the model: they become the adapter."""
         best = best_step(self.curve)
-        if best is None or best + 1 == len(self.curve) or not self.world.first:
+        if best is None or best + 1 == len(self.curve) or not self.world.first or not self.parts.one_run:
             return
         load_best(self.work, best, self.named)
         scores = [self.curve[step]["dev_ndcg_at_10"] for step in (best, -1)]
         log.info("the adapter is that after step %s, dev nDCG@10 %.4f (last step: %.4f)", best + 1, *scores)
+
+    def _merge(self) -> None:
+        """Put the merged adapter into the model, and tell what dev says of it."""
+        if self.params.merge is None:
+            return
+        if self.world.first:
+            self.merged = self.parts.put_merged()
+        if self.dev:
+            score, best = self.world.of_first(self._check_dev(len(self.curve))), best_step(self.curve)
+            self.merged["train.dev_ndcg_at_10"] = score
+            single = 0.0 if best is None else self.curve[best]["dev_ndcg_at_10"]
+            log.info("train: dev nDCG@10 %.4f of the merged adapter, %.4f of the best single one", score, single)
 
     def _save(self, step: int) -> None:
         if self.world.first:
