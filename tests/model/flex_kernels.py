@@ -1,10 +1,10 @@
-"""FlexAttention's kernels for a card that is not here: shared memory of the project's own forward and backward.
+"""Compiled kernels for a card that is not here: shared memory of FlexAttention's, the norms' and SwiGLU's.
 
-The two graphs are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card's architecture and
+Forward and backward graphs are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card's architecture and
 compiled to a cubin by triton's ptxas. This needs triton and no GPU. What torch.cuda tells of a card is replaced, so
 this runs in a process of its own:
 
-    python -m tests.model.flex_kernels sm_80 sm_89      # prints {"sm_80": {"forward": bytes, "backward": bytes}, ...}
+    python -m tests.model.flex_kernels sm_80 sm_89      # prints {"sm_80": {"flex forward": bytes, ...}, ...}
 """
 
 import json
@@ -38,32 +38,42 @@ HEADS, KV_HEADS, WIDTH = 32, 8, 128  # Mistral-7B's
 
 
 def capture() -> list[tuple[str, Any]]:
-    """("forward" or "backward", its graph) of a row with a prefix, as `torch.compile` hands them to Inductor."""
-    from functorch.compile import make_boxed_func
-    from torch._dynamo.backends.common import aot_autograd
-    from torch._inductor.decomposition import select_decomp_table
+    """("flex forward", "flex backward", "norm forward", ... , its graph), as `torch.compile` hands them to Inductor."""
     from torch.nn.attention import flex_attention as torch_module
 
     from components.model.attention import flex_attention_over
+    from components.model.fused import rms_norm, swiglu
     from components.model.packing import pack
 
+    torch_module._validate_device = lambda *tensors: None  # it refuses a backward on a CPU
     graphs: list[tuple[str, Any]] = []
+    row = pack([5] * 100, [[7] * 40] * 5)
+    query, key, value = (_random(1, heads, row.tokens, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    flex = _kept("flex", torch_module.flex_attention, graphs)
+    flex_attention_over(row, query, key, value, WIDTH**-0.5, flex).sum().backward()
+    weight = torch.ones(HEADS * WIDTH, dtype=torch.bfloat16)  # frozen
+    _kept("norm", rms_norm, graphs)(_random(1, row.tokens, HEADS * WIDTH), weight, 1e-5).sum().backward()
+    _kept("gate", swiglu, graphs)(_random(1, row.tokens, 14336), _random(1, row.tokens, 14336)).sum().backward()
+    return graphs
 
-    def keep(kind: str, graph: Any, inputs: Any) -> Any:
-        graphs.append((kind, graph))
+
+def _random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.bfloat16, requires_grad=True)
+
+
+def _kept(name: str, function: Any, graphs: list[tuple[str, Any]]) -> Any:
+    """`function`, compiled to its own graphs, which are kept."""
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._inductor.decomposition import select_decomp_table
+
+    def keep(side: str, graph: Any, inputs: Any) -> Any:
+        graphs.append((f"{name} {side}", graph))
         return make_boxed_func(graph.forward)
 
-    torch_module._validate_device = lambda *tensors: None  # it refuses a backward on a CPU
     compilers = {"fw_compiler": partial(keep, "forward"), "bw_compiler": partial(keep, "backward")}
     backend = aot_autograd(**compilers, decompositions=select_decomp_table())
-    flex = torch.compile(torch_module.flex_attention, dynamic=True, backend=backend)
-    row = pack([5] * 100, [[7] * 40] * 5)
-    query, key, value = (
-        torch.randn(1, heads, row.tokens, WIDTH, dtype=torch.bfloat16, requires_grad=True)
-        for heads in (HEADS, KV_HEADS, KV_HEADS)
-    )
-    flex_attention_over(row, query, key, value, WIDTH**-0.5, flex).sum().backward()
-    return graphs
+    return torch.compile(function, dynamic=True, backend=backend)
 
 
 def pretend(name: str) -> None:
@@ -159,7 +169,7 @@ GRAPHS: list[tuple[str, Any]] = []  # captured before the fork: they cannot be s
 
 
 def shared_memory(name: str) -> dict[str, int]:
-    """Bytes of shared memory of the forward and the backward kernel, compiled for this architecture."""
+    """Bytes of shared memory that each graph's kernels take, compiled for this architecture."""
     from torch._inductor import async_compile
     from torch._inductor.codecache import PyCodeCache
     from torch._inductor.compile_fx import compile_fx_inner
@@ -177,10 +187,9 @@ def shared_memory(name: str) -> dict[str, int]:
         sources.clear()
         mode, inputs = move_to_cuda(graph, flex_options(CARDS[name].shared_memory) or {})
         with V.set_fake_mode(mode), torch._guards.tracing(torch._guards.TracingContext(mode)):
-            compile_fx_inner(graph, inputs, is_backward=kind == "backward")
-        (kernel,) = (found for found in sources if "_tem_" in found)
-        tuner = getattr(PyCodeCache.load(sources[kernel]), kernel)
-        compiled = [tuner._precompile_config(config) for config in tuner.configs]
+            compile_fx_inner(graph, inputs, is_backward=kind.endswith("backward"))
+        tuners = [getattr(PyCodeCache.load(source), kernel) for kernel, source in sources.items()]
+        compiled = [tuner._precompile_config(config) for tuner in tuners for config in tuner.configs]
         needs[kind] = max(int(one.kernel.metadata.shared) for one in compiled)
     return needs
 
