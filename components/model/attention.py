@@ -191,7 +191,8 @@ def flex_options(shared_memory: int) -> dict[str, int] | None:
 @cache
 def _shared_memory(device: torch.device) -> int:
     """Bytes that a block may have on this card."""
-    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+    card: Any = torch.cuda.get_device_properties(device)  # torch's stub lacks the attribute
+    return int(card.shared_memory_per_block_optin)
 
 
 def compiled_flex() -> Any:

@@ -1,6 +1,6 @@
 """Compiled kernels for a card that is not here: shared memory of FlexAttention's, the norms' and SwiGLU's.
 
-Forward and backward graphs are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card's architecture and
+Graphs of forward and backward are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card and
 compiled to a cubin by triton's ptxas. This needs triton and no GPU. What torch.cuda tells of a card is replaced, so
 this runs in a process of its own:
 
