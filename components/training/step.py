@@ -57,7 +57,8 @@ class Step:
                 parts.extend(self._encode(step, i, placed) for i, placed in every)
 
         self._within_memory(encode)
-        vectors = self._complete(parts[: len(mine)], mine, total)
+        at = self._places(mine)
+        vectors = self._complete(parts[: len(mine)], at, total)
         value = loss(vectors[:queries], vectors[queries:])
         if not torch.isfinite(value):
             return float(value.detach())
@@ -65,7 +66,7 @@ class Step:
         def backward() -> None:
             value.backward()
             assert vectors.grad is not None
-            gradients = [vectors.grad[placed.places] for _, placed in mine]
+            gradients = list(vectors.grad.index_select(0, at).split([len(placed.places) for _, placed in mine]))
             gradients += [torch.zeros(len(one.places), vectors.shape[1], device=self.device) for _, one in spare]
             for part, (i, placed), gradient in zip(parts, every, gradients, strict=True):
                 (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
@@ -98,11 +99,15 @@ class Step:
         with self.autocast():
             return pooled(self.model, placed.row, self.pooling)
 
-    def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
-        """All vectors [total, dim] as a leaf tensor that collects its gradient."""
-        dimension = int(self.model.config.hidden_size)
-        vectors = torch.zeros(total, dimension, device=self.device)
-        for part, (_, placed) in zip(parts, mine, strict=True):
-            vectors[placed.places] = part.detach()
+    def _places(self, rows: list[tuple[int, PlacedRow]]) -> torch.Tensor:
+        """int64 [n]: the places of all vectors of these rows, on the device by one copy that does not block."""
+        places = torch.tensor([place for _, placed in rows for place in placed.places], dtype=torch.int64)
+        return (places.pin_memory() if self.device.type == "cuda" else places).to(self.device, non_blocking=True)
+
+    def _complete(self, parts: list[torch.Tensor], at: torch.Tensor, total: int) -> torch.Tensor:
+        """All vectors [total, dim] as a leaf tensor that collects its gradient; a process may have no row."""
+        vectors = torch.zeros(total, int(self.model.config.hidden_size), device=self.device)
+        if parts:
+            vectors.index_copy_(0, at, torch.cat(parts).detach())
         self.world.sum_([vectors])
         return vectors.requires_grad_()
