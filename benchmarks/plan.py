@@ -28,7 +28,7 @@ from components.plan.memory import RowSize, training_memory
 from components.plan.shapes import read_shape
 from components.plan.tokens import counted_texts, training_tokens
 from components.training.examples import load_training_data
-from components.training.rows import PlacedRow, rows_of
+from components.training.rows import PlacedRow
 from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
@@ -82,9 +82,7 @@ def measured(
     model, prompt = add_adapter(folder / "student", tokenizer, config), Prompt(tokenizer, config.prompt)
     data = load_training_data(folder, folder / "cache")
     trainer = Trainer(model, prompt, data, config, folder, lambda metrics, step: None, World())
-    rows = [
-        rows_of(batch, prompt, config.train, config.encoder) for batch in map(trainer.batches.__getitem__, range(STEPS))
-    ]
+    rows = [trainer._prepare(step).rows for step in range(STEPS)]
     step = max(range(STEPS), key=lambda i: sum(placed.tokens for placed in rows[i]))
     real_peak = step_peak(trainer, step, rows[step])
     plan = training_memory(

@@ -3,8 +3,10 @@
     python -m benchmarks.training_batch [--quick] [--json FILE] [--steps N] [--tokenizer FOLDER]
 
 500,000 examples of one retrieval task: queries of 8 to 16 words, documents of 60 to 140, 15 mined negatives, up to 5
-shots for 16 queries. One thread. Seconds of a step, by part: `batch` (draws, texts, shots, masks), `tokenise` and
-`pack`, with the tokenizer of a model's folder, or bytes as tokens without one; and by how much the process grows.
+shots for 16 queries. One thread. CPU seconds of a step, by part: `batch` (draws, texts, shots, masks), `ids` (those of
+its texts gathered, those of its few-shot prefixes made) and `pack` (the rows that are copied to a card), with the
+tokenizer of a model's folder, or bytes as tokens without one; once, `all_ids`: the ids of every text that is read; and
+by how much the process grows.
 """
 
 import argparse
@@ -27,7 +29,8 @@ from components.model.prompt import Prompt
 from components.training.batches import Batches
 from components.training.examples import Examples, TrainingData
 from components.training.judgements import Judgements
-from components.training.rows import pack_rows, tokenise
+from components.training.rows import pack_rows
+from components.training.token_ids import TrainingTokens
 from components.training.world import World
 from tests.models import make_tiny_student
 from tests.samples import small_parameters
@@ -42,10 +45,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--examples", type=int, default=500_000)
     parser.add_argument("--tokenizer", type=Path, help="folder of a fetched model")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        examples, steps = (5_000, 1) if given.quick else (500_000, given.steps)
+        examples, steps = (5_000, 1) if given.quick else (given.examples, given.steps)
         figures = measure(Path(folder), examples, steps, given.tokenizer)
     for name, value in figures.items():
         print(f"{name:28} {value:.3f}")
@@ -54,7 +58,7 @@ def main() -> None:
 
 
 def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> dict[str, float]:
-    """Median seconds of a step's parts, after one step that warms up."""
+    """Median CPU seconds of a step's parts, after one step that warms up."""
     write_training_texts(work, examples)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     data = training_data(work, examples)
@@ -64,19 +68,23 @@ def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> di
     config = parse_config(small_parameters(train=train, **lengths), "training_batch")
     prompt = Prompt(load_tokenizer(tokenizer or make_tiny_student(work / "student"), config.prompt), config.prompt)
     batches, world = Batches(data, config.train, seed=0), World()
-    seconds: dict[str, list[float]] = {"batch": [], "tokenise": [], "pack": []}
+    begin = time.process_time()
+    tokens = TrainingTokens(data, prompt, work / "cache", world)
+    once = time.process_time() - begin
+    seconds: dict[str, list[float]] = {"batch": [], "ids": [], "pack": []}
     for step in range(steps + 1):
-        begin = time.perf_counter()
+        begin = time.process_time()
         batch = batches[step]
-        drawn = time.perf_counter()
-        tokens = tokenise(batch, prompt, world)
-        tokenised = time.perf_counter()
-        pack_rows(batch, tokens, prompt, config.train, config.encoder, world)
+        drawn = time.process_time()
+        ids = tokens.of(batch)
+        gathered = time.process_time()
+        pack_rows(ids, config.train.row_tokens, config.train, config.encoder, world)
         if step:
-            for name, took in zip(seconds, np.diff([begin, drawn, tokenised, time.perf_counter()]), strict=True):
+            for name, took in zip(seconds, np.diff([begin, drawn, gathered, time.process_time()]), strict=True):
                 seconds[name].append(float(took))
     held = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-    return {f"{name}_seconds": statistics.median(took) for name, took in seconds.items()} | {"peak_growth_gib": held}
+    parts = {f"{name}_seconds": statistics.median(took) for name, took in seconds.items()}
+    return parts | {"step_seconds": sum(parts.values()), "all_ids_seconds": once, "peak_growth_gib": held}
 
 
 def write_training_texts(work: Path, examples: int) -> None:

@@ -50,7 +50,8 @@ def test_the_plan_s_formulas_follow_the_training_code(tmp_path: Path, monkeypatc
 @pytest.mark.slow
 def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("training_batch.py", tmp_path / "figures.json", monkeypatch)
-    assert set(figures) == {"batch_seconds", "tokenise_seconds", "pack_seconds", "peak_growth_gib"}
+    parts = {"batch_seconds", "ids_seconds", "pack_seconds"}
+    assert set(figures) == {*parts, "step_seconds", "all_ids_seconds", "peak_growth_gib"}
 
 
 @pytest.mark.slow
@@ -96,22 +97,6 @@ def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path, mon
     assert figures["adapter_difference"] == 0
     assert figures["export_least_cosine"] > 0.9  # the export has the whole base, training had its rounding
     assert figures["scores"] > 0
-
-
-@pytest.mark.slow
-def test_the_gpu_script_needs_torch_transformers_and_peft_only(tmp_path: Path) -> None:
-    out = tmp_path / "figures.json"
-    blocked = ["pydantic", "polars", "mlflow", "prefect", "dvc", "mteb", "sentence_transformers", "datasets", "bm25s"]
-    script = str(ROOT / "benchmarks" / "mistral_7b_gpu.py")
-    code = (
-        "import runpy, sys\n"
-        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None there makes an import fail
-        f"sys.argv = [{script!r}, '--quick', '--json', {str(out)!r}]\n"
-        f"runpy.run_path({script!r}, run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert set(read(out)) >= {"mfu", "vs_padded"}
 
 
 def test_the_documented_hours_of_a_7b_model_are_those_the_benchmark_prints() -> None:

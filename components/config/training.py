@@ -154,6 +154,11 @@ class TrainParams(Params):
         pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$",
         description="HOST:PORT of the first machine as the others reach it; null: the address of its name, port 29400",
     )
+    hang_seconds: Positive = Field(
+        default=3600,
+        description="of several processes: one that ends no step in this time is ended with where it stood; longer "
+        "than loading the data and the model, a dev check and the export take",
+    )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
     merge: MergeParams | None = Field(default=None, description="null: the adapter is that of one run")

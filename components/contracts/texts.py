@@ -37,6 +37,11 @@ class Texts:
     def __len__(self) -> int:
         return self._len
 
+    @property
+    def identity(self) -> str:
+        """The name of the file, which `of_table` takes from the table's content."""
+        return self.file.stem
+
     @classmethod
     def of_table(cls, table: Path, cache: Path) -> "Texts":
         """The column `text` of a Parquet file; made below `cache` unless it is there."""

@@ -3,6 +3,7 @@
 The model's forward takes the row as a keyword (`model(..., row=row)`); transformers passes it to every layer.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ import torch.nn.functional as functional
 from transformers import AttentionInterface
 
 from components.base.errors import UserError
+from components.model.fused import compiled
 from components.model.packing import PREFIX, Row
 from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
 PACKED = "packed"
+_FLEX_DEFAULT_NEEDS = 136 * 1024  # bytes of shared memory: torch's forward kernel, and 4 KiB to spare
 _FLEX_BLOCK = 128  # FlexAttention's block size: rows on CUDA are padded to a multiple of it
 
 
@@ -144,7 +147,9 @@ def flex_attention_over(
         block_mask = row.__dict__["_flex_mask"] = flex_mask(row)
     pad = _flex_size(row) - row.tokens
     padded = (functional.pad(x, (0, 0, 0, pad)) for x in (query, key, value))
-    attended = flex(*padded, block_mask=block_mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
+    grouped = query.shape[1] != key.shape[1]
+    options = flex_options(_shared_memory(query.device)) if query.is_cuda else None
+    attended = flex(*padded, block_mask=block_mask, scale=scaling, enable_gqa=grouped, kernel_options=options)
     return attended[:, :, : row.tokens].transpose(1, 2)
 
 
@@ -154,14 +159,19 @@ def flex_mask(row: Row) -> Any:
 
     size = _flex_size(row)
     segments = functional.pad(row.segments, (0, size - row.tokens), value=-1)
-    causal = row.causal
+    rule, device = flex_rule(segments, row.causal), str(row.segments.device)
+    return create_block_mask(rule, None, None, size, size, device=device, BLOCK_SIZE=_FLEX_BLOCK)
+
+
+def flex_rule(segments: torch.Tensor, causal: bool) -> Any:
+    """Which key a query sees, in FlexAttention's form; segments: int64 [whole blocks], -1 for padding."""
 
     def seen(batch: Any, head: Any, q: Any, k: Any) -> Any:
         same = (segments[q] == segments[k]) | (segments[k] == PREFIX)
         ordered = same & (q >= k) if causal else same
         return torch.where(segments[q] < 0, q == k, ordered)
 
-    return create_block_mask(seen, None, None, size, size, device=str(row.segments.device), BLOCK_SIZE=_FLEX_BLOCK)
+    return seen
 
 
 def _flex_size(row: Row) -> int:
@@ -169,19 +179,27 @@ def _flex_size(row: Row) -> int:
     return max(2, -(-row.tokens // _FLEX_BLOCK)) * _FLEX_BLOCK
 
 
-_compiled: list[Any] = []
+def flex_options(shared_memory: int) -> dict[str, int] | None:
+    """Options of FlexAttention's kernels on a card with so many bytes of shared memory a block; None: torch's own.
+
+    With heads of 128 in bf16 torch's forward kernel takes 97 KiB of the 99 that 24 GB cards have (RTX 4090, L4, L40S,
+    A10G, RTX 3090). Two stages in place of three leave room. tests/model/test_flex_kernels.py compiles them.
+    """
+    return {"fwd_num_stages": 2} if shared_memory < _FLEX_DEFAULT_NEEDS else None
+
+
+@cache
+def _shared_memory(device: torch.device) -> int:
+    """Bytes that a block may have on this card."""
+    card: Any = torch.cuda.get_device_properties(device)  # torch's stub lacks the attribute
+    return int(card.shared_memory_per_block_optin)
 
 
 def compiled_flex() -> Any:
     """flex_attention, compiled at first use (CUDA only: eager FlexAttention materializes all scores).
 
-    torch runs eagerly and says nothing once a function has too many graphs. Here that is an error: the scores of a
-    long row do not fit on a card. tests/training/test_graphs.py holds the number of graphs of a training process.
+    tests/training/test_graphs.py holds the number of graphs of a training process.
     """
-    if not _compiled:
-        torch._dynamo.config.recompile_limit = 32
-        torch._dynamo.config.fail_on_recompile_limit_hit = True
-        from torch.nn.attention.flex_attention import flex_attention
+    from torch.nn.attention.flex_attention import flex_attention
 
-        _compiled.append(torch.compile(flex_attention, dynamic=True))
-    return _compiled[0]
+    return compiled(flex_attention)

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams
 from components.model.attention import PACKED
+from components.model.fused import fuse_elementwise
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
 from components.model.packing import Row
@@ -81,6 +82,8 @@ def load_backbone(
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
     narrow_last_layer(backbone)
+    if backbone.device.type == "cuda":
+        fuse_elementwise(backbone)
     return backbone
 
 

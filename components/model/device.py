@@ -1,19 +1,65 @@
 """Select the torch device (CUDA or CPU)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from components.base.errors import UserError
 
+_CARD = Path("/dev/nvidia0")  # there is a GPU, whether or not torch can use it
+
 
 def device_of(wanted: str) -> torch.device:
-    """The device for `encoder.device`; `auto` is CUDA if available, else the CPU. A worker process has its own card."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("params.yaml: encoder.device: cuda, but torch sees no GPU; set auto or cpu")
-    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
+    """The device for `encoder.device`; `auto` is CUDA if available, else the CPU. A worker process has its own card.
+
+    Raises:
+        UserError: no GPU for `cuda`, or a GPU that torch cannot use: a driver that is too old, for example.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu" if wanted == "auto" else wanted)
+    if wanted == "cuda":
+        raise UserError(f"params.yaml: encoder.device: cuda, but torch sees no GPU ({_why_no_gpu()}); set auto or cpu")
+    if _CARD.exists() and torch.version.cuda is not None:
+        raise UserError(
+            f"this machine has a GPU that torch {torch.__version__} cannot use ({_why_no_gpu()}); renew its driver, or "
+            "set encoder.device: cpu in params.yaml"
+        )
+    return torch.device("cpu")
+
+
+def _why_no_gpu() -> str:
+    """The first line of what CUDA says when it is started."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as problem:
+        return str(problem).splitlines()[0]
+    return "no device is visible"
+
+
+@contextmanager
+def told_when_full(what: str, cure: str) -> Iterator[None]:
+    """Say in one line that a card is too small.
+
+    Raises:
+        UserError: the block ran out of the card's memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        card = torch.cuda.get_device_properties(torch.cuda.current_device())
+        memory = f"{card.name} has {card.total_memory / 2**30:.1f} GiB"
+        raise UserError(f"{what}: out of the card's memory, {memory}; {cure}") from None
+
+
+def use_expandable_segments() -> None:
+    """Let torch's allocator grow its blocks: rows of many lengths otherwise leave holes that no later row fits in."""
+    if torch.cuda.is_available():
+        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
 
 
 def all_cards() -> list[torch.device]:

@@ -13,8 +13,7 @@ The device, not the caller, selects one of three forms of attention:
 - `dense_mask` materializes the mask; the tests compare both with it.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,10 +51,11 @@ class Row:
             at += length
         return starts
 
-    @property
+    @cached_property
     def last(self) -> torch.Tensor:
         """int64 [N]: index of each sequence's last token."""
-        return torch.tensor([s + n - 1 for s, n in zip(self.starts, self.lengths, strict=True)], device=self.ids.device)
+        ends = np.cumsum(self.lengths, dtype=np.int64) + (self.prefix_length - 1)
+        return torch.from_numpy(ends).to(self.ids.device)
 
     @property
     def tokens(self) -> int:
@@ -114,18 +114,24 @@ class Row:
         return seen[None, None]
 
     def to(self, device: torch.device) -> "Row":
-        """The same row on another device."""
-        return Row(
-            self.ids.to(device),
-            self.positions.to(device),
-            self.segments.to(device),
-            self.prefix_length,
-            self.lengths,
-            self.causal,
-        )
+        """The same row on another device; from pinned memory the copies do not wait for the device."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "Row":
+        """The same row in pinned memory of the host."""
+        return self._mapped(lambda tensor: tensor.pin_memory())
+
+    def _mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Row":
+        parts = change(self.ids), change(self.positions), change(self.segments)
+        row = Row(*parts, self.prefix_length, self.lengths, self.causal)
+        row.__dict__["last"] = change(self.last)  # made here, on the host: it needs no copy that blocks
+        return row
 
 
-def pack(prefix: Sequence[int], sequences: Sequence[Sequence[int]], causal: bool = True) -> Row:
+Ids = Sequence[int] | np.ndarray
+
+
+def pack(prefix: Sequence[int], sequences: Sequence[Ids], causal: bool = True) -> Row:
     """One row from a common prefix (may be empty) and non-empty sequences of token ids.
 
     Raises:
@@ -136,7 +142,7 @@ def pack(prefix: Sequence[int], sequences: Sequence[Sequence[int]], causal: bool
     if prefix and not causal:
         raise ValueError("pack: a shared prefix is exact only under causal attention")
     lengths = [len(prefix), *map(len, sequences)]
-    ids = np.fromiter(itertools.chain(prefix, *sequences), dtype=np.int64, count=sum(lengths))
+    ids = np.concatenate([prefix, *sequences]).astype(np.int64)
     starts = np.cumsum(lengths) - lengths  # of the prefix and of each sequence
     continued = starts - len(prefix)  # a sequence's positions go on from the prefix
     continued[0] = 0

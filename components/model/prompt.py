@@ -144,22 +144,32 @@ class Prompt:
         Raises:
             UserError: the tokenizer merges the plain template's words with a text.
         """
+        cut = self.cut_queries(texts, prefix)
+        self.cut += sum(was_cut for _, was_cut in cut)
+        return [ids for ids, _ in cut]
+
+    def cut_queries(self, texts: Sequence[str], prefix: int | None = None) -> list[tuple[list[int], bool]]:
+        """What `query_ids` gives, and for each text whether it was cut."""
         room = self.params.query_tokens  # of the text
         if prefix is not None:
             room += self.params.prefix_tokens - prefix - len(self._tail) - 1
         result = []
         for ids in self._behind_prefix(texts):
             kept = ids if len(ids) < room + len(self._tail) else [*ids[:room], *self._tail]
-            self.cut += kept != ids
-            result.append([*kept, self.eos])
+            result.append(([*kept, self.eos], kept != ids))
         return result
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """bos + text + eos for each text, cut to `document_tokens` in all; bos and eos are never cut."""
+        cut = self.cut_documents(texts)
+        self.cut += sum(was_cut for _, was_cut in cut)
+        return [ids for ids, _ in cut]
+
+    def cut_documents(self, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
+        """What `document_ids` gives, and for each text whether it was cut."""
         keep = self.params.document_tokens - 1
         bodies = self._ids([self._bos_text + self.as_text(text) for text in texts])
-        self.cut += sum(len(ids) > keep for ids in bodies)
-        return [[*ids[:keep], self.eos] for ids in bodies]
+        return [([*ids[:keep], self.eos], len(ids) > keep) for ids in bodies]
 
     def _behind_prefix(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text and the tail, not truncated, as tokenized after a prefix."""

@@ -1,11 +1,13 @@
 """Accelerators of the cost plan: memory and peak FLOP/s from the vendors' data sheets (dense bf16, no sparsity).
 
-`EFFICIENCY` is the share of the peak that long matrix products reach in this code. It is an assumption until
-benchmarks/mistral_7b_gpu.py has run on the GPU: pass the measured value with --efficiency.
+The efficiency is the share of the peak that training reaches: measured, where docs/gpu/CARD.json is there (written by
+benchmarks/gpu.py, docs/gpu/README.md), else `EFFICIENCY`, which is counted.
 """
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from components.base.errors import UserError
 
@@ -16,15 +18,19 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator: usable memory in bytes, and peak FLOP/s."""
+    """One accelerator: usable memory in bytes, and peak FLOP/s. `has_bf16`: tensor cores multiply it."""
 
     name: str
     memory: float
     flops: float
     is_gpu: bool = True
+    has_bf16: bool = True
 
 
 GPUS = {
+    "T4": Device("T4", 14.6 * GIB, 8.1e12, has_bf16=False),  # fp32
+    "V100": Device("V100", 31.7 * GIB, 15.7e12, has_bf16=False),  # fp32
+    "A10G": Device("A10G", 22.1 * GIB, 70e12),
     "L4": Device("L4", 22.0 * GIB, 121e12),
     "RTX-4090": Device("RTX-4090", 23.5 * GIB, 165e12),
     "L40S": Device("L40S", 44.4 * GIB, 362e12),
@@ -54,10 +60,44 @@ def own_device() -> Device:
     if not torch.cuda.is_available():
         return GPUS["H100"]
     card = torch.cuda.get_device_properties(0)
-    for name, device in GPUS.items():
-        if name.replace("-", " ") in card.name:
-            return Device(card.name, float(card.total_memory), device.flops)
-    return Device(card.name, float(card.total_memory), GPUS["H100"].flops)
+    known = GPUS.get(_known_as(card.name) or "H100", GPUS["H100"])
+    return replace(known, name=card.name, memory=float(card.total_memory))
+
+
+def _known_as(name: str) -> str | None:
+    """The key of `GPUS` for torch's name of a card; the longest that is in it: an L40S is no L4."""
+    found = [key for key in GPUS if key.replace("-", " ") in name or key == name]
+    return max(found, key=len, default=None)
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """A share of a device's peak, and where it comes from."""
+
+    share: float
+    source: str
+
+
+def efficiency_of(device: Device, root: Path, given: float | None = None) -> Efficiency:
+    """The efficiency that was given, the one measured on such a card, or a counted one.
+
+    Raises:
+        UserError: the card's figures hold no rate of training.
+    """
+    if given:
+        return Efficiency(given, "given")
+    if not device.is_gpu:
+        return Efficiency(CPU_EFFICIENCY, "measured on the starter")
+    file = root / "docs" / "gpu" / f"{_known_as(device.name)}.json"
+    if not file.is_file():
+        return Efficiency(EFFICIENCY, "counted: no such card was measured")
+    try:
+        rate = float(json.loads(file.read_text(encoding="utf-8"))["training_flops_per_second"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{file}: no figures of benchmarks/gpu.py with training_flops_per_second; run its section gradcache again"
+        ) from None
+    return Efficiency(rate / device.flops, f"measured, {file.relative_to(root)}")
 
 
 def this_cpu() -> Device:

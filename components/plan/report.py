@@ -12,12 +12,13 @@ from psutil import virtual_memory
 
 from components.base.threads import worker_count
 from components.config import Config, load_config
-from components.plan.devices import CPU_EFFICIENCY, EFFICIENCY, GIB, Device
+from components.plan.devices import GIB, Device, efficiency_of
 from components.plan.hub import HubReport, check_hub
 from components.plan.page import scaled, scaling_page
 from components.plan.shapes import shape_of
 from components.plan.stages import MTEB_SIZES, Plan, few_shot_tasks, make_plan, quantized_share
 from components.plan.tokens import TaskTexts, counted_texts, estimated_texts
+from components.training.card import NO_BF16, needs_bf16
 
 TIGHT = 0.9  # share of the memory above which the plan warns
 OF_TEXTS = ("fetch", "prepare", "retrieve", "score", "mine")  # stages whose host memory grows with the texts
@@ -57,6 +58,8 @@ def findings(
         free, host: bytes of free disk and of memory of this machine.
     """
     wrong, tight = [], []
+    if needs_bf16(config) and not device.has_bf16:
+        wrong.append(f"train: {device.name} does not multiply bf16; {NO_BF16}")
     for cost in plan.costs:
         if cost.host > host:
             need = f"{cost.stage}: needs {cost.host / GIB:.0f} GiB of host memory, this machine has {host / GIB:.0f}; "
@@ -138,7 +141,7 @@ def plan_run(
 
     Args:
         documents: plan for a corpus of this size, queries in proportion.
-        efficiency: share of the device's peak that is reached; EFFICIENCY or CPU_EFFICIENCY when None.
+        efficiency: share of the device's peak that is reached; measured or counted when None.
         hub: also check that the hub gives every file of the recipe.
 
     Raises:
@@ -151,12 +154,12 @@ def plan_run(
         tasks = scaled(tasks, documents)
     plan = make_plan(config, tasks, outputs, device, devices)
     cores = worker_count(config.threads)
-    efficiency = efficiency or (EFFICIENCY if device.is_gpu else CPU_EFFICIENCY)
+    reached = efficiency_of(device, root, efficiency)
     parts = {name: value / GIB for name, value in vars(plan.training).items() if value}
     lines = [
-        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {efficiency:.0%} of it), "
-        f"{cores} cores",
-        f"{source}\n\n{table(plan, device, devices, efficiency)}\n",
+        f"{path.name} on {devices} x {device.name} ({device.flops / 1e12:.3g} TFLOP/s, {reached.share:.0%} of it; "
+        f"{reached.source}), {cores} cores",
+        f"{source}\n\n{table(plan, device, devices, reached.share)}\n",
         KNOWN_BY,
         shots_line(config),
         "training memory, GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
@@ -184,4 +187,4 @@ def scaling_tables(path: Path, root: Path, device: Device, efficiency: float | N
     config = load_config(path)
     outputs = own_outputs(config, root)
     tasks, _ = texts_of(config, outputs)
-    return scaling_page(config, tasks, outputs, device, efficiency or EFFICIENCY)
+    return scaling_page(config, tasks, outputs, device, efficiency_of(device, root, efficiency).share)

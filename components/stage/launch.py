@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.base import watchdog
 from components.base.errors import UserError
 from components.base.machine import keep_freed_memory, limit_threads
 from components.base.process import die_with_dvc, die_with_parent
@@ -32,6 +33,7 @@ from components.stage.stages import stage_function
 POLL_SECONDS = 0.2
 _ALONE = Rendezvous(nodes=1, endpoint="")
 METRICS, LOG, REFUSED = "metrics.json", "log.jsonl", "refused.txt"  # what the processes leave in the exchange folder
+HUNG, LOST = "hung-*.txt", "lost-*.txt"  # a process's stack when its watchdog ended it; why it lost the others
 
 
 def launch(
@@ -50,25 +52,41 @@ def launch(
     shutil.rmtree(exchange, ignore_errors=True)
     exchange.mkdir()
     root = context.outputs.parent
-    told = start_file(root, name)
+    shared = start_file(root, name)
     try:
         for number in range(restarts + 1):
             if number:
                 print(
-                    f"{name}: a process died; start {number + 1}, from the last checkpoint", file=sys.stderr, flush=True
+                    f"{name}: {_ended(exchange)}; start {number + 1}, from the last checkpoint",
+                    file=sys.stderr,
+                    flush=True,
                 )
             start = Start.new(rendezvous or _ALONE, processes, name, root, context.out, context.work)
             if rendezvous is not None:
-                write_start(told, start)
+                write_start(shared, start)
             if _run_all(start, context, exchange) == 0:
                 metrics: dict[str, float] = json.loads((exchange / METRICS).read_text(encoding="utf-8"))
                 return metrics
     finally:
-        told.unlink(missing_ok=True)  # the other machines' sign that the stage has ended
+        shared.unlink(missing_ok=True)  # the other machines' sign that the stage has ended
     raise UserError(
-        f"a process died at every of {restarts + 1} starts (train.restarts: {restarts}); its words are above, the last"
-        " checkpoint is kept: run it again to go on from there"
+        f"a process died at every of {restarts + 1} starts (train.restarts: {restarts}), at last: {_ended(exchange)}; "
+        "its output is above, the last checkpoint is kept: run it again to go on from there"
     )
+
+
+def _ended(exchange: Path) -> str:
+    """How the processes ended: one stood still and where, or lost the others and why, or died."""
+    for file in sorted(exchange.glob(HUNG)):
+        if line := watchdog.last_line(file):
+            return f"process {file.stem.partition('-')[2]} ended no step in train.hang_seconds; it stood at {line}"
+    for file in sorted(exchange.glob(LOST)):
+        cause = file.read_text(encoding="utf-8")
+        return (
+            f"process {file.stem.partition('-')[2]} could not reach the others ({cause}); look at nvidia-smi topo -m, "
+            "the firewall between machines, and what NCCL_DEBUG=INFO prints"
+        )
+    return "a process died"
 
 
 def _run_all(start: Start, context: StageContext, exchange: Path) -> int:
@@ -76,6 +94,8 @@ def _run_all(start: Start, context: StageContext, exchange: Path) -> int:
     options = torchrun_options(start, first=True) if start.nodes > 1 else ["--standalone"]
     log = exchange / LOG
     log.write_bytes(b"")
+    for old in (*exchange.glob(HUNG), *exchange.glob(LOST)):
+        old.unlink()
     passed_on = 0
     running = subprocess.Popen(command(start, options), cwd=context.outputs.parent, preexec_fn=die_with_parent)
     try:
@@ -124,6 +144,12 @@ def main(arguments: list[str]) -> int:
         draft.write_text(str(problem), encoding="utf-8")
         draft.replace(exchange / REFUSED)
         return 1
+    except RuntimeError as problem:
+        if type(problem).__module__ != "torch.distributed":
+            raise
+        cause = str(problem).strip().splitlines()[0]
+        (exchange / LOST.replace("*", str(rank))).write_text(cause, encoding="utf-8")
+        return 1
     if rank == 0:
         (exchange / METRICS).write_text(json.dumps(metrics), encoding="utf-8")
     return 0
@@ -139,9 +165,11 @@ def _run(name: str, out: Path, work: Path, rank: int) -> dict[str, float]:
         context = StageContext(config, root / "outputs", out, work, root / ".cache", log)
         run = stage_function(name)
         _take_gpu(processes)
+        watchdog.arm(config.train.hang_seconds, work / "exchange" / HUNG.replace("*", str(rank)))
         try:
             return run(context)
         finally:
+            watchdog.disarm()
             _leave_world()
 
 

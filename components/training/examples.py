@@ -16,7 +16,10 @@ from components.training.judgements import Judgements
 
 
 class TextsByRow(Protocol):
-    """Texts of one table, read by row."""
+    """Texts of one table, read by row; `identity` differs for other texts."""
+
+    @property
+    def identity(self) -> str: ...
 
     def take(self, rows: np.ndarray) -> list[str]: ...
 

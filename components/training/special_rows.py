@@ -18,15 +18,17 @@ def train_rows_in_place(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, TrainableTokensLayer) and type(module.base_layer) is torch.nn.Embedding:
             layer: Any = module
-            layer.forward = partial(_embed, layer)
+            (name,) = layer.active_adapters
+            numbers = torch.tensor(layer.token_indices[name], device=layer.base_layer.weight.device)
+            layer.forward = partial(_embed, layer, numbers)  # on the device once: a copy a row would wait for it
 
 
-def _embed(layer: Any, ids: torch.Tensor) -> torch.Tensor:
-    """int64 [..., T] -> [..., T, dim]."""
+def _embed(layer: Any, numbers: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """int64 [..., T] -> [..., T, dim]; numbers: int64 [rows], the trained tokens."""
     if layer.merged or layer.disable_adapters:
         return type(layer).forward(layer, ids)
     (name,) = layer.active_adapters
     embedded = layer.base_layer(ids)
-    is_row = ids[..., None] == torch.tensor(layer.token_indices[name], device=ids.device)  # [..., T, rows]
+    is_row = ids[..., None] == numbers  # [..., T, rows]
     rows = layer.trainable_tokens_delta[name].to(embedded.dtype)
     return torch.where(is_row.any(-1, keepdim=True), is_row.to(rows.dtype) @ rows, embedded)

@@ -40,40 +40,74 @@ class Step:
 
         Returns:
             the loss; NaN or inf is returned without computing gradients.
+
+        Raises:
+            torch.OutOfMemoryError: in every process, when a row does not fit the card of one.
         """
         costs = [placed.tokens for placed in rows]
         mine = [(i, rows[i]) for i in self.world.owns(costs)]
         spare = [(i, rows[i]) for i in self.world.fillers(costs)]
         total = sum(len(placed.places) for placed in rows)
-        with torch.set_grad_enabled(not self.gradcache):
-            parts = [self._encode(step, i, placed) for i, placed in [*mine, *spare]]
-        vectors = self._complete(parts[: len(mine)], mine, total)
+        # On the device once: both passes of GradCache read the same rows, with the attention mask that the first made.
+        every = [(i, placed.to(self.device)) for i, placed in (*mine, *spare)]
+        parts: list[torch.Tensor] = []
+
+        def encode() -> None:
+            with torch.set_grad_enabled(not self.gradcache):
+                parts.extend(self._encode(step, i, placed) for i, placed in every)
+
+        self._within_memory(encode)
+        at = self._places(mine)
+        vectors = self._complete(parts[: len(mine)], at, total)
         value = loss(vectors[:queries], vectors[queries:])
         if not torch.isfinite(value):
             return float(value.detach())
-        value.backward()
-        assert vectors.grad is not None
-        gradients = [vectors.grad[placed.places] for _, placed in mine]
-        gradients += [torch.zeros(len(placed.places), vectors.shape[1], device=self.device) for _, placed in spare]
-        for part, (i, placed), gradient in zip(parts, [*mine, *spare], gradients, strict=True):
-            (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
+
+        def backward() -> None:
+            value.backward()
+            assert vectors.grad is not None
+            gradients = list(vectors.grad.index_select(0, at).split([len(placed.places) for _, placed in mine]))
+            gradients += [torch.zeros(len(one.places), vectors.shape[1], device=self.device) for _, one in spare]
+            for part, (i, placed), gradient in zip(parts, every, gradients, strict=True):
+                (self._encode(step, i, placed) if self.gradcache else part).backward(gradient)
+
+        self._within_memory(backward)
         for parameter in self.trainable:  # a process without rows still joins the all-reduce
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.sum_([p.grad for p in self.trainable if p.grad is not None])
         return float(value.detach())
 
+    def _within_memory(self, work: Callable[[], None]) -> None:
+        """Do `work`; when a process runs out of its card's memory, all raise, so that none waits for another.
+
+        Not under fsdp2, whose work is itself collective: the process ends, and all start again with smaller rows.
+        """
+        try:
+            work()
+            full = False
+        except torch.OutOfMemoryError:  # handled below, where the traceback no longer holds the row's tensors
+            if self.world.sharded:
+                raise
+            full = True
+        if self.world.any(full):
+            raise torch.OutOfMemoryError("a row does not fit the card's memory")
+
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
         assert placed.row is not None  # packed by the process that encodes it
         with self.autocast():
-            return pooled(self.model, placed.row.to(self.device), self.pooling)
+            return pooled(self.model, placed.row, self.pooling)
 
-    def _complete(self, parts: list[torch.Tensor], mine: list[tuple[int, PlacedRow]], total: int) -> torch.Tensor:
-        """All vectors [total, dim] as a leaf tensor that collects its gradient."""
-        dimension = int(self.model.config.hidden_size)
-        vectors = torch.zeros(total, dimension, device=self.device)
-        for part, (_, placed) in zip(parts, mine, strict=True):
-            vectors[placed.places] = part.detach()
+    def _places(self, rows: list[tuple[int, PlacedRow]]) -> torch.Tensor:
+        """int64 [n]: the places of all vectors of these rows, on the device by one copy that does not block."""
+        places = torch.tensor([place for _, placed in rows for place in placed.places], dtype=torch.int64)
+        return (places.pin_memory() if self.device.type == "cuda" else places).to(self.device, non_blocking=True)
+
+    def _complete(self, parts: list[torch.Tensor], at: torch.Tensor, total: int) -> torch.Tensor:
+        """All vectors [total, dim] as a leaf tensor that collects its gradient; a process may have no row."""
+        vectors = torch.zeros(total, int(self.model.config.hidden_size), device=self.device)
+        if parts:
+            vectors.index_copy_(0, at, torch.cat(parts).detach())
         self.world.sum_([vectors])
         return vectors.requires_grad_()

@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 def run(context: StageContext) -> dict[str, float]:
     """Train; returns final loss, accuracy and dev score."""
     from components.base.machine import free_memory
+    from components.model.device import use_expandable_segments
     from components.model.export import export_model
 
+    use_expandable_segments()
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
     data = world.in_turn(lambda: _load_data(context, config))
@@ -59,17 +61,21 @@ def _fit(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
     from components.model.backbone import load_tokenizer
+    from components.model.device import device_of, told_when_full
     from components.model.prompt import Prompt
+    from components.training.card import check_card
     from components.training.trainer import Trainer
 
     config = context.config
     tokenizer = load_tokenizer(student, config.prompt)
-    model = add_adapter(student, tokenizer, config)
+    check_card(config, device_of(config.encoder.device))
+    with told_when_full("train", "set train.quantization: 4bit, which takes a quarter, or take a larger card"):
+        model = add_adapter(student, tokenizer, config)
     shard(model, world)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers)
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers, context.cache)
     curve = trainer.fit()
     if world.first:
         save_adapter(model, context.out / "adapter", student)
@@ -103,28 +109,40 @@ _CURVE = {
 
 
 def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
-    """Load the student with a new, seeded LoRA adapter, or that of `train.init_adapter`; only the adapter and the rows
-    of the prompt's special tokens are trainable.
+    """Load the student, straight to its device, with a new, seeded LoRA adapter or that of `train.init_adapter`.
 
     Raises:
         UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to go on from.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    from components.model.backbone import PROJECTIONS, load_backbone, training_precision
+    from components.model.backbone import load_backbone, training_precision
     from components.model.device import device_of
     from components.model.prompt import SPECIAL_TOKENS
     from components.training.init_adapter import load_adapter
+
+    params = config.train
+    device = device_of(config.encoder.device)
+    encoder = config.encoder.model_copy(update={"precision": training_precision(params.precision, device)})
+    how = {"device_map": {"": device}, **_quantized(config)}
+    backbone = load_backbone(student, tokenizer, encoder, config.prompt, **how)
+    special = tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) if config.prompt.template == "special" else None
+    model = wrap_adapter(backbone, special, config)
+    if params.init_adapter:
+        load_adapter(model, student.parent / params.init_adapter, params.lora)
+    return model
+
+
+def wrap_adapter(backbone: Any, special: list[int] | None, config: Config) -> Any:
+    """A LoRA adapter over a frozen backbone, on its device; only the adapter and the rows of the `special` tokens are
+    trainable, in fp32.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from components.model.backbone import PROJECTIONS
     from components.training.lora_linear import fuse_lora
     from components.training.special_rows import train_rows_in_place
 
     params = config.train
-    device = device_of(config.encoder.device)
-    precision = training_precision(params.precision, device)
-    encoder = config.encoder.model_copy(update={"precision": precision})
-    backbone = load_backbone(student, tokenizer, encoder, config.prompt, **_quantized(config))
-    special = config.prompt.template == "special"
     torch.manual_seed(config.seed)
     model: Any = get_peft_model(
         backbone,
@@ -133,13 +151,9 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
             lora_alpha=params.lora.alpha,
             lora_dropout=params.lora.dropout,
             target_modules=list(PROJECTIONS),
-            trainable_token_indices={"embed_tokens": tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))}
-            if special
-            else None,
+            trainable_token_indices={"embed_tokens": special} if special else None,
         ),
     )
-    if params.init_adapter:
-        load_adapter(model, student.parent / params.init_adapter, params.lora)
     train_rows_in_place(model)
     fuse_lora(model)
     for parameter in model.parameters():
@@ -148,7 +162,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     if params.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device)
+    return model
 
 
 def _quantized(config: Config) -> dict[str, Any]:

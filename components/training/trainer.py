@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from components.base import watchdog
 from components.base.errors import UserError
+from components.base.machine import free_memory
 from components.base.progress import bar
 from components.config import Config
 from components.model.encoder import Encoder
@@ -28,9 +30,11 @@ from components.training.examples import TrainingData
 from components.training.merge_parts import MergeParts
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
-from components.training.rows import PlacedRow, pack_rows, tokenise
+from components.training.row_budget import RowBudget
+from components.training.rows import PlacedRow, Tokens, pack_rows
 from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
+from components.training.token_ids import TrainingTokens
 from components.training.watch import FirstSteps, spread
 from components.training.world import World
 
@@ -40,14 +44,13 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, the packed rows, dense vectors, how many texts were cut, and how many
-    shots did not fit."""
+    """What a step needs from the host: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
 
     batch: Batch
+    tokens: Tokens
+    row_tokens: int
     rows: list[PlacedRow]
     dense: DenseVectors
-    cut: int
-    shots_left_out: int
 
 
 class Trainer:
@@ -63,11 +66,14 @@ class Trainer:
         log: Log,
         world: World,
         teachers: DenseTeachers | None = None,
+        cache: Path | None = None,
     ) -> None:
+        """`cache`: where token ids are kept for other runs; below `work` when empty."""
         self.model, self.prompt, self.config, self.params = model, prompt, config, config.train
-        self.training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
         self.work, self.log, self.world = work / "checkpoints", log, world
         self.teachers = teachers or DenseTeachers()
+        training_prompt = Prompt(prompt.tokenizer, config.training_prompt)
+        self.tokens = TrainingTokens(data, training_prompt, cache or work / "cache", world)
         self.batches = Batches(data, config.train, config.seed)
         self.step = Step(model, config.encoder.pooling, config.seed, config.train.gradcache, world)
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -81,6 +87,7 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
         self.watch = FirstSteps()
+        self.budget = RowBudget(config.train.row_tokens, self.work)
         self.parts = MergeParts(self.work, config.train, self.named)
         self.merged: dict[str, float] = {}  # metrics of the merged adapter
         self.cut = self.shots = self.shots_left_out = 0  # so far: texts cut to their length, shots drawn, not shown
@@ -97,6 +104,7 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
             for step in steps:
+                watchdog.beat()
                 if self.parts.begin(step):
                     self.optimizer.state.clear()
                 row = self._run_step(step, ahead.take)
@@ -105,6 +113,7 @@ class Trainer:
                 shown.update(1)
                 last = step + 1 == self.params.steps
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
+                    watchdog.beat()
                     ahead.settle()
                     row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
                     if self.world.first and self.parts.one_run and best_step(self.curve) == step:
@@ -116,6 +125,7 @@ class Trainer:
                     self._save(step + 1)
                 if stop:
                     break
+        watchdog.beat()
         if self.shots_left_out and self.world.first:
             log.warning(
                 "train: %s of %s shots were left out: the prefix would be over prompt.prefix_tokens: %s; raise it, or "
@@ -131,20 +141,29 @@ class Trainer:
     def _prepare(self, step: int) -> Prepared:
         """The batch and its rows: all that a step needs from the host."""
         batch = self.batches[step]
-        tokens = tokenise(batch, self.training_prompt, self.world)
-        rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
-        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut, tokens.shots_left_out)
+        return self._packed(Prepared(batch, self.tokens.of(batch), 0, [], self.teachers.of(batch)))
+
+    def _packed(self, prepared: Prepared) -> Prepared:
+        """With its rows packed to the number of tokens in force."""
+        size = self.budget.tokens
+        if prepared.row_tokens == size:
+            return prepared
+        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
+        if self.step.device.type == "cuda":
+            rows = [placed.pin() for placed in rows]
+        return prepared._replace(row_tokens=size, rows=rows)
 
     def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, dense, cut, left_out = take()
+        prepared = take()
         waited = time.perf_counter() - begin
-        self.cut += cut
+        batch = prepared.batch
+        self.cut += prepared.tokens.cut
         self.shots += sum(map(len, batch.shots))
-        self.shots_left_out += left_out
+        self.shots_left_out += prepared.tokens.shots_left_out
         self.model.train()
-        numbers: dict[str, float] = {}
-        loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
+        seen: dict[str, torch.Tensor] = {}
+        loss, rows = self._run_rows(step, prepared, self._loss(batch, seen, prepared.dense))
         if not math.isfinite(loss):
             queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
@@ -153,6 +172,7 @@ class Trainer:
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
+        numbers = self._told(batch, seen)  # after the update: each number waits for the card
         if self.world.first:
             self.watch.see(batch.task.name, loss, numbers["train/mean_cosine"])
         numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
@@ -169,6 +189,26 @@ class Trainer:
             "dev_ndcg_at_10": None,
         }
 
+    def _run_rows(
+        self, step: int, prepared: Prepared, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> tuple[float, list[PlacedRow]]:
+        """(the step's loss, the rows it ran): rows are packed smaller until they fit the card."""
+        while True:
+            prepared = self._packed(prepared)
+            try:
+                return self.step.run(step, prepared.rows, len(prepared.batch.query_texts), loss), prepared.rows
+            except torch.OutOfMemoryError:
+                if not self.params.gradcache:
+                    raise UserError(
+                        f"train: step {step}: out of the card's memory; the graphs of all rows of a batch are alive at "
+                        "once: set train.gradcache: true; the last checkpoint is kept"
+                    ) from None
+                self.budget.halve(step, prepared.rows)
+                if self.world.sharded:
+                    raise  # the other processes wait in the middle of a row
+            self.optimizer.zero_grad()
+            free_memory()
+
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
         """Counters: truncated texts and shots that did not fit (so far), rows over the token budget (a longer sequence
         gets its own row), queries without hard negatives, and queries whose own or positive's text is masked in another
@@ -176,7 +216,7 @@ class Trainer:
         return {
             "data/texts_cut": float(self.cut),
             "data/shots_left_out": float(self.shots_left_out),
-            "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
+            "data/rows_over_budget": float(sum(placed.tokens > self.budget.tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
         }
@@ -191,9 +231,9 @@ class Trainer:
         return shown | {"acc": f"{row['accuracy']:.2f}", "task": row["task"]}
 
     def _loss(
-        self, batch: Batch, numbers: dict[str, float], vectors: DenseVectors = NO_VECTORS
+        self, batch: Batch, seen: dict[str, torch.Tensor], vectors: DenseVectors = NO_VECTORS
     ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The batch's loss as a function of query and document vectors; stores accuracy and margin in `numbers`."""
+        """The batch's loss as a function of query and document vectors, which it keeps in `seen`."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
             targets = batch.targets.to(queries.device)
@@ -203,11 +243,15 @@ class Trainer:
             for width in widths:
                 leading = _leading(queries, width), _leading(documents, width)
                 total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
-            numbers.update(spread(queries.detach()))
-            numbers.update(contrast((queries @ documents.T).detach(), targets, self.params.temperature))
+            seen.update(queries=queries.detach(), documents=documents.detach())
             return total
 
         return loss
+
+    def _told(self, batch: Batch, seen: dict[str, torch.Tensor]) -> dict[str, float]:
+        """How far the queries lie apart, accuracy and margin."""
+        scores = seen["queries"] @ seen["documents"].T
+        return spread(seen["queries"]) | contrast(scores, batch.targets.to(scores.device), self.params.temperature)
 
     def _update(self, step: int) -> float:
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)

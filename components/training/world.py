@@ -1,6 +1,6 @@
 """Distributed training: torch.distributed under torchrun (DDP or FSDP2), or a single process.
 
-Every process draws the whole batch and tokenises its share of it. Each row is packed and encoded by one process;
+Every process draws the whole batch. Each row is packed and encoded by one process;
 vectors are combined by an all-reduce sum (the other processes hold zeros, so the sum is exact), every process computes
 the loss, and only the adapter's gradients are all-reduced. So cross-device negatives carry gradients, and N processes
 equal one up to the order of sums.
@@ -11,7 +11,6 @@ fsdp2 forward and backward are collective, so every process runs the same number
 an already encoded row is run again as filler, with a zero gradient.
 """
 
-import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class World:
     rank: int = 0
     size: int = 1
     sharded: bool = False
-    host: Any = None  # a process group over the hosts' memory, for `exchange`
+    host: Any = None  # a process group over the hosts' memory
 
     @property
     def first(self) -> bool:
@@ -38,10 +37,13 @@ class World:
         return self.rank == 0
 
     def sum_(self, tensors: list[torch.Tensor]) -> None:
-        """All-reduce (sum) each tensor in place."""
-        if self.size > 1:
-            for tensor in tensors:
-                distributed.all_reduce(tensor)
+        """All-reduce (sum) the tensors in place, all in one message: an adapter has hundreds of small ones."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, summed in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(summed.view_as(tensor))
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
         """Call `make` in the first process, then in the others, which find the files that the first has written."""
@@ -57,6 +59,13 @@ class World:
             distributed.broadcast(agreed, 0, group=self.host)
         return float(agreed)
 
+    def any(self, happened: bool) -> bool:
+        """Whether it happened in any process; known to all."""
+        seen = torch.tensor([happened], dtype=torch.int32)
+        if self.size > 1 and not self.sharded:
+            distributed.all_reduce(seen, distributed.ReduceOp.MAX, group=self.host)
+        return bool(seen)
+
     def owns(self, costs: list[int]) -> list[int]:
         """Items of this process: longest first to the least loaded; every process computes the same plan."""
         return self._plan(costs)[self.rank]
@@ -70,19 +79,6 @@ class World:
     def encodes(self, costs: list[int]) -> set[int]:
         """Items that this process runs, fillers included."""
         return {*self.owns(costs), *self.fillers(costs)}
-
-    def exchange(self, own: list[list[int]]) -> list[list[list[int]]]:
-        """Lists of numbers of every process, by rank. Safe in a thread beside the training step: a group of its own."""
-        if self.size == 1:
-            return [own]
-        flat = torch.tensor([len(own), *map(len, own), *itertools.chain(*own)], dtype=torch.int32)
-        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        distributed.all_gather(sizes, torch.tensor([len(flat)]), group=self.host)
-        padded = torch.zeros(max(int(size) for size in sizes), dtype=torch.int32)
-        padded[: len(flat)] = flat
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
-        distributed.all_gather(parts, padded, group=self.host)
-        return [_unflatten(part.tolist()) for part in parts]
 
     def _plan(self, costs: list[int]) -> list[list[int]]:
         """The items of each process, in ascending order."""
@@ -117,6 +113,9 @@ def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
 
     Args:
         how: value of `train.distributed`.
+
+    Raises:
+        torch.distributed.DistError: the processes, or their cards, cannot reach one another (launch.py says so).
     """
     if not distributed.is_torchelastic_launched():
         return World()
@@ -126,11 +125,5 @@ def join_world(how: Literal["ddp", "fsdp2"] = "ddp") -> World:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     size = distributed.get_world_size()
     host = distributed.new_group(backend="gloo") if size > 1 else None
+    distributed.all_reduce(torch.zeros(1, device="cuda" if torch.cuda.is_available() else "cpu"))  # the cards meet now
     return World(distributed.get_rank(), size, sharded=how == "fsdp2" and size > 1, host=host)
-
-
-def _unflatten(flat: list[int]) -> list[list[int]]:
-    """[number of lists, their lengths, their numbers, padding] as lists."""
-    lengths, at = flat[1 : 1 + flat[0]], 1 + flat[0]
-    ends = list(itertools.accumulate(lengths, initial=at))
-    return [flat[begin:end] for begin, end in itertools.pairwise(ends)]

@@ -16,7 +16,6 @@ from components.model.encoder import Encoder
 from components.model.packing import pack
 from components.model.prompt import SPECIAL_TOKENS, Prompt, Shot
 from components.training.examples import load_training_data
-from components.training.rows import rows_of
 from components.training.train import add_adapter
 from components.training.trainer import Trainer
 from components.training.world import World
@@ -71,7 +70,7 @@ def test_a_packed_training_step_moves_every_projection_and_prompt_token(decoder:
     data = load_training_data(write_training_tables(tmp_path / "tables"), tmp_path)
     trainer = Trainer(model, prompt, data, config, tmp_path, lambda metrics, step: None, World())
     batch = trainer.batches[1]
-    rows = rows_of(batch, prompt, config.train, config.encoder)
+    rows = trainer._prepare(1).rows
     assert any(placed.prefix_length for placed in rows)
     loss = trainer.step.run(1, rows, len(batch.query_texts), trainer._loss(batch, {}))
     assert loss > 0

@@ -1,9 +1,14 @@
-"""Which GPU a process takes."""
+"""Which GPU a process takes, and a card that cannot do what is asked, in one line."""
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from components.model.device import all_cards, card_environment
+from components.base.errors import UserError
+from components.model import device
+from components.model.device import all_cards, card_environment, device_of, told_when_full
 
 
 @pytest.mark.parametrize(
@@ -23,3 +28,29 @@ def test_workers_take_the_visible_cards_in_turn(
 def test_a_process_that_owns_all_cards_searches_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_cards() == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_a_driver_that_is_too_old_is_told_and_not_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", fail)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(device, "_CARD", tmp_path)
+    with pytest.raises(UserError, match=r"system is too old \(found version 11040\)\.\); renew its driver"):
+        device_of("auto")
+    with pytest.raises(UserError, match=r"encoder\.device: cuda, but torch sees no GPU \(The NVIDIA driver"):
+        device_of("cuda")
+    assert device_of("cpu").type == "cpu"
+    monkeypatch.setattr(device, "_CARD", tmp_path / "none")
+    assert device_of("auto").type == "cpu"
+
+
+def test_a_card_that_is_too_small_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="NVIDIA L4", total_memory=22 * 2**30)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    message = r"^train: out of the card's memory, NVIDIA L4 has 22\.0 GiB; take a larger card$"
+    with pytest.raises(UserError, match=message), told_when_full("train", "take a larger card"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 112.00 MiB")

@@ -19,7 +19,9 @@ from components.plan.tokens import counted_texts, estimated_texts, training_toke
 from components.stage.stages import STAGES
 from components.training.batches import Batches
 from components.training.examples import load_training_data
-from components.training.rows import rows_of
+from components.training.rows import pack_rows
+from components.training.token_ids import TrainingTokens
+from components.training.world import World
 from tests.samples import ROOT, small_parameters, write_training_tables
 
 MISTRAL = KNOWN["mistralai/Mistral-7B-v0.1"]
@@ -86,8 +88,11 @@ def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path, lengths):
     config = parse_config(small_parameters(**{"train.steps": 60, "train.shots": shots, **lengths}), "test")
     tokenizer = load_tokenizer(tiny_student, config.prompt)
     trained = Prompt(tokenizer, config.training_prompt)
-    batches = Batches(load_training_data(tmp_path, tmp_path / "cache"), config.train, config.seed)
-    real = sum(p.tokens for i in range(60) for p in rows_of(batches[i], trained, config.train, config.encoder))
+    data = load_training_data(tmp_path, tmp_path / "cache")
+    batches = Batches(data, config.train, config.seed)
+    tokens = TrainingTokens(data, trained, tmp_path / "cache", World())
+    how = config.train.row_tokens, config.train, config.encoder, World()
+    real = sum(placed.tokens for i in range(60) for placed in pack_rows(tokens.of(batches[i]), *how))
     counted = counted_texts(tmp_path, Prompt(tokenizer, config.prompt), config.training_prompt)
     assert training_tokens(config, counted) == pytest.approx(real, rel=0.1)
 

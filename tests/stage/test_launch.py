@@ -148,3 +148,17 @@ def test_refused_input_is_one_line_and_not_tried_again(
     said = capfd.readouterr().err
     assert "start 2" not in said
     assert "Traceback" not in said
+
+
+def test_how_processes_ended_is_one_line(tmp_path: Path) -> None:
+    assert launch._ended(tmp_path) == "a process died"
+    (tmp_path / "lost-3.txt").write_text("NCCL error: remote process exited")
+    assert launch._ended(tmp_path).startswith(
+        "process 3 could not reach the others (NCCL error: remote process exited);"
+    )
+    (tmp_path / "hung-1.txt").write_text("")  # armed and not needed
+    assert "process 3" in launch._ended(tmp_path)
+    frame = 'File "/x/components/training/world.py", line 57 in sum_'
+    (tmp_path / "hung-1.txt").write_text(f"Timeout!\nThread 0x1 (most recent call first):\n  {frame}\n")
+    stood = "process 1 ended no step in train.hang_seconds; it stood at components/training/world.py:57 in sum_"
+    assert launch._ended(tmp_path) == stood

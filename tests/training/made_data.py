@@ -17,6 +17,10 @@ class Listed:
     texts: Sequence[str]
     read: list[int]
 
+    @property
+    def identity(self) -> str:
+        return repr(self.texts)
+
     def take(self, rows: np.ndarray) -> list[str]:
         self.read.extend(rows.tolist())
         return [self.texts[row] for row in rows]

@@ -1,26 +1,19 @@
-"""A batch's rows are the same for any number of processes; each tokenises its share and packs what it encodes."""
+"""A batch's rows are the same for any number of processes; ids are made once, and each packs what it encodes."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from components.training.rows import Tokens, pack_rows, rows_of, tokenise
+from components.config import Config
+from components.model.prompt import Prompt
+from components.training.rows import pack_rows
+from components.training.token_ids import TrainingTokens
 from components.training.world import World
 
 CHANGES = {"train.row_tokens": 96, "train.shots": {"max": 2, "share": 2}, "prompt.query_tokens": 12}
-
-
-class SentError(Exception):
-    """What a process has sent to the others."""
-
-
-class Alone(World):
-    """One of two processes whose other never answers."""
-
-    def exchange(self, own: list[list[int]]) -> list[list[list[int]]]:
-        raise SentError(own)
 
 
 @pytest.fixture
@@ -28,27 +21,50 @@ def trainer(make_trainer: Callable[..., Any]) -> Any:
     return make_trainer(**CHANGES)
 
 
-@pytest.mark.parametrize("step", [1, 2])
-def test_each_process_tokenises_its_share(trainer: Any, step: int) -> None:
-    batch, prompt = trainer.batches[step], trainer.training_prompt
-    whole = tokenise(batch, prompt, World())
-    assert whole.cut > 0
-    shares = []
-    for rank in (0, 1):
-        with pytest.raises(SentError) as sent:
-            tokenise(batch, prompt, Alone(rank, 2))
-        shares.append(sent.value.args[0])
-    everything = [*whole.queries, *whole.documents]
-    assert [share[:-1] for share in shares] == [everything[0::2], everything[1::2]]
-    assert sum(share[-1][0] for share in shares) == whole.cut
+def test_ids_of_a_batch_are_those_of_its_texts(trainer: Any) -> None:
+    """Retrieval, and a symmetric task whose documents are queries."""
+    prompt = Prompt(trainer.prompt.tokenizer, trainer.config.training_prompt)
+    kinds = set()
+    for step in range(6):
+        batch, before = trainer.batches[step], prompt.cut
+        tokens = trainer.tokens.of(batch)
+        assert [ids.tolist() for ids in tokens.queries] == prompt.query_ids(batch.query_texts)
+        way = prompt.query_ids if batch.task.symmetric else prompt.document_ids
+        assert [ids.tolist() for ids in tokens.documents] == way(batch.document_texts)
+        assert tokens.cut == prompt.cut - before
+        assert bool(tokens.document_prefix) == batch.task.symmetric
+        kinds.add(batch.task.symmetric)
+    assert kinds == {False, True}
+    assert prompt.cut > 0
+
+
+def test_ids_are_made_once_and_again_for_other_lengths(trainer: Any, make_trainer: Callable[..., Any]) -> None:
+    folder = trainer.work.parent / "cache" / "token_ids"
+    made = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert len(made) == 3
+    make_trainer(**CHANGES)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == made
+    make_trainer(**{**CHANGES, "prompt.query_tokens": 11})
+    assert len(list(folder.iterdir())) == 6
+
+
+def test_many_texts_take_many_parts(trainer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr("components.training.token_ids._PART", 5)
+    config: Config = trainer.config
+    prompt = Prompt(trainer.prompt.tokenizer, config.training_prompt)
+    parts = TrainingTokens(trainer.batches.data, prompt, tmp_path / "parts", World())
+    for step in (1, 2):
+        one, other = (tokens.of(trainer.batches[step]) for tokens in (parts, trainer.tokens))
+        assert all(map(np.array_equal, one.documents, other.documents))
+        assert one.cut == other.cut
 
 
 def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
-    batch, given = trainer.batches[1], (trainer.training_prompt, trainer.params, trainer.config.encoder)
-    tokens: Tokens = tokenise(batch, given[0], World())
-    alone = rows_of(batch, *given)
+    tokens = trainer.tokens.of(trainer.batches[1])
+    how = trainer.params.row_tokens, trainer.params, trainer.config.encoder
+    alone = pack_rows(tokens, *how, World())
     assert len(alone) > 3
-    packed = [pack_rows(batch, tokens, *given, World(rank, 2)) for rank in (0, 1)]
+    packed = [pack_rows(tokens, *how, World(rank, 2)) for rank in (0, 1)]
     for i, row in enumerate(alone):
         there = [rows[i] for rows in packed if rows[i].row is not None]
         assert len(there) == 1
@@ -65,9 +81,10 @@ def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
 
 def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any) -> None:
     step = next(step for step in range(6) if trainer.batches[step].task.symmetric)
-    batch, prompt = trainer.batches[step], trainer.training_prompt
+    batch = trainer.batches[step]
     own = replace(batch, instruction="In other words.", shots=[[] for _ in batch.shots])
-    rows = rows_of(own, prompt, trainer.params, trainer.config.encoder)
-    prefix = prompt.prefix_ids("In other words.")
-    assert all(row.row is not None and row.row.ids[: len(prefix)].tolist() == prefix for row in rows)
+    tokens = trainer.tokens.of(own)
+    rows = pack_rows(tokens, trainer.params.row_tokens, trainer.params, trainer.config.encoder, World())
+    prefix = trainer.prompt.prefix_ids("In other words.")
+    assert all(row.row is not None and row.row.ids[0, : len(prefix)].tolist() == prefix for row in rows)
     assert {row.prefix_length for row in rows} == {len(prefix)}

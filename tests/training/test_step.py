@@ -5,7 +5,6 @@ import torch
 from safetensors.torch import load_file
 
 from components.model.backbone import training_precision
-from components.training.rows import rows_of
 from tests.training.two_processes import WAYS, train, train_every_way
 from tests.warm import meeting_store, start_warm
 
@@ -19,7 +18,7 @@ TWO_STEPS = {
 
 def gradients(trainer) -> tuple[float, torch.Tensor]:
     batch = trainer.batches[1]
-    rows = rows_of(batch, trainer.prompt, trainer.params, trainer.config.encoder)
+    rows = trainer._prepare(1).rows
     assert len(rows) > 3
     trainer.model.train()
     with torch.no_grad():  # LoRA's B starts at zero: move off it, so that A has a gradient too
@@ -69,8 +68,7 @@ def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
 @pytest.mark.parametrize("encoder", [{"pooling": "mean"}, {"pooling": "mean", "attention": "bidirectional"}])
 def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encoder):
     trainer = make_trainer(**TWO_STEPS, **{f"encoder.{key}": value for key, value in encoder.items()})
-    batch = trainer.batches[1]
-    rows = rows_of(batch, trainer.prompt, trainer.params, trainer.config.encoder)
+    rows = trainer._prepare(1).rows
     assert all(placed.prefix_length == 0 for placed in rows)
     loss, found = gradients(trainer)
     assert loss > 0
