@@ -8,8 +8,9 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import LocalOrigin, SourceParams
 from components.contracts.tables import CORPUS, read_table
-from components.data.formats import READERS
+from components.data.counts import Counts
 from components.data.origins import Files
+from components.data.readers import READERS
 
 COLUMNS = ("text", "document")
 
@@ -33,7 +34,7 @@ def read_corpus(file: Path) -> list[str]:
 def _column(file: Path, kind: str) -> Iterator[str]:
     origin = LocalOrigin(kind="local", path=str(file), licence="the user's own")
     source = SourceParams.model_validate({"origin": origin, "format": kind})
-    for raw in READERS[kind](Files(file.parent, [file.name], "", ""), source):
+    for raw in READERS[kind](Files(file.parent, [file.name], "", ""), source, Counts()):
         column = next((name for name in COLUMNS if name in raw.values), None)
         if column is None:
             raise raw.error("text", f"missing, and so is document; the row has {', '.join(raw.values)}")

@@ -36,7 +36,7 @@ def test_collection_joins_and_keeps_documents_without_a_query(tmp_path: Path) ->
         ("corpus", CORPUS + CORPUS, r"corpus\.jsonl: row 4: field doc_id: duplicate id 'd1'; ids must be unique"),
         ("queries", QUERIES + QUERIES, r"queries\.jsonl: row 2: field query_id: duplicate id 'q1'"),
         ("corpus", '{"doc_id": "d1", "text": ""}\n', r"corpus\.jsonl: row 1: field text: empty"),
-        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing or not text"),
+        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing; the row has text"),
     ],
 )
 def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, text: str, message: str) -> None:
@@ -48,7 +48,7 @@ def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, tex
 def test_a_collection_without_a_part(tmp_path: Path) -> None:
     folder = collection(tmp_path / "in", "")
     (folder / "queries.jsonl").unlink()
-    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; a collection needs"):
+    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; collection needs queries"):
         read(folder, "collection")
 
 

@@ -72,9 +72,12 @@ PAIR = '{"query": "q", "document": "p"}\n'
         (PAIR + '{"query": "alone"}', "row 2: field document: missing, and row 1 has it; the row has query: correct"),
         (PAIR + '{"document": "alone"}', "row 2: field query: missing, and row 1 has it"),
         (PAIR + '{"Query": "q", "document": "p"}', "row 2: field query: missing, .*; the row has Query, document"),
-        ('{"document": "alone"}\n' + PAIR, "row 1: field query: missing, and row 2 has it"),
+        ('{"document": "alone"}\n' + PAIR, "row 1: field document: are the only columns of ours .*: set `fields`"),
         ('{"text": "a", "label": "b"}\n{"text": "a"}', "row 2: field label: missing"),
-        ('{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": "b", "score": 1}', "row 1: field score: missing"),
+        (
+            '{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": "b", "score": 1}',
+            "row 1: field score: missing b",
+        ),
     ],
 )
 def test_a_row_that_lacks_a_column_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -282,9 +285,9 @@ def test_positives_and_negatives_that_are_malformed(tmp_path: Path, change: dict
 def test_empty_positives_and_negatives_are_dropped_and_counted(tmp_path: Path) -> None:
     lines = [
         {**FLAG, "pos": ["p1", None], "neg": ["", "n1", "n2"]},
-        {**FLAG, "query": "r", "pos": [None], "neg": ["n3"]},
+        {**FLAG, "query": "r", "pos": [None], "neg": ["n3"], "pos_scores": [1]},
         {**FLAG, "query": "s", "pos": []},
-        {**FLAG, "query": "t", "pos": ["p2"], "neg": None},
+        {**FLAG, "query": "t", "pos": ["p2"], "neg": None, "pos_scores": None},
     ]
     file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     frame, counts = read(file, "jsonl", shape="positives_and_negatives", drop_empty=True)
@@ -346,3 +349,27 @@ def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> No
     for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
         with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
             read(tmp_path, "hub", **wrong)
+
+
+def test_the_scores_of_the_source_s_teacher_come_along(tmp_path: Path) -> None:
+    scored = {"pos_scores": [0.9, 0.8], "neg_scores": [0.3, None, 0.1]}
+    lines = [{**FLAG, **scored}, {**FLAG, "query": "r", "pos_scores": [], "neg_scores": None}]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    frame, _ = read(file, "flagembedding", negatives=2)
+    assert frame.select("document", "score", "teacher_score").rows() == [
+        ("p1", 1.0, 0.9),
+        ("p2", 1.0, 0.8),
+        ("n1", 0.0, 0.3),
+        ("n2", 0.0, None),
+        *((document, score, None) for document, score in (("p1", 1.0), ("p2", 1.0), ("n1", 0.0), ("n2", 0.0))),
+    ]
+    assert (
+        "teacher_score" not in read(write(file, json.dumps({"query": "q", "pos": ["p"]})), "flagembedding")[0].columns
+    )
+    for change, message in (
+        ({"neg_scores": [1]}, "row 1: field neg_scores: 1 scores for 3 documents; correct the row"),
+        ({"pos_scores": ["high", 1]}, r"row 1: field pos_scores\[0\]: not a number: 'high'"),
+        ({"pos_scores": 3}, "row 1: field pos_scores: a int for 2 documents"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(write(file, json.dumps({**FLAG, **change})), "flagembedding")
