@@ -10,6 +10,7 @@ from components.data.cells import Raw
 from components.data.counts import Counts
 from components.data.layouts import (
     COLLECTIONS,
+    COLUMNS,
     FLAG,
     LAYOUTS,
     LISTS,
@@ -22,8 +23,6 @@ from components.data.layouts import (
 
 TEXTS = ("query", "document", "text", "text1", "text2", "correct", "incorrect")
 NAMES = ("label", "query_id", "doc_id", "split")
-NUMBERS = ("score", "teacher_score")
-COLUMNS = ("query", "document", "text", "label", "text1", "text2", "correct", "incorrect", *NAMES[1:], *NUMBERS)
 IN_LISTS = ("positives", "negatives", "positive", "negative", "positive_scores", "negative_scores")
 BESIDE_LISTS = ("query", "query_id", "label", "split")
 SPLITS = ("train", "dev", "test")

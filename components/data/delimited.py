@@ -8,6 +8,7 @@ from pathlib import Path
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw
+from components.data.layouts import COLUMNS, FLAG
 from components.data.text_files import find_encoding, open_text, read_lines
 
 DELIMITERS = (",", ";", "\t")
@@ -19,16 +20,17 @@ def delimited_rows(path: Path, params: SourceParams, kind: str, header: Sequence
     csv.field_size_limit(1 << 30)
     encoding = find_encoding(path, params)
     with open_text(path, encoding, newline="") as handle:
-        delimiter, stated = _delimiter(handle.readline(), params, kind, len(header))
-        if not stated:
-            handle.seek(0)
+        delimiter, is_said = _delimiter(handle.readline(), params, kind, len(header))
+    with open_text(path, encoding, newline="") as handle:  # again: not every compression can be read from the start
+        if is_said:
+            handle.readline()
         quoted = kind == "csv" if params.quotes is None else params.quotes
         quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         # strict: else an unclosed quote would swallow the rest of the file
         reader = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
         number = 0
         try:
-            names = list(header) or _header(path, next(reader, []))
+            names = list(header) or _header(path, next(reader, []), params)
             for number, cells in enumerate(reader, start=1):
                 if number <= params.skip_rows or not cells:
                     continue
@@ -50,6 +52,18 @@ def whitespace_rows(path: Path, params: SourceParams, header: Sequence[str]) -> 
         yield Raw(path, number, dict(zip(header, cells, strict=True)))
 
 
+def first_cells(path: Path, params: SourceParams, kind: str) -> list[str]:
+    """The cells of the first line, which may be the header; empty if the file is."""
+    for number in (1, 2):  # Excel's sep= line is none
+        with open_text(path, find_encoding(path, params), newline="") as handle:
+            lines = [handle.readline() for _ in range(number)]
+        delimiter, is_said = _delimiter(lines[0], params, kind, 0)
+        if not is_said:
+            break
+    quoting = csv.QUOTE_MINIMAL if kind == "csv" else csv.QUOTE_NONE
+    return [cell.strip() for cell in next(csv.reader(lines[-1:], delimiter=delimiter, quoting=quoting), [])]
+
+
 def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tuple[str, bool]:
     """The delimiter, and whether the first line is Excel's `sep=;`, which is no row."""
     said = SEPARATOR.fullmatch(first.strip("\r\n"))
@@ -63,11 +77,13 @@ def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tupl
     return max(DELIMITERS, key=plain.count), False
 
 
-def _header(path: Path, cells: list[str]) -> list[str]:
-    """Column names, stripped. Raises UserError for a duplicate; columns without a name are no columns of anybody."""
+def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
+    """Column names, stripped. Raises UserError for a name that is there twice and may be read."""
     names = [cell.strip() for cell in cells]
+    stated = {name for named in params.fields.values() for name in ([named] if isinstance(named, str) else named)}
+    read = set(names) if params.format not in ("csv", "tsv") else stated or {*COLUMNS, *FLAG.values()}
     for name in filter(None, names):
-        if names.count(name) > 1:
+        if names.count(name) > 1 and name in read:
             raise UserError(f"{path}: the header names column {name!r} twice; rename or remove one")
     return [name or f"column {place}" for place, name in enumerate(names, start=1)]
 

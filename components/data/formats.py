@@ -24,9 +24,9 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, is_null, read_name, read_number, read_text
-from components.data.columns import COLUMNS, NUMBERS, SPLITS, TEXTS, Columns, Plan, refuse_other_columns
+from components.data.columns import SPLITS, TEXTS, Columns, Plan, refuse_other_columns
 from components.data.counts import Counts
-from components.data.layouts import LISTS
+from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES, Values

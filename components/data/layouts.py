@@ -13,6 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+NUMBERS = ("score", "teacher_score")
+COLUMNS = (  # ours, in the order of our tables
+    *("query", "document", "text", "label", "text1", "text2", "correct", "incorrect"),
+    *("query_id", "doc_id", "split", *NUMBERS),
+)
 Spec = str | tuple[str, ...]
 Found = dict[str, tuple[str, ...]]  # our column: the file's columns, joined if several
 LISTS = "positives_and_negatives"
@@ -61,7 +66,10 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     ),
     "gritlm": (Layout("query, pos and neg as [instruction, text]", FLAG, LISTS, "instructed"),),
     "squad": (
-        Layout("question and context", {"query_id": "id?", "query": "question", "document": ("title?", "context")}),
+        Layout(
+            "question and context",
+            {"query_id": "id?", "query": "question", "document": ("title?", "context"), "score": "score?"},
+        ),
     ),
     "sentence_transformers": (
         Layout("triplets", {"query": _ASKED, "positive": "positive", "negative": "negative#"}, LISTS),

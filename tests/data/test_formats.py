@@ -120,7 +120,7 @@ def test_dropped_rows_are_counted(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     frame, counts = read(file, "jsonl", drop_empty=True, drop_duplicates=True)
     assert frame.to_dicts() == lines[:1]
-    assert (counts.read, counts.dropped) == (3, {"empty": 1, "duplicate": 1, "value": 0})
+    assert (counts.read, counts.dropped) == (3, {"empty": 1, "duplicate": 1, "value": 0, "missing": 0})
     assert len(rows(write(tmp_path / "b.jsonl", json.dumps(lines[0]) + "\n" + json.dumps(lines[0])), "jsonl")) == 2
 
 
@@ -191,7 +191,7 @@ def test_a_header_is_read_without_its_spaces_and_names_no_column_twice(tmp_path:
 
 @pytest.mark.parametrize("text", ['[\n {\n  "query": "q"', '{\n  "query": "q"', '[{"query": "q", "document": "p"}]'])
 def test_one_json_document_is_told_from_lines(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"):
+    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: set format: json"):
         read(write(tmp_path / "a.json", text), "jsonl")
 
 
