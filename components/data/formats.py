@@ -62,7 +62,7 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
         if len(rows) >= _CHUNK:  # plain Python rows take several times the memory of a frame
             frames.append(_frame(rows))
             rows = []
-    if not rows and not frames:
+    if among.first is None:
         raise UserError(_no_rows(files, counts))
     return pl.concat([*frames, _frame(rows)], how="diagonal"), counts
 
@@ -75,6 +75,8 @@ def _no_rows(files: Files, counts: Counts) -> str:
     place = files.root / files.names[0] if len(files.names) == 1 else files.root
     if dropped:
         return f"{place}: no row is left of {counts.read:,} ({dropped}); correct the file, or the rules that drop rows"
+    if counts.read:
+        return f"{place}: {counts.read:,} documents and no pair or judgement of them; check the path and `files`"
     return f"{place}: no rows; check the source's path and format"
 
 
@@ -83,20 +85,21 @@ class _AmongOthers:
 
     def __init__(self, params: SourceParams) -> None:
         self._params = params
-        self._first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
+        self.first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
         self._documents_have_ids = False
         self._seen: set[tuple[Any, ...]] = set()
 
     def check(self, raw: Raw, plan: Plan, row: dict[str, Any]) -> None:
         """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
         if raw.pool:
-            self._check_pool(raw, row)
-        elif self._first is None:
-            self._first = raw, plan
-        elif plan is not self._first[1] and plan.needed != self._first[1].needed:
-            if self._params.drop_empty and plan.needed < self._first[1].needed:
+            if "pool" in self._params.files:
+                self._check_pool(raw, row)
+        elif self.first is None:
+            self.first = raw, plan
+        elif plan is not self.first[1] and plan.needed != self.first[1].needed:
+            if self._params.drop_empty and plan.needed < self.first[1].needed:
                 raise _LeftOutError("empty")
-            refuse_other_columns(self._first[0], self._first[1].needed, raw, plan.needed)
+            refuse_other_columns(self.first[0], self.first[1].needed, raw, plan.needed)
         self._documents_have_ids |= "doc_id" in row
         if self._params.drop_duplicates:
             identity = tuple(row.values())
