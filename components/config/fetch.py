@@ -134,6 +134,12 @@ class SourceParams(Params):
     @model_validator(mode="after")
     def _settings_belong_to_the_format(self) -> "SourceParams":
         refuse_settings_without_effect(self, _SOURCE_SETTINGS, self.format, self.shape)
+        parts = ("rows", "pool") if self.format in (*TABLES, *LAYOUTS) else ("corpus", "queries")
+        parts += {"corpus_and_ids": ("rows",)}.get(self.format, ("qrels",) if self.format in COLLECTIONS else ())
+        for setting, stated in (("files", self.files), ("columns", self.columns)):
+            for part in stated:
+                if part not in parts:
+                    raise ValueError(f"{setting}.{part} is no part of {self.format}; its parts are {', '.join(parts)}")
         return self
 
 
@@ -156,6 +162,8 @@ _SOURCE_SETTINGS = {
     "config": ("hub",),
     "split": ("hub", "dataset"),
     "encoding": _TEXT_FILES,
+    "on_missing": (*TABLES, *LAYOUTS, *COLLECTIONS, "corpus_and_ids", "hub"),
+    "min_relevance": (*TABLES, "sentence_transformers", *COLLECTIONS, "hub"),
 }
 
 

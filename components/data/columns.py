@@ -63,8 +63,8 @@ class Columns:
         self._params, self._counts = params, counts
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._whole = False  # whether the source has shown what its rows hold
-        for ours in params.fields if params.format not in READ_UNDER_OUR_NAMES else ():
-            known = (*BESIDE_LISTS, *IN_LISTS) if params.shape == LISTS else (*COLUMNS, *IN_LISTS)
+        known = _known_fields(params)
+        for ours in params.fields:
             if ours not in known:
                 raise UserError(f"fields.{ours}: not a column of ours; expected one of {', '.join(known)}")
 
@@ -78,7 +78,7 @@ class Columns:
 
     def _new_plan(self, raw: Raw) -> Plan:
         params = self._params
-        if raw.pool or params.format in (*READ_UNDER_OUR_NAMES, "corpus_and_ids"):
+        if raw.pool or params.format in READ_UNDER_OUR_NAMES:
             lists = params.format == "corpus_and_ids" and not raw.pool
             return Plan({name: (name,) for name in raw.values}, LISTS if lists else "rows", "passages")
         plan = choose_layout(raw, params) if params.format in LAYOUTS else _own_plan(raw, params)
@@ -89,10 +89,24 @@ class Columns:
         return plan
 
 
+def _known_fields(params: SourceParams) -> tuple[str, ...]:
+    """What `fields` may name."""
+    if params.format == "documents_and_ratings":
+        return ("documents", "ratings")
+    if params.format in COLLECTIONS:
+        parts = COLLECTIONS[params.format].values()
+        names = tuple(dict.fromkeys(ours for part in parts for ours in part.columns))
+        return (*names, *BESIDE_LISTS[2:], *IN_LISTS) if params.format == "corpus_and_ids" else names
+    if params.shape == LISTS:
+        return (*BESIDE_LISTS, *IN_LISTS)
+    return (*COLUMNS, *IN_LISTS) if params.format in LAYOUTS else COLUMNS
+
+
 def choose_layout(raw: Raw, params: SourceParams) -> Plan:
     """The first layout of the source's format whose columns this row has, with `fields` on top."""
     present = list(raw.values)
-    stated, gone = find_stated(params.fields, present)
+    of_rows = {ours: name for ours, name in params.fields.items() if ours not in ("doc_id", "document")}
+    stated, gone = find_stated(of_rows if params.format == "corpus_and_ids" else params.fields, present)
     if gone:
         raise raw.error(gone[0], f"missing; the row has {', '.join(present)}: correct `fields` or the file")
     lacking: list[str] = []

@@ -29,7 +29,7 @@ from components.data.origins import Files, collect
 from components.data.part_files import find_part
 from components.data.readers import READERS
 from components.data.table_files import file_kind
-from components.data.text_files import COMPRESSIONS
+from components.data.text_files import COMPRESSIONS, read_lines
 
 Settings = dict[str, Any]  # of a source, without its origin
 ASKED = ("query", "question", "anchor", "title", "prompt", "input", "instruction")
@@ -127,6 +127,8 @@ def _by_columns(files: Files, path: Path, cache: Path, kind: str = "") -> Iterat
         return
     kind = kind or _kind(files.paths()[0])
     basic: Settings = {"format": kind, **_encoding(files, kind)}
+    if kind == "tsv" and _has_quoted_cells(files.paths()[0], _source(basic, path)):
+        basic["quotes"] = True
     raw = _first_row(files, basic, path)
     columns = list(raw.values)
     more = {name: value for name, value in basic.items() if name != "format"}
@@ -157,6 +159,12 @@ def _encoding(files: Files, kind: str) -> Settings:
     except UnicodeDecodeError:
         return {"encoding": ["utf-8", "cp1252"]}
     return {}
+
+
+def _has_quoted_cells(path: Path, params: SourceParams) -> bool:
+    """Whether a cell of the first lines is enclosed in quotes, as in Excel's Unicode text."""
+    first = islice(read_lines(path, params), 1000)
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for _, line in first for cell in line.split("\t"))
 
 
 def _first_row(files: Files, settings: Settings, path: Path) -> Raw:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from components.base.checkout import find_checkout
 from components.base.errors import UserError
 from flows.cli.group import examples, new_group
 
@@ -39,7 +40,10 @@ def inspect(
     if finding.counts.skipped:
         print(f"files that are no part of it: {', '.join(finding.counts.skipped)}")
     print("\nFor params.yaml or a recipe:\n")
-    block = paste_block(finding, str(file), source_name(file))
+    checkout = find_checkout(Path.cwd())
+    path = file.expanduser().resolve()
+    shown = path.relative_to(checkout) if checkout and path.is_relative_to(checkout) else path
+    block = paste_block(finding, str(shown), source_name(file))
     print(yaml.safe_dump(block, sort_keys=False, allow_unicode=True), end="")
 
 

@@ -267,7 +267,7 @@ SAMPLES: dict[str, Sample] = {
     "Excel, semicolons and a mark": Sample({"faq.csv": b"\xef\xbb\xbf" + SEMICOLONS.encode()}, "csv", PLAIN),
     "Excel, sep= line": Sample({"faq.csv": "sep=;\r\n" + SEMICOLONS}, "csv", PLAIN),
     "Excel, Unicode text": Sample(
-        {"faq.txt": SEMICOLONS.replace(";", "\t").replace('"', "").encode("utf-16")}, "tsv", PLAIN
+        {"faq.txt": SEMICOLONS.replace(";", "\t").encode("utf-16")}, "tsv", PLAIN, {"quotes": True}
     ),
     "Excel, Windows code page": Sample(
         {"faq.csv": f"query,document\r\nwo ist Köln,{P}\r\n".encode("cp1252")},

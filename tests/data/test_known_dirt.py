@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.base.errors import UserError
+from components.data.layouts import LISTS
 from tests.data.test_collection import CORPUS, collection
 from tests.data.test_formats import read, rows, write
 
@@ -49,7 +50,7 @@ def test_a_grade_below_the_least_is_judged_and_not_relevant(tmp_path: Path) -> N
         with pytest.raises(UserError, match=r"^min_relevance: needs pairs of query and document with a score"):
             read(lines(tmp_path / "a.jsonl", values), "jsonl", min_relevance=2)
     with pytest.raises(UserError, match=r"^min_relevance: needs"):
-        read(lines(tmp_path / "a.jsonl", {"query": "q", "pos": ["p"]}), "flagembedding", min_relevance=2)
+        read(lines(tmp_path / "a.jsonl", {"query": "q", "pos": ["p"]}), "jsonl", shape=LISTS, min_relevance=2)
 
 
 def ids(folder: Path, **row: Any) -> Path:
