@@ -134,8 +134,7 @@ class SourceParams(Params):
     @model_validator(mode="after")
     def _settings_belong_to_the_format(self) -> "SourceParams":
         refuse_settings_without_effect(self, _SOURCE_SETTINGS, self.format, self.shape)
-        parts = ("rows", "pool") if self.format in (*TABLES, *LAYOUTS) else ("corpus", "queries")
-        parts += {"corpus_and_ids": ("rows",)}.get(self.format, ("qrels",) if self.format in COLLECTIONS else ())
+        parts = _PARTS.get(self.format, ())
         for setting, stated in (("files", self.files), ("columns", self.columns)):
             for part in stated:
                 if part not in parts:
@@ -150,6 +149,11 @@ _TEXT_FILES = (
     "text_folders",
     "documents_and_ratings",
 )
+_PARTS = {
+    **dict.fromkeys((*TABLES, *LAYOUTS), ("rows", "pool")),
+    **dict.fromkeys(COLLECTIONS, ("corpus", "queries", "qrels")),
+    "corpus_and_ids": ("corpus", "queries", "rows"),
+}
 _SOURCE_SETTINGS = {
     "shape": (*TABLES, "hub"),
     "files": (*TABLES, *LAYOUTS, *COLLECTIONS, "corpus_and_ids"),

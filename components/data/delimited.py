@@ -60,8 +60,9 @@ def first_cells(path: Path, params: SourceParams, kind: str) -> list[str]:
         delimiter, is_said = _delimiter(lines[0], params, kind, 0)
         if not is_said:
             break
-    quoting = csv.QUOTE_MINIMAL if kind == "csv" else csv.QUOTE_NONE
-    return [cell.strip() for cell in next(csv.reader(lines[-1:], delimiter=delimiter, quoting=quoting), [])]
+    if kind == "tsv":
+        return [cell.strip() for cell in lines[-1].rstrip("\r\n").split(delimiter)] if lines[-1] else []
+    return [cell.strip() for cell in next(csv.reader(lines[-1:], delimiter=delimiter), [])]
 
 
 def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tuple[str, bool]:
