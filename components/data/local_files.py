@@ -25,6 +25,7 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.base.hash_index import HashIndex
 from components.config import FetchParams, LocalOrigin, ModelParams, SourceParams, load_config
+from components.config.fetch import LAYOUTS
 from components.data.text_files import COMPRESSIONS
 
 LIST = Path("local_files") / "files.json"  # below outputs
@@ -38,8 +39,7 @@ _EVERY = tuple(ending for endings in _KINDS.values() for ending in endings)
 ENDINGS = {
     **_KINDS,
     "json": (".json", ".jsonl"),
-    **dict.fromkeys(("flagembedding", "sentence_transformers", "tevatron", "gritlm", "squad"), _EVERY),
-    **dict.fromkeys(("collection", "beir", "corpus_and_ids"), _EVERY),
+    **dict.fromkeys((*LAYOUTS, "collection", "beir", "corpus_and_ids"), _EVERY),
 }
 Item = SourceParams | ModelParams
 

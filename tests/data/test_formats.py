@@ -17,7 +17,7 @@ from components.data.origins import collect
 def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:
     origin = {"kind": "local", "path": str(path), "licence": "MIT"}
     params = SourceParams.model_validate({"origin": origin, "format": format, **more})
-    return read_source(collect(params, "k", path), params)
+    return read_source(collect(params, "k", path.parent / ".cache"), params)
 
 
 def rows(path: Path, format: str, **more: Any) -> list[dict[str, Any]]:
