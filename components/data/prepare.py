@@ -122,9 +122,10 @@ def decontaminate(rows: Prepared, index: BenchmarkIndex) -> pl.DataFrame:
     rows.corpus = rows.corpus.filter(~pl.col("doc_id").is_in(gone))
     rows.qrels = rows.qrels.filter(~pl.col("doc_id").is_in(gone) & ~pl.col("query_id").is_in(gone))
     rows.queries = rows.queries.join(rows.qrels.select("query_id").unique(), on="query_id", how="semi")
-    rows.own_negatives = rows.own_negatives.filter(~pl.col("doc_id").is_in(gone)).join(
-        rows.queries, on="query_id", how="semi"
-    )
+    for name in ("own_negatives", "source_scores"):
+        pairs: pl.DataFrame = getattr(rows, name)
+        left = pairs.filter(~pl.col("doc_id").is_in(gone)).join(rows.queries, on="query_id", how="semi")
+        setattr(rows, name, left)
     return found
 
 
@@ -205,6 +206,7 @@ def _write_tasks(
             params.source,
             tuple(params.in_domain),
             params.positive_score,
+            tuple(params.paraphrases),
         )
         for name, params in tasks.items()
     }
