@@ -12,6 +12,7 @@ from components.data.layouts import COLUMNS, FLAG
 from components.data.text_files import find_encoding, open_text, read_lines
 
 DELIMITERS = (",", ";", "\t")
+SWALLOWED = 8  # lines of a cell from which it is looked at
 SEPARATOR = re.compile(r"sep=(.)")  # Excel's first line, where it is there
 
 
@@ -31,7 +32,12 @@ def delimited_rows(path: Path, params: SourceParams, kind: str, header: Sequence
         number = 0
         try:
             names = list(header) or _header(path, next(reader, []), params)
+            line = reader.line_num
             for number, cells in enumerate(reader, start=1):
+                if reader.line_num - line > SWALLOWED and _holds_rows(cells, delimiter):
+                    what = f"a quoted cell spans {reader.line_num - line} lines that look like rows"
+                    raise UserError(f"{path}: row {number}: {what}: its quote is not closed; close or remove it")
+                line = reader.line_num
                 if number <= params.skip_rows or not cells:
                     continue
                 if len(cells) != len(names):
@@ -87,6 +93,12 @@ def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
         if names.count(name) > 1 and name in read:
             raise UserError(f"{path}: the header names column {name!r} twice; rename or remove one")
     return [name or f"column {place}" for place, name in enumerate(names, start=1)]
+
+
+def _holds_rows(cells: list[str], delimiter: str) -> bool:
+    """Whether every line inside a cell has the delimiters of a row: a quote that opened it was closed by chance."""
+    inner = max(cells, key=len).splitlines()[1:-1]
+    return len(cells) > 1 and len(inner) >= SWALLOWED and all(line.count(delimiter) == len(cells) - 1 for line in inner)
 
 
 def _wrong_number(cells: Sequence[str], names: Sequence[str], stated: Sequence[str], delimiter: str) -> str:

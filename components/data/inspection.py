@@ -4,6 +4,7 @@ Candidates come from the table of layouts and the names and columns of the files
 shown is what fetch would read.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -238,5 +239,5 @@ def paste_block(finding: Finding, path: str, name: str) -> dict[str, Any]:
 
 
 def source_name(path: Path) -> str:
-    """A name for the source: the file's, without endings."""
-    return PurePosixPath(bare_name(path.name)).stem or "mine"
+    """A name for the source: the file's, without endings and what a name must not hold."""
+    return re.sub(r"[^a-z0-9_]+", "-", PurePosixPath(bare_name(path.name)).stem).strip("-_") or "mine"

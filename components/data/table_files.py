@@ -56,12 +56,20 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
 
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+        file = pq.ParquetFile(path)
+        _refuse_twins(path, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=4096):
             for values in batch.to_pylist():
                 number += 1
                 yield Raw(path, number, values)
     except (pa.ArrowException, OSError) as problem:
         raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(problem).split())[:120]})") from None
+
+
+def _refuse_twins(path: Path, names: list[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} is there twice; rename or remove one")
 
 
 def saved_rows(folder: Path, params: SourceParams) -> Iterator[Raw]:

@@ -74,7 +74,9 @@ def find_encoding(path: Path, params: SourceParams) -> str:
         raise UserError(f"{path}: neither a {path.suffix} file nor text; download it again")
     if mark:
         raise UserError(f"{path}: begins with the byte order mark of {mark}, and is not {mark} text; save it again")
-    raise UserError(f"{path}: not {' or '.join(choices)} text; set the source's `encoding`")
+    raise UserError(
+        f"{path}{_bad_line(path, choices[0])}: not {' or '.join(choices)} text; set the source's `encoding`"
+    )
 
 
 def _refuse_archive(path: Path) -> None:
@@ -85,16 +87,27 @@ def _refuse_archive(path: Path) -> None:
         raise UserError(f"{path}: an archive; {cure} and name the files in it")
 
 
+def _bad_line(path: Path, encoding: str) -> str:
+    """Where the first byte stands that is no text in an encoding of the utf-8 or one-byte kind; empty for others."""
+    if "\n".encode(encoding) != b"\n":
+        return ""
+    with open_text(path, encoding, errors="surrogateescape") as handle:
+        for number, line in enumerate(handle, start=1):
+            if any("\udc80" <= one <= "\udcff" for one in line):
+                return f": line {number}"
+    return ""
+
+
 def _damaged(path: Path, problem: Exception) -> UserError:
     reason = " ".join(str(problem).split()) or type(problem).__name__
     return UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again")
 
 
-def open_text(path: Path, encoding: str, newline: str = "\n") -> IO[str]:
+def open_text(path: Path, encoding: str, newline: str = "\n", errors: str = "strict") -> IO[str]:
     """Open a text file, decompressed, without its byte order mark."""
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
-    return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, newline=newline)
+    return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, errors=errors, newline=newline)
 
 
 def _find_mark(path: Path) -> str | None:

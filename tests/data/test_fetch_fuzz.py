@@ -1,6 +1,6 @@
 """Random files through fetch: every row is read, counted or refused in one line, and no other exception comes.
 
-100 examples in the suite. 10,000 of them, four minutes on two cores:
+100 examples in the suite. 10,000 of them, some ten minutes beside other work:
 python -m pytest tests/data/test_fetch_fuzz.py --hypothesis-profile=thorough
 """
 

@@ -175,6 +175,11 @@ def test_an_unclosed_quote_takes_no_rows_with_it(tmp_path: Path) -> None:
     lines[20] = 'how do I reset 20,"closed by chance\n'
     with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed"):
         read(write(file, "query,document\n" + "".join(lines)), "csv")
+    lines[20] = 'how do I reset 20,a screen of 5"\n'
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quoted cell spans 18 lines that look like rows"):
+        read(write(file, "query,document\n" + "".join(lines)), "csv")
+    poem = "\n".join(f"line {number}, and more" if number % 2 else f"line {number}" for number in range(30))
+    assert rows(write(file, f'query,document\nq,"{poem}"\n'), "csv") == [{"query": "q", "document": poem}]
     whole = 'query,document\nsay "hi" to 5" screens,"a ""quoted"" word\nand a line"\n'
     assert rows(write(file, whole), "csv") == [
         {"query": 'say "hi" to 5" screens', "document": 'a "quoted" word\nand a line'}
@@ -200,6 +205,12 @@ def test_parquet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.parquet: row 2: field document: empty"):
         read(tmp_path / "a.parquet", "parquet")
     assert rows(tmp_path / "a.parquet", "parquet", drop_empty=True) == [{"query": "a", "document": "c"}]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table([["a"], ["b"]], names=["query", "query"]), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: column 'query' is there twice"):
+        read(tmp_path / "b.parquet", "parquet")
     write(tmp_path / "b.parquet", "not parquet")
     with pytest.raises(UserError, match=r"b\.parquet: not a readable Parquet file"):
         read(tmp_path / "b.parquet", "parquet")
@@ -225,7 +236,7 @@ def test_text_lines(tmp_path: Path) -> None:
 def test_text_folders_and_a_list_of_encodings(tmp_path: Path) -> None:
     write(tmp_path / "in" / "sports" / "1.txt", "Goal\n\nin Köln", "utf-8")
     write(tmp_path / "in" / "tech" / "1.txt", "£5 app", "latin-1")
-    with pytest.raises(UserError, match=r"tech/1\.txt: not utf-8 text; set the source's `encoding`"):
+    with pytest.raises(UserError, match=r"tech/1\.txt: line 1: not utf-8 text; set the source's `encoding`"):
         read(tmp_path / "in", "text_folders")
     assert rows(tmp_path / "in", "text_folders", encoding=["utf-8", "latin-1"]) == [
         {"text": "Goal in Köln", "label": "sports"},

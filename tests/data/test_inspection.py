@@ -8,8 +8,9 @@ import yaml
 
 from components.base.errors import UserError
 from components.config import SourceParams
+from components.config.types import safe_name
 from components.data.formats import read_source
-from components.data.inspection import inspect_path, paste_block
+from components.data.inspection import inspect_path, paste_block, source_name
 from components.data.origins import collect
 from tests.data.layout_samples import SAMPLES, Q
 from tests.data.test_formats import write
@@ -69,6 +70,14 @@ def test_a_layout_with_a_bad_row_is_named_with_the_row(tmp_path: Path) -> None:
         {"format": "jsonl"},
         "row 2: field document: missin",
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("My FAQ (2024).csv.gz", "my-faq-2024"), ("部门.csv", "mine"), ("..jsonl", "mine"), ("a_b.lock.zip", "a_b-lock")],
+)
+def test_a_source_s_name_is_one_that_the_parameters_take(file: str, name: str) -> None:
+    assert source_name(Path(file)) == safe_name(name) == name
 
 
 def test_the_task_to_paste_has_a_tenth_each_for_dev_and_test(tmp_path: Path) -> None:
