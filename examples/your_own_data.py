@@ -4,7 +4,7 @@
     foundry run --recipe faq
     foundry ask "how do I reset my password" --task faq
 
-The file is JSONL or Parquet with a column `query` and a column `document`. The recipe extends the starter: your task
+The file is in any layout of docs/data.md, as `foundry data inspect` finds it. The recipe extends the starter: your task
 is trained and evaluated beside its tasks. Run it in the root of a checkout.
 """
 
@@ -14,32 +14,27 @@ from pathlib import Path
 import yaml
 
 from components.base.errors import UserError
-from components.config import SourceParams, load_config
-from components.data.formats import read_source
-from components.data.origins import collect
+from components.config import load_config
+from components.data.inspection import inspect_path, paste_block, source_name
 
 INSTRUCTION = "Given a customer's question, retrieve its answer"
 
 
 def write_recipe(pairs: Path, root: Path) -> Path:
-    """Write and check the recipe; a tenth of the pairs each for dev and test.
+    """Write and check the recipe; a tenth of the queries each for dev and test.
 
     Raises:
-        UserError: the file is not there or has a malformed row, or there is such a recipe already.
+        UserError: the file is not there, has a malformed row or no known layout, or there is such a recipe already.
     """
-    name, recipe = pairs.stem, root / "recipes" / f"{pairs.stem}.yaml"
+    name = source_name(pairs)
+    recipe = root / "recipes" / f"{name}.yaml"
     if recipe.exists():
         raise UserError(f"{recipe}: exists already; rename your file, or remove the recipe")
-    if pairs.suffix not in (".jsonl", ".parquet"):
-        raise UserError(f"{pairs}: must be .jsonl or .parquet; components/data/formats.py reads other formats too")
-    origin = {"kind": "local", "path": str(pairs), "licence": "internal"}
-    source = {"origin": origin, "format": pairs.suffix.removeprefix(".")}
-    checked = SourceParams.model_validate(source)
-    rows, _ = read_source(collect(checked, str(pairs), root / ".cache"), checked)
-    tenth = len(rows) // 10
-    sizes = {"train": len(rows) - 2 * tenth, "dev": tenth, "test": tenth}
-    task = {"kind": "retrieval", "instruction": INSTRUCTION, **sizes}
-    values = {"extends": "starter", "fetch": {"sources": {name: source}}, "prepare": {"tasks": {name: task}}}
+    finding = inspect_path(pairs)
+    if finding.problem:
+        raise UserError(finding.problem)
+    values = {"extends": "starter", **paste_block(finding, str(pairs), name)}
+    values["prepare"]["tasks"][name]["instruction"] = INSTRUCTION
     recipe.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     load_config(recipe)
     return recipe

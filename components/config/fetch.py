@@ -60,56 +60,124 @@ class HubOrigin(Params):
 Origin = Annotated[WheelOrigin | LocalOrigin | HubOrigin, Field(discriminator="kind")]
 
 
+TABLES = ("jsonl", "json", "csv", "tsv", "parquet", "dataset")  # kinds of files; the user says what the columns mean
+LAYOUTS = ("flagembedding", "sentence_transformers", "tevatron", "gritlm", "squad")  # known columns, in any such file
+COLLECTIONS = ("collection", "beir", "trec")  # corpus, queries and judgements
+WITH_LISTS = ("positives_and_negatives", "flagembedding", "sentence_transformers", "tevatron", "gritlm")
+DELIMITED = ("csv", "tsv", "sentence_transformers", "trec", "beir", "corpus_and_ids")
+
+
 class SourceParams(Params):
     """Where one data set comes from and which of its fields are read; see components/data/formats.py."""
 
     origin: Origin = Field(description="where the files come from; each kind has keys of its own, below")
     format: Literal[
         "jsonl",
+        "json",
         "csv",
         "tsv",
         "parquet",
+        "dataset",
+        "flagembedding",
+        "sentence_transformers",
+        "tevatron",
+        "gritlm",
+        "squad",
+        "collection",
+        "beir",
+        "trec",
+        "corpus_and_ids",
         "text_lines",
         "text_folders",
         "documents_and_ratings",
-        "collection",
         "hub",
-    ] = Field(description="how the files are read")
+    ] = Field(description="how the files are read; `foundry data inspect FILE` names it (docs/data.md)")
     shape: Literal["rows", "lists", "positives_and_negatives"] = Field(
         default="rows",
         description="lists: a row holds lists, one text for each place; positives_and_negatives: a query with lists",
     )
-    fields: dict[str, str] = Field(
-        default={}, description="our column: the file's column; columns with our names when empty"
+    fields: dict[str, Names] = Field(
+        default={},
+        description="our column: the file's column (a.b: b inside a; a list: joined by a space); our names when empty",
     )
     values: dict[str, dict[str, str | None]] = Field(
         default={},
         description="our column: {value in the file: value to keep, or null to leave the row out}; others are refused",
     )
+    files: dict[Literal["rows", "corpus", "queries", "qrels", "pool"], Name] = Field(
+        default={},
+        description="part: its file, or a glob, below the path; pool: documents without a query",
+    )
+    columns: dict[Literal["rows", "corpus", "queries", "qrels", "pool"], list[Name]] = Field(
+        default={},
+        description="part: its columns in order, for csv and tsv files without a header line",
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        default=None, description="csv: what separates cells; found in the header line (, ; or tab) when empty"
+    )
+    quotes: bool | None = Field(
+        default=None, description="whether quotes enclose cells; when empty, in csv they do and in tsv they do not"
+    )
     max_rows: Positive | None = Field(default=None, description="read only the first rows of the source")
     negatives: Count | None = Field(
-        default=None, description="positives_and_negatives: how many negatives of a row join the corpus; all when empty"
+        default=None, description="rows with lists: how many negatives of a row join the corpus; all when empty"
     )
     pattern: str | None = Field(default=None, description="text_lines: regular expression whose groups are fields")
     skip_rows: Count = Field(default=0, description="csv and tsv: rows to skip after the header")
     config: str | None = Field(default=None, description="hub: configuration of the data set")
-    split: str | None = Field(default=None, description="hub: split of the data set, train when empty")
-    encoding: Names = Field(default="utf-8", description="of text files; of a list, the first that fits a file")
+    split: str | None = Field(
+        default=None, description="hub: split of the data set, train when empty; dataset: all of them when empty"
+    )
+    encoding: Names = Field(
+        default="utf-8", description="of text files; of a list, the first that fits a file; a byte order mark wins"
+    )
     drop_empty: bool = Field(default=False, description="leave rows with an empty text out, counted in the data card")
     drop_duplicates: bool = Field(default=False, description="keep the first of equal rows, counted in the data card")
+    on_missing: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="skip: leave out judgements of unknown queries or documents, and pairs without a score; counted",
+    )
+    min_relevance: float | None = Field(
+        default=None, description="a document graded below is judged, and not relevant (score 0); counted"
+    )
 
     @model_validator(mode="after")
     def _settings_belong_to_the_format(self) -> "SourceParams":
         refuse_settings_without_effect(self, _SOURCE_SETTINGS, self.format, self.shape)
+        parts = _PARTS.get(self.format, ())
+        for setting, stated in (("files", self.files), ("columns", self.columns)):
+            for part in stated:
+                if part not in parts:
+                    raise ValueError(f"{setting}.{part} is no part of {self.format}; its parts are {', '.join(parts)}")
         return self
 
 
+_TEXT_FILES = (
+    *(name for name in (*TABLES, *LAYOUTS, *COLLECTIONS) if name not in ("parquet", "dataset")),
+    "corpus_and_ids",
+    "text_lines",
+    "text_folders",
+    "documents_and_ratings",
+)
+_PARTS = {
+    **dict.fromkeys((*TABLES, *LAYOUTS), ("rows", "pool")),
+    **dict.fromkeys(COLLECTIONS, ("corpus", "queries", "qrels")),
+    "corpus_and_ids": ("corpus", "queries", "rows"),
+}
 _SOURCE_SETTINGS = {
+    "shape": (*TABLES, "hub"),
+    "files": (*TABLES, *LAYOUTS, *COLLECTIONS, "corpus_and_ids"),
+    "columns": DELIMITED,
+    "delimiter": ("csv", "sentence_transformers"),
+    "quotes": DELIMITED,
+    "negatives": WITH_LISTS,
     "pattern": ("text_lines",),
     "skip_rows": ("csv", "tsv"),
     "config": ("hub",),
-    "split": ("hub",),
-    "negatives": ("positives_and_negatives",),
+    "split": ("hub", "dataset"),
+    "encoding": _TEXT_FILES,
+    "on_missing": (*TABLES, *LAYOUTS, *COLLECTIONS, "corpus_and_ids", "hub"),
+    "min_relevance": (*TABLES, "sentence_transformers", *COLLECTIONS, "hub"),
 }
 
 

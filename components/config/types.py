@@ -54,7 +54,7 @@ def refuse_settings_without_effect(section: Params, belong_to: Mapping[str, tupl
     wrong = [
         f"{setting} has no effect on {', '.join(chosen)}, it belongs to {' and '.join(choices)}; remove it"
         for setting, choices in belong_to.items()
-        if getattr(section, setting) and not set(chosen) & set(choices)
+        if getattr(section, setting) != type(section).model_fields[setting].default and not set(chosen) & set(choices)
     ]
     if wrong:
         raise ValueError("\n".join(wrong))

@@ -6,15 +6,16 @@ What a source may hold (all text is non-empty UTF-8 after reading):
     labelled     text, label [, split]
     graded       text1, text2, score [, split]                  score: any scale, higher is closer
     summaries    text, correct, incorrect                       one faithful and one unfaithful summary
-    collection   query_id, query, doc_id, document, score       a folder with corpus, queries and qrels; a document
-                                                                without a query has query_id, query and score null
+    collection   query_id, query, doc_id, document, score       corpus, queries and qrels; a document without a query
+                                                                has query_id, query and score null
 
-`fields` maps our column to the file's. A malformed row stops the stage with its file, row and field; `drop_empty`,
-`drop_duplicates`, a value mapped to null and `max_rows` are the only ways to lose a row, and the data card counts them.
+Pairs of a source that brings scores of a teacher have them in teacher_score (null where it gives none).
+
+`format` names a kind of file whose columns have our names (or those of `fields`), or a layout of layouts.py.
+A malformed row stops the stage with its file, row and field; `drop_empty`, `drop_duplicates`, `on_missing`, a value
+mapped to null and `max_rows` are the only ways to lose a row, and the data card counts them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -22,19 +23,13 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, read_number, read_text
-from components.data.columns import COLUMNS, NUMBERS, SPLITS, map_columns, needed_columns, refuse_other_columns
+from components.data.cells import Raw, is_null, read_name, read_number, read_text
+from components.data.columns import SPLITS, TEXTS, Columns, Plan, refuse_other_columns
+from components.data.counts import Counts
+from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
 from components.data.readers import READERS
-from components.data.shapes import SHAPES
-
-
-@dataclass
-class Counts:
-    """How many rows were read, and how many the source's own rules left out."""
-
-    read: int = 0
-    dropped: dict[str, int] = field(default_factory=lambda: {"empty": 0, "duplicate": 0, "value": 0})
+from components.data.shapes import SHAPES, Values
 
 
 class _LeftOutError(Exception):
@@ -47,28 +42,42 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
     Raises:
         UserError: a malformed row, an empty text, an unknown value, or a column the file does not have.
     """
-    counts, among = Counts(), _AmongOthers(params)
+    counts = Counts()
+    columns, among = Columns(params, counts), _AmongOthers(params)
     frames: list[pl.DataFrame] = []
     rows: list[dict[str, Any]] = []
-    for raw in islice(READERS[params.format](files, params), params.max_rows):
-        for one in SHAPES[params.shape](raw, params):
+    for raw in islice(READERS[params.format](files, params, counts), params.max_rows):
+        plan = columns.plan(raw)
+        for values in SHAPES[plan.shape](raw, plan, params):
             counts.read += 1
             try:
-                row = _row(one, params)
-                among.check(one, row)
+                row = _row(raw, values, plan, params)
+                among.check(raw, plan, row)
             except _LeftOutError as rule:
                 counts.dropped[str(rule)] += 1
                 continue
+            if params.min_relevance is not None:
+                counts.below += _below_to_zero(raw, plan, row, params.min_relevance)
             rows.append(row)
         if len(rows) >= _CHUNK:  # plain Python rows take several times the memory of a frame
             frames.append(_frame(rows))
             rows = []
-    if not rows and not frames:
-        raise UserError(f"{files.root}: no rows; check the source's path and format")
+    if among.first is None:
+        raise UserError(_no_rows(files, counts))
     return pl.concat([*frames, _frame(rows)], how="diagonal"), counts
 
 
 _CHUNK = 100_000
+
+
+def _no_rows(files: Files, counts: Counts) -> str:
+    dropped = ", ".join(f"{number:,} {why}" for why, number in counts.dropped.items() if number)
+    place = files.root / files.names[0] if len(files.names) == 1 else files.root
+    if dropped:
+        return f"{place}: no row is left of {counts.read:,} ({dropped}); correct the file, or the rules that drop rows"
+    if counts.read:
+        return f"{place}: {counts.read:,} documents and no pair or judgement of them; check the path and `files`"
+    return f"{place}: no rows; check the source's path and format"
 
 
 class _AmongOthers:
@@ -76,56 +85,85 @@ class _AmongOthers:
 
     def __init__(self, params: SourceParams) -> None:
         self._params = params
-        self._first: tuple[Raw, frozenset[str]] | None = None  # the first row, and what every row must have
+        self.first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
+        self._documents_have_ids = False
         self._seen: set[tuple[Any, ...]] = set()
 
-    def check(self, raw: Raw, row: dict[str, Any]) -> None:
+    def check(self, raw: Raw, plan: Plan, row: dict[str, Any]) -> None:
         """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
-        needed = needed_columns(row)
-        self._first = self._first or (raw, needed)
-        if needed != self._first[1]:
-            if self._params.drop_empty and needed < self._first[1]:
+        if raw.pool:
+            if "pool" in self._params.files:
+                self._check_pool(raw, row)
+        elif self.first is None:
+            self.first = raw, plan
+        elif plan is not self.first[1] and plan.needed != self.first[1].needed:
+            if self._params.drop_empty and plan.needed < self.first[1].needed:
                 raise _LeftOutError("empty")
-            refuse_other_columns(*self._first, raw, needed)
+            refuse_other_columns(self.first[0], self.first[1].needed, raw, plan.needed)
+        self._documents_have_ids |= "doc_id" in row
         if self._params.drop_duplicates:
             identity = tuple(row.values())
             if identity in self._seen:
                 raise _LeftOutError("duplicate")
             self._seen.add(identity)
 
+    def _check_pool(self, raw: Raw, row: dict[str, Any]) -> None:
+        """Where rows have no ids, a document is its text, in the pool too."""
+        if not self._documents_have_ids:
+            row.pop("doc_id", None)
+        elif row.get("doc_id") is None:
+            raise raw.error("doc_id", "missing, and the documents of the pairs have ids; add it")
+
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    names = [name for name in COLUMNS if any(name in row for row in rows)]
-    schema = {name: pl.Float64() if name in NUMBERS else pl.String() for name in names}
-    return pl.DataFrame([{name: row.get(name) for name in names} for row in rows], schema=schema)
+    present: set[str] = set().union(*rows)
+    names = [name for name in COLUMNS if name in present]
+    types = {name: pl.Float64() if name in NUMBERS else pl.String() for name in names}
+    return pl.DataFrame([pl.Series(name, [row.get(name) for row in rows], dtype=types[name]) for name in names])
 
 
-def _row(raw: Raw, params: SourceParams) -> dict[str, Any]:
+def _row(raw: Raw, values: Values, plan: Plan, params: SourceParams) -> dict[str, Any]:
     """Our columns of one row. Raises _LeftOutError when a rule of the source leaves it out."""
     row: dict[str, Any] = {}
-    mapping = map_columns(raw, params)
-    for ours, theirs in mapping.items():
-        value = raw.values[theirs]
+    for ours, value in values.items():
         if ours in params.values:
-            value = _translated(raw, theirs, value, params.values[ours])
-        if value is None and params.format == "collection":
+            value = _translated(raw, plan.labels.get(ours, ours), value, params.values[ours])
+        if value is None and (raw.pool or (ours in ("split", "teacher_score") and ours in values)):
             row[ours] = None
         elif ours in NUMBERS:
-            row[ours] = read_number(raw, theirs, value)
+            row[ours] = _score(raw, plan.labels.get(ours, ours), value, params)
         else:
-            row[ours] = read_text(raw, theirs, value) or None
-            if row[ours] is None and not _may_be_empty(ours, mapping):
+            read = read_text if ours in TEXTS else read_name
+            text = read(raw, plan.labels.get(ours, ours), value) or None
+            if text is None and not (ours == "split" or (ours == "label" and "text" not in values)):
                 if params.drop_empty:
                     raise _LeftOutError("empty")
-                raise raw.error(theirs, "empty; correct or remove the row, or set drop_empty: true")
+                what = "empty; correct or remove the row, or set drop_empty: true"
+                raise raw.error(plan.labels.get(ours, ours), what)
+            row[ours] = text
     if row.get("split") not in (None, *SPLITS):
-        raise raw.error("split", f"{row['split']!r} is not a split; expected {', '.join(SPLITS)}")
+        cure = "set `values: {split: {" + row["split"] + ": dev}}` or correct the row"
+        raise raw.error("split", f"{row['split']!r} is not a split; expected {', '.join(SPLITS)}: {cure}")
     return row
 
 
-def _may_be_empty(column: str, present: Iterable[str]) -> bool:
-    """A pair may lack its label, and any row its split."""
-    return column == "split" or (column == "label" and "text" not in present)
+def _score(raw: Raw, label: str, value: Any, params: SourceParams) -> float:
+    """A grade. A pair without one is unjudged: `on_missing` says what becomes of it."""
+    if params.on_missing == "skip" and (is_null(value) or value == ""):
+        raise _LeftOutError("missing")
+    if value is None or value == "":
+        raise raw.error(label, "empty; correct or remove the row, or set on_missing: skip")
+    return read_number(raw, label, value)
+
+
+def _below_to_zero(raw: Raw, plan: Plan, row: dict[str, Any], least: float) -> int:
+    """Give a judgement below the least relevance the score 0; returns how many it were (0 or 1)."""
+    if not raw.pool and (plan.shape == LISTS or not {"query", "score"} <= set(row)):
+        raise UserError("min_relevance: needs pairs of query and document with a score of their own; remove it")
+    if row.get("score") is None or not 0 < row["score"] < least:
+        return 0
+    row["score"] = 0.0
+    return 1
 
 
 def _translated(raw: Raw, column: str, value: Any, known: dict[str, str | None]) -> str:

@@ -25,15 +25,21 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.base.hash_index import HashIndex
 from components.config import FetchParams, LocalOrigin, ModelParams, SourceParams, load_config
+from components.config.fetch import LAYOUTS
 from components.data.text_files import COMPRESSIONS
 
 LIST = Path("local_files") / "files.json"  # below outputs
-ENDINGS = {
+_KINDS = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "csv": (".csv",),
     "tsv": (".tsv", ".tab", ".txt"),
     "parquet": (".parquet", ".pq"),
-    "collection": (".jsonl", ".parquet"),
+}
+_EVERY = tuple(ending for endings in _KINDS.values() for ending in endings)
+ENDINGS = {
+    **_KINDS,
+    "json": (".json", ".jsonl"),
+    **dict.fromkeys((*LAYOUTS, "collection", "beir", "corpus_and_ids"), _EVERY),
 }
 Item = SourceParams | ModelParams
 
@@ -127,28 +133,38 @@ def find_files(item: Item, checkout: Path) -> Found:
     if place.is_file():
         return Found(place.parent, [place.name])
     if place.is_dir():
-        names = [name for name in _names(place.rglob("*"), place) if not _is_hidden(name)]
-        endings = ENDINGS.get(item.format, ())
-        fitting = [name for name in names if name.lower().removesuffix(_compression(name)).endswith(endings)]
-        return Found(place, fitting, sorted(set(names) - set(fitting))) if fitting and endings else Found(place, names)
+        names = [name for name in _names(place.rglob("*"), place) if not is_hidden(name)]
+        fitting = fit_format(names, item.format)
+        return Found(place, fitting, sorted(set(names) - set(fitting))) if fitting else Found(place, names)
     root = Path(wanted.anchor) if wanted.is_absolute() else checkout
     pattern = str(wanted.relative_to(wanted.anchor))
     names = _names(root.glob(pattern), root)
-    return Found(root, names if _is_hidden(pattern) else [name for name in names if not _is_hidden(name)])
+    return Found(root, names if is_hidden(pattern) else [name for name in names if not is_hidden(name)])
 
 
 def _names(files: Iterator[Path], root: Path) -> list[str]:
     return sorted(file.relative_to(root).as_posix() for file in files if file.is_file())
 
 
-def _is_hidden(name: str) -> bool:
+def fit_format(names: list[str], format: str) -> list[str]:
+    """The names with an ending of the format; all of them where it has none."""
+    endings = ENDINGS.get(format, ("",))
+    return [name for name in names if bare_name(name).endswith(endings)]
+
+
+def is_hidden(name: str) -> bool:
     """Whether the file or a folder on the way to it is hidden: .DS_Store, .ipynb_checkpoints, .git."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _compression(name: str) -> str:
-    ending = Path(name).suffix.lower()
-    return ending if ending in COMPRESSIONS else ""
+def bare_name(name: str) -> str:
+    """A name in lower case, without the ending of a compression.
+
+    >>> bare_name("Train.JSONL.gz")
+    'train.jsonl'
+    """
+    path = Path(name.lower())
+    return str(path.with_suffix("")) if path.suffix in COMPRESSIONS else str(path)
 
 
 def is_elsewhere(item: Item, checkout: Path) -> bool:

@@ -22,7 +22,7 @@ from components.base.errors import UserError
 from components.base.hashing import file_hash
 from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
 from components.data.hub_files import download_hub_files
-from components.data.local_files import list_files
+from components.data.local_files import fit_format, is_hidden, list_files
 from components.data.select import below, select
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
@@ -62,7 +62,12 @@ def collect(item: SourceParams | ModelParams, key: str, cache: Path) -> Files:
         return _from_wheel(item.origin, key, cache)
     if isinstance(item.origin, HubOrigin):
         return _from_hub(item.origin, key, "model" if isinstance(item, ModelParams) else "dataset")
-    return _from_local(item, key, home(cache.parent))
+    files = _from_local(item, key, home(cache.parent))
+    return (
+        _unpack(files, item.format, cache)
+        if len(files.names) == 1 and files.names[0].lower().endswith(".zip")
+        else files
+    )
 
 
 # ---------------------------------------------------------------- wheels
@@ -145,6 +150,27 @@ def _from_local(item: SourceParams | ModelParams, key: str, checkout: Path) -> F
     one_file = len(found.names) == 1 and not (checkout / Path(listing.path).expanduser()).is_dir()
     digest = listing.files[found.names[0]] if one_file else _joint(listing.files)
     return Files(found.root, found.names, "local", digest, found.left_out)
+
+
+def _unpack(files: Files, format: str, cache: Path) -> Files:
+    """The files of a zip file that is the whole origin, as if it were a folder."""
+    path = files.paths()[0]
+    folder = cache / "unpacked" / files.sha256[:16]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+            names = [name for name in members if not is_hidden(name) and not name.startswith("__MACOSX/")]
+            fitting = fit_format(names, format) or names
+            for name in fitting:
+                _extract(archive, name, folder, path)
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as problem:
+        reason = " ".join(str(problem).split())[:120]
+        raise UserError(f"{path}: cannot be unpacked ({reason}); download it again, or unpack it yourself") from None
+    if not fitting:
+        raise UserError(f"{path}: an archive without files; correct the path")
+    kept, root = select(fitting, sorted(fitting))
+    left_out = sorted(set(members) - set(fitting))
+    return Files(folder / root, below(kept, root), files.version, files.sha256, left_out)
 
 
 def _joint(hashes: dict[str, str]) -> str:

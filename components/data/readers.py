@@ -1,74 +1,45 @@
 """Source readers, one per format: each streams the raw rows of a source's files."""
 
-import csv
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from components.base.errors import UserError
 from components.config import SourceParams
+from components.config.fetch import COLLECTIONS, LAYOUTS, TABLES
 from components.data.cells import Raw
-from components.data.collection import read_collection
-from components.data.columns import COLUMNS
+from components.data.collection import Entry, pool_row, read_collection
+from components.data.corpus_ids import read_corpus_and_ids
+from components.data.counts import Counts
+from components.data.json_files import squad_rows
+from components.data.layouts import POOL, Part
 from components.data.origins import Files
-from components.data.table_files import jsonl_rows, parquet_rows
+from components.data.part_files import find_part, part_rows
+from components.data.table_files import file_rows, saved_rows
 from components.data.text_files import find_encoding, open_text, read_lines
 
-
-def read_jsonl(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """One JSON object per line."""
-    for path in files.paths():
-        yield from jsonl_rows(path, params)
+ALL = Part((), {})  # rows that `files` names
 
 
-def read_csv(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """Comma-separated with a header; quotes as RFC 4180."""
-    yield from _delimited(files, params, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+def read_tables(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
+    """Files with a row for each record, each read by its kind; after them the documents of the pool."""
+    pool = find_part(files, params, "pool", POOL) if "pool" in params.files else []
+    rows = find_part(files, params, "rows", ALL) if "rows" in params.files else files.names
+    for name in rows:
+        if name not in pool:
+            found = file_rows(files.root / name, params, params.columns.get("rows", ()))
+            yield from squad_rows(found) if params.format == "squad" else found
+    for row in part_rows(files, pool, params, "pool", POOL, counts):
+        entry = Entry(row.text("document"), "", row.raw.file, row.raw.row)
+        yield pool_row(entry, row.name("doc_id") or None)
+    counts.skipped += [name for name in files.names if name not in (*rows, *pool)]
 
 
-def read_tsv(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """Tab-separated with a header; quotes are ordinary characters."""
-    yield from _delimited(files, params, delimiter="\t", quoting=csv.QUOTE_NONE)
+def read_dataset(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
+    """A folder that save_to_disk wrote."""
+    yield from saved_rows(files.root, params)
 
 
-def _delimited(files: Files, params: SourceParams, delimiter: str, quoting: int) -> Iterator[Raw]:
-    csv.field_size_limit(1 << 30)
-    for path in files.paths():
-        with open_text(path, find_encoding(path, params), newline="") as handle:
-            # strict: else an unclosed quote would swallow the rest of the file
-            reader = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
-            number = 0
-            try:
-                header = _header(path, next(reader, []), params)
-                for number, cells in enumerate(reader, start=1):
-                    if number <= params.skip_rows or not cells:
-                        continue
-                    if len(cells) != len(header):
-                        what = f"{len(cells)} cells, the header has {len(header)}"
-                        raise UserError(f"{path}: row {number}: {what}; correct or remove the row")
-                    yield Raw(path, number, dict(zip(header, cells, strict=True)))
-            except csv.Error as problem:
-                what = f"a quote is not closed, or text follows a closing quote ({problem})"
-                cure = "correct the row, or double the quotes inside a cell"
-                raise UserError(f"{path}: row {number + 1}: {what}; {cure}") from None
-
-
-def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
-    """Column names, stripped. Raises UserError for a duplicate."""
-    names = [cell.strip() for cell in cells]
-    for name in params.fields.values() or COLUMNS:
-        if names.count(name) > 1:
-            raise UserError(f"{path}: the header names column {name!r} twice; rename or remove one")
-    return names
-
-
-def read_parquet(files: Files, params: SourceParams) -> Iterator[Raw]:
-    """Parquet, read in batches."""
-    for path in files.paths():
-        yield from parquet_rows(path)
-
-
-def read_text_lines(files: Files, params: SourceParams) -> Iterator[Raw]:
+def read_text_lines(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
     """One record per line, parsed by `pattern` (a regular expression with named groups)."""
     if not params.pattern:
         raise UserError("pattern: a text_lines source needs a regular expression with named groups")
@@ -84,7 +55,7 @@ def read_text_lines(files: Files, params: SourceParams) -> Iterator[Raw]:
             yield Raw(path, number, match.groupdict())
 
 
-def read_text_folders(files: Files, params: SourceParams) -> Iterator[Raw]:
+def read_text_folders(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
     """One text per file; the folder name is the label."""
     for name, path in zip(files.names, files.paths(), strict=True):
         folder, _, _ = name.rpartition("/")
@@ -95,7 +66,7 @@ def read_text_folders(files: Files, params: SourceParams) -> Iterator[Raw]:
         yield Raw(path, 1, {"text": text, "label": folder.rpartition("/")[2]})
 
 
-def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[Raw]:
+def read_documents_and_ratings(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
     """Two files: one document per line, and the upper triangle of a tab-separated rating matrix.
 
     `fields` names them: {documents: file, ratings: file}. Yields text1, text2, score for every pair i < j.
@@ -103,7 +74,7 @@ def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[R
     chosen = {}
     for part in ("documents", "ratings"):
         name = params.fields.get(part)
-        if name is None or name not in files.names:
+        if not isinstance(name, str) or name not in files.names:
             raise UserError(f"fields.{part}: {name!r} is not a file of the source ({', '.join(files.names)})")
         chosen[part] = files.root / name
     documents = [line for _, line in read_lines(chosen["documents"], params)]
@@ -117,7 +88,7 @@ def read_documents_and_ratings(files: Files, params: SourceParams) -> Iterator[R
             yield Raw(chosen["ratings"], number, values)
 
 
-def read_hub(files: Files, params: SourceParams) -> Iterator[Raw]:
+def read_hub(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:
     """A hub data set in any layout; `datasets` finds the files of the configuration and split."""
     from datasets import load_dataset
 
@@ -131,14 +102,13 @@ def read_hub(files: Files, params: SourceParams) -> Iterator[Raw]:
         raise UserError(f"{files.root}: config {params.config!r}, split {split!r}: {reason}") from None
 
 
-READERS: dict[str, Callable[[Files, SourceParams], Iterator[Raw]]] = {
-    "jsonl": read_jsonl,
-    "csv": read_csv,
-    "tsv": read_tsv,
-    "parquet": read_parquet,
+READERS: dict[str, Callable[[Files, SourceParams, Counts], Iterator[Raw]]] = {
+    **dict.fromkeys((*TABLES, *LAYOUTS), read_tables),
+    **dict.fromkeys(COLLECTIONS, read_collection),
+    "corpus_and_ids": read_corpus_and_ids,
+    "dataset": read_dataset,
     "text_lines": read_text_lines,
     "text_folders": read_text_folders,
     "documents_and_ratings": read_documents_and_ratings,
-    "collection": read_collection,
     "hub": read_hub,
 }

@@ -1,77 +1,127 @@
-"""Row shapes: expand a file row (plain, parallel lists, or query with positives and negatives) into rows.
+"""Row shapes: expand a file row (plain, parallel lists, or a query with positives and negatives) into rows of ours.
 
-`lists` is mteb's layout of clustering and pair data (one row, parallel lists); `positives_and_negatives` is
-FlagEmbedding's training row (query, pos, neg; its scores, prompt and type are ignored), as in the hub data set
-cfli/bge-full-data. Its positives become pairs of score 1, its negatives of score 0.
+`lists` is mteb's layout of clustering and pair data (one row, parallel lists); `positives_and_negatives` is a query
+with its documents, as lists or one text each. Positives become pairs of score 1, negatives of score 0; the scores that
+a teacher gave them come along as `teacher_score`.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, is_null, read_text
-from components.data.columns import LISTS, map_columns
+from components.data.cells import MISSING, Raw, find_value, is_null, read_cell, read_number, read_text
+from components.data.columns import BESIDE_LISTS, Plan
+from components.data.layouts import LISTS, PASSAGE, find_columns
+
+Values = dict[str, Any]  # by our column
 
 
-def _one_row(raw: Raw, params: SourceParams) -> Iterator[Raw]:
-    yield raw
+def _one_row(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
+    if plan.single is not None:
+        try:
+            yield {ours: raw.values[theirs] for ours, theirs in plan.single.items()}
+            return
+        except KeyError:
+            pass  # a nested column
+    yield {ours: read_cell(raw, names) for ours, names in plan.found.items()}
 
 
-def _parallel_lists(raw: Raw, params: SourceParams) -> Iterator[Raw]:
+def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
     """[{a: [1, 2], b: [3, 4]}] -> {a: 1, b: 3}, {a: 2, b: 4}."""
-    lists = {theirs: raw.values[theirs] for theirs in map_columns(raw, params).values()}
-    for name, values in lists.items():
+    lists = {ours: read_cell(raw, names) for ours, names in plan.found.items()}
+    for ours, values in lists.items():
         if not isinstance(values, list):
-            raise raw.error(name, f"holds a {type(values).__name__}, expected a list (shape: lists)")
-    lengths = {name: len(values) for name, values in lists.items()}
+            raise raw.error(plan.labels[ours], f"holds a {type(values).__name__}, expected a list (shape: lists)")
+    lengths = {plan.labels[ours]: len(values) for ours, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise raw.error(next(iter(lengths)), f"lists differ in length: {lengths}; correct the row")
     for values in zip(*lists.values(), strict=True):
-        yield Raw(raw.file, raw.row, dict(zip(lists, values, strict=True)))
+        yield dict(zip(lists, values, strict=True))
 
 
-def _positives_and_negatives(raw: Raw, params: SourceParams) -> Iterator[Raw]:
-    """One row per document: query, document, score (1 or 0) [, label]. Default names are those of FlagEmbedding."""
-    names = {"query": "query", "positives": "pos", "negatives": "neg", **params.fields}
-    for ours, theirs in names.items():
-        if ours not in ("query", "label", *LISTS):
-            raise UserError(f"fields.{ours}: no column of this shape; expected query, label, {', '.join(LISTS)}")
-        if theirs not in raw.values and ours != "negatives":
-            raise raw.error(theirs, f"missing; the row has {', '.join(raw.values)}: correct `fields` or the file")
-    shared: dict[str, Any] = {ours: raw.values[names[ours]] for ours in ("query", "label") if ours in names}
-    positives = _texts(raw, names["positives"], params)
-    if not any(positives):
+def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
+    """One row per document: query, document, score (1 or 0) [, teacher_score, doc_id, query_id, label, split]."""
+    found = plan.found
+    shared = {ours: read_cell(raw, found[ours]) for ours in BESIDE_LISTS if ours in found}
+    if plan.cells == "instructed":
+        shared["query"] = _instructed(raw, plan.labels["query"], shared["query"])
+    positives = _documents(raw, plan, params, "positive", None)
+    negatives = _documents(raw, plan, params, "negative", params.negatives)
+    if not any(one["document"] for one in positives):
         if not params.drop_empty:
+            label = plan.labels.get("positives") or plan.labels["positive"]
             cure = "correct or remove the row, or set drop_empty: true"
-            raise raw.error(names["positives"], f"empty; a query needs a positive: {cure}")
-        positives, negatives = [""], list[str]()  # one row for drop_empty to drop and count
-    else:
-        negatives = _texts(raw, names["negatives"], params, params.negatives)
+            raise raw.error(label, f"empty; a query needs a positive: {cure}")
+        positives, negatives = [{"document": ""}], []  # one row for drop_empty to drop and count
     for score, documents in ((1.0, positives), (0.0, negatives)):
-        for document in documents:
-            yield Raw(raw.file, raw.row, {**shared, "document": document, "score": score})
+        for one in documents:
+            yield {**shared, **one, "score": score}
 
 
-def _texts(raw: Raw, column: str, params: SourceParams, limit: int | None = None) -> list[str]:
-    """The first `limit` texts of a list; empty ones are kept only with drop_empty, which drops and counts them."""
-    values = raw.values.get(column)
-    if is_null(values):
-        return []
-    if not isinstance(values, list):
-        raise raw.error(column, "expected a list of texts; correct `fields` or the file")
-    texts = []
-    for place, value in enumerate(values[:limit]):
-        if not (is_null(value) or isinstance(value, (str, bytes))):
-            raise raw.error(f"{column}[{place}]", f"holds a {type(value).__name__}, expected text; correct the row")
-        texts.append(read_text(raw, f"{column}[{place}]", value))
-        if not (texts[-1] or params.drop_empty):
-            raise raw.error(f"{column}[{place}]", "empty; correct or remove it, or set drop_empty: true")
-    return texts
+def _documents(raw: Raw, plan: Plan, params: SourceParams, side: str, limit: int | None) -> list[Values]:
+    """The first `limit` documents of one side; empty ones stay only with drop_empty, which drops and counts them."""
+    names = plan.found.get(f"{side}s") or plan.found.get(side) or ()
+    cells: list[tuple[str, Any]] = []
+    for name in names:
+        value = find_value(raw.values, name)
+        if f"{side}s" not in plan.found:
+            cells.append((name, None if value is MISSING else value))
+        elif not is_null(value) and value is not MISSING:
+            if not isinstance(value, list):
+                raise raw.error(name, "expected a list of texts; correct `fields` or the file")
+            cells += [(f"{name}[{place}]", one) for place, one in enumerate(value)]
+    scores = _scores(raw, plan, f"{side}_scores", len(cells)) if cells else None
+    documents = []
+    for place, (label, cell) in enumerate(cells[:limit]):
+        one = _document(raw, plan, label, cell)
+        if not (one["document"] or params.drop_empty):
+            raise raw.error(label, "empty; correct or remove it, or set drop_empty: true")
+        documents.append(one if scores is None else {**one, "teacher_score": scores[place]})
+    return documents
 
 
-SHAPES: dict[str, Callable[[Raw, SourceParams], Iterator[Raw]]] = {
+def _document(raw: Raw, plan: Plan, label: str, value: Any) -> Values:
+    if isinstance(value, dict) and plan.cells == "passages":
+        found, missing = find_columns(PASSAGE, list(value))
+        if missing:
+            raise raw.error(label, f"a passage without a text; it has {', '.join(value)}: correct the file")
+        inner = Raw(raw.file, raw.row, {f"{label}.{name}": one for name, one in value.items()})
+        read = {ours: read_cell(inner, [f"{label}.{name}" for name in names]) for ours, names in found.items()}
+        return read | {"document": read_text(raw, f"{label}.text", read["document"])}
+    if plan.cells == "instructed":
+        return {"document": _instructed(raw, label, value)}
+    if not (is_null(value) or isinstance(value, (str, bytes))):
+        cure = "format: tevatron reads passages" if isinstance(value, dict) else "correct the row"
+        cure = "format: gritlm reads [instruction, text]" if isinstance(value, list) and len(value) == 2 else cure
+        raise raw.error(label, f"holds a {type(value).__name__}, expected text; {cure}")
+    return {"document": read_text(raw, label, value)}
+
+
+def _instructed(raw: Raw, label: str, value: Any) -> str:
+    """The text of [instruction, text]; a task has one instruction of its own."""
+    if isinstance(value, list) and len(value) == 2:
+        value = value[1]
+    elif not isinstance(value, str):
+        raise raw.error(label, "expected [instruction, text]; correct the row")
+    return read_text(raw, label, value)
+
+
+def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | None] | None:
+    """The teacher's scores of one side, one for each document; None where the row has none."""
+    if column not in plan.found:
+        return None
+    name = plan.found[column][0]
+    values = find_value(raw.values, name)
+    if is_null(values) or (values == [] and documents):
+        return None
+    if not isinstance(values, list) or len(values) != documents:
+        has = f"{len(values)} scores" if isinstance(values, list) else f"a {type(values).__name__}"
+        raise raw.error(name, f"{has} for {documents} documents; correct the row")
+    return [None if is_null(one) else read_number(raw, f"{name}[{place}]", one) for place, one in enumerate(values)]
+
+
+SHAPES: dict[str, Callable[[Raw, Plan, SourceParams], Iterator[Values]]] = {
     "rows": _one_row,
     "lists": _parallel_lists,
-    "positives_and_negatives": _positives_and_negatives,
+    LISTS: _positives_and_negatives,
 }

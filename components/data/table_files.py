@@ -1,29 +1,52 @@
-"""Row iterators for JSON Lines and Parquet files."""
+"""Rows of one file, whatever kind of file it is; Parquet files and saved data sets.
 
-import json
-from collections.abc import Iterator
+Text is read with Python's json and csv, which name the row of a fault; Parquet, Arrow and zstd with pyarrow, a folder
+that `save_to_disk` wrote with `datasets`.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
+from components.config.fetch import TABLES
 from components.data.cells import Raw
-from components.data.text_files import read_lines
+from components.data.delimited import delimited_rows, whitespace_rows
+from components.data.json_files import json_rows, jsonl_rows
+from components.data.local_files import ENDINGS, bare_name
 
-ONE_DOCUMENT = "the file looks like one JSON document: write one object per line (jq -c '.[]' for a list)"
+SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
 
-def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
-    """One JSON object per line."""
-    for number, line in read_lines(path, params):
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as problem:
-            cure = ONE_DOCUMENT if line.strip() in ("[", "{") else "correct or remove the line"
-            raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {cure}") from None
-        if not isinstance(values, dict):
-            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object per line"
-            raise UserError(f"{path}: row {number}: not a JSON object; {cure}")
-        yield Raw(path, number, values)
+def file_kind(path: Path) -> str:
+    """jsonl, json, csv, tsv or parquet, by the file's ending, that of a compression left out.
+
+    Raises:
+        UserError: the ending belongs to none of them.
+    """
+    name = bare_name(path.name)
+    if name.endswith(".json"):
+        return "json"
+    for kind in ("jsonl", "csv", "tsv", "parquet"):
+        if name.endswith(ENDINGS[kind]):
+            return kind
+    every = ", ".join(ending for kind in ("jsonl", "csv", "tsv", "parquet") for ending in ENDINGS[kind])
+    raise UserError(f"{path}: its ending tells no kind of file, expected one of {every}; rename it or state the format")
+
+
+def file_rows(path: Path, params: SourceParams, header: Sequence[str] = (), part: str = "rows") -> Iterator[Raw]:
+    """Rows of one file; `header` is used for delimited files that have no header line."""
+    kind = params.format if params.format in TABLES and part == "rows" else file_kind(path)
+    if kind == "parquet":
+        return parquet_rows(path)
+    if kind == "jsonl":
+        return jsonl_rows(path, params)
+    if kind == "json":
+        return json_rows(path, params)
+    if params.format == "trec" and part == "qrels" and kind == "tsv":
+        return whitespace_rows(path, params, header)
+    return delimited_rows(path, params, kind, header)
 
 
 def parquet_rows(path: Path) -> Iterator[Raw]:
@@ -33,9 +56,47 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
 
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+        file = pq.ParquetFile(path)
+        _refuse_twins(path, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=4096):
             for values in batch.to_pylist():
                 number += 1
                 yield Raw(path, number, values)
     except (pa.ArrowException, OSError) as problem:
         raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(problem).split())[:120]})") from None
+
+
+def _refuse_twins(path: Path, names: list[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} is there twice; rename or remove one")
+
+
+def saved_rows(folder: Path, params: SourceParams) -> Iterator[Raw]:
+    """A folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
+
+    Of several splits all are read unless `split` names one; train, validation (dev) and test are the rows' own splits.
+    """
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        loaded = load_from_disk(str(folder))
+    except (ValueError, OSError, KeyError) as problem:
+        reason = " ".join(str(problem).split())[:120]
+        raise UserError(f"{folder}: not a folder that save_to_disk wrote ({reason}); correct the path") from None
+    splits: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {params.split or "": loaded}
+    if params.split and params.split not in splits:
+        raise UserError(f"{folder}: no split {params.split!r}; it has {', '.join(splits)}: correct `split`")
+    chosen = {params.split: splits[params.split]} if params.split else splits
+    unknown = [name for name in chosen if name not in SPLIT_NAMES]
+    if len(chosen) > 1 and unknown:
+        raise UserError(
+            f"{folder}: splits {', '.join(chosen)}; {unknown[0]!r} is none of ours: choose one with `split`"
+        )
+    for name, rows in chosen.items():
+        stated = {"split": SPLIT_NAMES[name]} if len(chosen) > 1 else {}
+        number = 0
+        for batch in rows.with_format("arrow").iter(batch_size=4096):
+            for values in batch.to_pylist():
+                number += 1
+                yield Raw(folder / name, number, {**stated, **values})

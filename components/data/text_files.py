@@ -1,6 +1,7 @@
 """Text files of a source: compression, encoding and line iteration.
 
-Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) is skipped.
+Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) names the
+encoding, whatever the source's `encoding` says, and is no text.
 """
 
 import bz2
@@ -30,7 +31,15 @@ COMPRESSIONS: dict[str, tuple[bytes, Callable[[Path], Any]]] = {  # extension: (
     ".xz": (b"\xfd7zXZ\0", lzma.open),
     ".zst": (b"\x28\xb5\x2f\xfd", open_zst),
 }
-ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx", ".xls", ".ods")
+SHEETS = (".xlsx", ".xls", ".ods")
+MARKS = {  # utf-32 before utf-16: the mark of one begins with that of the other
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -40,32 +49,72 @@ def find_encoding(path: Path, params: SourceParams) -> str:
     Raises:
         UserError: none can, or the file is an archive, damaged, or cannot be opened.
     """
-    if path.suffix.lower() in ARCHIVES or ".tar" in path.suffixes:
-        raise UserError(f"{path}: an archive; unpack it and name the files in it")
+    _refuse_archive(path)
     choices = [params.encoding] if isinstance(params.encoding, str) else params.encoding
-    for encoding in choices:
+    try:
+        mark = _find_mark(path)
+    except DAMAGED as problem:
+        raise _damaged(path, problem) from None
+    for encoding in [mark] if mark else choices:
         try:
             with open_text(path, encoding) as handle:
+                begin = handle.read(1 << 20)
+                if not mark and begin[:200].count("\0") > len(begin[:200]) / 4:
+                    raise UserError(f"{path}: every other byte is 0, as in utf-16; set `encoding: utf-16-le` (or -be)")
                 while handle.read(1 << 20):
                     pass
-        except UnicodeDecodeError:
+        except UnicodeError:
             continue
         except LookupError:
             raise UserError(f"encoding: {encoding!r} is unknown; use utf-8, latin-1 or another of Python's") from None
         except DAMAGED as problem:
-            reason = " ".join(str(problem).split()) or type(problem).__name__
-            raise UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again") from None
+            raise _damaged(path, problem) from None
         return encoding
     if path.suffix.lower() in COMPRESSIONS:
         raise UserError(f"{path}: neither a {path.suffix} file nor text; download it again")
-    raise UserError(f"{path}: not {' or '.join(choices)} text; set the source's `encoding`")
+    if mark:
+        raise UserError(f"{path}: begins with the byte order mark of {mark}, and is not {mark} text; save it again")
+    raise UserError(
+        f"{path}{_bad_line(path, choices[0])}: not {' or '.join(choices)} text; set the source's `encoding`"
+    )
 
 
-def open_text(path: Path, encoding: str, newline: str = "\n") -> IO[str]:
+def _refuse_archive(path: Path) -> None:
+    if path.suffix.lower() in SHEETS:
+        raise UserError(f"{path}: a workbook; save the sheet as CSV UTF-8 and name that file")
+    if path.suffix.lower() in ARCHIVES or ".tar" in path.suffixes:
+        cure = "name it alone as the path, or unpack it" if path.suffix.lower() == ".zip" else "unpack it"
+        raise UserError(f"{path}: an archive; {cure} and name the files in it")
+
+
+def _bad_line(path: Path, encoding: str) -> str:
+    """Where the first byte stands that is no text in an encoding of the utf-8 or one-byte kind; empty for others."""
+    if "\n".encode(encoding) != b"\n":
+        return ""
+    with open_text(path, encoding, errors="surrogateescape") as handle:
+        for number, line in enumerate(handle, start=1):
+            if any("\udc80" <= one <= "\udcff" for one in line):
+                return f": line {number}"
+    return ""
+
+
+def _damaged(path: Path, problem: Exception) -> UserError:
+    reason = " ".join(str(problem).split()) or type(problem).__name__
+    return UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again")
+
+
+def open_text(path: Path, encoding: str, newline: str = "\n", errors: str = "strict") -> IO[str]:
     """Open a text file, decompressed, without its byte order mark."""
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
-    return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, newline=newline)
+    return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, errors=errors, newline=newline)
+
+
+def _find_mark(path: Path) -> str | None:
+    """The encoding that a byte order mark at the begin of the file names."""
+    with _open_unpacked(path) as handle:
+        begin = handle.read(4)
+    return next((encoding for mark, encoding in MARKS.items() if begin.startswith(mark)), None)
 
 
 def _open_unpacked(path: Path) -> Any:

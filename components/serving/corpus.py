@@ -6,8 +6,9 @@ from pathlib import Path
 from components.base.errors import UserError
 from components.config import LocalOrigin, SourceParams
 from components.contracts.tables import CORPUS, read_task
-from components.data.formats import READERS
+from components.data.counts import Counts
 from components.data.origins import Files
+from components.data.readers import READERS
 
 COLUMNS = ("text", "document")
 QUERY_COLUMNS = ("query", "text")
@@ -34,7 +35,7 @@ def read_corpus(file: Path, columns: Sequence[str] = COLUMNS) -> list[str]:
 def _column(file: Path, kind: str, columns: Sequence[str]) -> Iterator[str]:
     origin = LocalOrigin(kind="local", path=str(file), licence="the user's own")
     source = SourceParams.model_validate({"origin": origin, "format": kind})
-    for raw in READERS[kind](Files(file.parent, [file.name], "", ""), source):
+    for raw in READERS[kind](Files(file.parent, [file.name], "", ""), source, Counts()):
         column = next((name for name in columns if name in raw.values), None)
         if column is None:
             first, second = columns

@@ -36,7 +36,7 @@ def test_collection_joins_and_keeps_documents_without_a_query(tmp_path: Path) ->
         ("corpus", CORPUS + CORPUS, r"corpus\.jsonl: row 4: field doc_id: duplicate id 'd1'; ids must be unique"),
         ("queries", QUERIES + QUERIES, r"queries\.jsonl: row 2: field query_id: duplicate id 'q1'"),
         ("corpus", '{"doc_id": "d1", "text": ""}\n', r"corpus\.jsonl: row 1: field text: empty"),
-        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing or not text"),
+        ("corpus", '{"text": "one"}\n', r"corpus\.jsonl: row 1: field doc_id: missing; the row has text"),
     ],
 )
 def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, text: str, message: str) -> None:
@@ -48,7 +48,7 @@ def test_a_collection_that_does_not_hold_together(tmp_path: Path, part: str, tex
 def test_a_collection_without_a_part(tmp_path: Path) -> None:
     folder = collection(tmp_path / "in", "")
     (folder / "queries.jsonl").unlink()
-    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; a collection needs"):
+    with pytest.raises(UserError, match=r"no queries\.jsonl or queries\.parquet; collection needs queries"):
         read(folder, "collection")
 
 
@@ -88,3 +88,19 @@ def test_drop_empty_leaves_documents_and_queries_out_and_counts(tmp_path: Path) 
     frame, counts = read(folder, "collection", drop_empty=True)
     assert [(row["query_id"], row["doc_id"]) for row in frame.to_dicts()] == [("q1", "d1"), (None, "d2"), (None, "d3")]
     assert counts.dropped["empty"] == 3  # two judgements and the document that is in none
+
+
+def test_columns_of_a_collection_may_be_stated_and_no_others(tmp_path: Path) -> None:
+    folder = collection(tmp_path / "in", '{"query_id": "q1", "doc_id": "d1", "grade": 3}\n')
+    assert rows(folder, "collection", fields={"score": "grade"})[0]["score"] == 3.0
+    assert (
+        rows(folder, "collection", fields={"score": "grade", "document": ["doc_id", "text"]})[0]["document"] == "d1 one"
+    )
+    with pytest.raises(
+        UserError, match=r"^fields\.relevance: not a column of ours; expected one of doc_id, document, "
+    ):
+        read(folder, "collection", fields={"relevance": "grade"})
+    with pytest.raises(
+        UserError, match=r"qrels\.jsonl: row 1: field mark: missing; the row has query_id, doc_id, grade"
+    ):
+        read(folder, "collection", fields={"score": "mark"})

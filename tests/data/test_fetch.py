@@ -47,6 +47,18 @@ def test_a_broken_source_is_named(tmp_path: Path, make_context: MakeContext) -> 
         run(make_context({}, {}), sources={"mine": local(tmp_path / "none.jsonl")})
 
 
+def test_what_is_not_read_is_told_once_and_counted_in_the_card(
+    tmp_path: Path, make_context: MakeContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [{"query": "q", "document": str(n), "score": n, "note": "x"} for n in range(3)]
+    file = write_jsonl(tmp_path / "in.jsonl", [*pairs, {"query": "q", "document": "d", "score": None}])
+    source = local(file, on_missing="skip", min_relevance=2)
+    entry = run(make_context({}, {}), sources={"mine": source})["sources"]["mine"]
+    assert capsys.readouterr().out == "fetch.sources.mine: columns that nothing reads: note\n"
+    assert (entry["rows_read"], entry["rows_kept"], entry["rows_dropped_missing"]) == (4, 3, 1)
+    assert (entry["rows_below_min_relevance"], entry["columns_not_read"]) == (1, ["note"])
+
+
 def test_files_of_other_endings_are_told(
     tmp_path: Path, make_context: MakeContext, capsys: pytest.CaptureFixture[str]
 ) -> None:

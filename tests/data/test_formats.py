@@ -17,7 +17,7 @@ from components.data.origins import collect
 def read(path: Path, format: str, **more: Any) -> tuple[pl.DataFrame, Counts]:
     origin = {"kind": "local", "path": str(path), "licence": "MIT"}
     params = SourceParams.model_validate({"origin": origin, "format": format, **more})
-    return read_source(collect(params, "k", path), params)
+    return read_source(collect(params, "k", path.parent / ".cache"), params)
 
 
 def rows(path: Path, format: str, **more: Any) -> list[dict[str, Any]]:
@@ -72,9 +72,12 @@ PAIR = '{"query": "q", "document": "p"}\n'
         (PAIR + '{"query": "alone"}', "row 2: field document: missing, and row 1 has it; the row has query: correct"),
         (PAIR + '{"document": "alone"}', "row 2: field query: missing, and row 1 has it"),
         (PAIR + '{"Query": "q", "document": "p"}', "row 2: field query: missing, .*; the row has Query, document"),
-        ('{"document": "alone"}\n' + PAIR, "row 1: field query: missing, and row 2 has it"),
+        ('{"document": "alone"}\n' + PAIR, "row 1: field document: are the only columns of ours .*: set `fields`"),
         ('{"text": "a", "label": "b"}\n{"text": "a"}', "row 2: field label: missing"),
-        ('{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": "b", "score": 1}', "row 1: field score: missing"),
+        (
+            '{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": "b", "score": 1}',
+            "row 1: field score: missing b",
+        ),
     ],
 )
 def test_a_row_that_lacks_a_column_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -117,7 +120,7 @@ def test_dropped_rows_are_counted(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     frame, counts = read(file, "jsonl", drop_empty=True, drop_duplicates=True)
     assert frame.to_dicts() == lines[:1]
-    assert (counts.read, counts.dropped) == (3, {"empty": 1, "duplicate": 1, "value": 0})
+    assert (counts.read, counts.dropped) == (3, {"empty": 1, "duplicate": 1, "value": 0, "missing": 0})
     assert len(rows(write(tmp_path / "b.jsonl", json.dumps(lines[0]) + "\n" + json.dumps(lines[0])), "jsonl")) == 2
 
 
@@ -172,6 +175,11 @@ def test_an_unclosed_quote_takes_no_rows_with_it(tmp_path: Path) -> None:
     lines[20] = 'how do I reset 20,"closed by chance\n'
     with pytest.raises(UserError, match=r"a\.csv: row 4: a quote is not closed"):
         read(write(file, "query,document\n" + "".join(lines)), "csv")
+    lines[20] = 'how do I reset 20,a screen of 5"\n'
+    with pytest.raises(UserError, match=r"a\.csv: row 4: a quoted cell spans 18 lines that look like rows"):
+        read(write(file, "query,document\n" + "".join(lines)), "csv")
+    poem = "\n".join(f"line {number}, and more" if number % 2 else f"line {number}" for number in range(30))
+    assert rows(write(file, f'query,document\nq,"{poem}"\n'), "csv") == [{"query": "q", "document": poem}]
     whole = 'query,document\nsay "hi" to 5" screens,"a ""quoted"" word\nand a line"\n'
     assert rows(write(file, whole), "csv") == [
         {"query": 'say "hi" to 5" screens', "document": 'a "quoted" word\nand a line'}
@@ -188,7 +196,7 @@ def test_a_header_is_read_without_its_spaces_and_names_no_column_twice(tmp_path:
 
 @pytest.mark.parametrize("text", ['[\n {\n  "query": "q"', '{\n  "query": "q"', '[{"query": "q", "document": "p"}]'])
 def test_one_json_document_is_told_from_lines(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: write one"):
+    with pytest.raises(UserError, match=r"row 1: not .*; the file looks like one JSON document: set format: json"):
         read(write(tmp_path / "a.json", text), "jsonl")
 
 
@@ -197,6 +205,12 @@ def test_parquet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.parquet: row 2: field document: empty"):
         read(tmp_path / "a.parquet", "parquet")
     assert rows(tmp_path / "a.parquet", "parquet", drop_empty=True) == [{"query": "a", "document": "c"}]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table([["a"], ["b"]], names=["query", "query"]), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: column 'query' is there twice"):
+        read(tmp_path / "b.parquet", "parquet")
     write(tmp_path / "b.parquet", "not parquet")
     with pytest.raises(UserError, match=r"b\.parquet: not a readable Parquet file"):
         read(tmp_path / "b.parquet", "parquet")
@@ -222,7 +236,7 @@ def test_text_lines(tmp_path: Path) -> None:
 def test_text_folders_and_a_list_of_encodings(tmp_path: Path) -> None:
     write(tmp_path / "in" / "sports" / "1.txt", "Goal\n\nin Köln", "utf-8")
     write(tmp_path / "in" / "tech" / "1.txt", "£5 app", "latin-1")
-    with pytest.raises(UserError, match=r"tech/1\.txt: not utf-8 text; set the source's `encoding`"):
+    with pytest.raises(UserError, match=r"tech/1\.txt: line 1: not utf-8 text; set the source's `encoding`"):
         read(tmp_path / "in", "text_folders")
     assert rows(tmp_path / "in", "text_folders", encoding=["utf-8", "latin-1"]) == [
         {"text": "Goal in Köln", "label": "sports"},
@@ -282,9 +296,9 @@ def test_positives_and_negatives_that_are_malformed(tmp_path: Path, change: dict
 def test_empty_positives_and_negatives_are_dropped_and_counted(tmp_path: Path) -> None:
     lines = [
         {**FLAG, "pos": ["p1", None], "neg": ["", "n1", "n2"]},
-        {**FLAG, "query": "r", "pos": [None], "neg": ["n3"]},
+        {**FLAG, "query": "r", "pos": [None], "neg": ["n3"], "pos_scores": [1]},
         {**FLAG, "query": "s", "pos": []},
-        {**FLAG, "query": "t", "pos": ["p2"], "neg": None},
+        {**FLAG, "query": "t", "pos": ["p2"], "neg": None, "pos_scores": None},
     ]
     file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     frame, counts = read(file, "jsonl", shape="positives_and_negatives", drop_empty=True)
@@ -346,3 +360,27 @@ def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> No
     for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
         with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
             read(tmp_path, "hub", **wrong)
+
+
+def test_the_scores_of_the_source_s_teacher_come_along(tmp_path: Path) -> None:
+    scored = {"pos_scores": [0.9, 0.8], "neg_scores": [0.3, None, 0.1]}
+    lines = [{**FLAG, **scored}, {**FLAG, "query": "r", "pos_scores": [], "neg_scores": None}]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    frame, _ = read(file, "flagembedding", negatives=2)
+    assert frame.select("document", "score", "teacher_score").rows() == [
+        ("p1", 1.0, 0.9),
+        ("p2", 1.0, 0.8),
+        ("n1", 0.0, 0.3),
+        ("n2", 0.0, None),
+        *((document, score, None) for document, score in (("p1", 1.0), ("p2", 1.0), ("n1", 0.0), ("n2", 0.0))),
+    ]
+    assert (
+        "teacher_score" not in read(write(file, json.dumps({"query": "q", "pos": ["p"]})), "flagembedding")[0].columns
+    )
+    for change, message in (
+        ({"neg_scores": [1]}, "row 1: field neg_scores: 1 scores for 3 documents; correct the row"),
+        ({"pos_scores": ["high", 1]}, r"row 1: field pos_scores\[0\]: not a number: 'high'"),
+        ({"pos_scores": 3}, "row 1: field pos_scores: a int for 2 documents"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(write(file, json.dumps({**FLAG, **change})), "flagembedding")

@@ -45,11 +45,15 @@ def test_half_a_compressed_file_is_one_line(tmp_path: Path, ending: str) -> None
 def test_other_bytes_under_a_compressed_name(tmp_path: Path) -> None:
     write(tmp_path / "plain.jsonl.gz", LINES)
     assert len(rows(tmp_path / "plain.jsonl.gz", "jsonl")) == 2
-    (tmp_path / "noise.jsonl.gz").write_bytes(b"\xff\xfe\xfd\x00" * 9)
+    (tmp_path / "noise.jsonl.gz").write_bytes(b"\xff\xfd\xfe\x00" * 9)
     with pytest.raises(UserError, match=r"noise\.jsonl\.gz: neither a \.gz file nor text; download it again"):
         read(tmp_path / "noise.jsonl.gz", "jsonl")
-    for name in ("a.zip", "a.tar.gz", "a.xlsx"):
-        with pytest.raises(UserError, match=rf"{name}: an archive; unpack it"):
+    for name, cure in (
+        ("a.7z", "an archive; unpack it"),
+        ("a.tar.gz", "an archive; unpack it"),
+        ("a.xlsx", "a workbook"),
+    ):
+        with pytest.raises(UserError, match=rf"{name}: {cure}"):
             read(write(tmp_path / name, LINES), "jsonl")
 
 

@@ -1,0 +1,41 @@
+"""What a source's rows were counted as while they were read; the data card has it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Counts:
+    """Rows read, rows that the source's own rules left out, and what else the data card says of them.
+
+    dropped: empty, duplicate, value (mapped to null), missing (on_missing: skip) and their numbers of rows.
+    below: judgements below min_relevance. without_judgement: queries of a collection that no judgement names.
+    not_read: columns of the files that nothing reads, in order. skipped: files below the path that are no part.
+    """
+
+    read: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: {"empty": 0, "duplicate": 0, "value": 0, "missing": 0})
+    below: int = 0
+    without_judgement: int = 0
+    not_read: dict[str, None] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def note_columns(self, present: Iterable[str], read: Iterable[str]) -> None:
+        """Note the columns of a file that are not read; a nested one counts as its outer column."""
+        known = {name for one in read for name in (one, one.split(".")[0])}
+        self.not_read |= dict.fromkeys(str(name) for name in present if name not in known)
+
+    def leave_out(self, rule: str) -> None:
+        """Count a row that a rule of the source leaves out before it is converted."""
+        self.read += 1
+        self.dropped[rule] += 1
+
+    def entry(self) -> dict[str, object]:
+        """What the data card says beside the rows read and kept; nothing of what did not occur."""
+        rules = {f"rows_dropped_{rule}": n for rule, n in self.dropped.items() if n or rule != "missing"}
+        rest = {
+            "rows_below_min_relevance": self.below,
+            "queries_without_judgement": self.without_judgement,
+            "columns_not_read": list(self.not_read),
+        }
+        return rules | {name: value for name, value in rest.items() if value}

@@ -1,0 +1,243 @@
+"""What a file or folder of a user's is: `foundry data inspect` names its layout and writes the source for params.yaml.
+
+Candidates come from the table of layouts and the names and columns of the files; the first that reads is taken. What is
+shown is what fetch would read.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+import yaml
+
+from components.base.errors import UserError
+from components.config import SourceParams
+from components.config.fetch import COLLECTIONS
+from components.data.cells import Raw
+from components.data.columns import WHOLE
+from components.data.counts import Counts
+from components.data.delimited import first_cells
+from components.data.formats import read_source
+from components.data.layouts import COLLECTIONS as PARTS
+from components.data.layouts import LAYOUTS, NLI_CLASSES, find_columns, recognise
+from components.data.local_files import bare_name
+from components.data.origins import Files, collect
+from components.data.part_files import find_part
+from components.data.readers import READERS
+from components.data.table_files import file_kind
+from components.data.text_files import COMPRESSIONS, read_lines
+
+Settings = dict[str, Any]  # of a source, without its origin
+ASKED = ("query", "question", "anchor", "title", "prompt", "input", "instruction")
+ANSWERED = ("document", "answer", "passage", "response", "positive", "output", "context", "content", "text")
+KINDS = {"query": "retrieval", "text1": "sts", "correct": "summarization", "text": "classification"}  # of tasks
+JUDGEMENTS = "TREC judgements alone: put them beside their corpus and queries, and inspect the folder (format: trec)"
+
+
+@dataclass
+class Finding:
+    """A layout that reads: its settings, every row, and what was counted. problem: why none reads."""
+
+    about: str
+    settings: Settings
+    rows: pl.DataFrame = field(default_factory=pl.DataFrame)
+    counts: Counts = field(default_factory=Counts)
+    problem: str = ""
+
+
+def inspect_path(path: Path) -> Finding:
+    """What the file or folder is.
+
+    Raises:
+        UserError: there is no such file, or nothing in it looks like a data set.
+    """
+    path = path.expanduser().resolve()
+    with tempfile.TemporaryDirectory() as cache:
+        files = collect(_source({"format": "hub"}, path), str(path), Path(cache) / ".cache")
+        failed: Finding | None = None
+        for about, settings in _candidates(files, path, Path(cache)):
+            try:
+                rows, counts = _read(settings, path, Path(cache))
+            except UserError as problem:
+                failed = failed or Finding(about, settings, problem=str(problem))
+                continue
+            return Finding(about, settings, rows, counts)
+    if failed is None:
+        raise UserError(f"{path}: holds nothing that looks like a data set; docs/data.md lists the layouts")
+    return failed
+
+
+def _source(settings: Settings, path: Path) -> SourceParams:
+    return SourceParams.model_validate({"origin": {"kind": "local", "path": str(path), "licence": "-"}, **settings})
+
+
+def _read(settings: Settings, path: Path, cache: Path) -> tuple[pl.DataFrame, Counts]:
+    params = _source(settings, path)
+    return read_source(collect(params, str(path), cache / ".cache"), params)
+
+
+def _candidates(files: Files, path: Path, cache: Path) -> Iterator[tuple[str, Settings]]:
+    """What the files may be, the most special first: (about, settings)."""
+    names = [bare_name(name) for name in files.names]
+    if any(name.endswith(("dataset_dict.json", "state.json")) for name in names):
+        yield "a data set that save_to_disk wrote", {"format": "dataset"}
+        yield from _by_columns(files, path, cache, "dataset")
+        return
+    for name in COLLECTIONS:
+        params = _source({"format": name}, path)
+        if all(find_part(files, params, part, known) for part, known in PARTS[name].items()):
+            yield f"a collection: corpus, queries and judgements ({name})", {"format": name}
+    ids = _source({"format": "corpus_and_ids"}, path)
+    if all(find_part(files, ids, part, PARTS["corpus_and_ids"][part]) for part in ("corpus", "rows")):
+        yield "pairs that name their documents by id, and a corpus", {"format": "corpus_and_ids"}
+    if len(names) > 1 and all(name.endswith(".txt") and "/" in name for name in names):
+        yield "a folder of texts for each label", {"format": "text_folders"}
+    pool = [name for name in files.names if "pool" in bare_name(name)]
+    others = [name for name in files.names if name not in pool and _kind(files.root / name)]
+    if pool and len(others) == 1:
+        for about, settings in _by_columns(_only(files, others), path, cache):
+            yield f"{about}, and a pool of documents", {**settings, "files": {"rows": others[0], "pool": pool[0]}}
+    yield from _by_columns(_only(files, others), path, cache)
+
+
+def _only(files: Files, names: list[str]) -> Files:
+    return Files(files.root, names, files.version, files.sha256)
+
+
+def _kind(path: Path) -> str:
+    """jsonl, json, csv, tsv or parquet, by ending or content; empty for anything else."""
+    try:
+        return file_kind(path)
+    except UserError:
+        begin = path.read_bytes()[:200] if path.stat().st_size < 1 << 30 else b""
+    if begin.startswith(b"PAR1"):
+        return "parquet"
+    if begin.lstrip()[:1] in (b"{", b"["):
+        return "jsonl" if begin.lstrip()[:1] == b"{" else "json"
+    return ""
+
+
+def _by_columns(files: Files, path: Path, cache: Path, kind: str = "") -> Iterator[tuple[str, Settings]]:
+    """Layouts of rows, by the columns of the first file's first row."""
+    if not files.names:
+        return
+    kind = kind or _kind(files.paths()[0])
+    basic: Settings = {"format": kind, **_encoding(files, kind)}
+    if kind == "tsv" and _has_quoted_cells(files.paths()[0], _source(basic, path)):
+        basic["quotes"] = True
+    raw = _first_row(files, basic, path)
+    columns = list(raw.values)
+    more = {name: value for name, value in basic.items() if name != "format"}
+    if kind in ("csv", "tsv") and not _is_header(columns):
+        yield from _without_header(columns, basic, path)
+        return
+    if any(set(names) <= set(columns) for names in WHOLE):
+        yield f"rows with our own column names ({kind})", basic
+    for name in recognise(columns):
+        if name == "corpus_and_ids" or kind == "dataset":
+            continue
+        values = {"values": {"score": _classes()}} if {"premise", "hypothesis", "label"} <= set(columns) else {}
+        yield _about(name, columns), {"format": name, **more, **values}
+    yield from _by_guess(raw, basic)
+
+
+def _encoding(files: Files, kind: str) -> Settings:
+    """The encoding setting where utf-8 or a byte order mark does not do."""
+    if kind in ("parquet", "dataset"):
+        return {}
+    begin = files.paths()[0].open("rb").read(1 << 20)
+    if begin.startswith(tuple(magic for magic, _ in COMPRESSIONS.values())) or begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return {}
+    if begin[1:200:2].count(0) > 25 or begin[0:200:2].count(0) > 25:
+        return {"encoding": "utf-16-le" if begin[1:2] == b"\0" else "utf-16-be"}
+    try:
+        begin[: begin.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return {"encoding": ["utf-8", "cp1252"]}
+    return {}
+
+
+def _has_quoted_cells(path: Path, params: SourceParams) -> bool:
+    """Whether a cell of the first lines is enclosed in quotes, as in Excel's Unicode text."""
+    first = islice(read_lines(path, params), 1000)
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for _, line in first for cell in line.split("\t"))
+
+
+def _first_row(files: Files, settings: Settings, path: Path) -> Raw:
+    params = _source(settings, path)
+    if settings["format"] in ("csv", "tsv"):
+        cells = first_cells(files.paths()[0], params, settings["format"])
+        if cells:
+            return Raw(files.paths()[0], 0, dict.fromkeys(cells, ""))
+    raw = next(islice(READERS[params.format](files, params, Counts()), 1), None)
+    if raw is None:
+        raise UserError(f"{path}: no rows; check the path")
+    return raw
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether the first line of a table names columns: no numbers, no sentences."""
+    return not any(cell.replace(".", "").isdigit() or len(cell.split()) > 3 for cell in cells)
+
+
+def _without_header(cells: list[str], basic: Settings, path: Path) -> Iterator[tuple[str, Settings]]:
+    cells = cells[0].split() if len(cells) == 1 else cells
+    if len(cells) == 4 and cells[1].isdigit() and cells[3].lstrip("-").isdigit():
+        raise UserError(f"{path}: {JUDGEMENTS}")
+    if len(cells) == 3:
+        columns = {"columns": {"rows": ["query", "positive", "negative"]}}
+        about = f"triples of query, positive and negative without a header ({basic['format']})"
+        more = {name: value for name, value in basic.items() if name != "format"}
+        yield about, {"format": "sentence_transformers", **more, **columns}
+    if len(cells) == 2:
+        about = f"pairs without a header ({basic['format']})"
+        yield about, {**basic, "columns": {"rows": ["query", "document"]}}
+
+
+def _classes() -> dict[str, str | None]:
+    return dict(yaml.safe_load(NLI_CLASSES))
+
+
+def _about(name: str, columns: list[str]) -> str:
+    layout = next((one for one in LAYOUTS[name] if not find_columns(one.columns, columns)[1]), LAYOUTS[name][0])
+    return f"{name}: {layout.about}"
+
+
+def _by_guess(raw: Raw, basic: Settings) -> Iterator[tuple[str, Settings]]:
+    """Parallel lists, and pairs under names like ours in another case or language of data sets."""
+    lists = [name for name, value in raw.values.items() if isinstance(value, list)]
+    text = next((name for name in ("sentences", "text", "texts") if name in lists), None)
+    label = next((name for name in ("labels", "label") if name in lists), None)
+    if text and label:
+        yield (
+            "parallel lists of texts and labels",
+            {**basic, "shape": "lists", "fields": {"text": text, "label": label}},
+        )
+    lower = {name.lower().strip("?: "): name for name in raw.values}
+    asked = next((lower[name] for name in ASKED if name in lower), None)
+    answered = next((lower[name] for name in ANSWERED if name in lower and lower[name] != asked), None)
+    if asked and answered:
+        yield f"pairs of {asked} and {answered}", {**basic, "fields": {"query": asked, "document": answered}}
+
+
+def paste_block(finding: Finding, path: str, name: str) -> dict[str, Any]:
+    """The part of params.yaml that reads the file, and a task of its rows; a tenth each for dev and test."""
+    origin = {"kind": "local", "path": path, "licence": "internal"}
+    source = {"origin": origin, **finding.settings}
+    kind = next((kind for column, kind in KINDS.items() if column in finding.rows.columns), "retrieval")
+    column = next((column for column in KINDS if column in finding.rows.columns), None)
+    number = finding.rows[column].drop_nulls().n_unique() if column else 0
+    held_out = min(number // 10, 500)
+    sizes = {"train": number - 2 * held_out, "dev": held_out, "test": held_out}
+    task = {"source": name, "kind": kind, "instruction": "SAY WHAT A QUERY LOOKS FOR", **sizes}
+    return {"fetch": {"sources": {name: source}}, "prepare": {"tasks": {name: task}}}
+
+
+def source_name(path: Path) -> str:
+    """A name for the source: the file's, without endings and what a name must not hold."""
+    return re.sub(r"[^a-z0-9_]+", "-", PurePosixPath(bare_name(path.name)).stem).strip("-_") or "mine"

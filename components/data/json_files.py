@@ -1,0 +1,121 @@
+"""Row iterators for JSON Lines, and for files that are one JSON document."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.base.errors import UserError
+from components.config import SourceParams
+from components.data.cells import Raw
+from components.data.layouts import recognise
+from components.data.text_files import find_encoding, open_text, read_lines
+
+ONE_DOCUMENT = "the file looks like one JSON document: set format: json"
+
+
+def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
+    """One JSON object per line."""
+    loads = json.JSONDecoder().decode
+    for number, line in read_lines(path, params):
+        try:
+            values = loads(line)
+        except json.JSONDecodeError as problem:
+            cure = ONE_DOCUMENT if line.strip() in ("[", "{") else "correct or remove the line"
+            raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {cure}") from None
+        except (RecursionError, ValueError) as problem:
+            raise UserError(f"{path}: row {number}: not readable JSON ({_short(problem)}); correct the line") from None
+        if not isinstance(values, dict):
+            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object per line"
+            raise UserError(f"{path}: row {number}: not a JSON object; {cure}")
+        yield Raw(path, number, values)
+
+
+def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
+    """A JSON document: a list of objects, an object that holds one, or columns; or JSON Lines under that name."""
+    if _is_lines(path, params):
+        yield from jsonl_rows(path, params)
+        return
+    with open_text(path, find_encoding(path, params)) as handle:
+        try:
+            document = json.load(handle)
+        except json.JSONDecodeError as problem:
+            what = f"line {problem.lineno}: not valid JSON ({problem.msg})"
+            raise UserError(f"{path}: {what}; correct the file, or set format: jsonl for one object a line") from None
+        except (RecursionError, ValueError) as problem:
+            raise UserError(f"{path}: not readable JSON ({_short(problem)}); correct the file") from None
+    for number, values in enumerate(_objects(path, document), start=1):
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: row {number}: holds a {type(values).__name__}, expected an object with columns")
+        yield Raw(path, number, values)
+
+
+def _is_lines(path: Path, params: SourceParams) -> bool:
+    """Whether the first line is a whole object and another line follows."""
+    lines = read_lines(path, params)
+    first, second = next(lines, None), next(lines, None)
+    if first is None or second is None:
+        return False
+    try:
+        return isinstance(json.loads(first[1]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _objects(path: Path, document: Any) -> list[Any]:
+    """The rows of a document."""
+    if isinstance(document, list):
+        return document
+    if isinstance(document, dict):
+        if set(recognise(list(document))) - {"squad"} and isinstance(next(iter(document.values())), str):
+            return [document]
+        lists = [one for one in document.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
+        if len(lists) == 1:
+            return lists[0]
+        columns = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
+        if columns and all(isinstance(one, list) and len(one) == len(columns[0]) for one in columns):
+            _refuse_other_keys(path, document)
+            return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+        if all(not isinstance(one, (list, dict)) for one in document.values()):
+            return [document]
+    has = f"; it has {', '.join(document)}"[:200] if isinstance(document, dict) else ""
+    raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; write one object per line")
+
+
+def _refuse_other_keys(path: Path, document: dict[str, Any]) -> None:
+    """pandas writes columns as {row: value}; the rows must be the same in each."""
+    keyed = [list(one) for one in document.values() if isinstance(one, dict)]
+    if any(keys != keyed[0] for keys in keyed):
+        raise UserError(f"{path}: columns of different rows; write one object per line")
+
+
+def squad_rows(rows: Iterator[Raw]) -> Iterator[Raw]:
+    """SQuAD's questions with their contexts, nested or flat; a question without an answer has score 0."""
+    for raw in rows:
+        if "paragraphs" not in raw.values:
+            yield _answered(raw, raw.values)
+            continue
+        for paragraph in _list_of(raw, raw.values, "paragraphs"):
+            for question in _list_of(raw, paragraph, "qas"):
+                shared = {"title": raw.values.get("title"), "context": paragraph.get("context")}
+                yield _answered(raw, {**shared, **question})
+
+
+def _list_of(raw: Raw, values: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = values.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise raw.error(name, "missing or not a list of objects, as SQuAD has them; correct the file")
+    return found
+
+
+def _answered(raw: Raw, values: dict[str, Any]) -> Raw:
+    """The row without its answers, with the score that they mean."""
+    given = values.get("answers")
+    if "answers" in values:
+        values = {**values, "score": float(bool(given.get("text") if isinstance(given, dict) else given))}
+    unread = ("answers", "plausible_answers", "is_impossible")
+    return Raw(raw.file, raw.row, {name: value for name, value in values.items() if name not in unread})
+
+
+def _short(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:120]
