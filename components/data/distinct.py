@@ -9,7 +9,7 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.base.overlap import normalise
-from components.data.prepared import cut_words
+from components.base.scripts import cut_words
 
 _BLOCK = 1 << 14  # texts that are Python strings at once
 

@@ -28,11 +28,3 @@ class Prepared:
         self.corpus = pl.concat([self.corpus, corpus.select(*CORPUS_ROWS).cast(CORPUS_ROWS)])
         self.queries = pl.concat([self.queries, queries.select(*QUERY_ROWS).cast(QUERY_ROWS)])
         self.qrels = pl.concat([self.qrels, qrels.select(*QREL_ROWS).cast(QREL_ROWS)])
-
-
-def cut_words(text: str, words: int | None) -> str:
-    """The first `words` words of a text; the text unchanged if it has no more."""
-    if words is None:
-        return text
-    parts = text.split()
-    return text if len(parts) <= words else " ".join(parts[:words])

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import bm25s
 import numpy as np
 
 from components.base.progress import progress
+from components.base.scripts import search_words
 from components.config import Bm25Params
 from components.search.exact import Hits
 from components.search.top_k import RunningTopK, best_first
@@ -20,14 +22,14 @@ def bm25_search(
 ) -> Hits:
     """The k documents with the highest BM25 score above 0, per query; ties go to the earlier document.
 
-    Words of two letters or more, lower case, English stop words left out; k1 and b as Robertson and Zaragoza (2009).
+    Words as in `search_words` (components/base/scripts.py); k1 and b as Robertson and Zaragoza (2009).
     """
     index = bm25s.BM25(k1=params.k1, b=params.b, method="lucene")
-    tokens = bm25s.tokenize(list(corpus), stopwords="en", show_progress=False)
+    tokens = _tokenize(corpus, params, return_ids=True)
     if not tokens.vocab:
         return Hits(np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, np.float32))
     index.index(tokens, show_progress=False)
-    asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
+    asked = _tokenize(queries, params, return_ids=False)
 
     chunk = max(1, min(_CHUNK, _SCORES // len(corpus)))
 
@@ -38,6 +40,15 @@ def bm25_search(
     with ThreadPoolExecutor(threads) as pool:
         parts = list(progress(pool.map(search, starts), label, total=len(starts), unit="chunk"))
     return Hits(np.concatenate([part.documents for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def _tokenize(texts: Sequence[str], params: Bm25Params, *, return_ids: bool) -> Any:
+    stop = None if params.stop_words == "none" else params.stop_words
+    how = {"stopwords": stop, "return_ids": return_ids, "show_progress": False}
+    if params.tokenizer == "spaces" or all(text.isascii() for text in texts):
+        return bm25s.tokenize(list(texts), **how)
+    spaced = [" ".join(search_words(text)) for text in texts]
+    return bm25s.tokenize(spaced, lower=False, token_pattern=r"\S+", **how)
 
 
 def _top(index: bm25s.BM25, queries: Sequence[list[str]], k: int, documents: int) -> Hits:
