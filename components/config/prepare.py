@@ -45,7 +45,8 @@ class TaskParams(Params):
     max_words: Positive | None = Field(default=None, description="cut longer texts; none are cut when empty")
     positive_score: float | None = Field(
         default=None,
-        description="sts and pair_classification: score from which on a pair is trained on; sts: all pairs when empty",
+        description="grade from which on a document is an answer, or a pair is trained on; when empty: above 0, in sts "
+        "all pairs",
     )
     weight: PositiveFloat = Field(
         default=1.0, description="how often training draws the task: weight * size^train.alpha"
@@ -68,7 +69,7 @@ _TASK_SETTINGS = {
     "dev_documents": ("retrieval",),
     "test_documents": ("retrieval",),
     "fit": ("classification",),
-    "positive_score": ("sts", "pair_classification"),
+    "positive_score": ("retrieval", "reranking", "sts", "pair_classification"),
 }
 
 

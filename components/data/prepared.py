@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from components.data.account import Account
+from components.data.assign import SPLITS
+
 CORPUS_ROWS = pl.Schema({"doc_id": pl.String(), "text": pl.String(), "label": pl.String(), "split": pl.String()})
 QUERY_ROWS = pl.Schema({"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()})
 QREL_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()})
@@ -15,6 +18,7 @@ class Prepared:
     """Rows of one task, and its held-out evaluation tables by name.
 
     own_negatives: pairs of training queries that the source judges irrelevant.
+    account: what was asked and given.
     """
 
     corpus: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CORPUS_ROWS))
@@ -22,6 +26,7 @@ class Prepared:
     qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QREL_ROWS))
     own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVE_ROWS))
     benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
+    account: Account = field(default_factory=lambda: Account(0, dict.fromkeys(SPLITS, 0)))
 
     def add(self, corpus: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame) -> None:
         """Append rows; columns in any order."""
