@@ -7,7 +7,6 @@ words is one of letters; and for BM25 each two neighbouring letters are a word, 
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from itertools import pairwise
 
 import regex
@@ -42,18 +41,13 @@ def cut_words(text: str, words: int | None) -> str:
     """
     if words is None or len(text) <= words:
         return text
-    if text.isascii():
-        if len(text.split(None, words)) <= words:
-            return text
-        found: Iterator[re.Match[str]] | Iterator[regex.Match[str]] = re.finditer(r"\S+", text)
-    else:
-        found = _CUT.finditer(text)
-    end = first = 0
-    for number, word in enumerate(found):
-        if number == 0:
-            first = word.start()
+    if text.isascii() or is_western(text):
+        parts = text.split(None, words)
+        return text if len(parts) <= words else text[: len(text) - len(parts[-1])].strip()
+    end = 0
+    for number, word in enumerate(_CUT.finditer(text)):
         if number == words:
-            return text[first:end]
+            return text[:end].strip()
         end = word.end()
     return text
 

@@ -6,7 +6,7 @@ that the source states takes no other rows, and no other split takes those; test
 taken from its training rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from components.data.splits import Group
@@ -67,14 +67,24 @@ class Pool:
 
     def size(self, split: str) -> int:
         """Queries that the split may take."""
-        return sum(len(self.fit(group, split)) for group in self._allowed(split))
+        return sum(self._sizes(split))
+
+    def _sizes(self, split: str) -> Iterator[int]:
+        if self.unfit.get(split):
+            return (len(self.fit(group, split)) for group in self._allowed(split))
+        return (len(group.queries) for group in self._allowed(split))
 
     def plan(self, asked: Mapping[str, int]) -> dict[str, int]:
         """`plan_sizes` of these groups."""
         own, common, reached = dict.fromkeys(SPLITS, 0), 0, set()
+        all_fit = not any(self.unfit.values())
+        takers_of = {
+            pin: [split for split in SPLITS if asked[split] and pin in self._pins[split]] for pin in (None, *SPLITS)
+        }
         for group in self.groups:
-            takers = [split for split in SPLITS if asked[split] and group.pinned in self._pins[split]]
-            number = max((len(self.fit(group, split)) for split in takers), default=0)
+            takers = takers_of[group.pinned]
+            fits = (len(group.queries) if all_fit else len(self.fit(group, split)) for split in takers)
+            number = next(fits, 0) if all_fit else max(fits, default=0)
             if len(takers) == 1:
                 own[takers[0]] += number
             elif number:
@@ -86,8 +96,12 @@ class Pool:
     def is_short(self, sizes: Mapping[str, int]) -> bool:
         """Whether whole groups cannot give dev and test these numbers."""
         for split in _HELD_OUT:
-            found = (len(self.fit(group, split)) for group in self._allowed(split))
-            if sum(size for size in found if size <= sizes[split]) < sizes[split]:
+            missing = sizes[split]
+            for size in self._sizes(split) if missing else ():
+                missing -= size if size <= sizes[split] else 0
+                if missing <= 0:
+                    break
+            if missing > 0:
                 return True
         return False
 
@@ -132,6 +146,8 @@ class Pool:
             if fit and len(fit) <= queries:
                 taken.append((group, fit))
                 queries -= len(fit)
+                if not queries:
+                    break
         self.remove([group for group, _ in taken])
         return [_with_queries(group, fit) for group, fit in taken]
 

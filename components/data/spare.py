@@ -44,10 +44,9 @@ class Spare:
 def add_hard(source: PairSource, found: list[Group], spare: Spare, least: int) -> np.ndarray:
     """Documents of held-out groups plus hard ones up to `least`; the groups of those are removed from the pool."""
     held_out = source.documents_of(found)
-    queries = query_numbers(found).tolist()
-    if least <= len(held_out) or not queries:
+    if least <= len(held_out) or not found:
         return held_out
-    judged = [(source.queries.texts([one])[0], source.documents.texts(source.positives(one))) for one in queries]
+    judged = _judged(source, query_numbers(found))
     for owned in (False, True):
         more = _hardest(source, judged, spare, held_out, least - len(held_out), owned=owned)
         held_out = np.concatenate([held_out, more])
@@ -55,6 +54,17 @@ def add_hard(source: PairSource, found: list[Group], spare: Spare, least: int) -
             break
     spare.missing += max(0, least - len(held_out))
     return held_out
+
+
+def _judged(source: PairSource, queries: np.ndarray) -> list[tuple[str, list[str]]]:
+    """Each query with its answers, read at once."""
+    owners, documents, scores = source.pairs_of(queries)
+    positive = source.are_positive(scores)
+    answers: dict[int, list[str]] = {query: [] for query in queries.tolist()}
+    texts = source.documents.texts(documents[positive])
+    for owner, text in zip(owners[positive].tolist(), texts, strict=True):
+        answers[owner].append(text)
+    return list(zip(source.queries.texts(queries), answers.values(), strict=True))
 
 
 def _hardest(
