@@ -3,13 +3,14 @@
 # make test   the whole test suite
 # make fast   the tests under five seconds each
 # make check  ruff, mypy, import layers
-# make ui     MLflow and Prefect servers on loopback
+# make ui     MLflow and Prefect servers on loopback; MLFLOW_PORT=5001 PREFECT_PORT=4201 for other ports
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
+# make remake the environment .venv again, after an interrupted installation; PYTHON=python3.12 with another Python
 # make infra-check   everything under infra/ that can be checked without a container engine
 # make help   this list
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run plan test fast check ui reproduce infra-check
+.PHONY: help run plan test fast check ui reproduce remake infra-check
 
 PYTHON ?= python3
 RUN_ENV := .venv/.run
@@ -41,13 +42,32 @@ check: $(TEST_ENV)
 	mypy
 
 ui: $(RUN_ENV)
-	@foundry ui
+	@foundry ui $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT)) $(if $(PREFECT_PORT),--prefect-port $(PREFECT_PORT))
 
 reproduce: $(RUN_ENV)
 	@foundry reproduce $(RUN)
 
 infra-check: $(TEST_ENV)
 	@python -m infra.check
+
+remake:
+	@rm -rf .venv
+	@$(MAKE) --no-print-directory $(RUN_ENV)
+
+# What is missing on a new machine, with its cure, before anything is installed.
+define check_first
+	@command -v git >/dev/null || { echo "error: git is not installed; install it and clone the repository" >&2; exit 1; }
+	@git rev-parse --git-dir 2>&1 | grep -q "not a git repository" && { echo "error: $(CURDIR): not a git repository \
+	(a downloaded zip?); clone it instead, or: git init && git add -A && git commit -m start" >&2; exit 1; } || true
+	@if test -e .venv; then \
+	  pip="$$(command -v uv >/dev/null || echo 'import pip; ')"; .venv/bin/python -c "$$pip$(FITS)" 2>/dev/null || { echo "error: .venv is incomplete or has another Python than \
+	3.11 to 3.13: make remake, or make remake PYTHON=python3.12" >&2; exit 1; }; \
+	elif ! command -v uv >/dev/null; then \
+	  $(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "error: $(PYTHON) is missing or not Python 3.11 to 3.13: install one \
+	(Ubuntu 22.04: apt install python3.11 python3.11-venv) and name it: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }; \
+	fi
+endef
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 # The two environments are one folder; tests need more packages in it. uv when there is one, else pip. uv is told the
 # folder of wheels that pip is set up with (if any); no index and no build of torch is chosen here.
@@ -64,8 +84,10 @@ define install
 endef
 
 $(RUN_ENV): pyproject.toml constraints.txt
+	$(check_first)
 	$(call install,.)
 
 $(TEST_ENV): pyproject.toml constraints.txt
+	$(check_first)
 	$(call install,.[test])
 	@touch $(RUN_ENV)

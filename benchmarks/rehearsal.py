@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -141,7 +140,7 @@ def train_until_killed(folder: Path) -> int:
         time.sleep(0.02)
     if process.poll() is not None:
         sys.exit(process.returncode or "train: ended before it could be killed; raise train.steps")
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     return int(whole_checkpoints(folder)[-1].name.removeprefix("step-"))
 

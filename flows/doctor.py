@@ -1,16 +1,19 @@
-"""Detect, repair and report the leftovers of crashes.
+"""Detect, repair and report the leftovers of crashes of this checkout on this machine.
 
     foundry doctor              repair
     foundry doctor --look       only report
 
-Checks: stages whose flow is dead, stale DVC locks, a half-written dvc.lock, worktrees of dead runs, MLflow runs RUNNING
-without a process, runs not uploaded, stale promotion locks, and Prefect runs and GPU slots without a process.
+Checks: stages whose flow is dead, stale DVC locks, a half-written dvc.lock, worktrees of dead runs, MLflow runs and
+Prefect runs RUNNING without a process, runs not uploaded, promotion locks of dead processes.
+
+Several people, machines and containers share MLflow, Prefect and sometimes the checkout. So the doctor touches only
+what carries an owner record of this checkout whose process is provably dead (components/base/owner.py), and DVC's files
+only while no run holds the checkout's locks (flows/at_work.py). Everything else is left as it is.
 """
 
 import json
-import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,48 +21,77 @@ from typing import Any
 
 import psutil
 from prefect import flow, get_run_logger
+from prefect.states import Cancelled
 
+from components.base.checkout import home
 from components.base.files import whole_file
-from components.promotion.lock import lock_name
+from components.base.locks import lock_holder, try_lock
+from components.base.owner import is_own, sees_all_processes, standing
+from components.promotion.lock import LOCK_TAG
 from components.tracking import upload
-from components.tracking.journal_files import journals, owner_lives
+from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
-from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, tracking_folder, tracking_uri
+from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
+from components.tracking.uploader import OWNER_TAG, one_line
 from flows import lockfile
+from flows.at_work import lock_file, nobody_at_work
 from flows.isolation import abandoned, remove
-from flows.pipeline import GPU_LIMIT
+from flows.record import OWNER_VARIABLE
 
-LOCK_MINUTES = 10.0
+WRITING_SECONDS = 2.0  # DVC writes its rwlock within this time
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem and its repair; `repair` may be called once."""
+    """A problem and its repair; `repair` may be called once. Without one the cure is up to the user."""
 
     what: str
     cure: str
-    repair: Callable[[], object]
+    repair: Callable[[], object] | None
 
 
 def examine(root: Path) -> Iterator[Finding]:
     """All problems of the checkout `root`, in order of repair."""
     yield from orphans(root)
-    yield from dvc_locks(root)
-    yield from dvc_lockfile(root)
+    with nobody_at_work(root) as idle:
+        if idle:
+            yield from dvc_locks(root)
+            yield from dvc_lockfile(root)
     yield from worktrees(root)
     yield from waiting_journals(root)
-    if not is_reachable(tracking_uri(root)):
-        yield Finding(
-            f"MLflow at {redact_uri(tracking_uri(root))} does not answer", "start it, then rerun the doctor", _nothing
-        )
-    else:
+    recorded = store_exists(tracking_uri(root))  # else no run has made the checkout's store, and looking must not
+    trouble = [*_trouble("MLflow", tracking_uri(root) if recorded else "", lambda: _ask_mlflow(root))]
+    trouble += _trouble("Prefect", _prefect_address(), lambda: None)
+    yield from trouble
+    if recorded and not any(finding.what.startswith("MLflow") for finding in trouble):
         yield from mlflow_runs(root)
         yield from promotion_locks(root)
-    yield from prefect_runs(root)
+        if _prefect_address() and not trouble:
+            yield from prefect_runs(root)  # by the owner records in MLflow
 
 
-def _nothing() -> None:
-    """No automatic repair."""
+def _ask_mlflow(root: Path) -> None:
+    registry_client(root).search_experiments(max_results=1)
+
+
+def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding]:
+    """A configured server or store that does not answer, or answers with an error."""
+    if uri and not is_reachable(uri):
+        yield Finding(f"{name} at {redact_uri(uri)} does not answer", "start it, then rerun the doctor", None)
+    elif uri:
+        try:
+            ask()
+        except Exception as problem:  # noqa: BLE001  any error of the store is reported as one line
+            yield Finding(f"{name} at {redact_uri(uri)}: {one_line(problem)}", "repair or restore it", None)
+
+
+def is_dead_and_ours(record: str, root: Path) -> bool:
+    """Whether an owner record (JSON) is of this checkout, and its process is provably dead; False for none."""
+    try:
+        who = json.loads(record or "{}")
+    except ValueError:
+        return False
+    return isinstance(who, dict) and is_own(who, home(root)) and standing(who) == "dead"
 
 
 # ---------------------------------------------------------------- processes
@@ -68,64 +100,67 @@ def _nothing() -> None:
 def orphans(root: Path) -> Iterator[Finding]:
     """Processes of a pipeline whose flow is dead: they would continue to write to the outputs."""
     for process in psutil.process_iter():
-        pipeline = _pipeline_of(process, root)
-        if pipeline and not _journal_lives(tracking_folder(root), pipeline):
+        if _is_orphan(process, root):
             title = " ".join(process.cmdline())[:100]
-            yield Finding(f"process {process.pid} ({title}) belongs to a dead flow", "ended it", _Killer(process))
+            yield Finding(f"process {process.pid} ({title}) belongs to a dead flow", "ended it", partial(_end, process))
 
 
-def _pipeline_of(process: psutil.Process, root: Path) -> str:
-    """The journal id of the pipeline that a process of this checkout works for; empty for any other process."""
+def _is_orphan(process: psutil.Process, root: Path) -> bool:
+    """The process uploading runs is none: it ends by itself."""
     try:
         if not Path(process.cwd()).is_relative_to(root) or process.status() == psutil.STATUS_ZOMBIE:
-            return ""
+            return False
         if "components.tracking.upload" in process.cmdline():
-            return ""  # exits by itself
-        return process.environ().get("FOUNDRY_PIPELINE_JOURNAL", "").removeprefix("journal:")
+            return False
+        return is_dead_and_ours(process.environ().get(OWNER_VARIABLE, ""), root)
     except (psutil.Error, OSError):
-        return ""
+        return False
 
 
-def _journal_lives(tracking: Path, identity: str) -> bool:
-    folder = tracking / identity
-    return folder.exists() and owner_lives(folder)
-
-
-class _Killer:
+def _end(process: psutil.Process) -> None:
     """SIGTERM, ten seconds, SIGKILL."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self.process = process
-
-    def __call__(self) -> None:
-        try:
-            self.process.terminate()
-            self.process.wait(10)
-        except psutil.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-        except psutil.NoSuchProcess:
-            pass
+    try:
+        process.terminate()
+        process.wait(10)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+    except psutil.NoSuchProcess:
+        pass
 
 
 # ---------------------------------------------------------------- DVC and git
 
 
 def dvc_locks(root: Path) -> Iterator[Finding]:
-    """An empty or invalid rwlock (every dvc command fails on it), and entries of dead processes."""
+    """An empty or invalid rwlock (every dvc command fails on it), and entries of dead processes.
+
+    DVC's entries have a pid but no machine or container. From inside a container they are left: the next dvc command
+    removes those of pids that do not exist.
+    """
     path = root / ".dvc" / "tmp" / "rwlock"
-    if not path.exists():
-        return
-    try:
-        locks = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        if not _dvc_runs(root):
-            yield Finding(f"{path} is not valid JSON ({path.stat().st_size} bytes)", "removed it", path.unlink)
+    locks = _read_rwlock(path)
+    if locks is None:
+        yield Finding(f"{path} is not valid JSON ({path.stat().st_size} bytes)", "removed it", path.unlink)
         return
     dead = sorted({entry["pid"] for entry in _holders(locks) if not _is_dvc(entry["pid"])})
-    if dead:
+    if dead and sees_all_processes() and not _dvc_runs(root):
         pids = ", ".join(str(pid) for pid in dead)
-        yield Finding(f"{path} has entries of dead processes ({pids})", "removed their entries", _Unlocker(path, dead))
+        repair = partial(_unlock, path, dead)
+        yield Finding(f"{path} has entries of dead processes ({pids})", "removed their entries", repair)
+
+
+def _read_rwlock(path: Path) -> dict[str, Any] | None:
+    """DVC's rwlock; None if it stays invalid for longer than DVC needs to write it."""
+    deadline = time.monotonic() + WRITING_SECONDS
+    while path.exists():
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            if time.monotonic() > deadline:
+                return None
+        time.sleep(0.1)
+    return {}
 
 
 def dvc_lockfile(root: Path) -> Iterator[Finding]:
@@ -135,24 +170,19 @@ def dvc_lockfile(root: Path) -> Iterator[Finding]:
         yield Finding(f"{root / 'dvc.lock'} is half-written", cure, partial(lockfile.repair_lockfile, root))
 
 
-def _holders(locks: dict[str, Any]) -> list[dict[str, Any]]:
+def _holders(locks: Mapping[str, Any]) -> list[dict[str, Any]]:
     writers = list(locks.get("write", {}).values())
     return writers + [reader for readers in locks.get("read", {}).values() for reader in readers]
 
 
-class _Unlocker:
-    """Removes the entries of dead processes from DVC's rwlock."""
-
-    def __init__(self, path: Path, dead: list[int]) -> None:
-        self.path, self.dead = path, dead
-
-    def __call__(self) -> None:
-        locks = json.loads(self.path.read_text(encoding="utf-8"))
-        locks["write"] = {k: v for k, v in locks.get("write", {}).items() if v["pid"] not in self.dead}
-        readers = {k: [r for r in v if r["pid"] not in self.dead] for k, v in locks.get("read", {}).items()}
-        locks["read"] = {k: v for k, v in readers.items() if v}
-        with whole_file(self.path) as partial:
-            partial.write_text(json.dumps(locks), encoding="utf-8")
+def _unlock(path: Path, dead: list[int]) -> None:
+    """Remove the entries of dead processes from DVC's rwlock."""
+    locks = json.loads(path.read_text(encoding="utf-8"))
+    locks["write"] = {k: v for k, v in locks.get("write", {}).items() if v["pid"] not in dead}
+    readers = {k: [r for r in v if r["pid"] not in dead] for k, v in locks.get("read", {}).items()}
+    locks["read"] = {k: v for k, v in readers.items() if v}
+    with whole_file(path) as partial_file:
+        partial_file.write_text(json.dumps(locks), encoding="utf-8")
 
 
 def _is_dvc(pid: int) -> bool:
@@ -165,12 +195,15 @@ def _is_dvc(pid: int) -> bool:
 
 
 def _dvc_runs(root: Path) -> bool:
+    """Whether a dvc works in `root`, also one in a container that has the folder under another name."""
+    here = root.stat()
     for process in psutil.process_iter():
         try:
-            if _is_dvc(process.pid) and Path(process.cwd()) == root:
-                return True
-        except psutil.Error:
+            there = Path(f"/proc/{process.pid}/cwd").stat()
+        except OSError:
             continue
+        if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) and _is_dvc(process.pid):
+            return True
     return False
 
 
@@ -184,9 +217,9 @@ def worktrees(root: Path) -> Iterator[Finding]:
 
 
 def waiting_journals(root: Path) -> Iterator[Finding]:
-    """Runs that ended and are not in MLflow yet."""
-    tracking = tracking_folder(root)
-    waiting = [folder for folder in journals(tracking) if not owner_lives(folder)]
+    """Runs that ended, or whose process is dead, and are not in MLflow yet."""
+    found = journals(tracking_folder(root))
+    waiting = [folder for folder in found if owner_standing(folder) == "dead" or has_ended(folder)]
     if waiting:
         yield Finding(
             f"{len(waiting)} runs wait to be uploaded", "tried to upload them", partial(upload.upload_all, root)
@@ -194,19 +227,17 @@ def waiting_journals(root: Path) -> Iterator[Finding]:
 
 
 def mlflow_runs(root: Path) -> Iterator[Finding]:
-    """Runs of this machine that are RUNNING in MLflow and have no process and no journal."""
+    """Runs of this checkout that are RUNNING in MLflow and have no process and no journal."""
     client, tracking = registry_client(root), tracking_folder(root)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
-        journal, host = run.data.tags.get("journal", ""), run.data.tags.get("system.host", platform.node())
-        if host == platform.node() and journal and not (tracking / journal).exists():
-            yield Finding(
-                f"MLflow run {run.info.run_name} ({run.info.run_id}) is RUNNING without a process",
-                "marked it KILLED",
-                partial(_end_run, client, run),
-            )
+        journal = run.data.tags.get("journal", "")
+        waits = bool(journal) and (tracking / journal).exists()
+        if not waits and is_dead_and_ours(run.data.tags.get(OWNER_TAG, ""), root):
+            what = f"MLflow run {run.info.run_name} ({run.info.run_id}) is RUNNING without a process"
+            yield Finding(what, "marked it KILLED", partial(_end_run, client, run))
 
 
 def _end_run(client: Any, run: Any) -> None:
@@ -216,68 +247,42 @@ def _end_run(client: Any, run: Any) -> None:
 
 
 def promotion_locks(root: Path) -> Iterator[Finding]:
-    """Promotion locks older than ten minutes: a swap takes seconds."""
+    """Promotion locks of dead processes: registered models with the lock's tag and without any version."""
     client = registry_client(root)
     for model in client.search_registered_models(max_results=1000):
-        if not model.name.endswith(lock_name("")):
+        if not is_dead_and_ours(model.tags.get(LOCK_TAG, ""), root):
             continue
-        minutes = (time.time() * 1000 - model.creation_timestamp) / 60000
-        if minutes > LOCK_MINUTES:
-            yield Finding(
-                f"promotion lock {model.name} ({model.description}) is {minutes:.0f} minutes old",
-                "removed it",
-                partial(client.delete_registered_model, model.name),
-            )
+        if not client.search_model_versions(f"name = '{model.name}'", max_results=1):
+            what = f"promotion lock {model.name} ({model.description}) belongs to a dead process"
+            yield Finding(what, "removed it", partial(client.delete_registered_model, model.name))
 
 
 # ---------------------------------------------------------------- Prefect
 
 
-def prefect_runs(root: Path) -> Iterator[Finding]:
-    """Flow runs and GPU slots without a process. Without a server (PREFECT_API_URL) there are none."""
+def _prefect_address() -> str:
+    """The configured server; empty without one."""
     from prefect.settings import PREFECT_API_URL
 
-    address = PREFECT_API_URL.value()
-    if not address:
-        return
-    if not is_reachable(address):
-        yield Finding(f"Prefect at {redact_uri(address)} does not answer", "start it, then rerun the doctor", _nothing)
-        return
-    yield from _dead_flow_runs(root)
-    yield from _taken_slots()
+    return PREFECT_API_URL.value() or ""
 
 
-def _dead_flow_runs(root: Path) -> Iterator[Finding]:
-    """Flow runs RUNNING in Prefect whose MLflow run was marked KILLED because its process died."""
+def prefect_runs(root: Path) -> Iterator[Finding]:
+    """Flow runs RUNNING in Prefect whose process is dead, by the owner record of their MLflow run."""
     client = registry_client(root)
-    experiment = client.get_experiment_by_name(EXPERIMENT) if is_reachable(tracking_uri(root)) else None
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return
     for run in _running_flow_runs():
-        killed = f"tags.`prefect.flow_run_id` = '{run.id}' and attributes.status = 'KILLED'"
-        if client.search_runs([experiment.experiment_id], killed, max_results=1):
+        same = f"tags.`prefect.flow_run_id` = '{run.id}'"
+        found = client.search_runs([experiment.experiment_id], same)
+        if any(is_dead_and_ours(one.data.tags.get(OWNER_TAG, ""), root) for one in found):
             what = f"Prefect flow run {run.name} ({run.id}) is RUNNING without a process"
             yield Finding(what, "marked it Crashed", partial(_crash_flow_run, run.id))
 
 
-def _taken_slots() -> Iterator[Finding]:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-    from prefect.exceptions import ObjectNotFound
-
-    with get_client(sync_client=True) as client:
-        try:
-            limit = client.read_global_concurrency_limit_by_name(GPU_LIMIT)
-        except ObjectNotFound:
-            return
-        if limit.active_slots and not _running_flow_runs():
-            what = f"{limit.active_slots} slot of concurrency limit {GPU_LIMIT} is taken and no flow runs"
-            free = GlobalConcurrencyLimitUpdate(active_slots=0)
-            yield Finding(what, "freed it", partial(client.update_global_concurrency_limit, GPU_LIMIT, free))
-
-
 def _running_flow_runs() -> list[Any]:
-    """Flow runs that may hold a slot, without this sweep itself."""
+    """Flow runs that have not ended, without this sweep itself."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
@@ -301,21 +306,26 @@ def _crash_flow_run(identity: Any) -> None:
 
 
 def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
-    """Examine and (unless `look`) repair; returns the number of problems."""
-    found = 0
+    """Examine and (unless `look`) repair; returns the number of problems that are left."""
+    found = left = 0
     for finding in examine(root):
         found += 1
-        if look or finding.repair is _nothing:
-            say(f"{finding.what}: {'would be repaired' if finding.repair is not _nothing else finding.cure}")
-            continue
-        finding.repair()
-        say(f"{finding.what}: {finding.cure}")
+        if look or finding.repair is None:
+            left += 1
+            say(f"{finding.what}: {'would be repaired' if finding.repair else finding.cure}")
+        else:
+            finding.repair()
+            say(f"{finding.what}: {finding.cure}")
     if not found:
         say("nothing wrong")
-    return found
+    return left
 
 
 @flow(name="sweep")
-def sweep(root: str = ".") -> int:
-    """The doctor as a scheduled flow; returns the number of problems."""
-    return repair_all(Path(root).resolve(), look=False, say=get_run_logger().info)
+def sweep(root: str = ".") -> Any:
+    """The doctor as a scheduled flow; returns the number of problems left. One at a time in a checkout."""
+    place = Path(root).resolve()
+    with try_lock(lock := lock_file(place, "sweep")) as free:
+        if not free:
+            return Cancelled(message=f"another sweep ({lock_holder(lock)}) is at work")
+        return repair_all(place, look=False, say=get_run_logger().info)

@@ -18,6 +18,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import load_config
 from components.promotion.gate_version import AGAIN, FIRST
@@ -25,11 +26,12 @@ from components.registration.register import EVALUATION
 from components.tracking.registry import DEFAULT_NAME, find_version, registry_client
 from components.tracking.snapshot import resolve
 from components.tracking.store import tracking_uri, version_link
+from components.tracking.summary import metrics_of
 from flows import isolation
 from flows.dag import DVC, FOUNDRY, read_dag, run_dvc
-from flows.processes import allow_running, run_streamed
+from flows.gpu_slot import hold_cards
+from flows.processes import allow_running, raise_if_stopped, run_streamed
 from flows.record import stage_environment
-from flows.summary import metrics_of
 
 OWN = ("outputs/train", "outputs/select_shots")
 DAY_SECONDS = 24 * 3600.0
@@ -75,7 +77,7 @@ def force_recompute(place: Path) -> None:
 
 
 def _run(what: str, command: Sequence[str], place: Path) -> None:
-    environment = {**os.environ, **stage_environment(None)}
+    environment = {**os.environ, **stage_environment(None, home(place))}
     if run_streamed(command, place, environment, get_run_logger().info, DAY_SECONDS):
         raise UserError(f"{what} failed; see the log")
 
@@ -90,6 +92,7 @@ def evaluation(version: str | int, name: str = DEFAULT_NAME, again: bool = False
     place = Path(root).resolve()
     allow_running()
     found = find_version(registry_client(place), name, str(version))
-    metrics: dict[str, float] = evaluate_version(place, name, found, again)
+    with hold_cards(get_run_logger().info, raise_if_stopped):
+        metrics: dict[str, float] = evaluate_version(place, name, found, again)
     get_run_logger().info(version_link(tracking_uri(place), name, found.version))
     return metrics

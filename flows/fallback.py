@@ -3,15 +3,35 @@
 import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-import prefect
+import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
+from components.base.temporary_prefect import temporary_prefect
 from components.tracking.store import is_reachable, redact_uri
-from flows.daemon import HOST, Server, free_port
+
+T = TypeVar("T")
+
+
+def call_with_server(call: Callable[[], T]) -> T:
+    """Call a flow with the configured Prefect server or a temporary one; again, if the server goes away meanwhile.
+
+    Only for flows that leave finished work alone, such as the pipeline: DVC does not run a finished stage again.
+    """
+    try:
+        with prefect_server_or_temporary():
+            return call()
+    except httpx.TransportError as problem:
+        print(
+            f"warning: Prefect went away ({type(problem).__name__}); going on, finished stages are not run again",
+            file=sys.stderr,
+        )
+    with prefect_server_or_temporary():
+        return call()
 
 
 @contextmanager
@@ -30,9 +50,8 @@ def prefect_server_or_temporary() -> Iterator[bool]:
             f"warning: Prefect: {redact_uri(configured)} does not answer; using a temporary server without a UI",
             file=sys.stderr,
         )
-    server, before = _temporary_server(port := free_port()), os.environ.get("PREFECT_API_URL")
+    (server, address), before = temporary_prefect(Path.cwd() / ".cache"), os.environ.get("PREFECT_API_URL")
     atexit.register(server.stop)  # after Prefect's threads, which send their last logs and events at exit
-    address = f"http://{HOST}:{port}/api"
     try:
         server.wait_ready()
         os.environ["PREFECT_API_URL"] = address  # Prefect's own threads read the settings again
@@ -42,18 +61,3 @@ def prefect_server_or_temporary() -> Iterator[bool]:
         os.environ.pop("PREFECT_API_URL", None)
         if before is not None:
             os.environ["PREFECT_API_URL"] = before
-
-
-def _temporary_server(port: int) -> Server:
-    """Like Prefect's own ephemeral server (no UI, no scheduler), but it also ends when this process is SIGKILLed."""
-    command = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parents[1])]
-    command += ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
-    command += ["--host", HOST, "--port", str(port), "--log-level", "error"]
-    env = {
-        "PREFECT_UI_ENABLED": "0",
-        "PREFECT__SERVER_EPHEMERAL": "1",
-        "PREFECT__SERVER_FINAL": "1",
-        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
-    }
-    log = Path.cwd() / ".cache" / "logs" / "prefect-temporary.log"
-    return Server("Prefect", command, env, log, f"http://{HOST}:{port}/api/health")

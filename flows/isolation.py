@@ -10,20 +10,19 @@ with its own GPU slot, retries and timeout.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.base.owner import describe_owner, standing
 from components.config.extends import recipe_file
 from components.config.recipes import parameters_text
-from components.tracking.journal import alive, owner
 from components.tracking.snapshot import git, run_ref
 from flows.dag import read_dag, run_dvc, stale_stages
 
-PRIVATE = {"work", "runs", "prefect"}  # of .cache: two runs must not share these
+PRIVATE = {"work", "runs", "prefect", "locks"}  # of .cache: two runs must not share these
 LATEST = "latest"
 
 
@@ -37,7 +36,7 @@ def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
     place = root / ".cache" / "runs" / identity
     place.parent.mkdir(parents=True, exist_ok=True)
     note = owner_note(place)
-    note.write_text(json.dumps(owner(os.getpid())), encoding="utf-8")
+    note.write_text(json.dumps(describe_owner(root)), encoding="utf-8")
     try:
         git(root, "worktree", "add", "--detach", str(place), revision)
         share_dvc(root, place)
@@ -57,7 +56,7 @@ def abandoned(root: Path) -> list[Path]:
     """Worktrees whose owner process is dead."""
     folder = root / ".cache" / "runs"
     notes = sorted(folder.glob("*.owner")) if folder.exists() else []
-    return [note.with_suffix("") for note in notes if not alive(json.loads(note.read_text(encoding="utf-8")))]
+    return [note.with_suffix("") for note in notes if standing(json.loads(note.read_text(encoding="utf-8"))) == "dead"]
 
 
 def remove(root: Path, place: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import time
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,27 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from components.base.checkout import home
 from components.base.errors import UserError
+from components.base.locks import lock_holder, try_lock
 from components.tracking.journal import Journal
+from components.tracking.snapshot import git, run_ref
 from components.tracking.store import comparison_link
 from flows import isolation, lockfile
+from flows.at_work import lock_file, only_run
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
-from flows.processes import allow_running, run_streamed, stop_running
+from flows.gpu_slot import hold_cards
+from flows.processes import allow_running, raise_if_stopped, run_streamed, stop_running
 from flows.record import close_record, open_record, stage_environment
 from flows.summary import summarise
 
-GPU_LIMIT = "gpu"
 TRANSIENT = re.compile(
     r"Unable to acquire lock|ConnectionError|ConnectTimeout|ReadTimeout|Connection reset|Temporary failure in name"
-    r"|RemoteDisconnected|50[234] Server Error|database is locked|No space left on device|CUDA error: unspecified"
+    r"|RemoteDisconnected|50[234] Server Error|database is locked|CUDA error: unspecified"
     r"|exited with (?:75|137|-9)\b"
 )
 
@@ -47,7 +51,7 @@ class StageFailedError(UserError, RuntimeError):
 
 
 class TransientFailureError(UserError, RuntimeError):
-    """A stage failed for a transient reason: network, lock, disk, memory."""
+    """A stage failed for a transient reason: network, lock, memory."""
 
 
 def is_transient(task: Any, task_run: Any, state: "State[Any]") -> bool:
@@ -78,7 +82,7 @@ def run_stage(stage: Stage, root: Path, stale: bool, env: dict[str, str], pull: 
         log.info(line)
 
     begin = time.monotonic()
-    with _gpu_slot(stage):
+    with hold_cards(log.info, raise_if_stopped) if stage.gpu else nullcontext():
         try:
             command = [*DVC, "repro", "--single-item", *(["--pull"] if pull else []), stage.name]
             status = run_streamed(command, root, {**os.environ, **env}, note, stage.timeout_hours * 3600)
@@ -119,32 +123,12 @@ def _failure(name: str, lines: list[str], status: int) -> Exception:
     """
     tail = "\n".join(lines[-40:])
     own = [line for line in lines if line.startswith(f"error: {name}:")]
-    others = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating lock file"))]
+    noise = re.compile(r"Updating lock file|ERROR: failed to reproduce .*: failed to run: |If there are no processes")
+    others = [line for line in lines if not noise.match(line)]
     message = (own or others or ["no output"])[-1]
     passing = status < 0 or (not own and TRANSIENT.search(tail))
     kind = TransientFailureError if passing else StageFailedError
     return kind(message if own else f"{name}: {message}")
-
-
-def _gpu_slot(stage: Stage) -> AbstractContextManager[Any]:
-    """The GPU slot, if the server has a global concurrency limit `gpu`; a short lease frees it after a crash."""
-    if not (stage.gpu and _limit_exists(GPU_LIMIT)):
-        return nullcontext()
-    from prefect.concurrency.sync import concurrency
-
-    return concurrency(GPU_LIMIT, occupy=1, strict=True, lease_duration=60)
-
-
-def _limit_exists(name: str) -> bool:
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-
-    with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            return False
-    return True
 
 
 def run_name() -> str:
@@ -178,7 +162,8 @@ def pipeline(
     recipe: str = "",
     parameters: dict[str, Any] | None = None,
     share: bool = False,
-) -> dict[str, str]:
+    alone: str = "",
+) -> Any:
     """Bring `targets` (every stage if empty) up to date; returns the outcome per stage.
 
     Args:
@@ -186,6 +171,7 @@ def pipeline(
         recipe: a file of recipes/ to run instead of params.yaml.
         parameters: single values on top, by dotted key: {"train.steps": 50}.
         share: pull from and push to the DVC and git remotes, for a worker without a persistent disk.
+        alone: a name, such as `nightly`: while a run with this name is at work, another one ends as Cancelled.
 
     Raises:
         UserError: a wrong target, revision, recipe or parameter.
@@ -193,27 +179,37 @@ def pipeline(
     """
     place = Path(root).resolve()
     allow_running()
-    if not isolated:
-        if recipe or parameters or revision != "HEAD":
-            raise UserError("recipe, parameters and revision need isolated: true; your params.yaml stays as it is")
-        return _reproduce(place, targets or [], share)
+    if not isolated and (recipe or parameters or revision != "HEAD"):
+        raise UserError("recipe, parameters and revision need isolated: true; your params.yaml stays as it is")
+    with try_lock(lock := lock_file(place, alone)) if alone else nullcontext(True) as free:
+        if not free:
+            return Cancelled(message=f"the run before ({lock_holder(lock)}) is still at work")
+        if isolated:
+            return _run_isolated(place, targets or [], revision, recipe, parameters or {}, share)
+        with only_run(place):
+            return _reproduce(place, targets or [], share)
+
+
+def _run_isolated(
+    place: Path, targets: list[str], revision: str, recipe: str, parameters: dict[str, Any], share: bool
+) -> dict[str, str]:
     if share:
         isolation.fetch_runs(place)
     with isolation.isolated(place, revision, f"pipeline-{uuid.uuid4().hex[:8]}") as own:
-        isolation.change_parameters(own, recipe, parameters or {})
+        isolation.change_parameters(own, recipe, parameters)
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets or [], share, latest, describe_changes(recipe, parameters or {}))
+        return _reproduce(own, targets, share, latest, describe_changes(recipe, parameters))
 
 
-def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", title: str = "") -> dict[str, str]:
+def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
     if lockfile.is_broken(root):
         get_run_logger().warning(f"dvc.lock was half-written by a killed dvc: {lockfile.repair_lockfile(root)}")
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}
     results = _run_all(always, root, set(always), None, share)  # their outputs decide which other stages are stale
     stale = stale_stages(root, dag)
-    record = open_record(root, sorted(stale), title=title) if stale else None
+    record = open_record(root, sorted(stale)) if stale else None
     status, link = "FAILED", ""
     try:
         results |= _run_all(dag, root, stale, record, share)
@@ -225,7 +221,9 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
     finally:
         if record is not None:
             link = close_record(record, root, status, latest)
-            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}; rerun: make reproduce RUN={record.identity}")
+            kept = git(root, "rev-parse", "--verify", "--quiet", run_ref(record.identity), check=False)
+            rerun = f"; rerun: make reproduce RUN={record.identity}" if kept else ""
+            get_run_logger().info(f"MLflow: {link or 'not uploaded yet'}{rerun}")
             if link:
                 get_run_logger().info(f"compare with other runs: {comparison_link(link)}")
     if share and stale:
@@ -235,7 +233,7 @@ def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "", ti
 
 
 def _run_all(dag: dict[str, Stage], root: Path, stale: set[str], record: Journal | None, pull: bool) -> dict[str, str]:
-    env = stage_environment(record)
+    env = stage_environment(record, home(root))
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         for stage in dag.values():

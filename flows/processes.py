@@ -55,6 +55,12 @@ def stop_running() -> None:
     _stop_all.set()
 
 
+def raise_if_stopped() -> None:
+    """Raises StoppedError after `stop_running`."""
+    if _stop_all.is_set():
+        raise StoppedError("stopped with the flow")
+
+
 def allow_running() -> None:
     """Allow subprocesses again, at the start of a flow run."""
     _stop_all.clear()
@@ -66,8 +72,7 @@ def _pump(process: "subprocess.Popen[bytes]", on_line: Callable[[str], None], de
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if _stop_all.is_set():
-                raise StoppedError("stopped with the flow")
+            raise_if_stopped()
             if time.monotonic() > deadline:
                 raise TimeoutError("took longer than its time limit")
             if open_ and selector.select(timeout=0.5):

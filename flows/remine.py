@@ -7,6 +7,7 @@ is stored below .cache/versions, so an unchanged one is downloaded and embedded 
 """
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 
@@ -16,11 +17,14 @@ from flows.pipeline import pipeline
 
 
 @flow(name="remine")
-def remine(name: str = DEFAULT_NAME, root: str = ".") -> dict[str, str]:
-    """Mine, train and register with the production model as one more teacher; returns the outcome per stage."""
+def remine(name: str = DEFAULT_NAME, root: str = ".", alone: str = "") -> Any:
+    """Mine, train and register with the production model as one more teacher; returns the outcome per stage.
+
+    alone: see `pipeline`.
+    """
     place = Path(root).resolve()
     folder = keep_version(place, name, PRODUCTION)
     get_run_logger().info(f"teacher: {folder}")
     origin = {"kind": "local", "path": folder.as_posix(), "licence": "own"}
     parameters = {"fetch.models.production": {"origin": origin}, "retrieve.dense.production": {"task_prompts": True}}
-    return pipeline(root=str(place), isolated=True, parameters=parameters)
+    return pipeline(root=str(place), isolated=True, parameters=parameters, alone=alone)

@@ -88,11 +88,12 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
         before, dag = locked_outputs(place), read_dag(place)
         kept = keep_own_files(place, dag)
         wanted = [name for name, stage in dag.items() if not (stage.publishes or stage.always or name in kept)]
-        record = open_record(place, wanted, name="reproduce", tags={"reproduces": run, "reproduces.commit": commit})
+        tags = {"reproduces": run, "reproduces.commit": commit}
+        record = open_record(place, wanted, "reproduce", tags, title=f"reproduce {run}")
         status = "FAILED"
         try:
             command = [*DVC, "repro", "--force", "--no-run-cache", "--single-item", *wanted]
-            environment = {**os.environ, **stage_environment(record)}
+            environment = {**os.environ, **stage_environment(record, home(place))}
             if run_streamed(command, place, environment, print, DAY_SECONDS):
                 raise UserError(f"{run}: a stage failed; see the log above")
             again = locked_outputs(place)

@@ -1,38 +1,23 @@
 """Set up a Prefect server for this project; idempotent.
 
-    foundry setup           work pool, GPU slot, heartbeat automation, the deployments of prefect.yaml
+    foundry setup           work pool, heartbeat automation, the deployments of prefect.yaml
 
 Needs PREFECT_API_URL (or a running `make ui`, which calls this itself).
 """
 
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 from components.base.errors import UserError
-from flows.pipeline import GPU_LIMIT
 
 POOL = "process"
 HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers
 AUTOMATION = "crash flow runs without heartbeat"
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # no heartbeats after these
-
-
-def make_gpu_slot() -> str:
-    """Create the concurrency limit of one flow at a time on the GPU."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-    from prefect.exceptions import ObjectNotFound
-
-    with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(GPU_LIMIT)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=1))
-            return f"concurrency limit {GPU_LIMIT}: created"
-    return f"concurrency limit {GPU_LIMIT}: exists"
 
 
 def make_heartbeat_automation() -> str:
@@ -81,7 +66,7 @@ def prefect(*arguments: str, cwd: Path) -> str:
     """Run one command of Prefect's CLI in the folder `cwd`; returns its output.
 
     Raises:
-        UserError: it failed, with the last line of its output.
+        UserError: it failed, with the line of its output that names an error, or else the last.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
@@ -91,12 +76,14 @@ def prefect(*arguments: str, cwd: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise UserError(f"prefect {' '.join(arguments[:2])}: {(done.stderr + done.stdout).strip().splitlines()[-1]}")
+        lines = (done.stderr + done.stdout).strip().splitlines() or ["failed without a word"]
+        cause = [line for line in lines if re.match(r"\s*(\w+\.)*\w*(Error|Exception)\b", line)] or lines
+        raise UserError(f"prefect {' '.join(arguments[:2])}: {cause[-1].strip()}")
     return done.stdout
 
 
 def set_up(root: Path) -> list[str]:
-    """Create limit, automation, work pool and the deployments of `root`/prefect.yaml; returns one line for each.
+    """Create automation, work pool and the deployments of `root`/prefect.yaml; returns one line for each.
 
     Raises:
         UserError: no server is configured, or Prefect rejected a deployment.
@@ -105,7 +92,7 @@ def set_up(root: Path) -> list[str]:
         raise UserError("PREFECT_API_URL is not set; start `make ui`, or name your server")
     if not (root / "prefect.yaml").exists():
         raise UserError(f"{root}: no prefect.yaml here; run it in the checkout")
-    done = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
+    done = [make_heartbeat_automation(), make_pool(POOL)]
     prefect("deploy", "--all", cwd=root)
     done.append("deployments of prefect.yaml: deployed")
     return done

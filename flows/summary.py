@@ -1,16 +1,24 @@
 """Prefect artifacts of a pipeline run: a table of metrics, and links to the report and to MLflow."""
 
-import json
 from pathlib import Path
 
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.settings import PREFECT_API_URL
 
 from components.base.checkout import home
-from components.tracking.store import experiments_link, tracking_uri
+from components.tracking.store import experiments_link, is_reachable, tracking_uri
+from components.tracking.summary import metrics_of
 
 
 def summarise(root: Path, results: dict[str, str], link: str) -> None:
-    """Create the artifacts of the current flow run; `link`: its run in MLflow, empty if nothing ran."""
+    """Create the artifacts of the current flow run; `link`: its run in MLflow, empty if nothing ran.
+
+    Without them, if Prefect does not answer: the run itself has ended well.
+    """
+    if not is_reachable(PREFECT_API_URL.value() or ""):
+        get_run_logger().warning("Prefect does not answer: this run gets no artifacts there")
+        return
     rows = [
         {"stage": stage, "outcome": how, "metric": name, "value": value}
         for stage, how in results.items()
@@ -22,9 +30,3 @@ def summarise(root: Path, results: dict[str, str], link: str) -> None:
     report = root / "outputs" / "evaluate" / "report.html"
     if report.exists() and home(root) == root.resolve():  # a worktree will be removed; MLflow has its report
         create_link_artifact(report.resolve().as_uri(), key="report", link_text="Evaluation report")
-
-
-def metrics_of(folder: Path) -> dict[str, float]:
-    """metrics.json of a stage's folder; empty if there is none."""
-    file = folder / "metrics.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

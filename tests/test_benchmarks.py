@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.samples import ROOT
+from tests.warm import WarmStage
 
 
 def figures_of(script: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -74,13 +75,22 @@ def test_gradcache_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path) -> None:
+def test_a_rehearsal_of_the_full_size_path_survives_its_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import rehearsal
+
+    def run_warm(folder: Path, stage: str) -> tuple[float, float]:
+        if WarmStage(folder, stage).wait():
+            error = (folder / "error.txt").read_text(encoding="utf-8")
+            if "cannot download" in error:
+                pytest.skip(f"the starter's text cannot be had here: {error}")
+            pytest.fail(f"{stage}: {error}")
+        return 0.0, 0.0
+
     out = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks.rehearsal", "--quick", "--json", str(out), "--quantization", "4bit"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
-    if "cannot download" in done.stderr:
-        pytest.skip(f"the starter's text cannot be had here: {done.stderr.splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(sys, "argv", ["", "--quick", "--json", str(out), "--quantization", "4bit"])
+    monkeypatch.setattr(rehearsal, "start", WarmStage)
+    monkeypatch.setattr(rehearsal, "run_stage", run_warm)
+    rehearsal.main()
     figures = read(out)
     assert figures["went_on_at_step"] >= figures["killed_at_step"] > 0
     assert figures["adapter_difference"] == 0
@@ -108,3 +118,12 @@ def test_the_documented_hours_of_a_7b_model_are_those_the_benchmark_prints() -> 
     from benchmarks.fewshot_evaluation import hours_of_7b
 
     assert hours_of_7b() in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_is_served_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("served.py", tmp_path / "figures.json", monkeypatch)
+    differences = {name: value for name, value in figures.items() if name.endswith((", queries", ", documents"))}
+    assert len(differences) == 11
+    assert max(differences.values()) < 1e-5
+    assert figures["cut"] > 10

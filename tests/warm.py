@@ -8,6 +8,7 @@ the command.
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -38,6 +39,40 @@ def start_warm(target: Callable[..., object], *arguments: Any) -> ForkServerProc
     process = warm_context().Process(target=target, args=arguments, daemon=True)
     process.start()
     return process
+
+
+class WarmStage:
+    """A stage of the checkout `root` in a warm process, with what its caller uses of `subprocess.Popen`."""
+
+    def __init__(self, root: Path, stage: str) -> None:
+        self.process = start_warm(run_one_stage, root, stage)
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def wait(self) -> int:
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+    returncode = property(poll)
+
+
+def run_one_stage(root: Path, stage: str) -> None:
+    """What `foundry stage` does, in this process; it logs to the checkout's own MLflow. The error line is a file."""
+    from components.base.errors import UserError
+    from components.stage.run import run_stage
+
+    os.chdir(root)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / 'mlflow.db'}"
+    try:
+        run_stage(stage, root)
+    except UserError as error:
+        (root / "error.txt").write_text(str(error), encoding="utf-8")
+        sys.exit(1)
 
 
 def meeting_store() -> Any:

@@ -1,8 +1,9 @@
-"""CPU threads and malloc settings of a process."""
+"""CPU threads and malloc settings of a process, and the name of its user."""
 
 import ctypes
 import ctypes.util
 import gc
+import getpass
 import os
 import platform
 
@@ -51,3 +52,11 @@ def free_memory() -> None:
 
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(ctypes.util.find_library("c")) if platform.libc_ver()[0] == "glibc" else None
+
+
+def user_name() -> str:
+    """The user's name; `uid N` where the machine has no entry for the user, as in a container of another uid."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"uid {os.getuid()}"

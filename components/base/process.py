@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
@@ -30,11 +31,18 @@ def die_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
 def die_with_dvc() -> None:
     """End this process within a second after the dvc that started it ends. No-op if dvc did not start it."""
     die_with_parent()
+    dvc = find_dvc()
+    if dvc is not None:
+        threading.Thread(target=_watch, args=(dvc,), daemon=True).start()
+
+
+def find_dvc() -> psutil.Process | None:
+    """The dvc that runs this process as the command of a stage; None if none does."""
     for ancestor in psutil.Process().parents():
         with contextlib.suppress(psutil.Error):  # the process may have ended, or belong to another user
-            if any("dvc" in part for part in ancestor.cmdline()[:3]):
-                threading.Thread(target=_watch, args=(ancestor,), daemon=True).start()
-                return
+            if any(Path(part).name == "dvc" for part in ancestor.cmdline()[:4]):
+                return ancestor
+    return None
 
 
 def _watch(process: psutil.Process) -> None:

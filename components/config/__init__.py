@@ -18,6 +18,7 @@ from components.config.fetch import (
 )
 from components.config.fewshot import SelectShotsParams
 from components.config.load import load_config, parse_config, read_parameters
+from components.config.merging import MergeParams
 from components.config.mining import JudgeParams, MineParams
 from components.config.model import EncoderParams, PromptParams
 from components.config.prepare import DecontaminateParams, PrepareParams, TaskParams
@@ -60,6 +61,7 @@ __all__ = [
     "JudgeParams",
     "LocalOrigin",
     "LoraParams",
+    "MergeParams",
     "MineParams",
     "MistralShape",
     "ModelParams",

@@ -1,9 +1,13 @@
 """Parameters of `evaluate`: the benchmark, and what embeds and scores it."""
 
-from pydantic import Field
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from components.config.engine import EncodingEngineParams
 from components.config.types import Count, Name, Params
+
+Output = Annotated[str, Field(pattern=r"^(float32|int8|binary|dim[1-9][0-9]*)$")]
 
 
 class ShotParams(Params):
@@ -26,7 +30,19 @@ class EvaluateParams(Params):
         description="your own few-shot examples, by benchmark task; for tasks that no training task serves, which are "
         "zero-shot without",
     )
+    outputs: list[Output] = Field(
+        default=["float32"],
+        description="forms of the trained model's vectors to score: float32 (always), int8, binary, dim256 (the first "
+        "256 dimensions, or another number); none embeds a text again",
+    )
     scoring_processes: Count = Field(
         default=0, description="processes of this machine that score tasks while the next are embedded"
     )
     engine: EncodingEngineParams = EncodingEngineParams()
+
+    @model_validator(mode="after")
+    def _outputs_once(self) -> Self:
+        twice = next((one for one in self.outputs if self.outputs.count(one) > 1), None)
+        if twice or not self.outputs or self.outputs[0] != "float32":
+            raise ValueError(f"outputs: {twice} is named twice" if twice else "outputs: float32 must come first")
+        return self

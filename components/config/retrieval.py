@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.config.engine import EngineParams
-from components.config.types import Fraction, Params, Positive, PositiveFloat
+from components.config.types import FileName, Fraction, Params, Positive, PositiveFloat
 
 StopWords = Literal[
     "none",
@@ -83,7 +83,7 @@ class RetrieveParams(Params):
     )
     rrf_k: Positive = Field(default=60, description="rrf: a candidate gets 1 / (rrf_k + rank)")
     bm25: Bm25Params | None = Field(default=Bm25Params(), description="null: no lexical retrieval")
-    dense: dict[str, DenseTeacherParams] = Field(description="dense teachers; names of fetch.models")
+    dense: dict[FileName, DenseTeacherParams] = Field(description="dense teachers; names of fetch.models")
     index: IndexParams = IndexParams()
     keep_vectors: list[str] = Field(
         default=[], description="dense teachers whose vectors become an output, for train.distillation.in_batch"
@@ -97,7 +97,7 @@ class ScoreParams(Params):
     reranker: Literal["maxsim", "cross_encoder", "llm"] = Field(
         description="maxsim: late interaction over token vectors; cross_encoder, llm: a model that reads both texts"
     )
-    model: str = Field(default="dense_teacher", description="in fetch.models; maxsim: one of retrieve.dense")
+    model: FileName = Field(default="dense_teacher", description="in fetch.models; maxsim: one of retrieve.dense")
     instruction: str = Field(
         default="Given a query, retrieve documents that answer it", description="what an llm reranker judges"
     )
@@ -107,6 +107,11 @@ class ScoreParams(Params):
     queries: Literal["drawn", "all"] = Field(
         default="drawn",
         description="whose candidates are scored. drawn: dev queries, and those that train will draw in its steps",
+    )
+    source_scores: Literal["use", "ignore"] = Field(
+        default="use",
+        description="teacher scores that a source brings along (pos_scores, neg_scores): mapped to the reranker's "
+        "scale and used in place of its own, where both rank a sample alike",
     )
     calibration: Literal["temperature", "platt", "isotonic"] = Field(
         default="platt", description="the curve from score to probability, fitted on each task's dev queries"

@@ -1,9 +1,11 @@
 """Parameters of `train`: the loss, the adapter, the batches and the processes."""
 
+import itertools
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.config.merging import MergeParams
 from components.config.objectives import ObjectivesParams
 from components.config.types import (
     Count,
@@ -94,7 +96,8 @@ class TrainParams(Params):
     temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
     false_negative_margin: float | None = Field(
         default=0.1,
-        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding); null = off",
+        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding), but for "
+        "those of another label; null = off",
     )
     guide: GuideParams | None = Field(default=None, description="null: no guide model masks negatives")
     multi_positive: bool = Field(
@@ -113,6 +116,11 @@ class TrainParams(Params):
     lora: LoraParams = LoraParams()
     init_adapter: str | None = Field(
         default=None, description="go on from this adapter of fetch.models (format: adapter); null: a new one"
+    )
+    replay: NonNegative | None = Field(
+        default=None,
+        description="with init_adapter: train on pairs that it has not seen, and on this many times as many that it "
+        "has (foundry update); null: on all",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
@@ -148,11 +156,40 @@ class TrainParams(Params):
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
+    merge: MergeParams | None = Field(default=None, description="null: the adapter is that of one run")
+
+    @property
+    def bags(self) -> list[range]:
+        """Steps of each adapter that is trained from the start: one range, or those of the bags of `merge`."""
+        number = self.merge.number if self.merge and self.merge.of == "bags" else None
+        bounds = [self.steps * bag // (number or 1) for bag in range((number or 1) + 1)]
+        return [range(*ends) for ends in itertools.pairwise(bounds)]
+
+    @model_validator(mode="after")
+    def _there_are_adapters_to_merge(self) -> "TrainParams":
+        merge = self.merge
+        if merge is None:
+            return self
+        if merge.of == "init_adapter" and self.init_adapter is None:
+            raise ValueError("merge.of: init_adapter needs init_adapter, the adapter to go on from")
+        if merge.of == "bags" and self.dev.patience:
+            raise ValueError("merge.of: bags and dev.patience: an early stop would leave bags out; remove one")
+        written = -(-self.steps // self.checkpoint_every)
+        most = {"checkpoints": written, "bags": self.steps}.get(merge.of)
+        if most is not None and merge.number is not None and merge.number > most:
+            raise ValueError(f"merge.number: {merge.number} is over {most}, the {merge.of} of steps: {self.steps}")
+        return self
 
     @model_validator(mode="after")
     def _phases_cover_the_run(self) -> "TrainParams":
         if self.phases and abs(sum(phase.fraction for phase in self.phases) - 1) > 1e-6:
             raise ValueError("the fractions of train.phases must add up to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_goes_on_from_an_adapter(self) -> "TrainParams":
+        if self.replay is not None and self.init_adapter is None:
+            raise ValueError("replay has no effect without init_adapter; set it, or remove replay")
         return self
 
     @model_validator(mode="after")

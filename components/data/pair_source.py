@@ -40,7 +40,8 @@ class PairSource:
         self._edges = Edges(query, joined, pairs["split"].to_list(), self.queries.same, self.documents.same)
         self._loose = np.zeros(len(self.queries), dtype=bool)
         self._loose[query[(query >= 0) & (joined < 0)]] = True
-        self._judge(query, document, score)
+        given = pairs.get_column("teacher_score", default=pl.Series([None] * len(pairs), dtype=pl.Float64))
+        self._judge(query, document, score, given)
         label = pairs["label"]
         self.query_labels = _first_labels(query, label, len(self.queries))
         self.document_labels = _first_labels(
@@ -52,19 +53,21 @@ class PairSource:
         joins = np.zeros(len(query), dtype=bool) if self._shared else relevant | (kind != "retrieval")
         return np.where(joins | (query < 0), document, -1)
 
-    def _judge(self, query: np.ndarray, document: np.ndarray, score: np.ndarray) -> None:
-        """Keep the best score of each pair: of query q from `_start[q]` to `_start[q + 1]`, in source order."""
+    def _judge(self, query: np.ndarray, document: np.ndarray, score: np.ndarray, given: pl.Series) -> None:
+        """Keep the best score of each pair: of query q from `_start[q]` to `_start[q + 1]`, in source order; and the
+        first of the source's own teacher scores, NaN where it has none."""
         judged = (
-            pl.DataFrame({"query": query, "document": document, "score": score})
+            pl.DataFrame({"query": query, "document": document, "score": score, "given": given})
             .with_row_index("row")
             .filter(pl.col("query") >= 0)
             .group_by("query", "document")
-            .agg(pl.col("row").min(), pl.col("score").max())
+            .agg(pl.col("row").min(), pl.col("score").max(), pl.col("given").drop_nulls().first())
             .sort("query", "row")
         )
         self._start = np.searchsorted(judged["query"].to_numpy(), np.arange(len(self.queries) + 1))
         self.repeated_rows = int((query >= 0).sum()) - len(judged)
         self._judged, self._scores = judged["document"].to_numpy(), judged["score"].to_numpy()
+        self._given = judged["given"].to_numpy()
 
     def count_overruled(self, pool: Pool) -> int:
         """Queries that do not get the split that the source states."""
@@ -133,10 +136,20 @@ class PairSource:
 
     def pairs_of(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(query, document, score) of every pair judged for these queries, in their order."""
+        query, rows = self._rows_of(queries)
+        return query, self._judged[rows], self._scores[rows]
+
+    def teacher_scores_of(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(query, document, score) of every pair of these queries with a teacher score of the source's own."""
+        query, rows = self._rows_of(queries)
+        there = ~np.isnan(self._given[rows])
+        return query[there], self._judged[rows][there], self._given[rows][there]
+
+    def _rows_of(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(query, place in `_judged`) of every pair judged for these queries, in their order."""
         number = self._start[queries + 1] - self._start[queries]
         position = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
-        rows = np.repeat(self._start[queries], number) + position
-        return np.repeat(queries, number), self._judged[rows], self._scores[rows]
+        return np.repeat(queries, number), np.repeat(self._start[queries], number) + position
 
     def judged_for(self, queries: np.ndarray) -> np.ndarray:
         """Numbers of all documents judged for these queries, including negatives, each once."""

@@ -8,7 +8,7 @@ from components.data.account import Account
 from components.data.assign import Pool
 from components.data.held_out import pair_benchmark
 from components.data.pair_source import SHARED_DOCUMENTS, PairSource, ordered_unique, query_numbers
-from components.data.prepared import NEGATIVE_ROWS, Prepared
+from components.data.prepared import NEGATIVE_ROWS, SCORE_ROWS, Prepared
 from components.data.spare import Spare, add_hard
 from components.data.splits import Group
 
@@ -95,6 +95,7 @@ def _add_training(
     _add_split(done, source, train, documents, present, "train")
     _add_own_negatives(done, source, train, present)
     _add_split(done, source, dev, dev_documents[~present[dev_documents]], present, "dev")
+    _add_source_scores(done, source, [*train, *dev])
     if params.symmetric:
         _add_reversed(done)
 
@@ -122,6 +123,14 @@ def _add_own_negatives(done: Prepared, source: PairSource, found: list[Group], p
     pairs = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}
     judged = pl.DataFrame(pairs, schema=NEGATIVE_ROWS).join(done.qrels, on=["query_id", "doc_id"], how="anti")
     done.own_negatives = judged.join(done.queries, on="query_id", how="semi")
+
+
+def _add_source_scores(done: Prepared, source: PairSource, found: list[Group]) -> None:
+    """The source's own teacher scores of the pairs that training or dev reads."""
+    query, document, score = source.teacher_scores_of(query_numbers(found))
+    pairs = {"query_id": source.query_names(query), "doc_id": source.document_names(document), "score": score}
+    read = pl.concat([done.qrels.select("query_id", "doc_id"), done.own_negatives])
+    done.source_scores = pl.DataFrame(pairs, schema=SCORE_ROWS).join(read, on=["query_id", "doc_id"], how="semi")
 
 
 def _add_reversed(done: Prepared) -> None:

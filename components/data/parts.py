@@ -15,6 +15,7 @@ from components.contracts.tables import (
     QRELS,
     QUERIES,
     ROW_GROUP,
+    SOURCE_SCORES,
     check_rows,
     name_by_row,
     number_rows,
@@ -22,8 +23,9 @@ from components.contracts.tables import (
 from components.data.prepared import Prepared
 
 _TABLES = (("corpus", CORPUS, "doc_id"), ("queries", QUERIES, "query_id"))
-_PAIRS = (("qrels", QRELS), ("own_negatives", OWN_NEGATIVES))
-_ALL = ("corpus", "queries", "qrels", "own_negatives")
+_PAIRS = (("qrels", QRELS), ("own_negatives", OWN_NEGATIVES), ("source_scores", SOURCE_SCORES))
+_ALL = ("corpus", "queries", "qrels", "own_negatives", "source_scores")
+_IF_ANY = ("source_scores",)  # written where a task has rows of it
 
 
 def write(rows: Prepared, folder: Path, task: str) -> None:
@@ -35,12 +37,11 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    corpus, queries, qrels, negatives = (pl.read_parquet(_path(folder, task, name)) for name in _ALL)
-    return Prepared(corpus, queries, qrels, negatives)
+    return Prepared(**{name: pl.read_parquet(_path(folder, task, name)) for name in _ALL})
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:
-    """Write the four tables of all tasks to `out`, sorted and numbered; the tasks' files are used up.
+    """Write the tables of all tasks to `out`, sorted and numbered; the tasks' files are used up.
 
     Raises:
         UserError: a task's rows break a contract, or two tasks have an id in common; nothing is written to `out`.
@@ -66,6 +67,8 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
     for name in _ALL:
         every = pl.concat([pl.scan_parquet(_path(folder, task, name)) for task in names])
+        if name in _IF_ANY and every.head(1).collect().is_empty():
+            continue
         target = out / f"{name}.parquet"
         every.sink_parquet(target, compression="zstd", statistics=True, row_group_size=ROW_GROUP, maintain_order=True)
 

@@ -127,7 +127,9 @@ def decontaminate(rows: Prepared, index: BenchmarkIndex, shared: Set[str] = froz
     rows.corpus = rows.corpus.filter(~lost_document)
     rows.qrels = rows.qrels.filter(~lost_document & ~lost_query)
     rows.queries = rows.queries.join(rows.qrels.select("query_id").unique(), on="query_id", how="semi")
-    rows.own_negatives = rows.own_negatives.filter(~lost_document).join(rows.queries, on="query_id", how="semi")
+    for name in ("own_negatives", "source_scores"):
+        pairs: pl.DataFrame = getattr(rows, name)
+        setattr(rows, name, pairs.filter(~lost_document).join(rows.queries, on="query_id", how="semi"))
     tables = {"corpus": documents, "queries": queries}
     return pl.concat([found.with_columns(table=pl.lit(table)) for table, found in tables.items()])
 
@@ -213,6 +215,7 @@ def _write_tasks(
             params.source,
             tuple(params.in_domain),
             params.positive_score,
+            tuple(params.paraphrases),
         )
         for name, params in tasks.items()
     }

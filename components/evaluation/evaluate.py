@@ -7,15 +7,14 @@ worst_queries.parquet                    retrieval tasks: the worst queries and 
 cost.json                                tokens by model and task
 prompts.yaml                             the prompt of each task for the trained model, and where it came from
 table.json                               what `make run` prints at its end
+outputs/                                 the same tables of int8, binary and shorter vectors (`evaluate.outputs`)
 report.html                              the whole, to look at
 """
 
 import json
 import logging
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from components.benchmark.tasks import Benchmark, load_benchmark
 from components.config import EvaluateParams
 from components.contracts.shots import EvaluatedPrompt, count_prompts, read_shots, write_prompts
 from components.contracts.tables import QUERIES, read_table
+from components.evaluation.collect import Finished, collect
+from components.evaluation.outputs import FULL, collect_outputs, outputs_table, score_outputs
 from components.evaluation.planner import Lengths, embed_plan, make_plan
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.evaluation.table import summary_table
@@ -38,21 +39,10 @@ from components.model.load_once import ModelSource, load_once
 from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceSource
 from components.stage.context import StageContext
+from components.statistics.outputs import check_output
 
 log = logging.getLogger(__name__)
 MODELS = ("base", "trained", "teacher")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Where the files of one evaluated model are, under which name and revision, and what it took."""
-
-    name: str
-    revision: str
-    folder: Path
-    meta: dict[str, Any]  # mteb's description of the model
-    cost: dict[str, dict[str, int]]
-    seconds: float
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -61,15 +51,33 @@ def run(context: StageContext) -> dict[str, float]:
 
     benchmark = load_benchmark(context.config.evaluate, context.outputs / "prepare" / "benchmark")
     prompts = read_prompt_table(benchmark, context)
+    for output in context.config.evaluate.outputs:
+        if output != FULL:
+            check_output(output, load_once(_source("trained", context)).dimension)
     finished = [_finish(name, benchmark, prompts, context) for name in MODELS]
-    _collect(finished, context.out)
+    collect(finished, context.out)
     write_prompts(prompts, context.out / "prompts.yaml")
     table = summary_table(context.out, context.config.seed, prompts)
+    if list(context.config.evaluate.outputs) != [FULL]:
+        table["outputs"] = _outputs(benchmark, prompts, context)
     (context.out / "table.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     seconds = {model.name: model.seconds for model in finished}
-    page = write_report(context.out, _training_tasks(context.outputs, prompts), context.config.seed, seconds, prompts)
+    training = _training_tasks(context.outputs, prompts)
+    page = write_report(context.out, training, context.config.seed, seconds, prompts, table.get("outputs", ()))
     context.publish("report.html", page)
     return _metrics(table)
+
+
+def _outputs(
+    benchmark: Benchmark, prompts: Mapping[str, EvaluatedPrompt], context: StageContext
+) -> list[dict[str, Any]]:
+    """Score the smaller forms of the trained model's vectors, and write their tables."""
+    params, source = context.config.evaluate, _source("trained", context)
+    model = _model("trained", source, prompts, context)
+    reader = load_once(source).reader()
+    folders = score_outputs(params.outputs, model, reader, benchmark, context.work, params.scoring_processes)
+    collect_outputs(folders, context.out)
+    return outputs_table(params.outputs, context.out, reader.dimension, context.config.seed)
 
 
 def read_prompt_table(benchmark: Benchmark, context: StageContext) -> dict[str, EvaluatedPrompt]:
@@ -170,40 +178,6 @@ def _source(name: str, context: StageContext) -> EncoderSource | SentenceSource:
     return EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
 
 
-def _collect(finished: list[Finished], out: Path) -> None:
-    """Bring the models' files together; rows in the order of models, then task names."""
-    tables: dict[str, list[pl.DataFrame]] = {"scores": [], "examples": [], "worst_queries": []}
-    cost: dict[str, Any] = {}
-    for model in finished:
-        results = out / "results" / f"embedding-foundry__{model.name}" / model.revision
-        results.mkdir(parents=True)
-        about = json.dumps(model.meta, indent=2, sort_keys=True, ensure_ascii=False)
-        (results / "model_meta.json").write_text(about + "\n", encoding="utf-8")
-        for folder in sorted(model.folder.iterdir()):
-            task = folder.name
-            shutil.copyfile(folder / f"{task}.json", results / f"{task}.json")
-            summary = json.loads((folder / f"{task}.summary.json").read_text(encoding="utf-8"))
-            cost.setdefault(model.name, {})[task] = model.cost[task]
-            for table, frame in _frames(model.name, task, folder, summary):
-                tables[table].append(frame)
-    for table, frames in tables.items():
-        if frames:
-            pl.concat(frames).write_parquet(out / f"{table}.parquet", compression="zstd", statistics=False)
-    (out / "cost.json").write_text(json.dumps(cost, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _frames(model: str, task: str, folder: Path, summary: dict[str, Any]) -> Iterator[tuple[str, pl.DataFrame]]:
-    """(table, its rows) of one model's task."""
-    named = [pl.lit(model).alias("model"), pl.lit(task).alias("task")]
-    score = {key: [summary[key]] for key in ("category", "metric", "score")}
-    yield "scores", pl.DataFrame(score).select(*named, pl.all())
-    for table, part in (("examples", "examples"), ("worst_queries", "worst")):
-        path = folder / f"{task}.{part}.parquet"
-        if path.is_file():
-            rows = pl.read_parquet(path)
-            yield table, rows.select(*named, *rows.columns)
-
-
 def _metrics(table: dict[str, Any]) -> dict[str, float]:
     metrics = {}
     for row in table["rows"]:
@@ -211,6 +185,8 @@ def _metrics(table: dict[str, Any]) -> dict[str, float]:
             metrics[f"{model}.{row['task']}.{row['metric']}"] = cell["score"]
     for model, cell in table["mean"].items():
         metrics[f"{model}.mean"] = cell["score"]
+    for row in table.get("outputs", ()):
+        metrics |= {f"trained.{row['output']}.{what}": row[what] for what in ("mean", "difference") if what in row}
     metrics |= {f"prompts.{what}": float(number) for what, number in table["prompts"]["counts"].items()}
     gain = table["gain"]
     return {**metrics, "gain.mean": gain["score"], "gain.low": gain["low"], "gain.high": gain["high"]}

@@ -46,6 +46,7 @@ def write_report(
     seed: int = 0,
     seconds: Mapping[str, float] | None = None,
     prompts: Mapping[str, EvaluatedPrompt] | None = None,
+    outputs: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write report.html and plots/ into an evaluation folder; returns the same page with `seconds` in its cost table.
 
@@ -55,6 +56,7 @@ def write_report(
         seed: of the resampling.
         seconds: wall time of each model's evaluation.
         prompts: of the trained model, by task; None leaves out how many are few-shot.
+        outputs: rows of `components.evaluation.outputs.outputs_table`.
 
     Raises:
         UserError: a table is missing or breaks its contract.
@@ -75,6 +77,7 @@ def write_report(
         "prompts": count_prompts(prompts) if prompts else None,
         "in_domain": None if training is None else in_domain_tasks(tasks, training),
         "cost": _cost(folder / "cost.json"),
+        "outputs": [_output_cells(row) for row in outputs],
         "worst_model": models[0],
         "worst": _worst(folder / "worst_queries.parquet", models[0]),
     }
@@ -202,6 +205,16 @@ def _prompt_cells(one: EvaluatedPrompt) -> tuple[str, str]:
     """(shots and where they are from, whose instruction it is)."""
     shots = f"{len(one.prompt.shots)}, {one.shots_from}" if one.prompt.shots else "0"
     return shots, one.served_by or ("seen in training" if one.seen else "not in training")
+
+
+def _output_cells(row: Mapping[str, Any]) -> list[str]:
+    """Cells of one form of the vectors: name, bytes, mean, difference to float32 with its interval, worst task."""
+    cells = [row["output"], f"{row['bytes']:,}", f"{100 * row['mean']:.2f}"]
+    if "difference" not in row:
+        return [*cells, "", ""]
+    points = [f"{100 * row[key]:+.2f}" for key in ("difference", "low", "high")]
+    worst = f"{row['worst_task']} {100 * row['worst_difference']:+.2f}"
+    return [*cells, f"{points[0]} [{points[1]}, {points[2]}]", worst]
 
 
 def _worst(path: Path, model: str) -> list[dict[str, Any]]:

@@ -94,6 +94,14 @@ def print_table(folder: Path) -> None:
     console.print(shown)
     if "gain" in table:
         console.print(f"trained - base, mean over tasks: {_cell(table['gain'])}", highlight=False)
+    for row in table.get("outputs", ()):
+        if "difference" in row:
+            points = [f"{100 * row[key]:+.2f}" for key in ("difference", "low", "high", "worst_difference")]
+            console.print(
+                f"trained as {row['output']}, {row['bytes']:,} bytes a vector: {points[0]} points "
+                f"\\[{points[1]}, {points[2]}]; worst {row['worst_task']} {points[3]}",
+                highlight=False,
+            )
     counts = table.get("prompts", {}).get("counts")
     if counts:
         console.print(

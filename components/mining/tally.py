@@ -22,7 +22,8 @@ class Tally:
     own_negatives: int = 0  # candidates that the source judges irrelevant and no rule rejected
     without: int = 0  # queries of which every candidate was refused
     unscored: int = 0  # queries without a scored candidate
-    positives_without: int = 0
+    scored_positives: int = 0  # positives of queries with a scored candidate: those that training may draw
+    positives_without: int = 0  # of these, without a negative
     suspicious: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
@@ -41,8 +42,9 @@ class Tally:
         scored = candidates["query"].unique()
         self.unscored += queries - len(scored)
         self.without += len(scored) - candidates.filter(pl.col("reason").is_null())["query"].n_unique()
-        bare = triplets.filter(pl.col("negatives").list.len() == 0)
-        self.positives_without += int(bare["query"].is_in(scored.implode()).sum())
+        known = triplets.filter(pl.col("query").is_in(scored.implode()))
+        self.scored_positives += len(known)
+        self.positives_without += int((known["negatives"].list.len() == 0).sum())
         self.suspicious += len(suspicious)
         self.reasons.update(dict(candidates.group_by(pl.col("reason").fill_null("kept")).len().iter_rows()))
         self.actions.update(dict(suspicious.group_by("action").len().iter_rows()))
@@ -63,11 +65,12 @@ def collect_metrics(tallies: Mapping[str, Tally]) -> dict[str, float]:
     actions = sum((one.actions for one in tallies.values()), Counter[str]())
     return {
         "triplets": total("triplets"),
-        "negatives_per_positive": total("negatives") / max(1.0, total("triplets")),
+        "negatives_per_positive": total("negatives") / max(1.0, total("scored_positives")),
         "positives_without_negatives": total("positives_without"),
         "kept_share": total("kept") / max(1.0, total("candidates")),
         "own_negatives": total("own_negatives"),
         "unscored_queries": total("unscored"),
+        "unscored_positives": total("triplets") - total("scored_positives"),
         "suspicious_positives": total("suspicious"),
         **{f"suspicious/{name}": float(actions[name]) for name in sorted(actions) if name != "report"},
         **{f"rejected/{name}": float(reasons[name]) for name in sorted(reasons) if name != "kept"},
@@ -87,9 +90,11 @@ def log_counts(metrics: Mapping[str, float], candidates: int) -> None:
         refused or "none",
     )
     log.info(
-        "%s positives with %.1f negatives on average; %s without negatives; %s suspicious",
-        f"{int(metrics['triplets']):,}",
+        "%s positives with %.1f negatives on average; %s without negatives; %s more whose query training does not draw "
+        "(score.queries) or no candidate was found for; %s suspicious",
+        f"{int(metrics['triplets'] - metrics['unscored_positives']):,}",
         metrics["negatives_per_positive"],
         f"{int(metrics['positives_without_negatives']):,}",
+        f"{int(metrics['unscored_positives']):,}",
         f"{int(metrics['suspicious_positives']):,}",
     )

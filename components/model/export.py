@@ -9,7 +9,7 @@ applies to every text, so the token ids equal those of `components.model.prompt`
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from components.model.locate import locate_model
 from components.model.prompt import Prompt
 
 DOCUMENT = "document"
+SETTINGS = "config_sentence_transformers.json"
 
 
 def export_model(student: Path, adapter: Path, folder: Path, config: Config, tasks: Sequence[Task]) -> None:
@@ -60,8 +61,9 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
     pooling = Pooling(merged.config.hidden_size, "lasttoken" if config.encoder.pooling == "last" else "mean")
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
     model.save_pretrained(str(folder), create_model_card=False)
-    _add_keys_of_other_servers(folder, config)
-    set_prompts(folder, prompt, {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks})
+    _add_keys_of_other_clients(folder, config)
+    prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in tasks}
+    set_prompts(folder, prompt, prompts, only_task(tasks), shots_from="outputs/register")
 
 
 def set_post_processor(tokenizer: Any) -> None:
@@ -81,17 +83,38 @@ def set_post_processor(tokenizer: Any) -> None:
     )
 
 
-def _add_keys_of_other_servers(folder: Path, config: Config) -> None:
-    """Beside sentence-transformers 6's keys those of earlier versions, which TEI and others read; 6 ignores them."""
+def _add_keys_of_other_clients(folder: Path, config: Config) -> None:
+    """Beside sentence-transformers 6's keys those of earlier versions, which TEI and others read; 6 takes both.
+
+    The modules get the names of version 5. Version 5 does not know `document_length`: it is left out where it changes
+    nothing, otherwise `foundry export st5` makes a folder for it.
+    """
     pooling = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens", "lasttoken")}
     pooling |= {"pooling_mode_mean_sqrt_len_tokens": False, "pooling_mode_weightedmean_tokens": False}
     pooling["pooling_mode_lasttoken" if config.encoder.pooling == "last" else "pooling_mode_mean_tokens"] = True
-    for file, keys in (
-        ("1_Pooling/config.json", pooling),
-        ("sentence_bert_config.json", {"max_seq_length": config.prompt.prefix_tokens + config.prompt.query_tokens}),
-    ):
-        own = json.loads((folder / file).read_text(encoding="utf-8"))
-        (folder / file).write_text(json.dumps({**own, **keys}, indent=4) + "\n", encoding="utf-8")
+    # First: earlier versions of vLLM take the first key that is true, and `include_prompt` is.
+    change_json(folder / "1_Pooling" / "config.json", lambda own: pooling | own)
+    change_json(folder / "modules.json", _old_names)
+    most = config.prompt.prefix_tokens + config.prompt.query_tokens
+    change_json(
+        folder / "sentence_bert_config.json", lambda own: own | {"max_seq_length": most, "do_lower_case": False}
+    )
+    if config.prompt.document_tokens == most:
+        change_json(folder / "sentence_bert_config.json", lambda own: _without(own, "document_length"))
+
+
+def _old_names(modules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one | {"type": f"sentence_transformers.models.{one['type'].rpartition('.')[2]}"} for one in modules]
+
+
+def _without(own: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in own.items() if name != key}
+
+
+def change_json(file: Path, change: Callable[[Any], Any]) -> None:
+    """Replace a JSON file's content by what `change` makes of it."""
+    value = change(json.loads(file.read_text(encoding="utf-8")))
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def chat_template(prompt: Prompt) -> str:
@@ -112,14 +135,37 @@ def chat_template(prompt: Prompt) -> str:
     )
 
 
-def set_prompts(folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt]) -> None:
-    """Write each task's prefix (instruction and its shots) into config_sentence_transformers.json.
+def set_prompts(
+    folder: Path, prompt: Prompt, tasks: Mapping[str, TaskPrompt], only: str | None = None, shots_from: str = ""
+) -> None:
+    """Write the prompts of tasks into config_sentence_transformers.json.
 
-    `query_suffix` is what follows a query's text, for clients without the chat template; sentence-transformers leaves
-    it alone.
+    TASK            what stands before a query: the instruction and its shots
+    TASK:document   of a symmetric task, before a document: the instruction; texts are put as queries
+    document        empty
+    query           only of a model with one task: what `encode_query` takes without a name
+
+    `query_suffix` is what follows a query's text, for clients without the chat template, and `shots_from` names the
+    folder that has the chosen shots when this one does not; sentence-transformers leaves both alone.
+
+    Args:
+        only: the one task that the model was trained for.
     """
-    path = folder / "config_sentence_transformers.json"
-    about = json.loads(path.read_text(encoding="utf-8"))
     prompts = {name: prompt.prefix_text(task.instruction, task.shots) for name, task in tasks.items()}
-    about |= {"prompts": {**prompts, DOCUMENT: ""}, "default_prompt_name": None, "query_suffix": prompt.tail_text}
-    path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    both = {
+        document_prompt(name): prompt.prefix_text(task.instruction) for name, task in tasks.items() if task.symmetric
+    }
+    default = {"query": prompts[only]} if only else {}
+    new = {"prompts": {**prompts, **both, **default, DOCUMENT: ""}, "default_prompt_name": None}
+    new |= {"query_suffix": prompt.tail_text} | ({"shots_from": shots_from} if shots_from else {})
+    change_json(folder / SETTINGS, lambda about: _without(about, "shots_from") | new)
+
+
+def document_prompt(task: str) -> str:
+    """The name of the prompt before the documents of a symmetric task."""
+    return f"{task}:{DOCUMENT}"
+
+
+def only_task(tasks: Sequence[Task]) -> str | None:
+    """The name of the task, where there is one."""
+    return tasks[0].name if len(tasks) == 1 else None

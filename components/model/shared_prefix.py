@@ -42,25 +42,31 @@ def encode_task(
     """
     if task not in model.prompts:
         raise UserError(f"task: {task!r}; must be one of {', '.join(sorted(model.prompts))}")
-    if not (hasattr(model[1], "pooling_mode") and "lasttoken" in str(model[1].pooling_mode)):
-        raise UserError("the model does not pool the last token, so queries cannot share a prefix; use encode_query")
+    check_pooling(model)
     unique = list(dict.fromkeys(texts))
     vectors = np.empty((len(unique), model.get_embedding_dimension() or 0), dtype=np.float32)
-    with torch.inference_mode(), _packed(model[0].model) as backbone:
-        for start in range(0, len(unique), chunk):
-            part = unique[start : start + chunk]
-            vectors[start : start + len(part)] = _encode(backbone, _ids(model, part, task), token_budget)
+    for start in range(0, len(unique), chunk):
+        part = unique[start : start + chunk]
+        vectors[start : start + len(part)] = encode_ids(model, token_ids(model, part, task), token_budget)
     place = {text: i for i, text in enumerate(unique)}
     return vectors[[place[text] for text in texts]]
 
 
-def _encode(backbone: Any, sequences: list[list[int]], token_budget: int) -> np.ndarray:
+def check_pooling(model: "SentenceTransformer") -> None:
+    """Raises UserError for a model that does not pool the last token: packed rows would not be exact."""
+    if not (hasattr(model[1], "pooling_mode") and "lasttoken" in str(model[1].pooling_mode)):
+        raise UserError("the model does not pool the last token, so queries cannot share a prefix; use encode_query")
+
+
+def encode_ids(model: "SentenceTransformer", sequences: list[list[int]], token_budget: int) -> np.ndarray:
+    """float32 [n, dim], L2-normalised; what all the sequences begin with is computed once per row."""
     shared = common_prefix(sequences)
     rest = [ids[len(shared) :] for ids in sequences]
-    vectors = np.empty((len(sequences), int(backbone.config.hidden_size)), dtype=np.float32)
-    for members in plan_rows([len(ids) for ids in rest], len(shared), token_budget):
-        row = pack(shared, [rest[i] for i in members]).to(backbone.device)
-        vectors[members] = pooled(backbone, row, "last").cpu().numpy()
+    with torch.inference_mode(), _packed(model[0].model) as backbone:
+        vectors = np.empty((len(sequences), int(backbone.config.hidden_size)), dtype=np.float32)
+        for members in plan_rows([len(ids) for ids in rest], len(shared), token_budget):
+            row = pack(shared, [rest[i] for i in members]).to(backbone.device)
+            vectors[members] = pooled(backbone, row, "last").cpu().numpy()
     return vectors
 
 
@@ -74,11 +80,12 @@ def common_prefix(sequences: Sequence[list[int]]) -> list[int]:
     return [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
 
 
-def _ids(model: "SentenceTransformer", texts: list[str], task: str) -> list[list[int]]:
-    """Ids as sentence-transformers passes them to the model, without padding."""
+def token_ids(model: "SentenceTransformer", texts: list[str], task: str) -> list[list[int]]:
+    """Ids as sentence-transformers passes them to the model, without padding; as documents when `task` is empty."""
+    how = {"prompt": model.prompts[task], "task": "query"} if task else {"task": "document"}
     found: list[list[int]] = []
     for start in range(0, len(texts), 64):
-        features = model.preprocess(texts[start : start + 64], prompt=model.prompts[task], task="query")
+        features = model.preprocess(texts[start : start + 64], **how)
         for ids, mask in zip(features["input_ids"], features["attention_mask"], strict=True):
             found.append(ids[mask.bool()].tolist())
     return found

@@ -1,6 +1,7 @@
 """Audit record of a promotion or rollback: an MLflow run and an annotated git tag."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +29,16 @@ def write_audit(client: "MlflowClient", root: Path, uri: str, record: dict[str, 
     for key in ("name", "version", "replaces", "who", "why"):
         client.log_param(run.info.run_id, key, record[key])
     client.set_terminated(run.info.run_id)
-    commit = find_version(client, record["name"], record["version"]).tags.get("git.commit", "")
+    return _tag_commit(root, find_version(client, record["name"], record["version"]).tags.get("git.commit", ""), record)
+
+
+def _tag_commit(root: Path, commit: str, record: dict[str, Any]) -> str:
+    """The annotated tag, unsigned (a signature may need a person); characters that git does not take become `_`."""
     if not git(root, "cat-file", "-t", commit or "-", check=False):
         return ""
     stamp = record["at"].replace(":", "").replace("-", "").partition("+")[0]
-    tag = f"production/{record['name']}/v{record['version']}-{stamp}"
-    git(
-        root,
-        "-c",
-        f"user.name={record['who']}",
-        "-c",
-        "user.email=promotion@localhost",
-        "tag",
-        "--annotate",
-        tag,
-        commit,
-        "-m",
-        json.dumps(record, indent=2, sort_keys=True),
-    )
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", record["name"])
+    tag = f"production/{safe}/v{record['version']}-{stamp}"
+    user = ("-c", f"user.name={record['who']}", "-c", "user.email=promotion@localhost")
+    git(root, *user, "tag", "--no-sign", "--annotate", tag, commit, "-m", json.dumps(record, indent=2, sort_keys=True))
     return tag

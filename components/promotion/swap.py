@@ -40,25 +40,41 @@ def promote(client: "MlflowClient", result: GateResult, who: str, why: str, forc
     return record
 
 
-def rollback(client: "MlflowClient", name: str, who: str, why: str) -> dict[str, Any]:
+def rollback(client: "MlflowClient", name: str, who: str, why: str, tested: str = "") -> dict[str, Any]:
     """Move `production` back to the version that the current one replaced; returns the audit record.
 
+    tested: the version that has passed the smoke test; any when empty.
+
     Raises:
-        RefusedError: there is no production version, or the version it replaced had not passed the gate.
+        RefusedError: there is no production version, or the version it replaced had not passed the gate, or is not
+            the one that was tested.
     """
     with promotion_lock(client, name, who):
+        before = previous_version(client, name)
+        if tested and before != tested:
+            raise RefusedError(f"{name}: production moved while version {tested} was tested; roll back again")
         champion = production_version(client, name)
-        if champion is None:
-            raise RefusedError(f"{name}: nothing is in production")
-        before = champion.tags.get("promoted.replaces", "base")
-        if before == "base":
-            raise RefusedError(f"{name} version {champion.version} was the first in production: nothing to go back to")
-        refuse_ungated(find_version(client, name, before))
         record = _record("rollback", name, before, str(champion.version), who, why)
         client.set_model_version_tag(name, str(champion.version), "rolled_back.because", why)
         client.set_model_version_tag(name, str(champion.version), "rolled_back.by", who)
-        client.set_registered_model_alias(name, PRODUCTION, before)
+        move_alias(client, name, before)
     return record
+
+
+def previous_version(client: "MlflowClient", name: str) -> str:
+    """The version that production replaced, which a rollback makes production again.
+
+    Raises:
+        RefusedError: there is none, or it had not passed the gate.
+    """
+    champion = production_version(client, name)
+    if champion is None:
+        raise RefusedError(f"{name}: nothing is in production")
+    before = str(champion.tags.get("promoted.replaces", "base"))
+    if before == "base":
+        raise RefusedError(f"{name} version {champion.version} was the first in production: nothing to go back to")
+    refuse_ungated(find_version(client, name, before))
+    return before
 
 
 def _tag_and_swap(client: "MlflowClient", record: dict[str, Any], tags: dict[str, str]) -> None:
@@ -71,7 +87,19 @@ def _tag_and_swap(client: "MlflowClient", record: dict[str, Any], tags: dict[str
     }
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value[:5000])
-    client.set_registered_model_alias(name, PRODUCTION, version)
+    move_alias(client, name, version)
+
+
+def move_alias(client: "MlflowClient", name: str, version: str) -> None:
+    """Make the version production. An answer that got lost is no failure: what MLflow holds then decides."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_registered_model_alias(name, PRODUCTION, version)
+    except MlflowException:
+        now = production_version(client, name)
+        if now is None or str(now.version) != version:
+            raise
 
 
 def _gate_tags(result: GateResult, force: bool) -> dict[str, str]:

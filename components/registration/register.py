@@ -8,6 +8,7 @@ MLflow through the run's journal, so an unreachable MLflow only delays it.
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from components.stage.context import StageContext
 from components.tracking.journal import Journal, link_or_copy
 from components.tracking.registry import CANDIDATE
 from components.tracking.snapshot import snapshot
+from components.tracking.summary import metrics_of
 from components.tracking.versions import ancestry
 
 PROMPTS = "config_sentence_transformers.json"
@@ -54,24 +56,26 @@ def _write_prompts(outputs: Path, export: Path, out: Path, config: Config) -> No
     """Write the export's settings with the prompts of the training tasks and of the evaluated tasks, shots included."""
     from transformers import AutoTokenizer
 
-    from components.model.export import set_prompts
+    from components.model.export import only_task, set_prompts
     from components.model.prompt import Prompt
 
-    trained = read_tasks(outputs / "prepare" / "tasks.yaml").values()
+    trained = list(read_tasks(outputs / "prepare" / "tasks.yaml").values())
     prompts = {task.name: TaskPrompt(task.instruction, task.symmetric) for task in trained}
     prompts |= {task: one.prompt for task, one in read_shots(outputs / "select_shots" / "shots.yaml").items()}
     prompts |= read_prompts(outputs / "evaluate" / "prompts.yaml")
     shutil.copyfile(export / PROMPTS, out / PROMPTS)
-    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), prompts)
+    set_prompts(out, Prompt(AutoTokenizer.from_pretrained(export), config.prompt), prompts, only_task(trained))
 
 
 def reference_vectors(export: Path, prompts: Path) -> dict[str, Any]:
     """Vectors of the example texts as documents, and as queries of the first task; six decimals."""
     from sentence_transformers import SentenceTransformer
 
+    from components.tracking.embedder import tasks_of
+
     model = SentenceTransformer(str(export), device="cpu")
     model.prompts = json.loads(prompts.read_text(encoding="utf-8"))["prompts"]
-    task = min(model.prompts)
+    task = tasks_of(model.prompts)[0]
     return {
         "texts": list(EXAMPLES),
         "task": task,
@@ -91,6 +95,7 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
         link_or_copy(file, journal.folder / "files" / "model" / name)
     for table in EVALUATION:
         journal.artifact(root / "outputs" / "evaluate" / table, f"evaluation/{table}")
+    evaluated = metrics_of(root / "outputs" / "evaluate")
     journal.model(
         {
             "name": written["name"],
@@ -98,14 +103,16 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
             "journal": journal.identity,
             "example": list(EXAMPLES),
             "tags": provenance(root, journal.identity),
-            "metrics": _evaluated(root / "outputs" / "evaluate" / "metrics.json"),
+            "metrics": evaluated,
+            "model_metrics": model_metrics(evaluated, metrics_of(root / "outputs" / "train")),
         }
     )
 
 
-def _evaluated(file: Path) -> dict[str, float]:
-    metrics: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return metrics
+def model_metrics(evaluated: Mapping[str, float], trained: Mapping[str, float]) -> dict[str, float]:
+    """What describes the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
+    own = {name: value for name, value in evaluated.items() if name.startswith(("trained.", "gain."))}
+    return {**own, **trained}
 
 
 def provenance(root: Path, identity: str) -> dict[str, str]:

@@ -41,11 +41,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Model:
-    """A sentence-transformers folder, and the prompt of each task: its instruction and shots."""
+    """A sentence-transformers folder, and its prompts by name (components/model/export.py)."""
 
     name: str
     folder: Path
     prompts: dict[str, str]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that it has a prompt for."""
+        from components.tracking.embedder import tasks_of
+
+        return tasks_of(self.prompts)
 
 
 def ask(root: Path, question: str, task: str, corpus: Path | None, version: str, top: int) -> Answer:
@@ -100,7 +107,7 @@ def registered_model(root: Path, version: str) -> Model:
 
 def _prompts(file: Path) -> dict[str, str]:
     prompts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))["prompts"]
-    return {task: prompt for task, prompt in prompts.items() if task != "document"}
+    return prompts
 
 
 def choose_task(model: Model, task: str, outputs: Path) -> str:
@@ -110,13 +117,13 @@ def choose_task(model: Model, task: str, outputs: Path) -> str:
         UserError: the model has no prompt for the task.
     """
     if task:
-        if task not in model.prompts:
-            raise UserError(f"--task {task}: unknown; the model knows {', '.join(sorted(model.prompts))}")
+        if task not in model.tasks:
+            raise UserError(f"--task {task}: unknown; the model knows {', '.join(model.tasks)}")
         return task
     prepared = outputs / "prepare" / "tasks.yaml"
     tasks = read_tasks(prepared).values() if prepared.is_file() else []
-    retrieval = [one.name for one in tasks if one.kind == "retrieval" and one.name in model.prompts]
-    return [*retrieval, *model.prompts][0]
+    retrieval = [one.name for one in tasks if one.kind == "retrieval" and one.name in model.tasks]
+    return [*retrieval, *model.tasks][0]
 
 
 def nearest(

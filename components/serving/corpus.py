@@ -1,6 +1,6 @@
 """The documents that a question is asked of: a file of the user's, or what the checkout holds of a task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,31 +12,35 @@ from components.data.formats import READERS
 from components.data.origins import Files
 
 COLUMNS = ("text", "document")
+QUERY_COLUMNS = ("query", "text")
 
 
-def read_corpus(file: Path) -> list[str]:
-    """The texts of a .jsonl or .parquet file (its column text, or document), or of a text file with one a line.
+def read_corpus(file: Path, columns: Sequence[str] = COLUMNS) -> list[str]:
+    """The texts of a .jsonl or .parquet file (the first of `columns` that a row has), or of a text file, one a line.
 
     Raises:
         UserError: the file is missing, empty or not readable, or a row has no text.
     """
     if not file.is_file():
-        raise UserError(f"{file}: no such file; give a text file, or .jsonl or .parquet with a column text or document")
+        raise UserError(
+            f"{file}: no such file; give a text file, or .jsonl or .parquet with a column {' or '.join(columns)}"
+        )
     name = file.name.removesuffix(".gz")
     kind = {".jsonl": "jsonl", ".parquet": "parquet"}.get(Path(name).suffix)
-    texts = list(_column(file, kind)) if kind else _lines(file)
+    texts = list(_column(file, kind, columns)) if kind else _lines(file)
     if not texts:
         raise UserError(f"{file}: no documents in it; give a file with one text a line")
     return texts
 
 
-def _column(file: Path, kind: str) -> Iterator[str]:
+def _column(file: Path, kind: str, columns: Sequence[str]) -> Iterator[str]:
     origin = LocalOrigin(kind="local", path=str(file), licence="the user's own")
     source = SourceParams.model_validate({"origin": origin, "format": kind})
     for raw in READERS[kind](Files(file.parent, [file.name], "", ""), source):
-        column = next((name for name in COLUMNS if name in raw.values), None)
+        column = next((name for name in columns if name in raw.values), None)
         if column is None:
-            raise raw.error("text", f"missing, and so is document; the row has {', '.join(raw.values)}")
+            first, second = columns
+            raise raw.error(first, f"missing, and so is {second}; the row has {', '.join(raw.values)}")
         text = raw.values[column]
         if not isinstance(text, str) or not text.strip():
             raise raw.error(column, "empty or not a text; correct or remove the row")

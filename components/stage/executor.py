@@ -21,16 +21,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
 from components.base.process import die_with_parent
 from components.base.progress import bar
+from components.base.temporary_prefect import temporary_prefect
 from components.base.threads import single_threaded, workers
 from components.config import EngineParams
 from components.model.device import card_environment
-
-_SERVER_START = 300  # seconds; Prefect's own 20 are too few on a busy machine
 
 Shards = Sequence[tuple[Any, ...]]
 
@@ -195,17 +195,15 @@ class _Here:
 @contextmanager
 def prefect_server() -> Iterator[None]:
     """The configured Prefect server, or one of our own on the loopback address that flow and workers share."""
-    from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
         return
-    server = SubprocessASGIServer()
-    with temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}):
-        server.start(timeout=_SERVER_START)
+    server, address = temporary_prefect(Path.cwd() / ".cache")
     try:
-        with temporary_settings({PREFECT_API_URL: server.api_url}):
+        server.wait_ready()
+        with temporary_settings({PREFECT_API_URL: address}):
             yield
     finally:
         server.stop()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -28,8 +29,11 @@ from components.tracking.runs import stage_run
 log = logging.getLogger(__name__)
 
 
-def run_stage(name: str, root: Path) -> dict[str, float]:
-    """Run one stage in the checkout `root` and put its folder in place. Raises UserError on bad input."""
+def run_stage(name: str, root: Path, after: Sequence[Finisher] = ()) -> dict[str, float]:
+    """Run one stage in the checkout `root` and put its folder in place. Raises UserError on bad input.
+
+    after: called like the stage's own finishers, after them; they may add to the run and write no output.
+    """
     if name not in STAGES:
         raise UserError(f"no such stage; stages: {', '.join(STAGES)}")
     config = load_config(root / "params.yaml")
@@ -53,7 +57,7 @@ def run_stage(name: str, root: Path) -> dict[str, float]:
         metrics = _metrics(name, context)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         live.finish(metrics, out)
-        for finisher in finishers:
+        for finisher in (*finishers, *after):
             finisher(live.journal, root, out)
     _move_into_place(out, outputs / name)
     log.info("wrote %s (%.1f MB)", outputs / name, _size(outputs / name) / 1e6)
@@ -80,11 +84,17 @@ def _emptied(folder: Path) -> Path:
 
 
 def _work_folder(name: str, config: Config, root: Path, scratch: Path) -> Path:
-    """The stage's resumable scratch, named by its dependencies in dvc.yaml: other inputs never find its files."""
+    """The stage's resumable scratch, named by its dependencies in dvc.yaml: other inputs never find its files.
+
+    Raises:
+        UserError: a dependency is missing.
+    """
     stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
     values = config.model_dump(mode="json", by_alias=True)
     digest = hashlib.sha256(json.dumps({key: values[key] for key in stage["params"]}, sort_keys=True).encode())
     for dependency in stage["deps"]:
+        if not (root / dependency).exists():
+            raise UserError(f"{dependency}: missing; run what makes it first (dvc repro {name})")
         digest.update(content_hash(root / dependency).encode())
     folder = scratch / f"{name}-{digest.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)

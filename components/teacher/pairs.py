@@ -11,7 +11,7 @@ import polars as pl
 
 from components.contracts.tables import CANDIDATES, read_rows
 from components.contracts.texts import Texts
-from components.data.inputs import Inputs
+from components.data.inputs import NEGATIVES, Inputs
 
 BLOCK_QUERIES = 1 << 14
 
@@ -46,10 +46,14 @@ class Pairs:
     Args:
         candidates: candidates.parquet.
         wanted: bool by query row, whether its candidates are scored.
+
+    Attributes:
+        given: query, document, score of pairs that need no scoring; sorted.
     """
 
     def __init__(self, inputs: Inputs, candidates: Path, queries: Texts, documents: Texts, wanted: np.ndarray) -> None:
         self.inputs, self.queries, self.documents, self.wanted = inputs, queries, documents, wanted
+        self.given = pl.DataFrame(schema={**NEGATIVES, "score": pl.Float64})
         self._candidates = candidates
         self._task: _TaskRows | None = None
 
@@ -75,11 +79,12 @@ class Pairs:
         )
 
     def distinct(self, block: Block, known: pl.DataFrame | None, by_document: bool) -> pl.DataFrame:
-        """query, document: each pair of texts of a block once, without those in `known`.
+        """query, document: each pair of texts of a block once, without those in `known` or given.
 
         by_document: sorted by document, else the longest first.
         """
         table = self.table(block)
+        table = table.join(self.given_of(block), on=["query", "document"], how="anti", maintain_order="left")
         pairs = table.select(query="first_query", document="first_document").unique()
         if known is not None:
             pairs = pairs.join(known, on=["query", "document"], how="anti")
@@ -92,6 +97,11 @@ class Pairs:
         )
         order = ["length", "query", "document"]
         return pairs.with_columns(length=-pl.Series(length)).sort(order).select("query", "document")
+
+    def given_of(self, block: Block) -> pl.DataFrame:
+        """query, document, score of the block's queries."""
+        start, stop = (self.given["query"].search_sorted(row) for row in (block.start, block.stop))
+        return self.given.slice(start, stop - start)
 
     def _rows(self, task: str) -> "_TaskRows":
         """Those of the task asked for last are kept: blocks come task by task."""

@@ -74,7 +74,10 @@ class Rescoring:
         joined = self.pairs.table(block).join(
             scores, on=["first_query", "first_document"], how="left", maintain_order="left"
         )
-        return joined.select("query", "document", "positive", reranker_score=pl.col("score").cast(pl.Float64))
+        given = self.pairs.given_of(block).rename({"score": "given"})
+        joined = joined.join(given, on=["query", "document"], how="left", maintain_order="left")
+        score = pl.coalesce("given", pl.col("score").cast(pl.Float64))
+        return joined.select("query", "document", "positive", reranker_score=score)
 
     def _pairs_file(self, block: Block) -> Path:
         return self.work / "pairs" / f"{block.name}.arrow"
@@ -150,7 +153,7 @@ def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequenc
 
     facts = {
         "weights": content_hash(locate_model(models / params.model)),
-        "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries"}),
+        "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries", "source_scores"}),
         "texts": [one.file.name for one in texts],
         "cuda": torch.cuda.is_available(),
     }

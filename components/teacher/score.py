@@ -29,6 +29,7 @@ from components.teacher.dense import EmbeddedTexts, Rows
 from components.teacher.pairs import Block, Pairs, query_blocks
 from components.teacher.rescoring import Rescoring, scores_folder
 from components.teacher.scorers import LateInteraction, Reranker
+from components.teacher.source_scores import on_our_scale, read_source_scores
 from components.teacher.wanted import wanted_queries
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ def run(context: StageContext) -> dict[str, float]:
     rescoring = _rescoring(pairs, blocks, context)
     what = "late interaction" if rescoring.by_document else context.config.score.reranker
     engine, threads = context.config.score.engine, worker_count(context.config.threads)
+    if context.config.score.source_scores == "use":
+        given, texts = read_source_scores(prepared, inputs), (queries, documents)
+        scorer, seed = rescoring.scorer, context.config.seed
+        pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
     fitted, on = _pairs_to_fit(rescoring, blocks, inputs)
     curves = fit_curves(fitted, on, context.config.score, context.out)
@@ -65,7 +70,8 @@ def run(context: StageContext) -> dict[str, float]:
         metrics["mean_score_other"],
         curves.error,
     )
-    return {**metrics, "calibration_error": curves.error, "queries_left_out": float(left_out)}
+    counts = {"queries_left_out": float(left_out), "source_scores": float(len(pairs.given))}
+    return {**metrics, "calibration_error": curves.error, **counts}
 
 
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:

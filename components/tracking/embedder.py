@@ -2,6 +2,7 @@
 
     model.predict(["a passage"])                                                documents
     model.predict(["a question"], params={"side": "query", "task": "boolq"})    queries, behind the task's prompt
+    model.predict(["a text"], params={"side": "document", "task": "sts"})       documents of a symmetric task
 
 The artifact is a plain sentence-transformers folder; its prompts carry each task's instruction and chosen shots.
 A request that is not texts, or that names a task or side the model does not have, is an error (400 of MLflow's server).
@@ -31,28 +32,40 @@ class Embedder(PythonModel):
         Raises:
             MlflowException: not texts, several columns, an unknown parameter, side or task, or a task without a side.
         """
-        texts = texts_of(model_input)
-        side, task = self._way(params or {})
-        if side == "document":
-            vectors = self.model.encode_document(texts)
-        else:
-            vectors = self.model.encode_query(texts, prompt_name=task)
+        texts, prompt = texts_of(model_input), prompt_of(self.model.prompts, params or {})
+        vectors = self.model.encode_query(texts, prompt_name=prompt) if prompt else self.model.encode_document(texts)
         return [[float(value) for value in vector] for vector in vectors]
 
-    def _way(self, params: dict[str, Any]) -> tuple[str, str]:
-        """(side, task); the task is empty for documents."""
-        unknown = sorted(set(params) - set(PARAMETERS))
-        side, task = params.get("side") or "document", params.get("task") or ""
-        tasks = sorted(name for name in self.model.prompts if name not in ("query", "document"))
-        if unknown:
-            raise refused(f"params: {unknown[0]!r} is unknown; there are {' and '.join(PARAMETERS)}")
-        if side not in ("query", "document"):
-            raise refused(f"side: {side!r}; must be 'query' or 'document'")
-        if side == "document" and task:
-            raise refused(f"task: {task!r} is given without side: 'query'; documents are embedded without a task")
-        if side == "query" and task not in tasks:
-            raise refused(f"task: {task!r}; must be one of {', '.join(tasks)}")
-        return side, task
+
+def tasks_of(prompts: Any) -> list[str]:
+    """The tasks that a model has a prompt for, in alphabetical order."""
+    return sorted(name for name in prompts if name not in ("query", "document") and not name.endswith(":document"))
+
+
+def prompt_of(prompts: Any, params: Any) -> str:
+    """The name of the prompt that `side` and `task` ask for; empty for documents without a prompt.
+
+    A symmetric task has its instruction before its documents too, under the name TASK:document. The only task of a
+    model stands under the name query.
+
+    Raises:
+        MlflowException: an unknown parameter, side or task, or a task without a side.
+    """
+    unknown = sorted(set(params) - set(PARAMETERS))
+    if unknown:
+        raise refused(f"params: {unknown[0]!r} is unknown; there are {' and '.join(PARAMETERS)}")
+    side, task, tasks = params.get("side") or "", params.get("task") or "", tasks_of(prompts)
+    if side not in ("", "query", "document"):
+        raise refused(f"side: {side!r}; must be 'query' or 'document'")
+    if task and not side:
+        raise refused(f"task: {task!r} is given without side; add side: 'query' or side: 'document'")
+    if side == "query" and not task and prompts.get("query"):
+        return "query"
+    if (task or side == "query") and task not in tasks:
+        raise refused(f"task: {task!r}; must be one of {', '.join(tasks)}")
+    if side == "query":
+        return str(task)
+    return f"{task}:document" if f"{task}:document" in prompts else ""
 
 
 def texts_of(given: Any) -> list[str]:

@@ -8,6 +8,7 @@ components/tracking/upload.py uploads the journals in a separate process, so tha
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import uuid
@@ -15,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+from components.base.owner import describe_owner
+from components.tracking.store import redact_uri
 
 Value = dict[str, Any]
 Events = list[Value]  # lines of events.jsonl: kind, time and the kind's own fields
@@ -23,7 +25,11 @@ Events = list[Value]  # lines of events.jsonl: kind, time and the kind's own fie
 
 @dataclass(frozen=True)
 class RunStart:
-    """First event of a run. parent: an MLflow run id, or `journal:ID` of a run that is not uploaded yet."""
+    """First event of a run.
+
+    parent: an MLflow run id, or `journal:ID` of a run that is not uploaded yet.
+    root: the checkout, if its dvc owns the run and the uploader ends it; see components/tracking/dvc_run.py.
+    """
 
     store: str
     experiment: str
@@ -32,6 +38,7 @@ class RunStart:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, str]] = field(default_factory=list)
+    root: str = ""
 
 
 class Journal:
@@ -43,12 +50,16 @@ class Journal:
         self._one_writer = threading.Lock()
 
     @classmethod
-    def open(cls, tracking: Path, start: RunStart) -> "Journal":
-        """Create a journal below `tracking`; the folder is created atomically with its first event."""
+    def open(cls, tracking: Path, start: RunStart, pid: int | None = None) -> "Journal":
+        """Create a journal below `tracking`; the folder is created atomically with its first event.
+
+        pid: the process that owns the run; this one by default.
+        """
         identity = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-        draft = tracking / f".{identity}"
+        draft, checkout = tracking / f".{identity}", tracking.resolve().parents[1]
         (draft / "files").mkdir(parents=True)
-        event = {"kind": "start", "time": _now(), "owner": owner(os.getpid()), **asdict(start)}
+        event = {"kind": "start", "time": _now(), "owner": describe_owner(checkout, pid), **asdict(start)}
+        event["store"] = redact_uri(start.store)  # the uploader has user and password in its environment
         (draft / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
         draft.rename(tracking / identity)
         return cls(tracking / identity)
@@ -73,15 +84,42 @@ class Journal:
         """Register a model version from `files/`; see components/tracking/registry.py for the request's keys."""
         self._append({"kind": "model", "request": request})
 
+    def summary(self, values: Value) -> None:
+        """Describe a pipeline's run; see components/tracking/summary.py."""
+        self._append({"kind": "summary", **values})
+
     def end(self, status: str) -> None:
         """Log the final status (FINISHED, FAILED or KILLED); no event may follow."""
         self._append({"kind": "end", "status": status})
+        self.close()
+
+    def close(self) -> None:
+        """Write no more; the run goes on by `append_events`."""
         self._events.close()
 
     def _append(self, event: Value) -> None:
         with self._one_writer:
             self._events.write(json.dumps({"time": _now(), **event}) + "\n")
             self._events.flush()
+
+
+def append_events(folder: Path, events: Events) -> None:
+    """Append to a journal that another process owns, in one write, so that lines of two writers never mix.
+
+    A journal that is gone has been closed and uploaded: its owner is dead, and the events are dropped with a warning.
+    """
+    lines = "".join(json.dumps({"time": _now(), **event}) + "\n" for event in events).encode()
+    try:
+        handle = os.open(folder / "events.jsonl", os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        print(f"warning: MLflow: the run {folder.name} has ended; what this stage adds to it is lost", file=sys.stderr)
+        return
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # its writer was killed in the middle of a line
+        os.write(handle, b"\n" + lines if torn else lines)
+    finally:
+        os.close(handle)
 
 
 def link_or_copy(file: Path, to: Path) -> None:
@@ -91,21 +129,6 @@ def link_or_copy(file: Path, to: Path) -> None:
         os.link(file.resolve(), to)
     except OSError:
         shutil.copyfile(file, to)
-
-
-def owner(pid: int) -> Value:
-    """Identify a process by pid and start time, because pids are reused."""
-    return {"pid": pid, "started": psutil.Process(pid).create_time()}
-
-
-def alive(who: Value) -> bool:
-    """Whether the process recorded by `owner` still runs (a zombie does not count)."""
-    try:
-        process = psutil.Process(who["pid"])
-        same = abs(process.create_time() - who["started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _now() -> int:

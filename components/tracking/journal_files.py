@@ -1,11 +1,13 @@
 """Read journals that other processes write: pending journals, new events, and the uploaded offset."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.tracking.journal import Events, alive
+from components.base.owner import Standing, standing
+from components.tracking.journal import Events
 
 
 def journals(tracking: Path) -> list[Path]:
@@ -20,7 +22,22 @@ def new_events(folder: Path) -> tuple[Events, int]:
         handle.seek(start)
         data = handle.read()
     whole = data[: data.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+    return _parse(whole), start + len(whole)
+
+
+def all_events(folder: Path) -> Events:
+    """Every whole line of a journal."""
+    data = (folder / "events.jsonl").read_bytes()
+    return _parse(data[: data.rfind(b"\n") + 1])
+
+
+def _parse(data: bytes) -> Events:
+    """The events of these lines; a line that its writer was killed in the middle of is no event."""
+    events: Events = []
+    for line in data.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            events.append(json.loads(line))
+    return events
 
 
 def group_by_kind(events: Events) -> Iterator[tuple[str, Events]]:
@@ -40,12 +57,43 @@ def first_event(folder: Path) -> dict[str, Any]:
     return first
 
 
-def owner_lives(folder: Path) -> bool:
-    """Whether the process that writes this journal still runs."""
+def owner_standing(folder: Path) -> Standing:
+    """Whether a process that writes this journal runs (its owner, or a stage of the dvc that owns it), or is unseen."""
     try:
-        return alive(first_event(folder)["owner"])
+        start = first_event(folder)
+        owner = standing(start["owner"])
+        if owner == "dead" and start.get("root") and any(standing(who) != "dead" for who in running_stages(folder)):
+            return "alive"
+        return owner
     except FileNotFoundError:
-        return False  # uploaded and removed by another process since it was listed
+        return "dead"  # uploaded and removed by another process since it was listed
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the run of this journal has logged its end, so that no event will follow."""
+    try:
+        with (folder / "events.jsonl").open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, 2) - 200))
+            last = handle.read().splitlines()[-1]
+    except FileNotFoundError:
+        return True
+    return b'"kind": "end"' in last
+
+
+def stage_events(folder: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> its last event in a pipeline's journal, with `began`, the time of its first."""
+    stages: dict[str, dict[str, Any]] = {}
+    for event in all_events(folder):
+        if event["kind"] == "stage":
+            before = {} if event["status"] == "RUNNING" else stages.get(event["name"], {})
+            began = before.get("began", event["time"])
+            stages[event["name"]] = {**event, "began": began}
+    return stages
+
+
+def running_stages(folder: Path) -> list[Any]:
+    """The owners of a pipeline's stages that have not ended."""
+    return [event["owner"] for event in stage_events(folder).values() if event["status"] == "RUNNING"]
 
 
 def read_state(folder: Path) -> dict[str, Any]:

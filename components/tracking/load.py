@@ -29,15 +29,18 @@ def load_production(name: str = DEFAULT_NAME, root: Path | None = None) -> "Sent
 
 
 def load_version(name: str, which: str, root: Path | None = None, gated: bool = False) -> "SentenceTransformer":
-    """Any version (number or alias) as a SentenceTransformer; `gated` rejects one without a gate tag."""
+    """Any version (number or alias) as a SentenceTransformer; `gated` rejects one without a gate tag.
+
+    `encode_query` without `prompt_name` takes the prompt of the model's only task; where there are several it warns.
+    """
     client = registry_client(root or Path.cwd())
     version = find_version(client, name, which)
     if gated:
         refuse_ungated(version)
-    from sentence_transformers import SentenceTransformer
+    from components.model.prompted import PromptedTransformer
 
     with tempfile.TemporaryDirectory() as scratch:
-        return SentenceTransformer(str(_download(version, Path(scratch))))
+        return PromptedTransformer(str(_download(version, Path(scratch))))
 
 
 def keep_version(root: Path, name: str, which: str) -> Path:

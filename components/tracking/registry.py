@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
-from components.tracking.store import connect, tracking_uri
+from components.tracking.store import connect, store_exists, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ def register_version(client: "MlflowClient", run_id: str, files: Path, request: 
     """Log the folder `files`/model as a pyfunc model of the run and register it; returns the version.
 
     request: name, alias, journal (registering twice from one journal gives one version), tags, example (texts), metrics
-        (of the evaluate stage).
+        (of the evaluate stage), model_metrics (what MLflow shows on the logged model).
     """
     name, journal = request["name"], request["journal"]
     again = client.search_model_versions(f"name = '{name}' and tags.journal = '{journal}'")
@@ -52,8 +52,9 @@ def description(name: str, version: str, tags: dict[str, str], metrics: dict[str
     if "gain.mean" in metrics:
         gain, low, high = (100 * metrics[f"gain.{key}"] for key in ("mean", "low", "high"))
         lines.append(f"Gain over base: {gain:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})")
+    if "git.commit" in tags:
+        lines.append(f"Run it again and compare every byte: `make reproduce RUN={version}`")
     lines += [
-        f"Run it again and compare every byte: `make reproduce RUN={version}`",
         f"All it came from, with links: `foundry lineage {name}/{version}`",
         f"Make it production: `foundry promote {version} --because ...`",
     ]
@@ -72,7 +73,7 @@ def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict
         inputs=Schema([ColSpec(DataType.string)]),
         outputs=Schema([ColSpec(Array(DataType.double))]),
         params=ParamSchema(
-            [ParamSpec("side", DataType.string, "document"), ParamSpec("task", DataType.string, "")],
+            [ParamSpec("side", DataType.string, ""), ParamSpec("task", DataType.string, "")],
         ),
     )
     with mlflow.start_run(run_id=run_id):
@@ -84,6 +85,7 @@ def _new_version(client: "MlflowClient", run_id: str, files: Path, request: dict
             input_example=request["example"],
             pip_requirements=_pinned(SERVING_REQUIREMENTS),
         )
+        mlflow.log_metrics(request["model_metrics"], model_id=info.model_id)
     made = mlflow.register_model(info.model_uri, request["name"], tags={"journal": request["journal"]})
     return str(made.version)
 
@@ -123,8 +125,15 @@ def split_version(text: str) -> tuple[str, str]:
 
 
 def registry_client(root: Path) -> "MlflowClient":
-    """A client of the checkout's registry."""
-    return connect(tracking_uri(root))
+    """A client of the checkout's registry.
+
+    Raises:
+        UserError: no run has made the checkout's store yet; asking must not create one.
+    """
+    uri = tracking_uri(root)
+    if not store_exists(uri):
+        raise UserError(f"{uri.removeprefix('sqlite:///')}: no run has been recorded here yet; start one: make run")
+    return connect(uri)
 
 
 def production_version(client: "MlflowClient", name: str) -> Any:

@@ -1,30 +1,31 @@
 """One MLflow run per executed stage: parameters, inputs, live metrics, figures, small outputs.
 
 The run is written to a journal (components/tracking/journal.py) and uploaded by a separate process, so a slow or dead
-MLflow does not delay the stage. With MLFLOW_RUN_ID set the run is nested below that run.
+MLflow does not delay the stage. It is nested below the run of its flow, of the dvc that runs it
+(components/tracking/dvc_run.py), or below MLFLOW_RUN_ID.
 """
 
 import os
-import platform
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from components.base.owner import describe_owner
 from components.config import Config
 from components.tracking import upload
+from components.tracking.describe import declared_params, origin_tags, system_tags
+from components.tracking.dvc_run import dvc_pipeline, note_stage
 from components.tracking.journal import Journal, RunStart
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
-from components.tracking.versions import code_version, declared, dvc_md5, stage_inputs
+from components.tracking.versions import declared, dvc_md5, stage_inputs
 
 SMALL = 5_000_000  # bytes: larger outputs are stored by DVC only; MLflow gets their md5
 SHOWN = {".json", ".html", ".yaml", ".md", ".csv", ".png", ".svg"}
-LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "mlflow", "dvc", "prefect")
 SAMPLE_SECONDS = 10.0
 
 
@@ -35,6 +36,7 @@ class StageRun:
         self.journal = journal
         self._stage = stage
         self._published: set[str] = set()
+        self.result: dict[str, Any] = {}  # of a finished stage: what the pipeline's run shows of it
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.journal.metrics(metrics, step)
@@ -55,27 +57,29 @@ class StageRun:
             small = file.is_file() and file.suffix in SHOWN and file.stat().st_size < SMALL
             if small and name not in self._published:
                 self.journal.artifact(file, name)
-        self.journal.tags({"dvc.out.md5": dvc_md5(out), "dvc.out.path": f"outputs/{self._stage}"})
+        self.result = {"metrics": metrics, "md5": dvc_md5(out)}
+        self.journal.tags({"dvc.out.md5": self.result["md5"], "dvc.out.path": f"outputs/{self._stage}"})
 
 
 @contextmanager
 def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
     """Open the stage's run; it ends FINISHED, FAILED when the stage raises, KILLED when its process dies."""
-    parent = os.environ.get("FOUNDRY_PIPELINE_JOURNAL") or os.environ.get("MLFLOW_RUN_ID", "")
+    parent = os.environ.get("FOUNDRY_PIPELINE_JOURNAL") or os.environ.get("MLFLOW_RUN_ID") or dvc_pipeline(root)
     start = RunStart(
         store=tracking_uri(root),
         experiment=EXPERIMENT,
         name=name,
         parent=parent,
-        tags={"dvc.stage": name, **code_version(root), **system_tags()},
+        tags={"dvc.stage": name, **origin_tags(root, f"foundry stage {name}"), **system_tags()},
         params=declared_params(config, declared(root, name, "params")),
         inputs=stage_inputs(root, name),
     )
     journal = Journal.open(tracking_folder(root), start)
+    note_stage(root, parent, name, "RUNNING", owner=describe_owner(root))
     upload.start_uploader(root)
-    sampler, status = _Sampler(journal), "FAILED"
+    sampler, status, live = _Sampler(journal), "FAILED", StageRun(journal, name)
     try:
-        yield StageRun(journal, name)
+        yield live
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -83,48 +87,9 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
     finally:
         sampler.stop()
         journal.end(status)
+        note_stage(root, parent, name, status, **live.result)
         if status != "KILLED":  # don't wait on Ctrl-C; the uploader runs in its own process
             upload.wait_until_uploaded(journal.folder)
-
-
-def declared_params(config: Config, sections: list[str]) -> dict[str, str]:
-    """The parameter sections a stage declares in dvc.yaml, flattened: `train.lora.rank` -> `16`."""
-    values = flatten(config.model_dump(mode="json", by_alias=True))
-    return {k: v for k, v in values.items() if any(k == s or k.startswith(f"{s}.") for s in sections)}
-
-
-def flatten(values: Any, path: str = "") -> dict[str, str]:
-    """Nested parameters as dotted names.
-
-    >>> flatten({"train": {"lora": {"rank": 16}, "steps": 3}})
-    {'train.lora.rank': '16', 'train.steps': '3'}
-    """
-    if not isinstance(values, dict) or (not values and path):
-        return {path: str(values)}
-    parts: dict[str, str] = {}
-    for key, value in values.items():
-        parts |= flatten(value, f"{path}.{key}" if path else str(key))
-    return parts
-
-
-def system_tags() -> dict[str, str]:
-    """Tags that describe the machine and the library versions."""
-    memory = psutil.virtual_memory().total / 2**30
-    libraries = " ".join(f"{name}={version(name)}" for name in LIBRARIES)
-    return {
-        "system.host": platform.node(),
-        "system.platform": f"{platform.system()} {platform.machine()} Python {platform.python_version()}",
-        "system.cpus": str(os.cpu_count()),
-        "system.memory_gib": f"{memory:.0f}",
-        "system.gpus": " ".join(gpu_names()) or "none",
-        "system.libraries": libraries,
-    }
-
-
-def gpu_names() -> list[str]:
-    """NVIDIA GPUs as the kernel driver lists them; torch is not used, as every stage would have to import it."""
-    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return [card.read_text().splitlines()[0].partition(":")[2].strip().replace(" ", "-") for card in cards]
 
 
 class _Sampler:

@@ -30,7 +30,7 @@ def send_inputs(client: Any, run_id: str, inputs: list[dict[str, str]]) -> None:
         client.log_inputs(run_id, datasets)
 
 
-def _send_metrics(client: Any, run_id: str, folder: Path, events: Events) -> None:
+def send_metrics(client: Any, run_id: str, events: Events) -> None:
     from mlflow.entities import Metric
 
     points = [
@@ -40,6 +40,29 @@ def _send_metrics(client: Any, run_id: str, folder: Path, events: Events) -> Non
     ]
     for first in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[first : first + 1000])
+
+
+def _send_metrics(client: Any, run_id: str, folder: Path, events: Events) -> None:
+    send_metrics(client, run_id, events)
+
+
+def _send_stage(client: Any, run_id: str, folder: Path, events: Events) -> None:
+    """What a stage has noted about itself in its pipeline's journal: its state, and in the end its metrics."""
+    for event in events:
+        client.set_tag(run_id, f"stage.{event['name']}", event["status"])
+        values = {f"{event['name']}/{name}": value for name, value in event.get("metrics", {}).items()}
+        send_metrics(client, run_id, [{"values": values, "time": event["time"], "step": 0}])
+
+
+def _send_summary(client: Any, run_id: str, folder: Path, events: Events) -> None:
+    from components.tracking.describe_run import describe_run
+    from components.tracking.view import save_view
+
+    save_view(client, client.get_run(run_id).info.experiment_id)
+    for event in events:
+        send_metrics(client, run_id, [{"values": event["reused_metrics"], "time": event["time"], "step": 0}])
+        send_inputs(client, run_id, event["inputs"])
+        describe_run(client, run_id, event)
 
 
 def _send_tags(client: Any, run_id: str, folder: Path, events: Events) -> None:
@@ -75,6 +98,8 @@ SENDERS: dict[str, Callable[[Any, str, Path, Events], None]] = {
     "tags": _send_tags,
     "artifact": _send_artifact,
     "model": _send_model,
+    "stage": _send_stage,
+    "summary": _send_summary,
     "end": _send_end,
 }
 

@@ -7,6 +7,7 @@ refs/runs/<id>, with a temporary index. `git worktree add DIR refs/runs/<id>` re
 
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,20 +19,44 @@ VERSIONED = ("dvc.yaml", "dvc.lock", "params.yaml", "components")
 def snapshot(root: Path, identity: str, message: str) -> str:
     """Commit the checkout's tracked files, dvc.lock and components as refs/runs/`identity`; returns the commit.
 
-    Empty if `root` is not in a git repository, or the repository has no commit yet.
+    Empty, with a warning on stderr that has git's own words, if git refuses: the work of the run is not lost for it.
     """
-    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
-    if not head:
+    try:
+        return _commit(root, identity, message)
+    except UserError as problem:
+        print(f"warning: {problem}; run {identity} has no commit, so it cannot be reproduced", file=sys.stderr)
         return ""
+
+
+def _commit(root: Path, identity: str, message: str) -> str:
+    head = git(root, "rev-parse", "--verify", "HEAD")
     with tempfile.TemporaryDirectory() as scratch:
         own_index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
         git(root, "read-tree", "HEAD", env=own_index)
         git(root, "add", "--update", env=own_index)
-        new = git(root, "ls-files", "--others", "--exclude-standard", "--", *VERSIONED).splitlines()
-        lock = ["dvc.lock"] if (root / "dvc.lock").exists() else []  # also if the user's .gitignore excludes it
-        git(root, "update-index", "--add", "--", *new, *lock, env=own_index)
+        new = git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *VERSIONED)
+        lock = "dvc.lock\0" if (root / "dvc.lock").exists() else ""  # also if the user's .gitignore excludes it
+        git(root, "update-index", "--add", "-z", "--stdin", env=own_index, text=new + lock)
         tree = git(root, "write-tree", env=own_index)
     commit = git(root, "commit-tree", tree, "-p", head, "-m", message, env=_author(root))
+    git(root, "update-ref", run_ref(identity), commit)
+    return commit
+
+
+def commit_lock(root: Path, identity: str, message: str) -> str:
+    """Put today's dvc.lock into the commit refs/runs/`identity`; returns the new commit, empty if there is none.
+
+    Code and parameters stay those of the start of the run, also if the user has edited them since.
+    """
+    begun = git(root, "rev-parse", "--verify", "--quiet", run_ref(identity), check=False)
+    if not begun:
+        return ""
+    with tempfile.TemporaryDirectory() as scratch:
+        own_index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        git(root, "read-tree", begun, env=own_index)
+        git(root, "update-index", "--add", "--", "dvc.lock", env=own_index)
+        tree = git(root, "write-tree", env=own_index)
+    commit = git(root, "commit-tree", tree, "-p", f"{begun}^", "-m", message, env=_author(root))
     git(root, "update-ref", run_ref(identity), commit)
     return commit
 
@@ -53,8 +78,10 @@ def resolve(root: Path, run: str) -> str:
     raise UserError(f"{run}: neither a run under refs/runs/ nor a git revision; list them: git for-each-ref refs/runs")
 
 
-def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> str:
-    """Run one git command in `root`; returns its output, stripped. With check=False a failure returns "".
+def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | None = None, text: str = "") -> str:
+    """Run one git command in `root` with `text` as input; returns its output, without line ends around it.
+
+    With check=False a failure returns "".
 
     Raises:
         UserError: git failed (check=True), with git's error message.
@@ -64,7 +91,9 @@ def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | N
             ["git", *arguments],
             cwd=root,
             capture_output=True,
+            input=text,
             text=True,
+            errors="surrogateescape",  # names of files may be any bytes
             check=False,
             env={**os.environ, **(env or {})},
         )
@@ -74,7 +103,7 @@ def git(root: Path, *arguments: str, check: bool = True, env: dict[str, str] | N
         return ""
     if done.returncode and check:
         raise UserError(f"git {arguments[0]}: {' '.join(done.stderr.split())}")
-    return "" if done.returncode else done.stdout.strip()
+    return "" if done.returncode else done.stdout.strip("\n")
 
 
 def _author(root: Path) -> dict[str, str]:

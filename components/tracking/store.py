@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlparse
 
 from components.base.checkout import home
+from components.base.loopback import keep_loopback_direct
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,7 @@ def tracking_uri(root: Path) -> str:
 def tracking_folder(root: Path) -> Path:
     """The folder of the pending journals of `root`; created if missing."""
     folder = root / ".cache" / "tracking"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
@@ -47,6 +48,7 @@ def connect(uri: str) -> "MlflowClient":
     """An MLflow client for store and registry at `uri`, with telemetry and pickle off and short timeouts."""
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    keep_loopback_direct()
     import mlflow
 
     before = {name: os.environ.get(name) for name in _MLFLOW_SETS}
@@ -58,6 +60,11 @@ def connect(uri: str) -> "MlflowClient":
         else:
             os.environ[name] = old
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def store_exists(uri: str) -> bool:
+    """Whether there is a store: False only for a sqlite file that no run has made yet, and `connect` would create."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def is_reachable(uri: str, seconds: float = 3) -> bool:
@@ -98,6 +105,12 @@ def redact_uri(uri: str) -> str:
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl() if address.netloc else uri
 
 
+def with_credentials(store: str) -> str:
+    """The address `store` of a journal with the user and password of MLFLOW_TRACKING_URI, if it is the same server."""
+    configured = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return configured if redact_uri(configured) == store else store
+
+
 def ui_address(uri: str) -> str:
     """The UI's URL: the server itself, or the address at which `make ui` serves the checkout's sqlite file."""
     return redact_uri(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
@@ -105,6 +118,7 @@ def ui_address(uri: str) -> str:
 
 # By default MLflow's pages open in the view for LLM applications, without runs and models; the URL selects the view.
 _AS_TRAINING = "workflowType=machine_learning"
+_VIEW = f"viewStateShareKey=pipelines&{_AS_TRAINING}"
 
 
 def run_link(uri: str, experiment: str, run_id: str) -> str:
@@ -112,8 +126,13 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
 
 
 def comparison_link(link: str) -> str:
-    """Link to the charts of all runs of the experiment, from the link of one run."""
-    return f"{link.rpartition('/')[0]}?compareRunsMode=CHART&{_AS_TRAINING}"
+    """Link to the charts of all pipelines of the experiment, from the link of one run."""
+    return f"{link.rpartition('/runs/')[0]}/runs?{_VIEW}&compareRunsMode=CHART"
+
+
+def view_link(experiment: str) -> str:
+    """Link to the table of all pipelines, relative to the UI; see components/tracking/view.py."""
+    return f"#/experiments/{experiment}/runs?{_VIEW}"
 
 
 def experiments_link(uri: str) -> str:

@@ -4,32 +4,35 @@ A stage starts this module as a separate process, one per checkout, which exits 
 `foundry upload` uploads all pending journals.
 """
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.tracking.journal_files import first_event, journals, owner_lives, read_state
+from components.base.locks import QUIET_SECONDS, try_lock
+from components.tracking.journal_files import first_event, journals, owner_standing, read_state
 from components.tracking.store import tracking_folder
 from components.tracking.uploader import Uploader, one_line
 
 IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
+STARTS = 3  # of an upload process that crashes, for one run
 
 
-def start_uploader(root: Path) -> None:
-    """Start this checkout's upload process unless it runs; it exits some seconds after the last run ended."""
+def start_uploader(root: Path) -> "subprocess.Popen[bytes] | None":
+    """Start this checkout's upload process unless it runs; it exits some seconds after the last run ended.
+
+    Returns the process, None if another one runs.
+    """
     folder = tracking_folder(root)
     with _only_one(folder) as mine:
         if not mine:
-            return
+            return None
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
     with (folder / "upload.log").open("a") as log:
-        subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "components.tracking.upload"],
             cwd=root,
             env=environment,
@@ -42,13 +45,22 @@ def start_uploader(root: Path) -> None:
 
 def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
     """Wait until an ended journal is in MLflow; on a timeout or error warn once per distinct cause and return False."""
-    root, deadline = journal.parent.parent.parent, time.monotonic() + patience
+    root, begin, said = journal.parent.parent.parent, time.monotonic(), False
+    process, starts = None, 0
     while journal.exists():
-        problem = read_state(journal).get("problem", "")
-        if problem or time.monotonic() > deadline:
+        problem, seconds = read_state(journal).get("problem", ""), time.monotonic() - begin
+        if process is None or process.poll() is not None:
+            if starts == STARTS:
+                problem = problem or f"the upload process ended {STARTS} times; see {journal.parent / 'upload.log'}"
+            else:
+                process = start_uploader(root)
+                starts += process is not None
+        if problem or seconds > patience:
             _announce(journal.parent, problem or f"not uploaded after {patience:.0f} s")
             return False
-        start_uploader(root)
+        if seconds > QUIET_SECONDS and not said:
+            print("waiting for the upload to MLflow", file=sys.stderr, flush=True)
+            said = True
         time.sleep(0.1)
     return True
 
@@ -77,21 +89,14 @@ def upload_until_idle(root: Path) -> None:
                     quiet_since = time.monotonic()
                 time.sleep(0.2)
         # A run may have started between the last check and the unlock, while the lock was still held.
-        if not any(owner_lives(folder) for folder in journals(tracking)):
+        if not any(owner_standing(folder) == "alive" for folder in journals(tracking)):
             return
         quiet_since = time.monotonic()
 
 
-@contextlib.contextmanager
-def _only_one(tracking: Path) -> Iterator[bool]:
-    """Try to take the checkout's upload lock; yields whether it was free. The kernel releases it on process exit."""
-    with (tracking / "upload.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+def _only_one(tracking: Path) -> AbstractContextManager[bool]:
+    """Try to take the checkout's upload lock; yields whether it was free."""
+    return try_lock(tracking / "upload.lock")
 
 
 def upload_all(root: Path) -> int:
@@ -105,7 +110,7 @@ def upload_all(root: Path) -> int:
         for folder in journals(tracking):
             name = first_event(folder)["name"]
             try:
-                uploader.send(folder, dead=not owner_lives(folder))
+                uploader.send(folder, dead=owner_standing(folder) == "dead")
                 print(f"{name}: uploaded" if not folder.exists() else f"{name}: still running")
             except Exception as problem:  # noqa: BLE001  reported; the journal stays
                 failed += 1

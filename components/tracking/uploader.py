@@ -4,22 +4,27 @@ Every event may be sent twice (after a kill between sending and storing the offs
 tags, inputs and files are idempotent, and a run is looked up by its journal before it is created.
 """
 
+import json
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from components.tracking.dvc_run import close_dvc_run
 from components.tracking.journal_files import (
+    all_events,
     first_event,
     group_by_kind,
     journals,
     new_events,
     note_state,
-    owner_lives,
+    owner_standing,
     read_state,
 )
 from components.tracking.senders import SENDERS, send_inputs, send_params
-from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link
+from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
+
+OWNER_TAG = "foundry.owner"  # of an MLflow run: who writes it, see components/base/owner.py
 
 
 class NotAnsweringError(ConnectionError):
@@ -38,12 +43,12 @@ class Uploader:
         """Upload new events of every journal once; True if an owner process is alive or anything was sent."""
         busy = False
         for folder in journals(self._tracking):
-            living = owner_lives(folder)
-            busy = busy or living
+            owner = owner_standing(folder)
+            busy = busy or owner == "alive"
             if time.monotonic() < self._retry_at.get(folder.name, 0):
                 continue
             try:
-                busy = self.send(folder, dead=not living) or busy
+                busy = self.send(folder, dead=owner == "dead") or busy
             except Exception as problem:  # noqa: BLE001  on any error of the store the journal is kept for later
                 note_state(folder, problem=one_line(problem))
                 self._retry_at[folder.name] = time.monotonic() + 15
@@ -55,6 +60,8 @@ class Uploader:
         Raises:
             NotAnsweringError: the store's server does not accept connections.
         """
+        if dead and first_event(folder).get("root") and all_events(folder)[-1]["kind"] != "end":
+            close_dvc_run(folder)
         events, offset = new_events(folder)
         if not events and not dead:
             return False
@@ -76,14 +83,14 @@ class Uploader:
 
     def _client(self, store: str) -> Any:
         if store not in self._clients:
-            self._clients[store] = connect(store)
+            self._clients[store] = connect(with_credentials(store))
         return self._clients[store]
 
     def _run_id(self, client: Any, folder: Path, start: dict[str, Any]) -> str:
         known = read_state(folder).get("run_id") or self._lookup(client, start, folder.name)
         if not known:
             experiment = experiment_id(client, start["store"], start["experiment"])
-            tags = {**start["tags"], "journal": folder.name}
+            tags = {**start["tags"], "journal": folder.name, OWNER_TAG: json.dumps(start["owner"])}
             parent = self._parent(client, start)
             if parent:
                 tags["mlflow.parentRunId"] = parent

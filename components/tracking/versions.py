@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,43 @@ def ancestry(root: Path, stage: str) -> dict[str, str]:
             if dependency["path"] not in made_by:
                 found[dependency["path"]] = str(dependency["md5"])
     return dict(sorted(found.items()))
+
+
+def current_stages(root: Path) -> dict[str, str]:
+    """Stage -> md5 of its output, for the stages of dvc.lock whose inputs and parameters are today's.
+
+    After a run of some targets, a stage behind them may still be that of an earlier run: it is left out.
+    """
+    stages, made_by, values = locked_stages(root), locked_outputs(root), _read(root / "params.yaml")
+    current: dict[str, str] = {}
+    for stage in _in_order(stages, made_by):
+        entry = stages[stage]
+        inputs = [dep for dep in entry.get("deps", []) if dep["path"] in made_by]
+        read = entry.get("params", {}).get("params.yaml", {})
+        if (
+            entry.get("outs")
+            and all(made_by[dep["path"]]["md5"] == str(dep["md5"]) for dep in inputs)
+            and all(made_by[dep["path"]]["stage"] in current for dep in inputs)
+            and all(_value_at(values, key) == value for key, value in read.items())
+        ):
+            current[stage] = str(entry["outs"][0]["md5"])
+    return current
+
+
+def _in_order(stages: dict[str, dict[str, Any]], made_by: dict[str, dict[str, str]]) -> list[str]:
+    """The stages of dvc.lock, each after those whose outputs it reads."""
+    needs = {
+        name: {made_by[dep["path"]]["stage"] for dep in entry.get("deps", []) if dep["path"] in made_by}
+        for name, entry in stages.items()
+    }
+    return list(TopologicalSorter(needs).static_order())
+
+
+def _value_at(values: Any, key: str) -> Any:
+    """The value at a dotted key; None if there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def dvc_md5(path: Path) -> str:

@@ -25,11 +25,13 @@ from components.training.targets import Targets, make_targets
 class Batch:
     """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries.
 
+    instruction: the wording of this step, of the task's instruction or one of its paraphrases.
     objective: the loss's terms, those of the task's kind. graded: the loss is CoSENT over `grades` instead.
     """
 
     step: int
     task: Task
+    instruction: str
     objective: ObjectiveParams
     graded: bool
     queries: np.ndarray  # uint32 [B], rows
@@ -60,8 +62,8 @@ class Batches:
         return self.params.steps
 
     def __getitem__(self, step: int) -> Batch:
-        name, turn = self.schedule.plan[step]
-        examples, chosen = self.data.examples[name], self.schedule.draw(name, turn)
+        turn = self.schedule.plan[step]
+        name, examples, chosen = turn.task, self.data.examples[turn.task], self.schedule.draw(turn)
         task, graded = self.data.tasks[name], self._graded[name]
         objective = self.params.objectives.of(task.kind)
         queries, positives = examples.query[chosen], examples.positive[chosen]
@@ -75,6 +77,7 @@ class Batches:
         return Batch(
             step=step,
             task=task,
+            instruction=turn.instruction,
             objective=objective,
             graded=graded,
             queries=queries,
@@ -85,7 +88,7 @@ class Batches:
             targets=make_targets(
                 torch.from_numpy(group),
                 torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
-                torch.from_numpy(self._relevant(queries, documents)),
+                *map(torch.from_numpy, self._known(queries, documents)),
                 torch.from_numpy(examples.weight[chosen].astype(np.float32)),
                 query_texts,
                 document_texts,
@@ -174,16 +177,17 @@ class Batches:
             sets.append(shots)
         return sets
 
-    def _relevant(self, queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
-        """bool [B, M]: judged for the query, or of its label."""
-        labels = self.data.query_label[queries][:, None]
-        relevant: np.ndarray = (labels >= 0) & (labels == self.data.document_label[documents][None, :])
+    def _known(self, queries: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two of bool [B, M]: judged relevant for the query, or of its label; of another label than the query's."""
+        labels, of_documents = self.data.query_label[queries][:, None], self.data.document_label[documents][None, :]
+        labelled = (labels >= 0) & (of_documents >= 0)
+        relevant: np.ndarray = labelled & (labels == of_documents)
         places, judged = self.data.judgements.of(queries)
         order = np.argsort(documents)
         at = np.searchsorted(documents, judged, sorter=order).clip(max=len(documents) - 1)
         there = documents[order[at]] == judged
         relevant[places[there], order[at[there]]] = True
-        return relevant
+        return relevant, labelled & ~relevant
 
 
 def _numbered(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from components.base.errors import UserError
-from components.base.files import whole_file
+from components.training.weights import Weights, load_weights, put_weights, save_weights
 
 
 def best_step(curve: Sequence[dict[str, Any]]) -> int | None:
@@ -25,21 +20,14 @@ def best_step(curve: Sequence[dict[str, Any]]) -> int | None:
     return max(scores, key=scores.__getitem__) if scores else None
 
 
-def save_best(folder: Path, step: int, named: dict[str, torch.nn.Parameter]) -> None:
+def save_best(folder: Path, step: int, named: Weights) -> None:
     """Write the trainable weights after a step."""
-    with whole_file(_file(folder, step)) as partial:
-        save_file({name: weight.detach().cpu().contiguous() for name, weight in named.items()}, partial)
+    save_weights(_file(folder, step), named)
 
 
-def load_best(folder: Path, step: int, named: dict[str, torch.nn.Parameter]) -> None:
+def load_best(folder: Path, step: int, named: Weights) -> None:
     """Put the weights of a step back. Raises UserError when the file is missing or damaged."""
-    try:
-        saved = load_file(_file(folder, step))
-    except (FileNotFoundError, SafetensorError) as problem:
-        raise UserError(f"{_file(folder, step)}: not readable ({problem}); delete {folder} and train again") from None
-    with torch.no_grad():
-        for name, weight in named.items():
-            weight.copy_(saved[name])
+    put_weights(load_weights(_file(folder, step)), named)
 
 
 def drop_best(folder: Path, needed: Sequence[int | None]) -> None:

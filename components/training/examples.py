@@ -52,6 +52,21 @@ class Examples:
             self.negative_scores[first:last],
         )
 
+    def take(self, places: np.ndarray) -> "Examples":
+        """The groups at these places."""
+        sizes = (self.starts[1:] - self.starts[:-1])[places]
+        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        rows = np.repeat(self.starts[places] - starts[:-1], sizes) + np.arange(starts[-1])
+        return Examples(
+            self.query[places],
+            self.positive[places],
+            self.positive_score[places],
+            starts,
+            self.weight[places],
+            self.negatives[rows],
+            self.negative_scores[rows],
+        )
+
 
 @dataclass(frozen=True)
 class TrainingData:

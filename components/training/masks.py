@@ -14,7 +14,9 @@ def masked_documents(
     """bool [B, M]: documents that are no negatives of the query; False at its positive.
 
     These are the documents known to be relevant, those whose text is the query's or its positive's, and with a margin
-    c those of s_ij > s_i+ + c (Qwen3-Embedding, arXiv 2506.05176, section 3: likely false negatives).
+    c those of s_ij > s_i+ + c (Qwen3-Embedding, arXiv 2506.05176, section 3: likely false negatives), but for documents
+    of another label than the query's: they are no false negatives, and a query that is nearest to a wrong label has the
+    most to learn from it.
 
     Args:
         scores: cosines [B, M].
@@ -24,7 +26,7 @@ def masked_documents(
     if not in_batch:
         masked |= _outside_the_group(targets)
     if margin is not None:
-        masked |= scores.detach() > _own(scores, targets) + margin
+        masked |= (scores.detach() > _own(scores, targets) + margin) & ~targets.other
     return masked.scatter(1, targets.positive[:, None], False)
 
 
@@ -33,10 +35,12 @@ def guided(guide: torch.Tensor, targets: Targets, margin: float) -> torch.Tensor
 
         g_ij > g_i+ - margin
 
+    Documents of another label than the query's are known to be irrelevant.
+
     Args:
         guide: the guide's cosines [B, M].
     """
-    masked = guide > _own(guide, targets) - margin
+    masked = (guide > _own(guide, targets) - margin) & ~targets.other
     return masked.scatter(1, targets.positive[:, None], False)
 
 

@@ -35,11 +35,14 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries and documents, and how many of the texts were cut to their length."""
+    """Token ids of a batch's queries, documents and few-shot prefixes (one a set of shots), how many of the texts were
+    cut to their length, and how many shots did not fit `prompt.prefix_tokens`."""
 
     queries: list[list[int]]
     documents: list[list[int]]
+    prefixes: list[list[int]]
     cut: int
+    shots_left_out: int
 
 
 def tokenise(batch: Batch, prompt: Prompt, world: World) -> Tokens:
@@ -56,7 +59,10 @@ def tokenise(batch: Batch, prompt: Prompt, world: World) -> Tokens:
     ids: list[list[int]] = [[]] * len(texts)
     for rank, share in enumerate(shares):
         ids[rank :: world.size] = share[:-1]
-    return Tokens(ids[:number], ids[number:], sum(share[-1][0] for share in shares))
+    fitting = [fitting_prefix(prompt, batch.instruction, shots) for shots in batch.shots]
+    left_out = sum(len(shots) - shown for shots, (_, shown) in zip(batch.shots, fitting, strict=True))
+    prefixes = [prefix for prefix, _ in fitting]
+    return Tokens(ids[:number], ids[number:], prefixes, sum(share[-1][0] for share in shares), left_out)
 
 
 def pack_rows(
@@ -71,10 +77,9 @@ def pack_rows(
     shared = causal and encoder.pooling == "last"
     share = train.shots.share
     groups = []  # (prefix, sequences, place of the first)
-    for chunk, shots in enumerate(batch.shots):
-        prefix = fitting_prefix(prompt, batch.task.instruction, shots)
+    for chunk, prefix in enumerate(tokens.prefixes):
         groups.append((prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share))
-    prefix = prompt.prefix_ids(batch.task.instruction) if batch.task.symmetric else []
+    prefix = prompt.prefix_ids(batch.instruction) if batch.task.symmetric else []
     groups.append((prefix, tokens.documents, len(batch.query_texts)))
     planned: list[tuple[list[int], list[list[int]], list[int]]] = []
     for prefix, sequences, first in groups:
@@ -96,10 +101,10 @@ def rows_of(batch: Batch, prompt: Prompt, train: TrainParams, encoder: EncoderPa
     return pack_rows(batch, tokenise(batch, prompt, world), prompt, train, encoder, world)
 
 
-def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> list[int]:
-    """Prefix token ids with the first shots that fit `prompt.prefix_tokens`."""
+def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> tuple[list[int], int]:
+    """(prefix token ids with the first shots that fit `prompt.prefix_tokens`, how many these are)."""
     for number in range(len(shots), 0, -1):
         text = prompt.prefix_text(instruction, shots[:number])
         if len(prompt.tokenizer(text, add_special_tokens=False)["input_ids"]) < prompt.params.prefix_tokens:
-            return prompt.prefix_ids(instruction, shots[:number])
-    return prompt.prefix_ids(instruction)
+            return prompt.prefix_ids(instruction, shots[:number]), number
+    return prompt.prefix_ids(instruction), 0

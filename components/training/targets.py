@@ -17,6 +17,7 @@ class Targets:
     group: int64 [B, G], the query's own positive (first) and hard negatives; -1 = none.
     teacher: float32 [B, G], the teacher's raw score of each group member (ignored where group is -1).
     relevant: bool [B, M], documents known to be relevant to the query besides its positive: never negatives.
+    other: bool [B, M], documents labelled otherwise than the query: known to be irrelevant, whatever their score.
     equal: bool [B, M], documents whose text is the query's or its positive's, under any id: never negatives.
     alike: bool [B, B], queries with the text of query i or of its positive, or with an answer in common; i itself.
     weight: float32 [B], of each query's contrastive loss; below 1 for a positive that mine found suspicious.
@@ -26,6 +27,7 @@ class Targets:
     group: torch.Tensor
     teacher: torch.Tensor
     relevant: torch.Tensor
+    other: torch.Tensor
     equal: torch.Tensor
     alike: torch.Tensor
     weight: torch.Tensor
@@ -49,6 +51,7 @@ def make_targets(
     group: torch.Tensor,
     teacher: torch.Tensor,
     relevant: torch.Tensor,
+    other: torch.Tensor,
     weight: torch.Tensor,
     query_texts: Sequence[str],
     document_texts: Sequence[str],
@@ -68,7 +71,7 @@ def make_targets(
     known = (relevant | equal).scatter(1, positive[:, None], True)
     shared = known[:, positive]  # [i, j]: query j's positive answers query i
     alike = shared | shared.T | _equals(queries, queries) | _equals(answers, queries)
-    return Targets(positive, group, teacher, relevant, equal, alike, weight)
+    return Targets(positive, group, teacher, relevant, other, equal, alike, weight)
 
 
 def _numbered(*sides: Sequence[str]) -> list[np.ndarray]:

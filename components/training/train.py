@@ -15,6 +15,7 @@ from components.config import Config
 from components.stage.context import StageContext
 from components.training.best import best_step
 from components.training.examples import TrainingData, load_training_data
+from components.training.replay import only_new
 from components.training.soft_labels import DenseTeachers
 from components.training.world import World, join_world, shard
 
@@ -28,17 +29,35 @@ def run(context: StageContext) -> dict[str, float]:
 
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
-    data = world.in_turn(lambda: load_training_data(context.outputs, context.cache))
-    curve = _fit(context, student, data, world)
+    data = world.in_turn(lambda: _load_data(context, config))
+    curve, merged = _fit(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
         export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
         pl.DataFrame(curve, schema=_CURVE).write_parquet(context.out / "curve.parquet", statistics=False)
-    return _summary(curve)
+    return _summary(curve) | merged
 
 
-def _fit(context: StageContext, student: Path, data: TrainingData, world: World) -> list[dict[str, Any]]:
-    """Train, write adapter/ and return the curve."""
+def _load_data(context: StageContext, config: Config) -> TrainingData:
+    """The training data; with train.replay, what is new to the adapter that training goes on from, and some of the old.
+
+    Raises:
+        UserError: as `load_training_data` and `only_new`.
+    """
+    data = load_training_data(context.outputs, context.cache)
+    if config.train.replay is None or config.train.init_adapter is None:
+        return data
+    adapter = context.outputs / "fetch" / "models" / config.train.init_adapter
+    kept = only_new(data, adapter, config.train.replay, config.seed)
+    groups = [sum(map(len, some.examples.values())) for some in (kept, data)]
+    log.info("replay: %s of %s pairs are trained on: new ones, and a sample of the old", *(f"{n:,}" for n in groups))
+    return kept
+
+
+def _fit(
+    context: StageContext, student: Path, data: TrainingData, world: World
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
     from components.model.backbone import load_tokenizer
     from components.model.prompt import Prompt
     from components.training.trainer import Trainer
@@ -50,10 +69,11 @@ def _fit(context: StageContext, student: Path, data: TrainingData, world: World)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
-    curve = Trainer(model, prompt, data, config, context.work, context.log, world, teachers).fit()
+    trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers)
+    curve = trainer.fit()
     if world.first:
         save_adapter(model, context.out / "adapter", student)
-    return curve
+    return curve, trainer.merged
 
 
 def _log_start(model: Any, data: TrainingData, config: Config) -> None:

@@ -25,6 +25,7 @@ from components.training.best import best_step, drop_best, load_best, save_best
 from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
+from components.training.merge_parts import MergeParts
 from components.training.meter import Meter, contrast, matmul_rate
 from components.training.objectives import objective_of
 from components.training.rows import PlacedRow, pack_rows, tokenise
@@ -39,12 +40,14 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, the packed rows, dense vectors, and how many texts were cut."""
+    """What a step needs from the host: its batch, the packed rows, dense vectors, how many texts were cut, and how many
+    shots did not fit."""
 
     batch: Batch
     rows: list[PlacedRow]
     dense: DenseVectors
     cut: int
+    shots_left_out: int
 
 
 class Trainer:
@@ -78,7 +81,9 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
         self.watch = FirstSteps()
-        self.cut = 0  # texts cut to their length so far
+        self.parts = MergeParts(self.work, config.train, self.named)
+        self.merged: dict[str, float] = {}  # metrics of the merged adapter
+        self.cut = self.shots = self.shots_left_out = 0  # so far: texts cut to their length, shots drawn, not shown
 
     def fit(self) -> list[dict[str, Any]]:
         """Train to the last step or an early stop; returns the curve: one row per step, without times.
@@ -92,6 +97,8 @@ class Trainer:
         with bar("train", self.params.steps, "step") as shown, Ahead(self._prepare, steps) as ahead:
             shown.update(start)
             for step in steps:
+                if self.parts.begin(step):
+                    self.optimizer.state.clear()
                 row = self._run_step(step, ahead.take)
                 self.curve.append(row)
                 shown.set_postfix(self._postfix(row), refresh=False)
@@ -100,13 +107,25 @@ class Trainer:
                 if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
                     ahead.settle()
                     row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
-                    if self.world.first and best_step(self.curve) == step:
+                    if self.world.first and self.parts.one_run and best_step(self.curve) == step:
                         save_best(self.work, step, self.named)
-                if (step + 1) % self.params.checkpoint_every == 0 and not last:
+                stop = last or self._out_of_patience()
+                if self.world.first:
+                    self.parts.keep(step + 1, stop)
+                if (step + 1) % self.params.checkpoint_every == 0 and not stop:
                     self._save(step + 1)
-                if self._out_of_patience():
+                if stop:
                     break
+        if self.shots_left_out and self.world.first:
+            log.warning(
+                "train: %s of %s shots were left out: the prefix would be over prompt.prefix_tokens: %s; raise it, or "
+                "lower prompt.example_tokens or train.shots.max",
+                f"{self.shots_left_out:,}",
+                f"{self.shots:,}",
+                self.config.prompt.prefix_tokens,
+            )
         self._keep_best()
+        self._merge()
         return self.curve
 
     def _prepare(self, step: int) -> Prepared:
@@ -114,13 +133,15 @@ class Trainer:
         batch = self.batches[step]
         tokens = tokenise(batch, self.training_prompt, self.world)
         rows = pack_rows(batch, tokens, self.training_prompt, self.params, self.config.encoder, self.world)
-        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut)
+        return Prepared(batch, rows, self.teachers.of(batch), tokens.cut, tokens.shots_left_out)
 
     def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
         begin = time.perf_counter()
-        batch, rows, dense, cut = take()
+        batch, rows, dense, cut, left_out = take()
         waited = time.perf_counter() - begin
         self.cut += cut
+        self.shots += sum(map(len, batch.shots))
+        self.shots_left_out += left_out
         self.model.train()
         numbers: dict[str, float] = {}
         loss = self.step.run(step, rows, len(batch.query_texts), self._loss(batch, numbers, dense))
@@ -149,10 +170,12 @@ class Trainer:
         }
 
     def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts (so far), rows over the token budget (a longer sequence gets its own row), queries
-        without hard negatives, and queries whose own or positive's text is masked in another document."""
+        """Counters: truncated texts and shots that did not fit (so far), rows over the token budget (a longer sequence
+        gets its own row), queries without hard negatives, and queries whose own or positive's text is masked in another
+        document."""
         return {
             "data/texts_cut": float(self.cut),
+            "data/shots_left_out": float(self.shots_left_out),
             "data/rows_over_budget": float(sum(placed.tokens > self.params.row_tokens for placed in rows)),
             "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
@@ -196,9 +219,11 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         params = self.params
+        steps = next(steps for steps in params.bags if step in steps)
+        step -= steps.start
         if step < params.warmup_steps:
             return params.learning_rate * (step + 1) / params.warmup_steps
-        done = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
+        done = (step - params.warmup_steps) / max(1, len(steps) - params.warmup_steps)
         shapes = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         return params.learning_rate * shapes[params.schedule]
 
@@ -221,11 +246,23 @@ class Trainer:
     def _keep_best(self) -> None:
         """Put the weights of the best dev check into the model: they become the adapter."""
         best = best_step(self.curve)
-        if best is None or best + 1 == len(self.curve) or not self.world.first:
+        if best is None or best + 1 == len(self.curve) or not self.world.first or not self.parts.one_run:
             return
         load_best(self.work, best, self.named)
         scores = [self.curve[step]["dev_ndcg_at_10"] for step in (best, -1)]
         log.info("the adapter is that after step %s, dev nDCG@10 %.4f (last step: %.4f)", best + 1, *scores)
+
+    def _merge(self) -> None:
+        """Put the merged adapter into the model, and tell what dev says of it."""
+        if self.params.merge is None:
+            return
+        if self.world.first:
+            self.merged = self.parts.put_merged()
+        if self.dev:
+            score, best = self.world.of_first(self._check_dev(len(self.curve))), best_step(self.curve)
+            self.merged["train.dev_ndcg_at_10"] = score
+            single = 0.0 if best is None else self.curve[best]["dev_ndcg_at_10"]
+            log.info("train: dev nDCG@10 %.4f of the merged adapter, %.4f of the best single one", score, single)
 
     def _save(self, step: int) -> None:
         if self.world.first:

@@ -12,6 +12,7 @@ from pathlib import Path
 import components
 from components.base.checkout import find_checkout
 from components.base.errors import UserError
+from components.tracking.snapshot import git
 
 
 def enter_checkout() -> Path:
@@ -32,6 +33,26 @@ def enter_for_flows() -> Path:
     root = enter_checkout()
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     return root
+
+
+def require_git(root: Path) -> None:
+    """Check that git works in `root` before anything runs; a warning if it refuses another user's folder.
+
+    Raises:
+        UserError: git is not installed, or `root` is no repository, without which DVC does not run.
+    """
+    try:
+        git(root, "rev-parse", "--git-dir")
+    except UserError as problem:
+        if "safe.directory" in str(problem):
+            print(f"warning: {problem}; until then runs are not committed and cannot be reproduced", file=sys.stderr)
+        elif "not a git repository" in str(problem):
+            raise UserError(
+                f"{root}: not a git repository (a downloaded zip?); clone it instead, or: "
+                "git init && git add -A && git commit -m start"
+            ) from None
+        else:
+            raise
 
 
 def use_code_of_checkout() -> None:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from components.base.errors import UserError
-from flows.cli import models, pipeline, recipes, reference, servers
+from flows.cli import export, models, pipeline, recipes, reference, servers
 from flows.cli.checkout import use_code_of_checkout
 from flows.cli.group import examples, new_group
 
@@ -29,6 +29,7 @@ def new_app() -> typer.Typer:
     )
     app.add_typer(pipeline.group)
     app.add_typer(recipes.group, name="recipes")
+    app.add_typer(export.group, name="export")
     for module in (models, servers, reference):
         app.add_typer(module.group)
     return app

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,13 +61,36 @@ def _one_line(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
+@group.command(
+    epilog=examples(
+        "foundry runs",
+        "foundry runs --last 2",
+        "foundry runs 20260723-080427 20260724-020012    # these, by the beginning of their ids",
+    )
+)
+def runs(
+    run: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="run ids or beginnings; the newest ones")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="how many of the newest")] = 4,
+) -> None:
+    """Compare pipelines: recipe, data, headline metrics and the parameters that differ."""
+    root = enter_checkout()
+    from components.tracking.compare import compare_runs
+
+    print("\n".join(compare_runs(root, run or [], last)))
+
+
 @group.command(epilog=examples("foundry status"))
 def status(name: Name = DEFAULT_NAME) -> None:
     """Which versions are candidate and production."""
     root = enter_checkout()
     from components.tracking.registry import find_version, registry_client
-    from components.tracking.store import tracking_uri, version_link
+    from components.tracking.store import store_exists, tracking_uri, version_link
 
+    if not store_exists(tracking_uri(root)):
+        print(f"{PRODUCTION}: none\n{CANDIDATE}: none")
+        return
     client = registry_client(root)
     for alias in (PRODUCTION, CANDIDATE):
         try:
@@ -106,6 +129,13 @@ def promote(
         record = promotion(because=because, version=version, name=name, ask=ask, force=force)
     print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
+    _print_warning(record)
+
+
+def _print_warning(record: dict[str, Any]) -> None:
+    """What failed after production had moved; the exit status stays 0."""
+    if "warning" in record:
+        print(f"warning: {record['warning']}", file=sys.stderr)
 
 
 @group.command(epilog=examples('foundry rollback --because "complaints about recall"'))
@@ -120,6 +150,7 @@ def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
         record = flow(because=because, name=name)
     print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
+    _print_warning(record)
 
 
 @group.command(
@@ -180,6 +211,35 @@ def gate(
         write_verdict(verdict, out)
     print(verdict.to_json(), end="")
     sys.exit(0 if verdict.promote else 3)
+
+
+@group.command(
+    epilog=examples(
+        "foundry compare --queries my/queries.txt                     # candidate beside production",
+        "foundry compare 7 --against 5 --queries my/queries.jsonl --corpus my/faq.jsonl --out compare.html",
+    )
+)
+def compare(
+    queries: Annotated[
+        Path, typer.Option(resolve_path=True, help="one a line, or .jsonl or .parquet with a column query or text")
+    ],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help=VERSION)] = CANDIDATE,
+    against: Annotated[str, typer.Option(help="the other version")] = PRODUCTION,
+    corpus: Annotated[Path | None, typer.Option(resolve_path=True, help="as for ask")] = None,
+    task: Annotated[str, typer.Option(help="as for ask")] = "",
+    top: Annotated[int, typer.Option(min=1, help="how many documents a query")] = 5,
+    out: Annotated[Path, typer.Option(resolve_path=True, help="the page")] = Path("compare.html"),
+) -> None:
+    """Two versions on the same queries, side by side on a page."""
+    root = enter_checkout()
+    from components.base.log import quiet_libraries
+
+    quiet_libraries(progress_bars=False)
+    from components.serving.shadow import compare_versions, comparison_page
+
+    found = compare_versions(root, version, against, queries, corpus, task, top)
+    out.write_text(comparison_page(found, top), encoding="utf-8")
+    print(f"{found.summary(top)}\n{out}")
 
 
 @group.command(

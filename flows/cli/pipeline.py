@@ -5,14 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
-from flows.cli.checkout import enter_checkout, enter_for_flows
+from flows.cli.checkout import enter_checkout, enter_for_flows, require_git
 from flows.cli.group import examples, new_group
 
 group = new_group()
@@ -48,7 +49,10 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
             _print_plan(root / "params.yaml", root, hub=True)
     elif change:
         raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
-    status = _run_dvc(root, stages or [])
+    from flows.at_work import only_run
+
+    with only_run(root):
+        status = _run_dvc(root, stages or [])
     if status:
         sys.exit(status)
     if not stages:
@@ -62,14 +66,33 @@ def _run_dvc(root: Path, stages: list[str]) -> int:
 
     Ctrl-C reaches dvc itself, which ends well by its own; it ends with us as well when we are killed.
     """
+    require_git(root)
+    from components.tracking.dvc_run import dvc_owner
+
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *stages]
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, preexec_fn=die_with_parent)
+    dvc = dvc_owner(root, process.pid)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return process.wait()
+        status = process.wait()
+        _print_run(root, dvc)
+        return status
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _print_run(root: Path, dvc: dict[str, Any]) -> None:
+    """Where MLflow shows the run of this dvc, once it is there; nothing if no stage has run."""
+    from components.tracking.dvc_run import journal_of
+    from components.tracking.store import tracking_folder
+    from components.tracking.upload import wait_until_uploaded
+    from components.tracking.uploader import uploaded_link
+
+    tracking = tracking_folder(root)
+    identity = journal_of(tracking, dvc)
+    if identity and wait_until_uploaded(tracking / identity):
+        print(f"MLflow: {uploaded_link(tracking, identity)}\ncompare it with other runs: foundry runs")
 
 
 @group.command(
@@ -145,8 +168,11 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
     """
     root = enter_checkout()
     die_with_dvc()
+    from flows.at_work import stage_at_work
+
     try:
-        _run_stage(name, root)
+        with stage_at_work(root):
+            _run_stage(name, root)
     except UserError as problem:
         raise UserError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
 
@@ -160,7 +186,12 @@ def _run_stage(name: str, root: Path) -> None:
         return
     from components.stage.run import run_stage
 
-    run_stage(name, root)
+    if name != "evaluate":
+        run_stage(name, root)
+        return
+    from components.promotion.verdict import publish_verdict
+
+    run_stage(name, root, [publish_verdict])
 
 
 @group.command(epilog=examples("foundry join train"))
@@ -201,16 +232,16 @@ def pipeline(
     above those of its stages. It is what the deployments of prefect.yaml run. Without a server (foundry ui) a temporary
     one takes its place.
     """
-    enter_for_flows()
+    require_git(enter_for_flows())
     from components.config.overrides import parse_overrides
-    from flows.fallback import prefect_server_or_temporary
+    from flows.fallback import call_with_server
     from flows.pipeline import pipeline as flow
     from flows.processes import StoppedError
 
     parameters = parse_overrides(change or [])
     try:
-        with prefect_server_or_temporary():
-            results = flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        call = partial(flow, targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        results = call_with_server(call)
     except StoppedError as problem:
         raise UserError(str(problem)) from None
     print_outcomes(results)
@@ -222,13 +253,32 @@ def remine() -> None:
 
     Its hits become candidates to mine hard negatives from. Runs in a worktree of HEAD, as a Prefect flow.
     """
-    enter_for_flows()
-    from flows.fallback import prefect_server_or_temporary
+    require_git(enter_for_flows())
+    from flows.fallback import call_with_server
     from flows.remine import remine as flow
 
-    with prefect_server_or_temporary():
-        results = flow()
+    results = call_with_server(flow)
     print_outcomes(results)
+
+
+@group.command(epilog=examples("foundry update", "foundry update --replay 0.5 --steps 40"))
+def update(
+    steps: Annotated[int, typer.Option(min=0, help="of training; 0: the recipe's, in proportion to the pairs")] = 0,
+    replay: Annotated[float, typer.Option(min=0, help="old pairs trained on for each new one")] = 1.0,
+    weight: Annotated[float, typer.Option(min=0.01, max=1, help="share of the new adapter in the merged one")] = 0.5,
+) -> None:
+    """Train what is new since the production model into a new candidate.
+
+    A light adapter on new pairs and a sample of old ones is merged with production's. Nothing new: nothing runs.
+    """
+    require_git(enter_for_flows())
+    from flows.fallback import call_with_server
+    from flows.update import update as flow
+
+    results = call_with_server(partial(flow, steps=steps, replay=replay, weight=weight))
+    print_outcomes(results)
+    if not results:
+        print("nothing is new since the production model")
 
 
 def print_outcomes(results: dict[str, str]) -> None:

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from components.base.errors import UserError
+from components.tracking.registry import DEFAULT_NAME, PRODUCTION
 from flows.cli.checkout import enter_checkout, enter_for_flows
 from flows.cli.group import examples, new_group
 
 group = new_group()
+HOST = "127.0.0.1"
 
 
 @group.command(epilog=examples("foundry ui", "foundry ui --mlflow-port 5001 --prefect-port 4201 --no-worker"))
@@ -25,12 +27,48 @@ def ui(
     serve(root, mlflow_port, prefect_port, with_worker)
 
 
+@group.command(
+    epilog=examples(
+        "foundry serve                                  # the production version, on 127.0.0.1:8080",
+        "foundry serve --version 7 --port 8081",
+        "foundry serve --trained                        # what this checkout has trained",
+        """curl 127.0.0.1:8080/v1/embeddings -d '{"input": "is it", "side": "query", "task": "boolq"}'""",
+    )
+)
+def serve(
+    version: Annotated[str, typer.Option(help="[MODEL/]VERSION of the registry, by number or alias")] = PRODUCTION,
+    trained: Annotated[bool, typer.Option("--trained", help="the model in outputs/train instead")] = False,
+    host: Annotated[str, typer.Option(help="there is no authentication: put a proxy before another address")] = HOST,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    token_budget: Annotated[int, typer.Option(min=1, help="tokens of a batch, its prompt counted once")] = 8192,
+    queue_tokens: Annotated[int, typer.Option(min=1, help="tokens that may wait; more is answered with 503")] = 500_000,
+) -> None:
+    """Serve a model's vectors: /v1/embeddings as of OpenAI, /v1/models and /health.
+
+    Requests that come in while the model computes are embedded together, behind one prompt, up to the token budget.
+    """
+    root = enter_checkout()
+    from components.base.log import quiet_libraries
+
+    quiet_libraries(progress_bars=False)
+    from components.serving.ask import registered_model, trained_model
+    from components.serving.server import load_model, run_server
+    from components.tracking.registry import split_version
+
+    model = trained_model(root / "outputs") if trained else registered_model(root, version)
+    name = DEFAULT_NAME if trained else split_version(version)[0]
+    served = load_model(model, name, device, token_budget, queue_tokens)
+    print(f"{model.name}: http://{host}:{port}/v1/embeddings, model {name}; Ctrl-C ends it", flush=True)
+    run_server(served, host, port)
+
+
 @group.command(epilog=examples("PREFECT_API_URL=http://127.0.0.1:4200/api foundry setup"))
 def setup() -> None:
     """Prepare the Prefect server of PREFECT_API_URL.
 
-    Makes the work pool, the GPU slot, the heartbeat automation and the deployments of prefect.yaml. Safe to repeat;
-    foundry ui does so itself.
+    Makes the work pool, the heartbeat automation and the deployments of prefect.yaml. Safe to repeat; foundry ui does
+    so itself.
     """
     root = enter_for_flows()
     from flows.setup import set_up
@@ -42,13 +80,12 @@ def setup() -> None:
 def doctor(look: Annotated[bool, typer.Option("--look", help="only say what is wrong")] = False) -> None:
     """Find what crashes left behind, and repair it.
 
-    With --look nothing is repaired, and the exit status is 3 when something is wrong.
+    With --look nothing is repaired. Exit status 3 when something is left that it did not repair.
     """
     root = enter_for_flows()
     from flows.doctor import repair_all
 
-    found = repair_all(root, look, print)
-    sys.exit(3 if look and found else 0)
+    sys.exit(3 if repair_all(root, look, print) else 0)
 
 
 @group.command(epilog=examples("foundry upload"))

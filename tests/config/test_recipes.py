@@ -8,9 +8,9 @@ from dvc.utils.serialize import load_yaml
 
 from components.base.errors import UserError
 from components.config import load_config, parse_config
+from components.config.flatten import flatten
 from components.config.overrides import parse_overrides
 from components.config.recipes import copy_recipe, list_recipes, show_recipe, take_recipe
-from components.tracking.runs import flatten
 from tests.samples import ROOT
 
 OWN = "# My own.\nextends: starter\nremove: [prepare.tasks.lee]\ntrain: {steps: 7}\n"

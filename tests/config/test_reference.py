@@ -7,10 +7,10 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from components.config.flatten import flatten
 from components.config.recipes import SCHEMA_FILE
 from components.config.reference import PAGE_FILE, editor_schema, parameters_page, write_reference
 from components.config.whole import Config
-from components.tracking.runs import flatten
 from tests.samples import ROOT, small_parameters
 
 

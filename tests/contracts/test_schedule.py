@@ -1,5 +1,8 @@
 """What is drawn is known without the examples."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,8 +22,20 @@ def test_drawn_are_the_examples_of_all_steps(steps: int) -> None:
     params = parse_config(small_parameters(**{"train.steps": steps, "train.batch_queries": 4}), "test").train
     schedule = Schedule(SIZES, TASKS, params, seed=3)
     expected = {name: np.zeros(size, dtype=bool) for name, size in SIZES.items()}
-    for name, turn in schedule.plan:
-        expected[name][schedule.draw(name, turn)] = True
+    for turn in schedule.plan:
+        expected[turn.task][schedule.draw(turn)] = True
     drawn = schedule.drawn()
     assert {name: rows.tolist() for name, rows in drawn.items()} == {n: rows.tolist() for n, rows in expected.items()}
     assert drawn["long"].all() == (steps == 400)
+
+
+def test_each_step_draws_a_wording_and_the_rest_of_the_plan_stays() -> None:
+    params = parse_config(small_parameters(**{"train.steps": 300}), "test").train
+    plain = Schedule(SIZES, TASKS, params, seed=3).plan
+    worded = {**TASKS, "long": replace(TASKS["long"], paraphrases=("Search", "Look up"))}
+    plan = Schedule(SIZES, worded, params, seed=3).plan
+    assert [turn[:3] for turn in plan] == [turn[:3] for turn in plain]
+    counts = Counter(turn.instruction for turn in plan if turn.task == "long")
+    assert set(counts) == {"Find", "Search", "Look up"}
+    assert min(counts.values()) > 0.2 * counts.total()
+    assert {turn.instruction for turn in plan if turn.task == "short"} == {"Find"}

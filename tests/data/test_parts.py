@@ -42,6 +42,21 @@ def test_the_tables_have_the_bytes_of_tables_that_are_written_whole(tmp_path: Pa
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
+def test_scores_of_the_source_are_written_where_a_task_has_any(tmp_path: Path) -> None:
+    first, second = prepared("a", 3), prepared("b", 5)
+    second.source_scores = second.qrels.select("query_id", "doc_id", score=pl.lit(0.5))
+    for name, tasks in (("with", {"a": first, "b": second}), ("without", {"a": first})):
+        for task, rows in tasks.items():
+            parts.write(rows, tmp_path / name, task)
+        (tmp_path / f"{name} out").mkdir()
+        parts.join(tmp_path / name, list(tasks), tmp_path / f"{name} out")
+    found = pl.read_parquet(tmp_path / "with out" / "source_scores.parquet")
+    assert found.select("query", "document").equals(
+        pl.read_parquet(tmp_path / "with out" / "qrels.parquet").select("query", "document")[3:]
+    )
+    assert not (tmp_path / "without out" / "source_scores.parquet").exists()
+
+
 def test_an_id_of_two_tasks_and_an_empty_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     parts.write(prepared("a", 3), tmp_path, "a")

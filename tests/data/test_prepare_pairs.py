@@ -124,3 +124,26 @@ def test_a_task_whose_training_texts_cannot_be_shots_is_told_before_training(
     metrics = run_stages(make_context(source, {"pairs": task("pairs", train=40, dev=16)}))
     assert (metrics["pairs.train"], metrics["tasks_without_shots"]) == (40, 1)
     assert "pairs: select_shots will choose none: each of 40 training pairs repeats a dev or test text" in caplog.text
+
+
+def test_the_sources_own_teacher_scores_go_with_their_pairs() -> None:
+    """Of positives and own negatives; a pair that the source does not score, or a reversed one, has none."""
+    rows = pl.DataFrame(
+        {
+            "query": [f"what is thing {n // 2}" for n in range(80)],
+            "document": [f"passage {n} tells of it" for n in range(80)],
+            "score": [1.0, 0.0] * 40,
+            "teacher_score": [None if n % 10 == 0 else n / 100 for n in range(80)],
+        }
+    )
+    params = TaskParams(source="s", kind="retrieval", instruction="Find.", train=20, dev=5, symmetric=True)
+    done = prepare_pairs("s", rows, params, seed=0)
+    texts = dict(done.corpus.select("doc_id", "text").iter_rows())
+    found = {texts[document]: score for _, document, score in done.source_scores.iter_rows()}
+    pairs = pl.concat([done.qrels.select("query_id", "doc_id"), done.own_negatives])
+    pairs = pairs.filter(~pl.col("query_id").str.ends_with("-reversed"))
+    numbers = [int(texts[document].split()[1]) for _, document in pairs.iter_rows()]
+    assert found == {f"passage {n} tells of it": n / 100 for n in numbers if n % 10}
+    assert len(found) < len(numbers)
+    assert {n % 2 for n in numbers} == {0, 1}
+    assert prepare_pairs("s", rows.drop("teacher_score"), params, seed=0).source_scores.is_empty()

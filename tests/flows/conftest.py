@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.daemon import free_port
+from components.base.daemon import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """\

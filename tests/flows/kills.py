@@ -23,10 +23,10 @@ from typing import Any
 
 import psutil
 
+from components.base.daemon import Server, free_port
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
 from components.tracking.versions import dvc_md5
 from flows import doctor
-from flows.daemon import Server, free_port
 
 TARGETS = {"flow": "flows.cli pipeline", "dvc": "repro --single-item", "stage": "stage.py", "worker": "prefect worker"}
 POOL = "kills"

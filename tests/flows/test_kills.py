@@ -34,5 +34,5 @@ def test_cancelled_in_the_ui_leaves_nothing(toy: Path) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     ended = {r.info.run_name: r.info.status for r in client.search_runs([experiment.experiment_id])}
-    assert ended.pop("pipeline") == "KILLED"
+    assert ended.pop("starter") == "KILLED"
     assert set(ended.values()) <= {"KILLED"}, "the stage's own run, where it had begun one"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from components.base.daemon import HOST, free_port
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
-from flows.daemon import HOST, free_port
 from flows.servers import prefect_server
 from tests.flows.conftest import give_database
 
@@ -55,7 +55,7 @@ def test_planted_secrets_are_found_nowhere(toy: Path, empty_prefect: Path, monke
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    assert {run.info.run_name for run in runs} == {"pipeline", "source", "left", "right", "join"}
+    assert {run.info.run_name for run in runs} == {"starter", "source", "left", "right", "join"}
     assert runs[0].data.tags
     assert [path for path, data in everything_kept(toy) if b"planted-" in data] == []
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
-from flows.dag import Stage, read_dag
-from flows.pipeline import GPU_LIMIT, TRANSIENT, TransientFailureError, _failure, _gpu_slot, pipeline, run_stage
-from flows.setup import make_gpu_slot
+from flows.dag import read_dag
+from flows.pipeline import TRANSIENT, TransientFailureError, _failure, pipeline, run_stage
 
 
 def runs(root: Path) -> list[Any]:
@@ -53,8 +52,8 @@ def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatc
     assert (toy / "outputs/join/out.txt").read_text().startswith("join(left(source(hello)")
 
     made = {run.info.run_name: run for run in runs(toy)}
-    assert set(made) == {"pipeline", "source", "left", "right", "join"}
-    top = made.pop("pipeline")
+    assert set(made) == {"starter", "source", "left", "right", "join"}
+    top = made.pop("starter")
     assert {run.data.tags["mlflow.parentRunId"] for run in made.values()} == {top.info.run_id}
     assert {run.info.status for run in (top, *made.values())} == {"FINISHED"}
     left, right = made["left"].info, made["right"].info
@@ -86,30 +85,12 @@ def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     found = states(toy)
     assert found["source"][0] == "Failed"
     assert found["join"][0] == "NotReady"
-    assert [run.info.status for run in runs(toy) if run.info.run_name == "pipeline"] == ["FAILED"]
+    assert [run.info.status for run in runs(toy) if run.info.run_name == "starter"] == ["FAILED"]
 
     monkeypatch.setattr(run_stage, "retry_delay_seconds", [0.1])
     (toy / "input.txt").write_text("flaky")
     assert pipeline(root=str(toy), targets=["left"]) == {"source": "executed", "left": "executed"}
     assert (toy / ".cache" / "tried").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
-def test_a_gpu_stage_holds_the_one_slot_while_it_runs() -> None:
-    from prefect.client.orchestration import get_client
-
-    make_gpu_slot()
-    with get_client(sync_client=True) as client:
-
-        def taken() -> int:
-            return int(client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots)
-
-        with _gpu_slot(Stage("prepare", ())):
-            assert taken() == 0
-        with _gpu_slot(Stage("train", (), gpu=True)):
-            assert taken() == 1
-        assert taken() == 0
 
 
 def test_parameters_need_an_isolated_run(toy: Path) -> None:
@@ -138,3 +119,12 @@ def test_a_user_error_is_never_transient() -> None:
     failure = _failure("fetch", ["error: fetch: hub: ConnectionError is what the file says", "exited with 1"], 1)
     assert not isinstance(failure, TransientFailureError)
     assert str(failure).startswith("error: fetch: hub")
+
+
+def test_dvc_s_own_failure_is_shown_and_a_full_disk_is_not_tried_again() -> None:
+    full = "ERROR: failed to reproduce 'left': [Errno 28] No space left on device"
+    failure = _failure("left", ["> python stage.py left source", full], 1)
+    assert str(failure) == f"left: {full}"
+    assert not isinstance(failure, TransientFailureError)
+    usual = ["KeyError: 'x'", "ERROR: failed to reproduce 'left': failed to run: python stage.py left, exited with 1"]
+    assert str(_failure("left", usual, 1)) == "left: KeyError: 'x'"

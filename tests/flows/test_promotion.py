@@ -23,7 +23,7 @@ def registry(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The toy with three versions, each better; the models themselves are tested in tests/tracking."""
     for seed, quality in enumerate((0.5, 0.6, 0.7)):
         add_version(tracking_uri(toy), tmp_path, quality, seed)
-    monkeypatch.setattr(smoke, "smoke_test", lambda client, name: 0.0)
+    monkeypatch.setattr(smoke, "smoke_test", lambda client, name, version: 0.0)
     return toy
 
 
@@ -66,14 +66,14 @@ def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pyte
     person.join()
     assert (record["who"], record["why"], record["version"]) == ("ann", "I looked", "2")
 
-    def broken(client: Any, name: str) -> float:
+    def broken(client: Any, name: str, version: str) -> float:
         raise RefusedError("vectors differ")
 
     with monkeypatch.context() as patch:
         patch.setattr(smoke, "smoke_test", broken)
         with pytest.raises(RefusedError, match="vectors differ"):
             promotion(because="looks good", version="3", root=str(registry))
-    assert production(registry) == "2", "a failed smoke test takes the swap back"
+    assert production(registry) == "2", "production does not move before the smoke test"
 
     rollback(because="slow", root=str(registry))
     assert production(registry) == "1"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flows.daemon import Server
+from components.base.daemon import Server
 from flows.pipeline import pipeline
-from flows.setup import AUTOMATION, POOL, make_gpu_slot, make_heartbeat_automation, make_pool, set_up
+from flows.setup import AUTOMATION, POOL, make_heartbeat_automation, make_pool, set_up
 from tests.flows.test_processes import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.chdir(REPOSITORY)
     set_up(REPOSITORY)
-    again = [make_gpu_slot(), make_heartbeat_automation(), make_pool(POOL)]
+    again = [make_heartbeat_automation(), make_pool(POOL)]
     assert all(line.endswith(": exists") for line in again), again
     with get_client(sync_client=True) as client:
         found = {deployment.name: deployment for deployment in client.read_deployments()}
@@ -80,6 +80,5 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
     assert set(found) >= {"nightly", "weekly", "on-demand", "promote", "rollback", "evaluate", "sweep"}
     crons = {name: [s.schedule.cron for s in found[name].schedules] for name in ("nightly", "weekly", "sweep")}
     assert crons == {"nightly": ["0 2 * * *"], "weekly": ["0 3 * * 0"], "sweep": ["*/15 * * * *"]}
-    assert found["nightly"].parameters == {"isolated": True}
-    assert found["nightly"].concurrency_limit is None
-    assert found["nightly"].global_concurrency_limit.limit == 1
+    assert found["nightly"].parameters == {"isolated": True, "alone": "nightly"}
+    assert not any(one.global_concurrency_limit for one in found.values()), "leases get lost"

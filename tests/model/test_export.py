@@ -161,10 +161,11 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
 
 
 def documented(block: str, **given) -> dict:
-    """Run a block of docs/export.md by its label; returns the names it leaves."""
-    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    """Run a block of docs/serving.md by its label, after the token ids that some need; returns the names it leaves."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     names = dict(given)
-    exec(text.split(f"```python {block}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
+    for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
+        exec(text.split(f"```python {label}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
     return names
 
 
@@ -195,6 +196,8 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
     np.testing.assert_allclose(np.asarray(by_hand), expected, atol=1e-5)
     documents = texts_around(config.prompt.document_tokens - 2)
+    by_hand = documented("transformers", folder=str(folder), texts=documents, task="sky")["documents"]
+    np.testing.assert_allclose(np.asarray(by_hand), encoder.encode_documents(documents), atol=1e-5)
     np.testing.assert_allclose(model.encode_document(documents), encoder.encode_documents(documents), atol=1e-5)
 
 
@@ -206,12 +209,65 @@ def test_a_document_is_right_however_it_is_tokenised(exported):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     how = {"truncation": True, "max_length": config.prompt.document_tokens}
     assert tokenizer([*DOCUMENTS, ""], **how)["input_ids"] == encoder.prompt.document_ids([*DOCUMENTS, ""])
-    legacy = json.loads((folder / "1_Pooling" / "config.json").read_text())
-    assert [key for key, value in legacy.items() if key.startswith("pooling_mode_") and value] == [
-        "pooling_mode_lasttoken"
+
+
+def test_the_folder_has_the_keys_that_other_servers_read(exported):
+    """TEI: pooling_mode_*, max_seq_length. vLLM: names of modules, the first true key of the pooling, do_lower_case."""
+    _, folder, config = exported
+    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    assert next(key for key, value in pooling.items() if value is True) == "pooling_mode_lasttoken"
+    assert not pooling["pooling_mode_cls_token"] | pooling["pooling_mode_mean_tokens"]
+    modules = json.loads((folder / "modules.json").read_text())
+    assert [one["type"] for one in modules] == [
+        f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize")
     ]
     about = json.loads((folder / "sentence_bert_config.json").read_text())
-    assert about["max_seq_length"] == config.prompt.prefix_tokens + config.prompt.query_tokens
+    whole = config.prompt.prefix_tokens + config.prompt.query_tokens
+    assert (about["max_seq_length"], about["do_lower_case"]) == (whole, False)
+    assert about["document_length"] == config.prompt.document_tokens
+
+
+def test_one_length_for_all_texts_needs_no_key_of_version_6(tiny_student, tmp_path):
+    whole = {"prompt.prefix_tokens": 20, "prompt.query_tokens": 28, "prompt.document_tokens": 48}
+    config = parse_config(small_parameters(**whole), "test")
+    model = add_adapter(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
+    save_adapter(model, tmp_path / "adapter")
+    export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
+    assert "document_length" not in json.loads((tmp_path / "export" / "sentence_bert_config.json").read_text())
+
+
+def test_both_sides_of_a_symmetric_task_and_the_only_task_are_served(exported):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, folder, _ = exported
+    tasks = {"sky": TaskPrompt(TASK.instruction, True, SHOTS["sky"])}
+    set_prompts(folder, encoder.prompt, tasks, only="sky", shots_from="outputs/register")
+    model = SentenceTransformer(str(folder), device="cpu")
+    expected = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
+    np.testing.assert_allclose(model.encode_query(QUERIES), expected, atol=1e-5)
+    documents = encoder.encode_queries(QUERIES, TASK.instruction)
+    np.testing.assert_allclose(model.encode_query(QUERIES, prompt_name="sky:document"), documents, atol=1e-5)
+    settings = folder / "config_sentence_transformers.json"
+    assert json.loads(settings.read_text())["shots_from"] == "outputs/register"
+    set_prompts(folder, encoder.prompt, tasks)
+    again = json.loads(settings.read_text())
+    assert ("query" in again["prompts"], "shots_from" in again) == (False, False)
+
+
+def test_queries_without_a_prompt_s_name_are_warned_of_where_there_are_several_tasks(exported, caplog):
+    from components.model.prompted import PromptedTransformer
+
+    encoder, folder, _ = exported
+    tasks = {name: TaskPrompt(TASK.instruction) for name in ("sky", "sea")}
+    set_prompts(folder, encoder.prompt, tasks)
+    model = PromptedTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(model.encode_query(QUERIES), model.encode_document(QUERIES), atol=1e-5)
+    said = "encode_query without prompt_name embeds queries as documents; name one of sky, sea"
+    assert [record.getMessage() for record in caplog.records if "encode_query" in record.getMessage()] == [said]
+    model.encode_query(QUERIES, prompt_name="sky")
+    set_prompts(folder, encoder.prompt, tasks, only="sky")
+    PromptedTransformer(str(folder), device="cpu").encode_query(QUERIES)
+    assert sum("encode_query" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_the_documented_lines_give_the_same_vectors(exported):

@@ -2,16 +2,19 @@
 
 import json
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
+from mlflow.exceptions import MlflowException
 
 from components.base.errors import UserError
+from components.base.owner import describe_owner
 from components.promotion.audit import write_audit
 from components.promotion.gate_version import AGAIN, GateResult, gate_version
-from components.promotion.lock import promotion_lock
+from components.promotion.lock import LOCK_TAG, lock_name, promotion_lock
 from components.promotion.swap import promote, rollback
 from components.tracking.load import load_production
 from components.tracking.registry import PRODUCTION, RefusedError, find_version, production_version, refuse_ungated
@@ -111,6 +114,38 @@ def test_the_lock_is_exclusive_and_names_its_holder(uri: str) -> None:
         pass
 
 
+def test_the_lock_of_a_dead_promoter_is_freed_at_once_and_no_other(uri: str, tmp_path: Path) -> None:
+    client = connect(uri)
+    dead = {**describe_owner(tmp_path), "pid": 4_000_000}
+    client.create_registered_model(lock_name(NAME), {LOCK_TAG: json.dumps(dead)})
+    begin = time.monotonic()
+    with promotion_lock(client, NAME, "bob", patience=0):
+        assert time.monotonic() - begin < 5
+    for unknown in ({**dead, "host": "elsewhere"}, {}):
+        client.create_registered_model(lock_name(NAME), {LOCK_TAG: json.dumps(unknown)} if unknown else {})
+        with pytest.raises(RefusedError, match="holds the lock"), promotion_lock(client, NAME, "bob", patience=0):
+            pass
+        client.delete_registered_model(lock_name(NAME))
+
+
+def test_a_lost_answer_of_the_swap_is_no_failure_and_a_real_one_is(uri: str, tmp_path: Path) -> None:
+    client = connect(uri)
+    version = add_version(uri, tmp_path, 0.6, 0)
+    swap = client.set_registered_model_alias
+
+    def lost(*arguments: str) -> None:
+        swap(*arguments)
+        raise MlflowException("connection reset")
+
+    client.set_registered_model_alias = lost  # type: ignore[method-assign]
+    assert promote(client, passed(version, "base"), "ann", "first")["version"] == version
+    client.delete_registered_model_alias(NAME, PRODUCTION)
+    client.set_registered_model_alias = lambda *arguments: lost("", "", "")  # type: ignore[method-assign]
+    with pytest.raises(MlflowException):
+        promote(client, passed(version, "base"), "ann", "again")
+    assert production_version(client, NAME) is None
+
+
 def test_rollback_gives_back_what_was_replaced(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     one, two = (add_version(uri, tmp_path, 0.6, seed) for seed in range(2))
@@ -144,10 +179,15 @@ def test_audit_is_a_run_and_a_git_tag(uri: str, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
     subprocess.run([*git, "commit", "--allow-empty", "-qm", "x"], cwd=repository, check=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
+    for setting, value in (("tag.gpgSign", "true"), ("gpg.program", "/bin/false")):  # somebody who signs
+        subprocess.run(["git", "config", setting, value], cwd=repository, check=True)
     client = connect(uri)
     version = add_version(uri, tmp_path, 0.6, 0, {"git.commit": commit.stdout.strip()})
     record = promote(client, passed(version, "base"), "ann", "first")
     tag = write_audit(client, repository, uri, record)
+    client.rename_registered_model(NAME, "my model, the 2nd")
+    odd = write_audit(client, repository, uri, {**record, "name": "my model, the 2nd"})
+    assert odd.startswith("production/my_model_the_2nd/v")
     shown = subprocess.run(["git", "cat-file", "tag", tag], cwd=repository, capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout[shown.stdout.index("{") :])["who"] == "ann"
     experiment = client.get_experiment_by_name("promotions")

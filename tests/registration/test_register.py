@@ -75,6 +75,9 @@ def test_version_says_what_it_came_from(registered: Path) -> None:
         assert version.tags[f"md5:outputs/{stage}"] in lock.decode()
     assert "`make reproduce RUN=1`" in version.description
     assert f"| outputs/train | `{version.tags['md5:outputs/train']}` |" in version.description
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    shown = {metric.key: metric.value for metric in logged.metrics}
+    assert shown == {"trained.mean": 0.7, "train.steps": 3.0}, "the model's own, not those of base"
     info = __import__("mlflow").models.get_model_info(version.source)
     assert info.signature.params is not None
     assert [spec.name for spec in info.signature.params] == ["side", "task"]

@@ -52,6 +52,14 @@ def test_outputs_and_metrics_appear_when_the_stage_ends(checkout):
     assert not list((root / ".cache" / "work").glob("prepare*"))
 
 
+def test_a_stage_whose_input_was_never_made_is_one_line(checkout):
+    root, _ = checkout
+    (root / "outputs" / "fetch" / "metrics.json").unlink()
+    (root / "outputs" / "fetch").rmdir()
+    with pytest.raises(UserError, match=r"^outputs/fetch: missing; run what makes it first \(dvc repro prepare\)$"):
+        stage.run_stage("prepare", root)
+
+
 def test_a_failing_stage_leaves_the_old_outputs_and_keeps_its_scratch(checkout):
     root, toy = checkout
     stage.run_stage("prepare", root)

@@ -11,10 +11,18 @@ import pytest
 from safetensors.numpy import load_file
 
 from components.base.errors import UserError
-from components.contracts.tables import CANDIDATES, OWN_NEGATIVES, QRELS, TEACHER_SCORES, read_table, write_table
+from components.contracts.tables import (
+    CANDIDATES,
+    OWN_NEGATIVES,
+    QRELS,
+    SOURCE_SCORES,
+    TEACHER_SCORES,
+    read_table,
+    write_table,
+)
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import PLAIN, SentenceModel
-from components.teacher import dense, retrieve, score
+from components.teacher import dense, retrieve, score, source_scores
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.both_stages import CROSS_ENCODER, run_both
@@ -161,6 +169,26 @@ def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) 
     row = found.row(by_predicate=(pl.col("query") == asked) & (pl.col("document") == wrong), named=True)
     assert row["fused_score"] is None
     assert row["reranker_score"] < 1
+
+
+def test_the_sources_own_scores_stand_in_for_the_rerankers(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of every second positive; the reranker scores the other pairs, and a sample of these."""
+    monkeypatch.setattr(source_scores, "FEWEST", 3)
+    context = run_both(tmp_path, models)
+    plain = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
+    qrels = read_inputs(tmp_path / "outputs" / "prepare").qrels
+    known = plain.join(qrels, on=["query", "document"], how="semi").gather_every(2)
+    given = known.select("query", "document", score=10 * pl.col("reranker_score") + 3)
+    write_table(given, tmp_path / "outputs" / "prepare" / "source_scores.parquet", SOURCE_SCORES)
+    for word, used in (("use", len(given)), ("ignore", 0)):
+        again = make_context(tmp_path, models, f"score {word}", score=score_params(source_scores=word))
+        (again.work / word).mkdir()
+        metrics = score.run(replace(again, work=again.work / word))  # type: ignore[arg-type]
+        table = read_table(again.out / "teacher_scores.parquet", TEACHER_SCORES)
+        assert metrics["source_scores"] == used
+        np.testing.assert_allclose(table["reranker_score"], plain["reranker_score"], atol=1e-4)
 
 
 def test_maxsim_fuses_cosine_and_late_interaction(tmp_path: Path, models: Path) -> None:

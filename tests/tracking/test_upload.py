@@ -14,7 +14,7 @@ from components.tracking import upload
 from components.tracking.journal import Journal, RunStart
 from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
-from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from components.tracking.store import EXPERIMENT, connect, redact_uri, tracking_folder, with_credentials
 from components.tracking.uploader import Uploader, uploaded_link
 
 AWAY = "http://ann:secret@127.0.0.1:9"  # the discard port: nothing listens
@@ -88,7 +88,8 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
     assert "secret" not in said
 
     events = journal.folder / "events.jsonl"
-    events.write_text(events.read_text().replace(AWAY, f"sqlite:///{store}"))
+    assert "secret" not in events.read_text()
+    events.write_text(events.read_text().replace(redact_uri(AWAY), f"sqlite:///{store}"))
     assert upload.upload_all(tmp_path) == 0
     assert not journal.folder.exists()
 
@@ -156,3 +157,30 @@ def test_a_published_page_takes_the_place_of_the_output_of_its_name(tmp_path: Pa
     kept = {file.name: file.read_text() for file in (journal.folder / "files").iterdir()}
     assert kept == {"report.html": "the page with its times", "table.json": "the output"}
     assert (out / "report.html").read_text() == "the output"
+
+
+def test_a_crashing_uploader_is_started_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def crash(root: Path) -> "subprocess.Popen[bytes]":
+        started.append(subprocess.Popen(["false"]))
+        return started[-1]
+
+    monkeypatch.setattr(upload, "start_uploader", crash)
+    journal = begin(tmp_path, AWAY)
+    assert not upload.wait_until_uploaded(journal.folder)
+    assert len(started) == 3
+    assert "the upload process ended 3 times; see" in capsys.readouterr().err
+
+
+def test_a_password_comes_from_the_environment_and_never_into_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = begin(tmp_path, AWAY)
+    assert b"secret" not in (journal.folder / "events.jsonl").read_bytes()
+    assert tracking_folder(tmp_path).stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    assert with_credentials(redact_uri(AWAY)) == AWAY
+    assert with_credentials("http://elsewhere:5000") == "http://elsewhere:5000"

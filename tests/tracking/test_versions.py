@@ -68,3 +68,27 @@ def test_snapshot_holds_lock_and_edits_and_leaves_the_user_s_index_alone(reposit
 def test_outside_git_there_is_no_snapshot(tmp_path: Path) -> None:
     assert snapshot(tmp_path, "one", "why") == ""
     assert code_version(tmp_path) == {}
+
+
+def test_untracked_files_of_any_name_are_in_the_snapshot(repository: Path) -> None:
+    folder = repository / "components"
+    folder.mkdir(exist_ok=True)
+    names = ["Prüfung.py", 'a "b"\tc.py', "new\nline.py", " leading.py"]
+    for name in names:
+        (folder / name).write_text("pass\n")
+    commit = snapshot(repository, "odd", "why")
+    listed = ["git", "ls-tree", "-rz", "--name-only", commit, "components/"]
+    found = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True).stdout
+    assert set(found.split("\0")) >= {f"components/{name}" for name in names}
+
+
+def test_git_s_refusal_is_a_warning_with_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert snapshot(tmp_path, "zip", "why") == ""
+    assert "warning: git rev-parse: fatal: not a git repository" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert "run zip has no commit, so it cannot be reproduced" in said
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert snapshot(tmp_path, "zip", "why") == ""
+    assert "git is not installed" in capsys.readouterr().err

@@ -131,7 +131,7 @@ def test_examples_with_fewer_negatives_leave_places_free():
 def test_alpha_weighs_tasks_by_size(data):
     def share(**changes) -> float:
         made = batches(data, **{"train.steps": 400, **changes})
-        return sum(name == "animals" for name, _ in made.schedule.plan) / 400
+        return sum(name == "animals" for name, *_ in made.schedule.plan) / 400
 
     assert share(**{"train.alpha": 0.0}) == pytest.approx(0.5, abs=0.08)
     data.tasks["animals"].__dict__["weight"] = 3.0
@@ -143,7 +143,7 @@ def test_alpha_weighs_tasks_by_size(data):
 
 def test_phases_keep_their_order(data):
     phases = [{"kinds": ["classification"], "fraction": 0.25}, {"kinds": ["retrieval"], "fraction": 0.75}]
-    names = [name for name, _ in batches(data, **{"train.phases": phases}).schedule.plan]
+    names = [name for name, *_ in batches(data, **{"train.phases": phases}).schedule.plan]
     assert names == ["animals"] * 15 + ["words"] * 45
 
 

@@ -14,9 +14,9 @@ SCORES = torch.tensor([[0.9, 0.2, 0.4, 0.95], [0.1, 0.8, 0.3, 0.7]], dtype=torch
 TEMPERATURE = 0.1
 
 
-def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1)), weight=(1.0, 1.0)) -> Targets:
-    known, same = torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 4, dtype=torch.bool)
-    for cells, where in ((relevant, known), (equal, same)):
+def targets(relevant=(), equal=(), other=(), group=((0, 2, 3), (1, 3, -1)), weight=(1.0, 1.0)) -> Targets:
+    known, same, wrong = (torch.zeros(2, 4, dtype=torch.bool) for _ in range(3))
+    for cells, where in ((relevant, known), (equal, same), (other, wrong)):
         for i, j in cells:
             where[i, j] = True
     return Targets(
@@ -24,6 +24,7 @@ def targets(relevant=(), equal=(), group=((0, 2, 3), (1, 3, -1)), weight=(1.0, 1
         group=torch.tensor(group),
         teacher=torch.tensor([[2.0, 1.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64)[:, : len(group[0])],
         relevant=known,
+        other=wrong,
         equal=same,
         alike=torch.eye(2, dtype=torch.bool),
         weight=torch.tensor(weight),
@@ -50,6 +51,15 @@ def test_info_nce_counts_every_document():
 def test_known_relevant_and_equal_documents_are_no_negatives_but_the_positive_stays(known):
     found = contrast(targets(**{known: [(0, 3), (0, 0)]}))
     assert found == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
+
+
+def test_a_document_of_another_label_is_a_negative_whatever_its_score():
+    margin = {"margin": -0.2}  # masks what scores above 0.7 and 0.6
+    assert contrast(targets(), **margin) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2]]))
+    found = contrast(targets(other=[(0, 3), (1, 3)]), **margin)
+    assert found == pytest.approx(cross_entropy([[0, 1, 2, 3]] * 2))
+    guide = torch.tensor([[0.5, 0.1, 0.1, 0.9], [0.1, 0.5, 0.9, 0.1]])
+    assert guided(guide, targets(other=[(0, 3)]), 0.0).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 def test_without_in_batch_negatives_only_the_own_group_counts():

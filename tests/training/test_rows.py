@@ -1,6 +1,7 @@
 """A batch's rows are the same for any number of processes; each tokenises its share and packs what it encodes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,3 +61,13 @@ def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
                 row.tokens,
                 row.prefix_length,
             )
+
+
+def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any) -> None:
+    step = next(step for step in range(6) if trainer.batches[step].task.symmetric)
+    batch, prompt = trainer.batches[step], trainer.training_prompt
+    own = replace(batch, instruction="In other words.", shots=[[] for _ in batch.shots])
+    rows = rows_of(own, prompt, trainer.params, trainer.config.encoder)
+    prefix = prompt.prefix_ids("In other words.")
+    assert all(row.row is not None and row.row.ids[: len(prefix)].tolist() == prefix for row in rows)
+    assert {row.prefix_length for row in rows} == {len(prefix)}

@@ -17,7 +17,13 @@ def test_equal_texts_are_found_with_any_case_and_punctuation() -> None:
     group = torch.tensor([[0, 2], [1, 0]])
     queries, documents = ["Is it round?", "a tree"], ["IT IS", "an oak", "it  is!", "is it round", "A tree."]
     targets = make_targets(
-        group, torch.zeros(2, 2), torch.zeros(2, 5, dtype=torch.bool), torch.ones(2), queries, documents
+        group,
+        torch.zeros(2, 2),
+        torch.zeros(2, 5, dtype=torch.bool),
+        torch.zeros(2, 5, dtype=torch.bool),
+        torch.ones(2),
+        queries,
+        documents,
     )
     assert targets.equal.tolist() == [[True, False, True, True, False], [False, True, False, False, True]]
     assert targets.group.tolist() == [[0, -1], [1, 0]]  # a mined copy of the positive leaves the group
@@ -27,7 +33,8 @@ def test_equal_texts_are_found_with_any_case_and_punctuation() -> None:
 def test_queries_with_an_answer_in_common_are_alike() -> None:
     group, relevant = torch.tensor([[0], [1], [2]]), torch.zeros(3, 3, dtype=torch.bool)
     relevant[0, 1] = True
-    targets = make_targets(group, torch.zeros(3, 1), relevant, torch.ones(3), ["a", "b", "x"], ["d", "e", "A"])
+    other = torch.zeros_like(relevant)
+    targets = make_targets(group, torch.zeros(3, 1), relevant, other, torch.ones(3), ["a", "b", "x"], ["d", "e", "A"])
     assert targets.alike.tolist() == [[True, True, True], [True, True, False], [True, False, True]]
 
 

@@ -152,10 +152,21 @@ def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(
         return {key: value for key, value in seen.items() if key.startswith("data/")}
 
     keys = ("data/texts_cut", "data/rows_over_budget", "data/groups_without_negatives")
-    assert told() == dict.fromkeys([*keys, "data/queries_with_masked_copies"], 0.0)
+    assert told() == dict.fromkeys([*keys, "data/queries_with_masked_copies", "data/shots_left_out"], 0.0)
     in_batch = {"train.objectives": {"classification": {"in_batch_negatives": True}}}
     bent = told(**{"prompt.query_tokens": 4, "train.row_tokens": 30, "train.negatives": 0, **in_batch})
     assert all(bent[key] > 0 for key in keys)
+
+
+def test_shots_that_do_not_fit_are_counted_and_told(make_trainer, caplog):
+    seen: dict[str, float] = {}
+    shots = {"train.steps": 2, "train.shots": {"max": 3, "share": 2}, "prompt.prefix_tokens": 30}
+    trainer = make_trainer(log=lambda metrics, step: seen.update(metrics), **shots)
+    drawn = [len(one) for step in range(2) for one in trainer.batches[step].shots]
+    trainer.fit()
+    assert 0 < seen["data/shots_left_out"] <= sum(drawn)
+    (line,) = [record.getMessage() for record in caplog.records if "shots were left out" in record.getMessage()]
+    assert line.startswith(f"train: {seen['data/shots_left_out']:.0f} of {sum(drawn)} shots were left out: the prefix")
 
 
 def test_training_cuts_shorter_than_use(make_trainer):

@@ -30,3 +30,21 @@ def test_constant_vectors_are_told_after_some_steps(caplog: pytest.LogCaptureFix
         "train: the vectors of all texts are nearly the same (mean cosine 0.9995 after 10 steps); lower "
         "train.learning_rate, or check the student's weights"
     ]
+
+
+@pytest.mark.parametrize(
+    ("cosines", "told"),
+    [
+        ([0.995] * 10 + [0.996] * 10 + [0.997] * 10, True),  # one task of six labels, at a high rate
+        ([0.997, 0.995, 0.98, 0.95, 0.9] + [0.85] * 25, False),
+        ([0.995] * 30, False),
+        ([0.75] * 10 + [0.82] * 20, False),  # going on from a trained adapter
+    ],
+)
+def test_vectors_that_move_together_are_told(
+    cosines: list[float], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = FirstSteps()
+    for cosine in cosines:
+        watch.see("a", 1.0, cosine)
+    assert ["move together" in record.getMessage() for record in caplog.records] == [True] * told

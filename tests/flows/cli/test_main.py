@@ -25,6 +25,9 @@ ARGUMENTS = {
     "evaluate": ["1"],
     "lineage": ["1"],
     "reproduce": ["1"],
+    "export folder": ["x"],
+    "export onnx": ["x"],
+    "export st5": ["x"],
     "recipes show": ["starter"],
     "recipes copy": ["starter", "recipes/mine.yaml"],
 }

@@ -1,0 +1,53 @@
+"""`foundry export`: a model in a folder, for a client of your choice."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.checkout import enter_checkout
+from flows.cli.group import examples, new_group
+
+if TYPE_CHECKING:
+    from components.serving.ask import Model
+
+group = new_group("Write a model into a folder, for a client of your choice. docs/serving.md shows how each reads it.")
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", resolve_path=True, help="a new folder")]
+Version = Annotated[str, typer.Option(help="of the registry, in place of the model in outputs/train")]
+
+
+def _model(version: str) -> "Model":
+    root = enter_checkout()
+    from components.base.log import quiet_libraries
+
+    quiet_libraries(progress_bars=False)
+    from components.serving.ask import registered_model, trained_model
+
+    return registered_model(root, version) if version else trained_model(root / "outputs")
+
+
+@group.command(epilog=examples("foundry export folder my-model", "foundry export folder my-model --version production"))
+def folder(folder: Folder, version: Version = "") -> None:
+    """As sentence-transformers 6, transformers, TEI and vLLM read it, with the chosen shots."""
+    from components.serving.copies import export_folder
+
+    print(export_folder(_model(version), folder))
+
+
+@group.command(epilog=examples("foundry export onnx my-onnx", "foundry export onnx my-onnx --version production"))
+def onnx(folder: Folder, version: Version = "") -> None:
+    """For ONNX Runtime and transformers.js: one graph, pooling included."""
+    from components.serving.onnx import export_onnx
+
+    print(export_onnx(_model(version), folder))
+
+
+@group.command(epilog=examples("foundry export st5 my-model"))
+def st5(folder: Folder, version: Version = "") -> None:
+    """For sentence-transformers 5, which has one length limit for queries and documents."""
+    from components.serving.copies import export_st5
+
+    length = export_st5(_model(version), folder)
+    print(folder)
+    if length is not None:
+        print(f"before documents are encoded: model.max_seq_length = {length}")

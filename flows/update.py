@@ -1,0 +1,115 @@
+"""Update the production model with what is new, instead of training it again (BOOM, arXiv 2602.05787).
+
+    foundry update
+
+A light adapter goes on from production's: on the pairs that are new since production was trained and a sample of the
+old ones (`train.replay`). Its update is merged with production's (`train.merge`, slerp), and the pipeline evaluates and
+registers the result: a candidate like any other, for the gate. If nothing is new, nothing runs.
+"""
+
+import math
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from prefect import flow, get_run_logger
+
+from components.base.errors import UserError
+from components.config import load_config
+from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
+from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
+from components.tracking.snapshot import resolve
+from components.training.replay import pair_key, write_trained_on
+from flows import isolation
+from flows.dag import DVC, run_dvc
+from flows.pipeline import pipeline
+from flows.processes import allow_running, run_streamed
+from flows.record import stage_environment
+
+ADAPTER = "production_adapter"
+DAY_SECONDS = 24 * 3600.0
+
+
+@flow(name="update", flow_run_name="{name}")
+def update(
+    name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight: float = 0.5, root: str = "."
+) -> dict[str, Any]:
+    """Train what is new into a new candidate; returns the outcome per stage, empty if nothing is new.
+
+    Args:
+        steps: of training; 0: the recipe's, in proportion to the pairs that are trained on.
+        replay: old pairs trained on for each new one.
+        weight: share of the new adapter in the merged one.
+
+    Raises:
+        UserError: nothing is in production, or its data is not in DVC's cache.
+    """
+    place, log = Path(root).resolve(), get_run_logger()
+    allow_running()
+    version = find_version(registry_client(place), name, PRODUCTION)
+    refuse_ungated(version)
+    commit = resolve(place, version.tags.get("git.commit", ""))
+    with isolation.isolated(place, "HEAD", f"update-{uuid.uuid4().hex[:8]}") as own:
+        isolation.begin_from_newest(place, own)
+        command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, own)}
+        if run_streamed(command, own, environment, log.info, DAY_SECONDS):
+            raise UserError("the stages up to prepare failed; see the log")
+        before = own / ".cache" / "work" / "before"
+        for stage in ("prepare", "mine"):
+            run_dvc(place, "get", str(place), f"outputs/{stage}", "--rev", commit, "--out", str(before / stage))
+        old, now = judged_pairs(before / "prepare") | mined_pairs(before), judged_pairs(own / "outputs" / "prepare")
+        recipe_steps = load_config(own / "params.yaml").train.steps
+    new = len(now - old)
+    if not new:
+        log.info(f"nothing is new since {name} version {version.version}: {len(now):,} pairs, all known")
+        return {}
+    sampled = min(round(replay * new), len(now) - new)
+    log.info(f"{new:,} pairs are new since {name} version {version.version}; {sampled:,} old ones are trained on too")
+    folder = keep_adapter(place, name, str(version.version), commit, old)
+    share = (new + sampled) / len(now)
+    parameters = update_parameters(folder, steps or math.ceil(share * recipe_steps), replay, weight)
+    return pipeline(root=str(place), isolated=True, parameters=parameters)
+
+
+def judged_pairs(prepared: Path) -> set[str]:
+    """The keys of the training pairs in the tables of a prepare stage."""
+    pairs = read_table(prepared / "qrels.parquet", QRELS).filter(pl.col("relevance") > 0)
+    return _keys(prepared, pairs["query"], pairs["document"])
+
+
+def mined_pairs(outputs: Path) -> set[str]:
+    """The keys of the pairs that were trained on: mine leaves some out, and adds positives that it relabelled."""
+    triplets = read_table(outputs / "mine" / "triplets.parquet", TRIPLETS, ["query", "positive"])
+    return _keys(outputs / "prepare", triplets["query"], triplets["positive"])
+
+
+def _keys(prepared: Path, query: pl.Series, document: pl.Series) -> set[str]:
+    queries = read_table(prepared / "queries.parquet", QUERIES, ["row", "text", "task", "split"])
+    corpus = read_table(prepared / "corpus.parquet", CORPUS, ["row", "text"])
+    pairs = queries[query].with_columns(document=corpus["text"].gather(document)).filter(pl.col("split") == "train")
+    return {pair_key(*row) for row in pairs.select("task", "text", "document").iter_rows()}
+
+
+def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: set[str]) -> Path:
+    """Production's adapter below .cache/updates, with the list of what it was trained on; relative to `root`."""
+    folder = Path(".cache") / "updates" / f"{name}-{version}"
+    shutil.rmtree(root / folder, ignore_errors=True)
+    (root / folder).parent.mkdir(parents=True, exist_ok=True)
+    run_dvc(root, "get", str(root), "outputs/train/adapter", "--rev", commit, "--out", str(root / folder))
+    write_trained_on(pairs, root / folder)
+    return folder
+
+
+def update_parameters(folder: Path, steps: int, replay: float, weight: float) -> dict[str, Any]:
+    """The changes to the recipe that make a run an update."""
+    origin = {"kind": "local", "path": folder.as_posix(), "licence": "own"}
+    return {
+        f"fetch.models.{ADAPTER}": {"origin": origin, "format": "adapter"},
+        "train.init_adapter": ADAPTER,
+        "train.replay": replay,
+        "train.merge": {"of": "init_adapter", "method": "slerp", "weight": weight},
+        "train.steps": steps,
+    }

@@ -1,0 +1,159 @@
+"""One run above the stages of a dvc repro: opened once, closed when dvc has ended, whatever ended it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from components.base.owner import describe_owner
+from components.tracking import dvc_run, upload
+from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_stage
+from components.tracking.journal import Journal, RunStart, append_events
+from components.tracking.journal_files import all_events, journals
+from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from tests.samples import ROOT
+
+LOCK = {
+    "stages": {
+        name: {"deps": deps, "outs": [{"path": f"outputs/{name}", "md5": f"{name}.dir"}]}
+        for name, deps in (("fetch", []), ("prepare", [{"path": "outputs/fetch", "md5": "fetch.dir"}]))
+    }
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the starter's parameters, outside git, whose dvc.lock has fetch and prepare."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    shutil.copytree(ROOT / "recipes", root / "recipes")
+    (root / "dvc.lock").write_text(yaml.safe_dump(LOCK))
+    for name, rows in (("fetch", 7), ("prepare", 5)):
+        (root / "outputs" / name).mkdir(parents=True)
+        (root / "outputs" / name / "metrics.json").write_text(json.dumps({"rows": rows}))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    return root
+
+
+@pytest.fixture
+def dvc(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands in for dvc: every stage of this test is its child."""
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro", "prepare"]
+    process = subprocess.Popen(command)
+    monkeypatch.setattr(dvc_run, "find_dvc", lambda: psutil.Process(process.pid))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def run_stage(root: Path, name: str, status: str = "FINISHED") -> str:
+    """What a stage does with its pipeline's run; returns the run's journal."""
+    parent = dvc_pipeline(root)
+    start = RunStart(dvc_run.pipeline_start(root, "").store, EXPERIMENT, name, parent, tags={"dvc.stage": name})
+    journal = Journal.open(tracking_folder(root), start)
+    note_stage(root, parent, name, "RUNNING", owner=describe_owner(root))
+    journal.tags({"dvc.out.md5": f"{name}.dir"})
+    journal.end(status)
+    result = {"metrics": {"rows": 7.0 if name == "fetch" else 5.0}, "md5": f"{name}.dir"}
+    note_stage(root, parent, name, status, **(result if status == "FINISHED" else {}))
+    return parent.removeprefix("journal:")
+
+
+def end(dvc: subprocess.Popen[bytes]) -> None:
+    dvc.kill()
+    dvc.wait()
+
+
+def runs(name: str) -> list[Any]:
+    client = connect(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name == name]
+
+
+def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subprocess.Popen[bytes]) -> None:
+    assert run_stage(root, "fetch") == run_stage(root, "prepare")
+    assert upload.upload_all(root) == 0
+    assert [run.info.status for run in runs("starter")] == ["RUNNING"], "dvc is at work"
+    end(dvc)
+    assert upload.upload_all(root) == 0
+    assert journals(tracking_folder(root)) == []
+    [top] = runs("starter")
+    assert top.info.status == "FINISHED"
+    assert top.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
+    assert top.data.tags["recipe"] == "starter"
+    assert "fiqa" in top.data.tags["data"]
+    assert top.data.tags["mlflow.source.name"] == "dvc repro prepare"
+    assert top.data.tags["mlflow.user"]
+    assert top.inputs.dataset_inputs[0].dataset.digest == "prepare.dir"
+    children = {run.data.tags["mlflow.parentRunId"] for name in ("fetch", "prepare") for run in runs(name)}
+    assert children == {top.info.run_id}
+
+
+def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen[bytes]) -> None:
+    run_stage(root, "fetch")
+    end(dvc)
+    assert upload.upload_all(root) == 0
+    [made] = runs("fetch")
+    again = subprocess.Popen([*dvc.args])  # type: ignore[misc]
+    try:
+        dvc_run.find_dvc = lambda: psutil.Process(again.pid)  # type: ignore[assignment]  # undone by the fixture
+        run_stage(root, "prepare")
+    finally:
+        end(again)
+    assert upload.upload_all(root) == 0
+    newest = max(runs("starter"), key=lambda run: run.info.start_time)
+    assert len(runs("starter")) == 2
+    assert newest.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
+    assert newest.data.tags["reused.fetch"] == made.info.run_id
+    assert f"runs/{made.info.run_id}" in newest.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.parametrize(
+    ("second", "status"), [("FAILED", "FAILED"), ("RUNNING", "KILLED"), ("unrecorded", "KILLED"), ("", "FINISHED")]
+)
+def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, status: str) -> None:
+    identity = run_stage(root, "fetch")
+    if second == "FAILED":
+        run_stage(root, "prepare", "FAILED")
+    elif second:
+        state = "RUNNING" if second == "RUNNING" else "FINISHED"
+        gone = {**describe_owner(root), "pid": 4_000_000}
+        note_stage(root, f"journal:{identity}", "prepare", state, owner=gone, md5="not in dvc.lock", metrics={})
+    end(dvc)
+    close_dvc_run(tracking_folder(root) / identity)
+    assert all_events(tracking_folder(root) / identity)[-1]["status"] == status
+
+
+def test_a_kill_while_it_is_closed_leaves_one_run_and_one_point_a_metric(
+    root: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stage(root, "prepare")
+    end(dvc)
+    with monkeypatch.context() as patch:
+        killed = "components.tracking.uploader.note_state"
+        patch.setattr(killed, lambda folder, **values: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            upload.upload_all(root)
+    assert upload.upload_all(root) == 0
+    [top] = runs("starter")
+    history = connect(os.environ["MLFLOW_TRACKING_URI"]).get_metric_history(top.info.run_id, "fetch/rows")
+    assert len(history) == 1
+
+
+def test_a_line_that_was_cut_is_no_event_and_harms_no_later_one(tmp_path: Path) -> None:
+    journal = Journal.open(tracking_folder(tmp_path), RunStart("sqlite:///none", EXPERIMENT, "pipeline"))
+    journal.close()
+    with (journal.folder / "events.jsonl").open("a") as handle:
+        handle.write('{"kind": "sta')
+    append_events(journal.folder, [{"kind": "tags", "values": {"a": "b"}}])
+    assert [event["kind"] for event in all_events(journal.folder)] == ["start", "tags"]
