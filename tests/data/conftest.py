@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from components.config import Config, FetchParams, PrepareParams
 from components.data.local_files import write_list
 from components.stage.context import StageContext
 
+settings.register_profile("thorough", max_examples=10_000, deadline=None)  # --hypothesis-profile=thorough
 Rows = list[dict[str, Any]]
 MakeContext = Callable[[dict[str, Any], dict[str, Any]], StageContext]
 
