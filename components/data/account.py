@@ -25,6 +25,13 @@ REASONS = {
 }
 
 
+COPIES_CURE = (
+    "if they are variations of one template, raise prepare.decontaminate.threshold and containment (1.0 removes only "
+    "texts that hold a whole evaluation text)"
+)
+SAME_CURE = "they are in the test data of this or another task: set its test: 0, or remove the repeated rows"
+
+
 @dataclass
 class Account:
     """Numbers of one task: distinct queries (or texts) of the source, asked and given by split, counts by reason."""
@@ -69,6 +76,11 @@ class Account:
             )
         return found + [REASONS[name].format(f"{self.because[name]:,}") for name in REASONS if name in self.because]
 
+    @property
+    def mostly_removed(self) -> bool:
+        """Whether decontamination took more than it left."""
+        return self.because.get("decontaminated", 0) > self.given["train"] + self.given["dev"]
+
     def metrics(self, task: str) -> dict[str, float]:
         """By `TASK.REASON`."""
         return {f"{task}.{reason}": float(count) for reason, count in self.because.items()}
@@ -87,13 +99,7 @@ class Account:
         if self.because.get("decontaminated", 0) and split != "test":
             methods = ", ".join(f"{count:,} {method}" for method, count in removed.items() if count)
             copies = removed.get("near", 0) + removed.get("contains", 0)
-            cure = (
-                "if they are variations of one template, raise prepare.decontaminate.threshold and containment (1.0 "
-                "removes only texts that hold a whole evaluation text)"
-                if copies
-                else "they are in the test data of this or another task: set its test: 0, or remove the repeated rows"
-            )
-            return f"all {split} texts match an evaluation text ({methods}); {cure}"
+            return f"all {split} texts match an evaluation text ({methods}); {COPIES_CURE if copies else SAME_CURE}"
         if self.because.get("singletons", 0) and split != "test":
             return "each of its texts is the only one of its label; set positives: label, or add texts of the labels"
         if not self.useful:

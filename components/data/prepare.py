@@ -17,7 +17,7 @@ from components.base.progress import progress
 from components.config import TaskParams
 from components.contracts.tasks import Task, write_tasks
 from components.data import parts
-from components.data.account import Account
+from components.data.account import COPIES_CURE, Account
 from components.data.decontaminate import METHODS, BenchmarkIndex
 from components.data.held_out import held_out_texts, write_benchmark
 from components.data.labelled import prepare_labelled
@@ -89,6 +89,8 @@ def _log_counts(accounts: dict[str, Account], metrics: dict[str, float], removed
             f"{len(removed[name]):,}",
             f" ({', '.join(f'{count:,} {one}' for one, count in counts.items())})" if len(removed[name]) else "",
         )
+        if account.mostly_removed:
+            log.warning("%s: more was removed than is left; %s", name, COPIES_CURE)
 
 
 def _by_method(found: pl.DataFrame) -> dict[str, int]:

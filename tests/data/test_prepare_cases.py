@@ -245,6 +245,14 @@ def test_a_templated_source_is_told_what_removed_it_and_the_cure_cures(
     assert metrics["t.train"] == 25
 
 
+def test_a_source_that_loses_most_of_its_rows_is_told_with_the_cure(
+    make_context: MakeContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics, _ = prepared(template(40) + plain(12), make_context, tmp_path, train=40, test=12)
+    assert metrics["t.decontaminated"] > metrics["t.train"] > 0
+    assert "t: more was removed than is left; if they are variations of one template, raise prepare" in caplog.text
+
+
 def test_texts_of_test_in_another_task_are_the_cause_that_is_named(make_context: MakeContext, tmp_path: Path) -> None:
     sources = {name: local(write_jsonl(tmp_path / f"{name}.jsonl", plain(20))) for name in ("a", "b")}
     tasks = {"train": task("a", train=20), "held": task("b", test=20)}
