@@ -37,7 +37,10 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    return Prepared(**{name: pl.read_parquet(_path(folder, task, name)) for name in _ALL})
+    rows = Prepared()
+    for name in _ALL:
+        setattr(rows, name, pl.read_parquet(_path(folder, task, name)))
+    return rows
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:
