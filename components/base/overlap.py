@@ -10,31 +10,47 @@ Pure functions. Each caller passes its own thresholds, minimum lengths and norma
 """
 
 import re
+import unicodedata
 from collections.abc import Set
+
+import regex
+
+from components.base.scripts import is_western, letters_apart
 
 SHINGLE = 3  # words in a word n-gram
 _NOT_ALNUM = re.compile(r"[\W_]+")  # matches what str.isalnum denies
+_NOT_WORD = regex.compile(r"[^\p{L}\p{N}\p{M}]+")
 _ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
 def normalise(text: str, *, punctuation: bool) -> str:
     """The form in which two texts are compared for equality; words are separated by single spaces.
 
+    Forms of one character are equal (NFKC: composed or not, full or half width), and a letter of a script without
+    spaces is a word of its own (scripts.py).
+
     Args:
         text: the source text.
-        punctuation: True keeps it and lower-cases (splits are hashed from this form, so it must not change). False
-            keeps letters and digits only, case-folded; the text itself if nothing is left.
+        punctuation: True keeps it and lower-cases. False keeps letters, their marks and digits only, case-folded; the
+            text itself if nothing is left.
 
     >>> normalise(" Is  Earth (the planet) ROUND?", punctuation=True)
     'is earth (the planet) round?'
     >>> normalise(" Is  Earth (the planet) ROUND?", punctuation=False)
     'is earth the planet round'
+    >>> normalise("ＵＳＢの使い方", punctuation=False)
+    'usb の 使 い 方'
     """
-    if punctuation:
-        return " ".join(text.lower().split())
-    folded = text.casefold()
-    kept = folded.translate(_ASCII) if folded.isascii() else _NOT_ALNUM.sub(" ", folded)
-    return " ".join(kept.split()) or text
+    if text.isascii():
+        folded = text.lower()
+        kept = folded if punctuation else folded.translate(_ASCII)
+    else:
+        folded = unicodedata.normalize("NFKC", text)
+        folded = folded.lower() if punctuation else folded.casefold()
+        western = is_western(folded)
+        kept = folded if punctuation else (_NOT_ALNUM if western else _NOT_WORD).sub(" ", folded)
+        kept = kept if western else letters_apart(kept)
+    return " ".join(kept.split()) or folded
 
 
 def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:

@@ -62,7 +62,12 @@ class MineParams(Params):
         "a positive; check: first where the rules allow it; ignore: a candidate like others",
     )
     near_duplicate: PositiveFraction = Field(
-        default=0.5, description="shared share of word trigrams from which a text counts as a copy of the positive"
+        default=0.5,
+        description="shared share of word trigrams from which a text counts as a copy of the positive; 1 keeps the "
+        "variations of a template (a product catalogue) as negatives",
+    )
+    same_words: PositiveFraction = Field(
+        default=0.75, description="the same of words of four letters or more, in any order"
     )
     judge: JudgeParams | None = Field(
         default=None, description="judges a sample of candidates: fits the margin per task, and relabels; null: none"

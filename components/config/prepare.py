@@ -42,16 +42,24 @@ class TaskParams(Params):
         default="document",
         description="what a query's positive is: its document, its label's text, or another example of its label",
     )
-    train: Count = Field(default=0, description="queries kept for training; 0 = an evaluation-only task")
+    train: Count = Field(
+        default=0,
+        description="queries kept for training; 0 = an evaluation-only task. A source with fewer queries than train, "
+        "dev and test ask for gives each a share (docs/recipe.md)",
+    )
     dev: Count = Field(default=0, description="queries held out to choose shots on")
     test: Count = Field(default=0, description="queries (or texts, or pairs) held out for evaluation")
     dev_documents: Count = Field(default=0, description="retrieval: least documents that dev queries are ranked over")
     test_documents: Count = Field(default=0, description="retrieval: least documents that test queries are ranked over")
     fit: Count = Field(default=0, description="classification: texts that the evaluation fits its classifier on")
-    max_words: Positive | None = Field(default=None, description="cut longer texts; none are cut when empty")
+    max_words: Positive | None = Field(
+        default=None,
+        description="cut longer texts; a letter of a script without spaces (Chinese, Thai, ...) counts as a word",
+    )
     positive_score: float | None = Field(
         default=None,
-        description="sts and pair_classification: score from which on a pair is trained on; sts: all pairs when empty",
+        description="grade from which on a document is an answer, or a pair is trained on; when empty: above 0, in sts "
+        "all pairs",
     )
     weight: PositiveFloat = Field(
         default=1.0, description="how often training draws the task: weight * size^train.alpha"
@@ -76,7 +84,7 @@ _TASK_SETTINGS = {
     "dev_documents": ("retrieval",),
     "test_documents": ("retrieval",),
     "fit": ("classification",),
-    "positive_score": ("sts", "pair_classification"),
+    "positive_score": ("retrieval", "reranking", "sts", "pair_classification"),
 }
 
 

@@ -7,6 +7,23 @@ from pydantic import Field, model_validator
 from components.config.engine import EngineParams
 from components.config.types import FileName, Fraction, Params, Positive, PositiveFloat
 
+StopWords = Literal[
+    "none",
+    "english",
+    "chinese",
+    "danish",
+    "dutch",
+    "french",
+    "german",
+    "italian",
+    "korean",
+    "norwegian",
+    "portuguese",
+    "russian",
+    "spanish",
+    "swedish",
+    "turkish",
+]
 FUSION_WEIGHT = "weight of this retriever in the fusion"
 
 
@@ -16,6 +33,12 @@ class Bm25Params(Params):
     k1: PositiveFloat = Field(default=1.5, description="how much repeated words count")
     b: Fraction = Field(default=0.75, description="how much long documents are penalised: 0 not at all, 1 fully")
     weight: PositiveFloat = Field(default=1.0, description=FUSION_WEIGHT)
+    tokenizer: Literal["scripts", "spaces"] = Field(
+        default="scripts",
+        description="scripts: in scripts without spaces (Chinese, Japanese, Thai, ...) each two neighbouring letters "
+        "are a word; spaces: words are between spaces and punctuation only, for texts that are segmented already",
+    )
+    stop_words: StopWords = Field(default="english", description="words left out: the list of this language, or none")
 
 
 class DenseTeacherParams(Params):

@@ -7,8 +7,7 @@ The scores are bm25s' own (Lucene's formula, English stop words), to the bit; th
 queries only, so that a million documents are read once, in order, and leave a few hundred megabytes behind.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,35 +15,45 @@ from bm25s import selection
 from bm25s.stopwords import STOPWORDS_EN
 
 from components.base.overlap import distinct_words, jaccard, normalise
+from components.base.scripts import is_western, search_words
 from components.base.shingles import hash_words, text_blocks
 
+_DEPTH = 20  # best documents of a query that are looked at; more where more are asked for
 _SAME = 0.6  # Jaccard overlap of words from which a document counts as a copy of the answer
 _K1, _B = 1.5, 0.75  # bm25s' defaults
 _STOP = frozenset(STOPWORDS_EN)
-_WORD = re.compile(r"(?u)\b\w\w+\b")  # bm25s' default
 _ASCII = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
 
 
 def hard_documents(
-    judged_queries: list[tuple[str, list[str]]], documents: Sequence[str], number: int, depth: int = 20
+    judged_queries: list[tuple[str, list[str]]],
+    documents: Sequence[str],
+    number: int,
+    allowed: Callable[[int], bool] = lambda _: True,
 ) -> list[int]:
-    """Indices of up to `number` documents, hardest first; `judged_queries` holds (query, its answers)."""
+    """Indices of up to `number` documents, hardest first; `judged_queries` holds (query, its answers).
+
+    Args:
+        allowed: asked once for each document that would be chosen.
+    """
     if not documents:
         return []
     questions = [[word for word in _tokens(one) if word not in _STOP] for one, _ in judged_queries]
+    depth = min(max(_DEPTH, -(-number // max(1, len(questions)))), len(documents))
     index = _index(documents, sorted({word for words in questions for word in words}))
-    hits = [index.search(words, min(depth, len(documents))) for words in questions]
+    hits = [index.search(words, depth) for words in questions]
     answers = [[_words(answer) for answer in own] for _, own in judged_queries]
     chosen: dict[int, None] = {}
-    for column in range(min(depth, len(documents))):
+    refused: dict[int, None] = {}
+    for column in range(depth):
         for own, row in zip(answers, hits, strict=True):
             if len(chosen) == number:
                 return list(chosen)
             candidate = row[column]
-            if candidate not in chosen:
+            if candidate not in chosen and candidate not in refused:
                 words = _words(documents[candidate])
                 if all(jaccard(words, answer) < _SAME for answer in own):
-                    chosen[candidate] = None
+                    (chosen if allowed(candidate) else refused)[candidate] = None
     return list(chosen)
 
 
@@ -95,16 +104,16 @@ def _index(documents: Sequence[str], words: Sequence[str]) -> _Index:
 
 
 def _spaced(text: str) -> str:
-    """Words of two letters or more between spaces, in lower case; in ASCII texts also words of one letter."""
-    lowered = text.lower()
-    if lowered.isascii():  # what _WORD finds, ten times as fast
-        return lowered.translate(_ASCII)
-    return " ".join(_WORD.findall(lowered))
+    """The words of `search_words` between spaces; in ASCII texts also words of one letter."""
+    return text.lower().translate(_ASCII) if text.isascii() else " ".join(search_words(text))  # ten times as fast
 
 
 def _tokens(text: str) -> list[str]:
-    return [word for word in _spaced(text).split(" ") if len(word) > 1]
+    return [word for word in _spaced(text).split(" ") if len(word.encode()) > 1]
 
 
 def _words(text: str) -> frozenset[str]:
-    return distinct_words(normalise(text, punctuation=True))
+    """What two texts are compared by: words, and pairs of letters in scripts without spaces."""
+    if is_western(text):
+        return distinct_words(normalise(text, punctuation=True))
+    return frozenset(search_words(text))

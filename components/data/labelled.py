@@ -13,9 +13,11 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.config import TaskParams
+from components.data.account import Account
+from components.data.assign import Pool
 from components.data.distinct import DistinctTexts
 from components.data.prepared import Prepared
-from components.data.splits import groups, sort_by_hash, take_groups, take_groups_from_end
+from components.data.splits import Edges, groups, sort_by_hash
 
 _NOT_HELD_OUT = pl.lit(None, dtype=pl.String)
 
@@ -28,17 +30,34 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
         raise UserError("holds labels, no documents; set positives: label or positives: example")
     texts = DistinctTexts(rows["text"], words=params.max_words)
     given = rows["split"].to_list() if "split" in rows.columns else [None] * len(rows)
-    found = groups(texts.numbers, np.full(len(rows), -1), given)
-    pool = sort_by_hash(found, texts.keys([group.queries[0] for group in found]), seed, params.source)
-    split = {part: take_groups(pool, part, number) for part, number in (("test", params.test), ("dev", params.dev))}
-    split["train"] = take_groups_from_end(pool, "train", max(params.train, params.fit))
+    none = np.full(len(rows), -1, dtype=np.int64)
+    edges = Edges(texts.numbers, none, given, texts.same, none[:0])
+    found = groups(edges)
+    pool = Pool(sort_by_hash(found, texts.keys([group.queries[0] for group in found]), seed, params.source))
+    asked = {"train": params.train, "dev": params.dev if params.train else 0, "test": params.test}
+    account = Account(len(texts), asked, stated=edges.count_stated())
+    account.note(overruled=edges.count_overruled(found))
+    account.note(variants=texts.variants, other_labels=_conflicts(texts.numbers, rows["label"]))
+    wanted = {**asked, "train": max(params.train, params.fit)}
+    sizes = pool.plan(wanted)
+    account.plan({**sizes, "train": min(params.train, sizes["train"])})
+    split = {part: pool.take(part, sizes[part]) for part in ("test", "dev")}
+    split["train"] = pool.take_from_end("train", wanted["train"])
     every = _entries(name, texts, rows["label"])
     chosen = {part: every[[one for group in own for one in group.queries]] for part, own in split.items()}
-    done = Prepared(benchmark=_benchmark(chosen, params))
+    done = Prepared(benchmark=_benchmark(chosen, params), account=account)
+    account.given["test"] = len(chosen["test"])
     if params.train:
         train = chosen["train"][: params.train]
         (_with_labels if params.positives == "label" else _with_examples)(done, name, train, chosen["dev"])
+        account.note(singletons=len(train) + len(chosen["dev"]) - len(done.queries))
     return done
+
+
+def _conflicts(numbers: np.ndarray, labels: pl.Series) -> int:
+    """Texts whose rows have several labels."""
+    by_text = pl.DataFrame({"text": numbers, "label": labels}).group_by("text").agg(pl.col("label").n_unique())
+    return int((by_text["label"] > 1).sum())
 
 
 def _entries(name: str, texts: DistinctTexts, labels: pl.Series) -> pl.DataFrame:

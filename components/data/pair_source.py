@@ -1,14 +1,16 @@
 """A pair source: its distinct queries and documents, judgements, and the groups for the split."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
 from components.config import TaskParams
+from components.data.assign import Pool
 from components.data.distinct import DistinctTexts
-from components.data.splits import Group, groups, sort_by_hash
+from components.data.splits import Edges, Group, divide, groups, sort_by_hash
 
 # In these kinds documents are class names or texts of the same class; only the queries are held out.
 SHARED_DOCUMENTS = ("classification", "clustering")
@@ -25,7 +27,7 @@ class PairSource:
 
     def __init__(self, name: str, rows: pl.DataFrame, params: TaskParams) -> None:
         pairs = pair_rows(rows, params)
-        self.name = name
+        self.name, self.kind = name, params.kind
         self.queries = DistinctTexts(pairs["query"], pairs.get_column("query_id", default=None), params.max_words)
         self.documents = DistinctTexts(pairs["document"], pairs.get_column("doc_id", default=None), params.max_words)
         self._threshold = params.positive_score
@@ -34,9 +36,10 @@ class PairSource:
         query, document = self.queries.numbers, self.documents.numbers
         score = pairs["score"].to_numpy()
         relevant = self.are_positive(score)
-        self._edges = query, self._joined(params.kind, query, document, relevant), pairs["split"].to_list()
+        joined = self._joined(params.kind, query, document, relevant)
+        self._edges = Edges(query, joined, pairs["split"].to_list(), self.queries.same, self.documents.same)
         self._loose = np.zeros(len(self.queries), dtype=bool)
-        self._loose[query[(query >= 0) & (self._edges[1] < 0)]] = True
+        self._loose[query[(query >= 0) & (joined < 0)]] = True
         given = pairs.get_column("teacher_score", default=pl.Series([None] * len(pairs), dtype=pl.Float64))
         self._judge(query, document, score, given)
         label = pairs["label"]
@@ -62,19 +65,60 @@ class PairSource:
             .sort("query", "row")
         )
         self._start = np.searchsorted(judged["query"].to_numpy(), np.arange(len(self.queries) + 1))
+        self.repeated_rows = int((query >= 0).sum()) - len(judged)
         self._judged, self._scores = judged["document"].to_numpy(), judged["score"].to_numpy()
         self._given = judged["given"].to_numpy()
 
-    def pool(self, seed: int, source: str) -> list[Group]:
-        """Connected groups of the source in hash order."""
-        found = groups(*self._edges)
+    def count_overruled(self, pool: Pool) -> int:
+        """Queries that do not get the split that the source states."""
+        return self._edges.count_overruled(pool.groups)
+
+    def pool(self, seed: int, source: str, divided: Sequence[Group] = ()) -> Pool:
+        """Connected groups of the source in hash order; those of `divided` are divided by query."""
+        apart = {id(group) for group in divided}
+        found: list[Group] = []
+        for group in self._groups:
+            found += divide(group, self._edges, self._positives_of) if id(group) in apart else [group]
+        found = [group for group in found if not group.queries or not self._useless.issuperset(group.queries)]
         keys = [key for start in range(0, len(found), _GROUPS) for key in self._keys(found[start : start + _GROUPS])]
-        return sort_by_hash(found, keys, seed, source)
+        return Pool(sort_by_hash(found, keys, seed, source), self.unfit)
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        return groups(self._edges)
+
+    @cached_property
+    def unfit(self) -> dict[str, frozenset[int]]:
+        """By split, the queries that it has no use for: training learns from pairs, and a ranking needs a positive."""
+        query = np.repeat(np.arange(len(self.queries)), np.diff(self._start))
+        positives = np.bincount(query[self.are_positive(self._scores)], minlength=len(self.queries))
+        trained = np.bincount(query[self.are_trained(self._scores)], minlength=len(self.queries))
+        learnt = _numbers(trained == 0)
+        tested = _numbers(np.diff(self._start) == 0)
+        if self.kind == "retrieval":
+            tested = _numbers(positives == 0)
+        if self.kind == "reranking":  # a query needs at least one negative to be ranked
+            tested = _numbers((positives == 0) | (positives == np.diff(self._start)))
+        return {"train": learnt, "dev": learnt, "test": tested}
+
+    @cached_property
+    def stated(self) -> dict[str, int]:
+        """Queries by the split that the source states for them."""
+        return self._edges.count_stated()
+
+    @cached_property
+    def _useless(self) -> frozenset[int]:
+        return self.unfit["train"] & self.unfit["test"]
+
+    def _positives_of(self, queries: list[int]) -> list[int]:
+        _, documents, scores = self.pairs_of(np.array(queries, dtype=np.int64))
+        return ordered_unique(documents[self.are_positive(scores)]).tolist()
 
     def _keys(self, found: Sequence[Group]) -> list[str]:
         """Of each group, the alphabetically first key of its texts; loose queries come before all others."""
         chosen = [[one for one in group.queries if self._loose[one]] or group.queries for group in found]
-        loose = [bool(own) and bool(self._loose[own[0]]) for own in chosen]
+        pairs = zip(chosen, found, strict=True)
+        loose = [bool(own) and (bool(self._loose[own[0]]) or group.divided) for own, group in pairs]
         documents = [[] if alone else group.documents for group, alone in zip(found, loose, strict=True)]
         keys = iter(self.queries.keys([one for own in chosen for one in own]))
         more = iter(self.documents.keys([one for own in documents for one in own]))
@@ -87,7 +131,8 @@ class PairSource:
         """Numbers of the documents in these groups."""
         if self._shared:
             return self.judged_for(query_numbers(found))
-        return np.array([one for group in found for one in group.documents], dtype=np.int64)
+        documents = np.array([one for group in found for one in group.documents], dtype=np.int64)
+        return ordered_unique(documents) if any(group.divided for group in found) else documents
 
     def pairs_of(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(query, document, score) of every pair judged for these queries, in their order."""
@@ -156,6 +201,10 @@ class PairSource:
         return self.documents.names(numbers, f"{self.name}-d")
 
 
+def _numbers(chosen: np.ndarray) -> frozenset[int]:
+    return frozenset(np.flatnonzero(chosen).tolist())
+
+
 def _first_labels(numbers: np.ndarray, labels: pl.Series, size: int) -> pl.Series:
     """By number, the first label that is not null among its rows; rows of number -1 do not count."""
     found = (
@@ -171,10 +220,9 @@ def pair_rows(rows: pl.DataFrame, params: TaskParams) -> pl.DataFrame:
     """Rows of any pair source as query, document, score, label, split [, query_id, doc_id]."""
     columns = set(rows.columns)
     if {"query", "document"} <= columns:
-        score = pl.col("score").cast(pl.Float64).fill_null(1.0) if "score" in columns else pl.lit(1.0)
-        pairs = rows.with_columns(score=score)
+        pairs = rows.with_columns(score=_score(columns, params))
     elif {"text1", "text2"} <= columns:
-        pairs = rows.select(query="text1", document="text2", score=pl.col("score").cast(pl.Float64), **_split(columns))
+        pairs = rows.select(query="text1", document="text2", score=_score(columns, params), **_split(columns))
     elif {"text", "correct", "incorrect"} <= columns:
         halves = [
             rows.select(query="text", document=column, score=pl.lit(score), **_split(columns)).with_row_index("row")
@@ -185,6 +233,14 @@ def pair_rows(rows: pl.DataFrame, params: TaskParams) -> pl.DataFrame:
         raise UserError(f"has {', '.join(rows.columns)}; kind {params.kind} needs query and document (or text1, text2)")
     missing = [name for name in ("label", "split") if name not in pairs.columns]
     return pairs.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
+
+
+def _score(columns: set[str], params: TaskParams) -> pl.Expr:
+    if "score" in columns:
+        return pl.col("score").cast(pl.Float64).fill_null(1.0)
+    if params.kind == "sts" or (params.kind == "pair_classification" and params.test):
+        raise UserError(f"has {', '.join(sorted(columns))}; kind {params.kind} needs a score for each pair")
+    return pl.lit(1.0)
 
 
 def _split(columns: set[str]) -> dict[str, pl.Expr]:

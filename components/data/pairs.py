@@ -4,58 +4,100 @@ import numpy as np
 import polars as pl
 
 from components.config import TaskParams
-from components.data.distinct import TextsAt
-from components.data.hard import hard_documents
+from components.data.account import Account
+from components.data.assign import Pool
 from components.data.held_out import pair_benchmark
 from components.data.pair_source import SHARED_DOCUMENTS, PairSource, ordered_unique, query_numbers
 from components.data.prepared import NEGATIVE_ROWS, SCORE_ROWS, Prepared
-from components.data.splits import Group, take_groups, take_groups_from_end
+from components.data.spare import Spare, add_hard
+from components.data.splits import Group
+
+REVERSED = "-reversed"  # end of the ids of pairs that a symmetric task swaps
 
 
 def prepare_pairs(name: str, rows: pl.DataFrame, params: TaskParams, seed: int) -> Prepared:
     """Split a pair source; training rows as in contracts/tables.py, evaluation tables as in held_out.py."""
     source = PairSource(name, rows, params)
-    pool = source.pool(seed, params.source)
-    test, dev = take_groups(pool, "test", params.test), take_groups(pool, "dev", params.dev)
-    test_documents = _with_hard(source, test, pool, params.test_documents)
-    dev_documents = _with_hard(source, dev, pool, params.dev_documents)
-    train = take_groups_from_end(pool, "train", params.train)
-    unpaired = [group for group in pool if not group.queries and group.pinned in (None, "train")]
-    done = Prepared()
+    asked = {"train": params.train, "dev": params.dev if params.train else 0, "test": params.test}
+    account = _account(source, asked)
+    pool, sizes = _pool(source, asked, params, seed)
+    account.plan(sizes)
+    account.note(overruled=source.count_overruled(pool))
+    test, dev = pool.take("test", sizes["test"]), pool.take("dev", sizes["dev"])
+    spare = Spare(pool, asked["train"])
+    test_documents = add_hard(source, test, spare, params.test_documents)
+    dev_documents = add_hard(source, dev, spare, params.dev_documents)
+    unpaired = pool.unpaired()
+    train = pool.take_from_end("train", params.train)
+    fewer = sum(sizes[split] - len(query_numbers(own)) for split, own in (("test", test), ("dev", dev)))
+    account.note(shared_answers=pool.cut, fewer_documents=spare.missing, whole_groups=fewer)
+    done = Prepared(account=account)
     if params.train:
-        found = np.concatenate([source.documents_of([*train, *unpaired]), source.judged_for(query_numbers(train))])
-        documents = ordered_unique(found)
-        if params.kind not in SHARED_DOCUMENTS:
-            documents = documents[~np.isin(documents, np.concatenate([test_documents, dev_documents]))]
-        present = np.zeros(len(source.documents), dtype=bool)
-        _add_split(done, source, train, documents, present, "train")
-        _add_own_negatives(done, source, train, present)
-        _add_split(done, source, dev, dev_documents[~present[dev_documents]], present, "dev")
-        _add_source_scores(done, source, [*train, *dev])
-        if params.symmetric:
-            _add_reversed(done)
+        _add_training(done, source, params, train, dev, unpaired, test_documents, dev_documents)
     if test:
         done.benchmark = pair_benchmark(params.kind, source, query_numbers(test).tolist(), test_documents.tolist())
+        account.given["test"] = len(query_numbers(test))
+        _note_shared(account, source, train, test, test_documents)
     return done
 
 
-def _with_hard(source: PairSource, found: list[Group], pool: list[Group], least: int) -> np.ndarray:
-    """Documents of held-out groups plus hard ones up to `least`; the groups of those are removed from `pool`."""
-    held_out = source.documents_of(found)
-    queries = query_numbers(found).tolist()
-    missing = least - len(held_out)
-    if missing <= 0 or not queries:
-        return held_out
-    free = [group for group in pool if group.pinned in (None, "train")]
-    keys = np.array([document for group in free for document in group.documents], dtype=np.int64)
-    owner = np.repeat(np.arange(len(free)), [len(group.documents) for group in free])
-    kept = ~np.isin(keys, held_out)
-    keys, owner = keys[kept], owner[kept]
-    judged = [(source.queries.texts([one])[0], source.documents.texts(source.positives(one))) for one in queries]
-    chosen = hard_documents(judged, TextsAt(source.documents, keys), missing)
-    moved = {id(free[place]) for place in owner[chosen].tolist()}
-    pool[:] = [group for group in pool if id(group) not in moved]
-    return np.concatenate([held_out, keys[chosen]])
+def _account(source: PairSource, asked: dict[str, int]) -> Account:
+    fit = {split: len(source.queries) - len(useless) for split, useless in source.unfit.items()}
+    account = Account(len(source.queries), asked, stated=source.stated, fit=fit)
+    useless = [source.unfit[split] for split, number in asked.items() if number]
+    account.note(
+        no_positive=len(frozenset.intersection(*useless)) if useless else 0,
+        variants=source.queries.variants + source.documents.variants,
+        respelled=source.queries.respelled + source.documents.respelled,
+        repeated_rows=source.repeated_rows,
+    )
+    return account
+
+
+def _pool(source: PairSource, asked: dict[str, int], params: TaskParams, seed: int) -> tuple[Pool, dict[str, int]]:
+    """The groups and the numbers to take. Where a few answers have most of the queries, retrieval is split by query."""
+    pool = source.pool(seed, params.source)
+    sizes = pool.plan(asked)
+    if params.kind == "retrieval" and _needs_division(source, pool, sizes) and (large := pool.large()):
+        pool = source.pool(seed, params.source, divided=large)
+        sizes = pool.plan(asked)
+    return pool, sizes
+
+
+def _needs_division(source: PairSource, pool: Pool, sizes: dict[str, int]) -> bool:
+    return pool.is_short(sizes) or source.count_overruled(pool) > 0
+
+
+def _note_shared(account: Account, source: PairSource, train: list[Group], test: list[Group], held: np.ndarray) -> None:
+    """Documents that are answers on both sides: the split by query leaves them there, and decontamination too."""
+    if any(group.divided for group in test):
+        shared = np.intersect1d(source.documents_of(train), held)
+        account.shared = frozenset(source.document_names(shared))
+        account.note(answers_in_both=len(shared))
+
+
+def _add_training(
+    done: Prepared,
+    source: PairSource,
+    params: TaskParams,
+    train: list[Group],
+    dev: list[Group],
+    unpaired: list[Group],
+    test_documents: np.ndarray,
+    dev_documents: np.ndarray,
+) -> None:
+    own = source.documents_of([*train, *unpaired])
+    documents = ordered_unique(np.concatenate([own, source.judged_for(query_numbers(train))]))
+    if params.kind not in SHARED_DOCUMENTS:
+        held_out = np.isin(documents, np.concatenate([test_documents, dev_documents]))
+        documents = documents[~held_out | np.isin(documents, own)]
+    present = np.zeros(len(source.documents), dtype=bool)
+    _add_split(done, source, train, documents, present, "train")
+    _add_own_negatives(done, source, train, present)
+    _add_split(done, source, dev, dev_documents[~present[dev_documents]], present, "dev")
+    _add_source_scores(done, source, [*train, *dev])
+    if params.symmetric:
+        _add_reversed(done)
 
 
 def _add_split(
@@ -95,7 +137,7 @@ def _add_reversed(done: Prepared) -> None:
     """Add each training pair with query and document swapped, for symmetric tasks."""
     queries = done.queries.filter(pl.col("split") == "train")
     pairs = done.qrels.join(queries.select("query_id"), on="query_id", how="semi", maintain_order="left")
-    query, document = (pl.format("{}-reversed", column) for column in ("query_id", "doc_id"))
+    query, document = (pl.format("{}" + REVERSED, column) for column in ("query_id", "doc_id"))
     asked = done.corpus.join(pairs.select("doc_id").unique(), on="doc_id", how="semi", maintain_order="left")
     answers = queries.join(pairs.select("query_id").unique(), on="query_id", how="semi", maintain_order="left")
     done.add(

@@ -37,8 +37,10 @@ def write(rows: Prepared, folder: Path, task: str) -> None:
 
 def read(folder: Path, task: str) -> Prepared:
     """Read what `write` wrote."""
-    corpus, queries, qrels, negatives, scores = (pl.read_parquet(_path(folder, task, name)) for name in _ALL)
-    return Prepared(corpus, queries, qrels, negatives, scores)
+    rows = Prepared()
+    for name in _ALL:
+        setattr(rows, name, pl.read_parquet(_path(folder, task, name)))
+    return rows
 
 
 def join(folder: Path, tasks: list[str], out: Path) -> None:

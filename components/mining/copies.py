@@ -6,6 +6,7 @@ nearly every trigram). Sketches say which pairs are likely; those are measured, 
 no two different words have the same 64-bit hash).
 """
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,6 @@ import polars as pl
 
 from components.mining.sketches import ELEMENTS, FEWEST, Elements, Read, Sketches, likely_pairs, split_words
 
-SAME_WORDS = 0.75  # least Jaccard overlap of the sets of long words
 _SLACK = 0.2  # three standard errors of the estimate (each at most 0.063)
 _CHUNK = 1 << 17  # pairs at once
 
@@ -23,7 +23,7 @@ def near_duplicates(
     right: np.ndarray,
     read: Read,
     sketches: Sketches,
-    threshold: float,
+    limits: Mapping[str, float],
     pool: ThreadPoolExecutor,
 ) -> pl.DataFrame:
     """Find the pairs of texts that are copies of each other.
@@ -31,12 +31,11 @@ def near_duplicates(
     Args:
         left, right: int64 [pairs], places of texts.
         read: the texts at some places.
-        threshold: least Jaccard overlap of word trigrams; for long words it is SAME_WORDS.
+        limits: least Jaccard overlap of `trigrams` and of `long_words`.
 
-    Returns: left, right, overlap (of trigrams where they reach the threshold, else of long words; 1 for equal words);
-        each pair once, sorted.
+    Returns: left, right, overlap (of trigrams where they reach the limit, else of long words; 1 for equal words); each
+        pair once, sorted.
     """
-    limits = {"trigrams": threshold, "long_words": SAME_WORDS}
 
     def candidates(start: int) -> dict[str, np.ndarray]:
         a, b = left[start : start + _CHUNK], right[start : start + _CHUNK]

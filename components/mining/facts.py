@@ -166,7 +166,8 @@ def _copies(
         right=pl.Series(texts.document_places(compared["document"])),
     )
     left, right = compared["left"].to_numpy(), compared["right"].to_numpy()
-    found = near_duplicates(left, right, texts.read_documents, texts.documents, params.near_duplicate, pool)
+    limits = {"trigrams": params.near_duplicate, "long_words": params.same_words}
+    found = near_duplicates(left, right, texts.read_documents, texts.documents, limits, pool)
     return (
         compared.join(found, on=["left", "right"]).group_by("query", "document").agg(duplicate=pl.col("overlap").max())
     )

@@ -30,6 +30,16 @@ from components.mining.tally import collect_metrics, log_counts
 from components.mining.task import Mined, Setting, TaskMining
 from components.stage.context import StageContext
 
+_CURES = {
+    "duplicate_of_positive": "if the documents are variations of one template, set mine.near_duplicate and "
+    "mine.same_words to 1",
+    "false_negative": "raise mine.margin, or raise retrieve.depth",
+    "absolute_margin": "lower mine.absolute_margin, or raise retrieve.depth",
+    "rank_window": "lower mine.first_rank, or raise retrieve.depth",
+    "max_score": "raise mine.max_score, or raise retrieve.depth",
+    "too_easy": "lower mine.min_score",
+    "same_label": "there is one label only; add texts of others",
+}
 log = logging.getLogger(__name__)
 
 
@@ -78,12 +88,18 @@ def _refuse_none(tasks: list[Mined]) -> None:
     """Raise UserError when no task has a negative; log the tasks that have none."""
     bare = [task for task in tasks if task.tally.kept == 0]
     for task in bare:
-        log.warning("%s: no negative: %s", task.name, _refusals(task))
+        log.warning("%s: no negative: %s; %s", task.name, _refusals(task), _cure(task))
     if len(bare) == len(tasks):
         raise UserError(
             f"mine: not one negative is left: {'; '.join(f'{task.name}: {_refusals(task)}' for task in tasks)}; "
-            "loosen the rules of mine, or raise retrieve.depth"
+            f"{_cure(tasks[0])}"
         )
+
+
+def _cure(task: Mined) -> str:
+    """What gives a task without negatives some, by the rule that rejected most."""
+    rule = next((name for name, _ in task.tally.reasons.most_common(1)), None)
+    return _CURES.get(rule or "", "add documents, or raise retrieve.depth")
 
 
 def _refusals(task: Mined) -> str:

@@ -6,11 +6,13 @@ document and word, and a copy of the first two by word). The texts themselves st
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import bm25s
 import numpy as np
 
 from components.base.progress import progress
+from components.base.scripts import search_words
 from components.config import Bm25Params
 from components.search.exact import Hits
 from components.search.top_k import RunningTopK, best_first
@@ -24,16 +26,16 @@ def bm25_search(
 ) -> Hits:
     """The k documents with the highest BM25 score above 0, per query; ties go to the earlier document.
 
-    Words of two letters or more, lower case, English stop words left out; k1 and b as Robertson and Zaragoza (2009).
+    Words as in `search_words` (components/base/scripts.py); k1 and b as Robertson and Zaragoza (2009).
     """
     index = bm25s.BM25(k1=params.k1, b=params.b, method="lucene")
-    tokens = bm25s.tokenize(corpus, stopwords="en", show_progress=False)  # any iterable will do
+    tokens = _tokenize(corpus, params, return_ids=True)
     if not tokens.vocab:
         return Hits(np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, np.float32))
     documents = len(tokens.ids)
     index.index(tokens, show_progress=False)
     del tokens
-    asked = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
+    asked = _tokenize(queries, params, return_ids=False)
 
     chunk = max(1, min(CHUNK, SCORES // threads // documents))
 
@@ -44,6 +46,16 @@ def bm25_search(
     with ThreadPoolExecutor(threads) as pool:
         parts = list(progress(pool.map(search, starts), label, total=len(starts), unit="chunk"))
     return Hits(np.concatenate([part.documents for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def _tokenize(texts: Iterable[str], params: Bm25Params, *, return_ids: bool) -> Any:
+    """The texts' words, read one after the other."""
+    stop = None if params.stop_words == "none" else params.stop_words
+    how = {"stopwords": stop, "return_ids": return_ids, "show_progress": False}
+    if params.tokenizer == "spaces":
+        return bm25s.tokenize(texts, **how)
+    words = (" ".join(search_words(text)) for text in texts)
+    return bm25s.tokenize(words, lower=False, token_pattern=r"\S+", **how)
 
 
 def _top(index: bm25s.BM25, queries: Sequence[list[str]], k: int, documents: int) -> Hits:

@@ -1,6 +1,10 @@
 """What makes two texts the same: normalisation, n-grams, overlaps and their sketches."""
 
+import unicodedata
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.base.overlap import containment, distinct_words, jaccard, normalise, word_ngrams
 
@@ -12,7 +16,10 @@ from components.base.overlap import containment, distinct_words, jaccard, normal
         ("Straße", "straße", "strasse"),
         ("¿Qué?", "¿qué?", "qué"),
         ("?!", "?!", "?!"),
-        ("日本 語", "日本 語", "日本 語"),
+        ("日本 語。", "日 本 語 。", "日 本 語"),
+        ("ｶﾞｲﾄﾞ Ｎｏ．１", "ガ イ ド no.1", "ガ イ ド no 1"),
+        ("Ou\u0300 e\u0301tait", "où était", "où était"),
+        ("हिन्दी में", "हिन्दी में", "हिन्दी में"),
         ("  Is\tEarth\nROUND? ", "is earth round?", "is earth round"),
     ],
 )
@@ -21,10 +28,18 @@ def test_normalise(text: str, with_punctuation: str, without: str) -> None:
     assert normalise(text, punctuation=False) == without
 
 
-def test_without_punctuation_only_letters_and_digits_are_kept() -> None:
-    every = [letter for letter in map(chr, range(0x11000)) if letter.casefold() == letter and len(letter) == 1]
-    kept = "".join(letter if letter.isalnum() else " " for letter in every)
-    assert normalise("".join(every), punctuation=False) == " ".join(kept.split())
+def test_without_punctuation_only_letters_marks_and_digits_are_kept() -> None:
+    for letter in filter(lambda one: unicodedata.category(one) != "Cn", map(chr, range(0x2C00))):
+        kept = normalise(f"a{letter}b", punctuation=False).replace(" ", "")
+        assert all(one.isalnum() or unicodedata.category(one)[0] == "M" for one in kept), letter
+        assert (kept == "ab") <= (not letter.isalnum()), letter
+
+
+@given(st.text(max_size=9), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_forms_of_a_character_are_one(text: str, punctuation: bool) -> None:
+    forms = {normalise(unicodedata.normalize(form, text), punctuation=punctuation) for form in ("NFC", "NFD")}
+    assert forms == {normalise(text, punctuation=punctuation)}
 
 
 def test_a_text_below_the_least_number_of_words_has_no_ngrams() -> None:

@@ -31,6 +31,13 @@ def test_other_texts_are_not(text: str) -> None:
     assert not Guard([HELD_OUT]).repeats(text)
 
 
+def test_copies_are_found_in_scripts_without_spaces_and_in_any_character_form() -> None:
+    guard = Guard(["请问我的路由器密码忘记了以后应该怎么重置才好", "ルーターの パスワードを 忘れました"])
+    assert guard.repeats("您好，请问我的路由器密码忘记了以后应该怎么重置？")
+    assert guard.repeats("ﾙｰﾀｰの　ﾊﾟｽﾜｰﾄﾞを 忘れました")
+    assert not guard.repeats("请问我买的衣服不合身可以退货吗")
+
+
 def test_short_texts_only_count_when_equal() -> None:
     guard = Guard(["What is gold?"])
     assert guard.repeats("what is  gold?")

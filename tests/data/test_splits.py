@@ -5,32 +5,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.splits import Group, sort_by_hash, take_groups, take_groups_from_end
-from components.data.splits import groups as groups_of
+from components.data.splits import Edges, Group, divide, groups, sort_by_hash
 
 
-def groups(edges: list[tuple[int, int]], splits: list[str | None] | None = None) -> list[Group]:
-    queries, documents = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    return groups_of(queries, documents, splits or [None] * len(edges))
+def edges_of(pairs: list[tuple[int, int]], splits: list[str | None] | None = None, **same: dict[int, int]) -> Edges:
+    queries, documents = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    first = {
+        side: np.arange(int(own.max(initial=-1)) + 1) for side, own in (("query", queries), ("document", documents))
+    }
+    for side, changes in same.items():
+        for number, other in changes.items():
+            first[side][number] = other
+    return Edges(queries, documents, splits or [None] * len(pairs), first["query"], first["document"])
+
+
+def groups_of(pairs: list[tuple[int, int]], splits: list[str | None] | None = None) -> list[Group]:
+    return groups(edges_of(pairs, splits))
 
 
 def test_a_shared_document_joins_its_queries() -> None:
-    found = groups([(1, 5), (0, 2), (3, 5), (-1, 3), (4, -1)])
+    found = groups_of([(1, 5), (0, 2), (3, 5), (-1, 3), (4, -1)])
     assert [(group.queries, group.documents) for group in found] == [
         ([1, 3], [5]),
         ([0], [2]),
         ([], [3]),
         ([4], []),
     ]
-    assert groups([]) == []
+    assert groups_of([]) == []
 
 
 def test_documents_are_in_the_order_of_the_rows_that_join_them() -> None:
-    assert groups([(0, 7), (0, 3), (1, 9), (1, 3)]) == [Group([0, 1], [7, 3, 9])]
+    assert groups_of([(0, 7), (0, 3), (1, 9), (1, 3)]) == [Group([0, 1], [7, 3, 9])]
 
 
 def test_a_query_and_a_document_of_the_same_number_are_two_things() -> None:
-    assert len(groups([(0, 1), (2, 0)])) == 2
+    assert len(groups_of([(0, 1), (2, 0)])) == 2
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_a_query_and_a_document_of_the_same_number_are_two_things() -> None:
     [(["train", "test"], "test"), (["dev", "train"], "dev"), ([None, "train"], "train"), ([None], None)],
 )
 def test_the_strictest_stated_split_holds_for_the_group(stated: list[str | None], pinned: str | None) -> None:
-    assert groups([(number, 0) for number in range(len(stated))], stated)[0].pinned == pinned
+    assert groups_of([(number, 0) for number in range(len(stated))], stated)[0].pinned == pinned
 
 
 edges = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=40)
@@ -46,42 +55,16 @@ edges = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, 
 
 @given(edges)
 def test_groups_are_a_partition_and_no_edge_leaves_its_group(pairs: list[tuple[int, int]]) -> None:
-    found = groups(pairs)
+    found = groups_of(pairs)
     queries = [query for group in found for query in group.queries]
     assert sorted(queries) == sorted({query for query, _ in pairs})
     for query, document in pairs:
         assert [document in group.documents for group in found if query in group.queries] == [True]
 
 
-@given(edges, st.integers(0, 10), st.integers(0, 10))
-def test_take_moves_whole_groups_and_never_too_many(pairs: list[tuple[int, int]], test: int, dev: int) -> None:
-    pool = groups(pairs)
-    pool = sort_by_hash(pool, [f"{group.queries[0]}" for group in pool], 1, "s")
-    everything = {query for group in pool for query in group.queries}
-    held = {"test": take_groups(pool, "test", test), "dev": take_groups(pool, "dev", dev)}
-    for split, wanted in (("test", test), ("dev", dev)):
-        assert sum(len(group.queries) for group in held[split]) <= wanted
-    parts = [{document for group in part for document in group.documents} for part in (*held.values(), pool)]
-    assert sum(map(len, parts)) == len(set.union(*parts))
-    assert {query for group in pool for query in group.queries} <= everything
-
-
-def test_the_largest_group_is_left_for_training() -> None:
-    pool = [Group([10 * size + n for n in range(size)], [size]) for size in (9, 4, 3)]
-    assert [len(group.queries) for group in take_groups(pool, "test", 2)] == [2]
-    assert [len(group.queries) for group in pool] == [9, 4]
-
-
-def test_a_stated_split_is_kept() -> None:
-    pool = [Group([1], [1], "train"), Group([2], [2], "test"), Group([3], [3])]
-    assert [group.queries for group in take_groups(pool, "test", 5)] == [[2], [3]]
-    assert take_groups(pool, "dev", 5) == []
-    assert [group.queries for group in take_groups(pool, "train", 5)] == [[1]]
-
-
 def test_one_more_text_moves_no_other() -> None:
     def order(texts: list[str], seed: int = 3) -> list[str]:
-        found = groups([(number, -1) for number in range(len(texts))])
+        found = groups_of([(number, -1) for number in range(len(texts))])
         return [texts[group.queries[0]] for group in sort_by_hash(found, texts, seed, "s")]
 
     texts = [f"text {number}" for number in range(30)]
@@ -90,8 +73,19 @@ def test_one_more_text_moves_no_other() -> None:
     assert sorted(order(texts)) == sorted(texts)
 
 
-def test_training_is_filled_from_the_end_by_cutting_one_group() -> None:
-    pool = [Group([10 * size + n for n in range(size)], [size]) for size in (5, 2, 1)]
-    assert [group.queries for group in take_groups_from_end(pool, "train", 6)] == [[10], [20, 21], [50, 51, 52]]
-    assert pool == []
-    assert take_groups_from_end(pool, "train", 6) == []
+def test_another_spelling_is_in_the_same_group_and_has_its_own_number() -> None:
+    found = groups(edges_of([(0, 0), (1, 1), (2, 2), (3, 3)], query={2: 0}, document={3: 1}))
+    assert [(group.queries, group.documents) for group in found] == [([0, 2], [0, 2]), ([1, 3], [1, 3])]
+
+
+def test_a_group_is_divided_by_query_and_keeps_what_the_source_states_for_each() -> None:
+    edges = edges_of([(0, 0), (1, 0), (2, 0), (3, 0)], ["train", "test", None, "dev"], query={3: 1})
+    (whole,) = groups(edges)
+    assert (whole.pinned, edges.count_overruled([whole])) == ("test", 2)
+    parts = divide(whole, edges, lambda queries: [0])
+    assert [(part.queries, part.documents, part.pinned) for part in parts] == [
+        ([0], [0], "train"),
+        ([1, 3], [0], "test"),
+        ([2], [0], None),
+    ]
+    assert edges.count_stated() == {"test": 1, "dev": 1, "train": 1}

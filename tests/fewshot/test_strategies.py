@@ -53,3 +53,15 @@ def test_reranker_best_orders_by_score_and_skips_the_unscored() -> None:
     pool = evidence(unit(0, 10, 20))
     pool.scores[:] = [0.5, np.nan, 0.9]
     assert STRATEGIES["reranker_best"](pool) == [2, 0]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+@pytest.mark.parametrize("labels", [[None], ["one"]])
+def test_a_pool_of_one(name: str, labels: list[str | None]) -> None:
+    assert STRATEGIES[name](evidence(unit(30), labels=labels)) in ([0], [])
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_pool_whose_texts_are_all_the_same(name: str) -> None:
+    pool = evidence(unit(30, 30, 30), labels=["one"] * 3)
+    assert sorted(STRATEGIES[name](pool)) in ([0, 1, 2], [])

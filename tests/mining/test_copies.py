@@ -12,11 +12,14 @@ from components.mining.sketches import sketch_texts
 WORDS = [f"{a}{b}" for a in "bcdfgh" for b in "aeiou"]
 
 
-def near_duplicates(pairs: list[tuple[int, int]], texts: list[str], threshold: float) -> list[tuple[int, int, float]]:
+def near_duplicates(
+    pairs: list[tuple[int, int]], texts: list[str], threshold: float, same_words: float = 0.75
+) -> list[tuple[int, int, float]]:
     read = np.array(texts, dtype=object).__getitem__
     left, right = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     with workers(2) as pool:
-        return copies.near_duplicates(left, right, read, sketch_texts(read, len(texts), 2), threshold, pool).rows()
+        limits = {"trigrams": threshold, "long_words": same_words}
+        return copies.near_duplicates(left, right, read, sketch_texts(read, len(texts), 2), limits, pool).rows()
 
 
 def test_equal_but_for_case_and_punctuation() -> None:
@@ -62,6 +65,22 @@ def test_the_same_long_words_in_another_order_are_a_copy() -> None:
         "nations: seven of them",
     ]
     assert [pair[1] for pair in near_duplicates([(0, 1), (0, 2), (3, 4)], texts, 0.5)] == [1]
+
+
+def test_variations_of_a_template_are_kept_at_a_limit_of_one() -> None:
+    template = "To reset your {} hold its button for ten seconds until the light turns green and wait one minute"
+    texts = [template.format(thing) for thing in ("router", "kettle", "Router!")]
+    assert [pair[:2] for pair in near_duplicates([(0, 1), (0, 2)], texts, 0.5)] == [(0, 1), (0, 2)]
+    assert near_duplicates([(0, 1), (0, 2)], texts, 1.0, same_words=1.0) == [(0, 2, 1.0)]
+
+
+def test_near_copies_in_a_script_without_spaces() -> None:
+    texts = [
+        "关于退货的问题请您先登录网站在个人中心页面点击管理按钮然后按照提示填写相关信息",
+        "关于换货的问题，请您先登录网站，在个人中心页面点击管理按钮，然后按照提示填写相关信息。",
+        "我们的商店每天早上九点开门晚上八点关门欢迎您带家人前来参观并且享受优惠",
+    ]
+    assert [pair[:2] for pair in near_duplicates([(0, 1), (0, 2), (1, 2)], texts, 0.5)] == [(0, 1)]
 
 
 def test_the_sketch_estimates_the_overlap_of_many_texts() -> None:

@@ -138,7 +138,10 @@ def test_a_query_without_negatives_keeps_its_positives(tmp_path: Path) -> None:
 
 
 def test_no_negative_at_all_is_refused_with_the_counts(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not one negative is left: facts: .* max_score 4, .*kinds: 2 candidates"):
+    with pytest.raises(
+        UserError,
+        match=r"not one negative is left: facts: .* max_score 4, .*kinds: 2 candidates.*; raise mine.max_score",
+    ):
         run(tmp_path, max_score=-1.0, margin=1.0)
 
 
