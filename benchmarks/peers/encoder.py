@@ -22,6 +22,7 @@ class PeerSource:
 
     def load(self) -> "PeerModel":
         model = PeerModel.load(self.folder, device_of("cpu"), None, self.store)
+        assert isinstance(model, PeerModel)
         model.template = self.template
         model.identity = hashlib.sha256(f"{model.identity} {self.template}".encode()).hexdigest()
         return model
@@ -31,13 +32,6 @@ class PeerModel(SentenceModel):
     """Queries as the peer was trained on them; its shots, if any, were for training."""
 
     template = "{text}"
-
-    @classmethod
-    def load(
-        cls, folder: Path, device: object, max_tokens: int | None = None, store: Path | None = None
-    ) -> "PeerModel":
-        loaded = super().load(folder, device, max_tokens, store)  # type: ignore[arg-type]
-        return cls(loaded.model, loaded.identity, loaded.store)
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         """float32 [n, dim], L2-normalised."""
