@@ -199,7 +199,7 @@ def _run_isolated(
         isolation.change_parameters(own, recipe, parameters)
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
-        return _reproduce(own, targets, share, latest, describe_changes(recipe, parameters))
+        return _reproduce(own, targets, share, latest)
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
