@@ -60,7 +60,7 @@ def make_drift_automation() -> str:
             return f"automation {DRIFT_AUTOMATION!r}: exists"
         weekly = client.read_deployment_by_name("remine/weekly")
         seen = EventTrigger(expect={DRIFT_EVENT}, posture=Posture.Reactive, threshold=1)
-        start = RunDeployment(source="selected", deployment_id=weekly.id)
+        start = RunDeployment(source="selected", deployment_id=weekly.id, parameters=None, job_variables=None)
         client.create_automation(AutomationCore(name=DRIFT_AUTOMATION, enabled=False, trigger=seen, actions=[start]))
     return f"automation {DRIFT_AUTOMATION!r}: created, off"
 

@@ -34,9 +34,7 @@ DAY_SECONDS = 24 * 3600.0
 
 
 @flow(name="update", flow_run_name="{name}")
-def update(
-    name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight: float = 0.5, root: str = "."
-) -> dict[str, Any]:
+def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight: float = 0.5, root: str = ".") -> Any:
     """Train what is new into a new candidate; returns the outcome per stage, empty if nothing is new.
 
     Args:
@@ -71,7 +69,8 @@ def update(
     folder = keep_adapter(place, name, str(version.version), commit, old)
     share = (new + sampled) / len(now)
     parameters = update_parameters(folder, steps or math.ceil(share * recipe_steps), replay, weight)
-    return pipeline(root=str(place), isolated=True, parameters=parameters)
+    results: Any = pipeline(root=str(place), isolated=True, parameters=parameters)
+    return results
 
 
 def judged_pairs(prepared: Path) -> set[str]:

@@ -244,7 +244,7 @@ def pipeline(
     parameters = parse_overrides(change or [])
     try:
         call = partial(flow, targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
-        results = call_with_server(call)
+        results: Any = call_with_server(call)
     except StoppedError as problem:
         raise UserError(str(problem)) from None
     print_outcomes(results)
@@ -260,7 +260,7 @@ def remine() -> None:
     from flows.fallback import call_with_server
     from flows.remine import remine as flow
 
-    results = call_with_server(flow)
+    results: Any = call_with_server(flow)
     print_outcomes(results)
 
 
@@ -278,7 +278,7 @@ def update(
     from flows.fallback import call_with_server
     from flows.update import update as flow
 
-    results = call_with_server(partial(flow, steps=steps, replay=replay, weight=weight))
+    results: Any = call_with_server(partial(flow, steps=steps, replay=replay, weight=weight))
     print_outcomes(results)
     if not results:
         print("nothing is new since the production model")

@@ -1,7 +1,7 @@
 """Commands around an approval and after a promotion: two versions side by side, and the monitor."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +59,7 @@ def monitor(
     from flows.monitor import PAGE
     from flows.monitor import monitor as flow
 
-    state = call_with_server(lambda: flow(name=name, days=days, novel=novel, drop=drop, return_state=True))
+    state: Any = call_with_server(lambda: flow(name=name, days=days, novel=novel, drop=drop, return_state=True))
     print(root / PAGE)
     if state.name == "Drifted":
         raise UserError(f"alert: {state.message}")
