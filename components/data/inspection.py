@@ -114,12 +114,17 @@ def _kind(path: Path) -> str:
     try:
         return file_kind(path)
     except UserError:
-        begin = path.read_bytes()[:200] if path.stat().st_size < 1 << 30 else b""
+        begin = _begin(path, 200)
     if begin.startswith(b"PAR1"):
         return "parquet"
     if begin.lstrip()[:1] in (b"{", b"["):
         return "jsonl" if begin.lstrip()[:1] == b"{" else "json"
     return ""
+
+
+def _begin(path: Path, size: int) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(size)
 
 
 def _by_columns(files: Files, path: Path, cache: Path, kind: str = "") -> Iterator[tuple[str, Settings]]:
@@ -150,7 +155,7 @@ def _encoding(files: Files, kind: str) -> Settings:
     """The encoding setting where utf-8 or a byte order mark does not do."""
     if kind in ("parquet", "dataset"):
         return {}
-    begin = files.paths()[0].open("rb").read(1 << 20)
+    begin = _begin(files.paths()[0], 1 << 20)
     if begin.startswith(tuple(magic for magic, _ in COMPRESSIONS.values())) or begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return {}
     if begin[1:200:2].count(0) > 25 or begin[0:200:2].count(0) > 25:

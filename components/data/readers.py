@@ -12,6 +12,7 @@ from components.data.corpus_ids import read_corpus_and_ids
 from components.data.counts import Counts
 from components.data.json_files import squad_rows
 from components.data.layouts import POOL, Part
+from components.data.local_files import fit_format
 from components.data.origins import Files
 from components.data.part_files import find_part, part_rows
 from components.data.table_files import file_rows, saved_rows
@@ -24,6 +25,8 @@ def read_tables(files: Files, params: SourceParams, counts: Counts) -> Iterator[
     """Files with a row for each record, each read by its kind; after them the documents of the pool."""
     pool = find_part(files, params, "pool", POOL) if "pool" in params.files else []
     rows = find_part(files, params, "rows", ALL) if "rows" in params.files else files.names
+    if params.format in LAYOUTS:  # of a hub repository or package, no README; a local folder is without it already
+        rows = fit_format(rows, params.format) or rows
     for name in rows:
         if name not in pool:
             found = file_rows(files.root / name, params, params.columns.get("rows", ()))

@@ -105,6 +105,21 @@ def test_a_pool_s_documents_belong_to_no_query_and_are_known_as_the_pairs_are(tm
         read(tmp_path / "in", "jsonl", files={**files, "pool": "gone.jsonl"})
 
 
+def test_triples_of_ids_without_a_header_are_joined_with_their_texts(tmp_path: Path) -> None:
+    write(tmp_path / "in/collection.tsv", "10\tone\n11\ttwo\n12\tthree\n")
+    write(tmp_path / "in/queries.tsv", "1\twhere\n")
+    write(tmp_path / "in/qidpidtriples.train.tsv", "1\t10\t11\n")
+    write(tmp_path / "in/README.md", "x")
+    columns = {"rows": ["query_id", "positive_id", "negative_id"]}
+    frame, counts = read(tmp_path / "in", "corpus_and_ids", columns=columns)
+    assert frame.select("query", "document", "doc_id", "score").rows() == [
+        ("where", "one", "10", 1.0),
+        ("where", "two", "11", 0.0),
+        (None, "three", "12", None),
+    ]
+    assert (counts.read, list(counts.not_read)) == (3, [])
+
+
 def test_judgements_of_several_splits_state_them(tmp_path: Path) -> None:
     lines(tmp_path / "in/corpus.jsonl", *({"_id": str(n), "text": f"text {n}"} for n in range(3)))
     lines(tmp_path / "in/queries.jsonl", *({"_id": str(n), "text": f"query {n}"} for n in range(3)))

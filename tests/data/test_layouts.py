@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from components.base.errors import UserError
+from components.config import SourceParams
+from components.data.formats import read_source
 from components.data.layouts import LAYOUTS, find_columns
+from components.data.origins import Files
 from tests.data.test_formats import read, rows, write
 
 Row = dict[str, Any]
@@ -84,6 +87,15 @@ def test_columns_may_be_nested_and_joined(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match=r"row 1: field meta\.c: missing; the row has meta, title, head\.line"):
         read(lines(tmp_path / "a.jsonl", row), "jsonl", fields={**fields, "query": "meta.c"})
+
+
+def test_other_files_of_a_package_or_repository_are_told(tmp_path: Path) -> None:
+    lines(tmp_path / "train.jsonl", {"anchor": "q", "positive": "p"})
+    write(tmp_path / "README.md", "x")
+    origin = {"kind": "local", "path": "x", "licence": "MIT"}
+    params = SourceParams.model_validate({"origin": origin, "format": "sentence_transformers"})
+    _, counts = read_source(Files(tmp_path, ["README.md", "train.jsonl"], "", ""), params)
+    assert counts.skipped == ["README.md"]
 
 
 def test_fields_name_the_columns_of_a_layout_that_differ(tmp_path: Path) -> None:
