@@ -43,6 +43,7 @@ class Account:
     planned: dict[str, int] = field(default_factory=dict)  # where fewer than asked were to be given
     stated: dict[str, int] = field(default_factory=dict)  # queries by the split that the source states
     fit: dict[str, int] = field(default_factory=dict)  # queries that each split could use
+    test_rows: int = 0  # of the evaluation table: pairs, where a query has several
     shared: frozenset[str] = frozenset()  # ids of documents that are answers in training and in test
 
     def note(self, **counts: int) -> None:
@@ -63,8 +64,10 @@ class Account:
 
     def line(self) -> str:
         """`train 40 (50 requested), dev ...; REASON; REASON`."""
-        counts = ", ".join(f"{split} {self.given[split]:,} ({self.asked[split]:,} requested)" for split in SPLITS)
-        return "; ".join([counts, *self.reasons()])
+        counts = [f"{split} {self.given[split]:,} ({self.asked[split]:,} requested)" for split in SPLITS]
+        if self.test_rows not in (0, self.given["test"]):
+            counts.append(f"{self.test_rows:,} rows of test")
+        return "; ".join([", ".join(counts), *self.reasons()])
 
     def reasons(self) -> list[str]:
         """In words, in the order of REASONS."""

@@ -50,6 +50,7 @@ def run(context: StageContext) -> dict[str, float]:
         if rows.benchmark:
             held_out[name] = max(len(table) for key, table in rows.benchmark.items() if key in ("test", "queries"))
         accounts[name] = rows.account
+        accounts[name].test_rows = held_out.get(name, 0)
         parts.write(rows, context.work, name)
     if context.config.prepare.decontaminate.benchmark:
         benchmark |= benchmark_texts(context.config.prepare.decontaminate.benchmark)

@@ -8,6 +8,7 @@ row to a source moves no other row, and two tasks on one source hold out the sam
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -41,7 +42,7 @@ class Edges:
     same_query: np.ndarray
     same_document: np.ndarray
 
-    @property
+    @cached_property
     def stated(self) -> np.ndarray:
         """int8 by query: the strictest split that a row of its states, as a place in _STRICTEST; one more if none."""
         codes = np.array([_STRICTEST.index(one) if one else len(_STRICTEST) for one in self.splits], dtype=np.int8)
