@@ -15,6 +15,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -25,16 +27,13 @@ from benchmarks.gpu_sections.bench import Bench
 
 def environment(bench: Bench) -> None:
     """Versions, the card, and the rate of a bf16 product of random numbers: zeros and ones are faster."""
-    import peft
-    import sentence_transformers
-    import transformers
-
-    versions = {module.__name__: module.__version__ for module in (torch, transformers, peft, sentence_transformers)}
-    bench.note(**versions, card=torch.cuda.get_device_name() if bench.cuda else "cpu", cores=os.cpu_count())
+    bench.note(card=torch.cuda.get_device_name() if bench.cuda else "cpu", cores=os.cpu_count())
     size = bench.pick(8192, 256)
     one, other = (torch.randn(size, size, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
     seconds = bench.seconds(lambda: one @ other, times=10, warm=3)
     bench.note(matmul_tflops=2 * size**3 / seconds / 1e12)
+    packages = "torch", "triton", "transformers", "peft", "sentence-transformers", "polars", "pydantic"
+    bench.note(**{name: version(name) for name in packages if find_spec(name.replace("-", "_"))})
 
 
 SECTIONS: tuple[Callable[[Bench], None], ...] = (

@@ -15,7 +15,7 @@ from benchmarks.gpu_sections.bench import Bench
 from benchmarks.rehearsal import export_differences
 from tests.samples import ROOT
 
-NOT_CARRIED = ["mlflow", "prefect", "dvc", "mteb", "datasets", "bm25s", "distributed", "dask"]
+NOT_CARRIED = ["mlflow", "prefect", "dvc", "mteb", "bm25s", "distributed", "dask"]
 
 
 @pytest.mark.slow

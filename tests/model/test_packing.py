@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,3 +128,10 @@ def test_plan_rows_keeps_every_sequence_within_the_budget(lengths, prefix_length
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     for row in rows:
         assert len(row) == 1 or prefix_length + sum(lengths[i] for i in row) <= budget
+
+
+def test_a_row_on_another_device_brings_what_is_read_there() -> None:
+    """`last` too: to make it on a card would wait for the card."""
+    row = pack([1, 2], [[3, 4], np.array([5], dtype=np.int32)]).to(torch.device("meta"))
+    assert (row.ids.device.type, row.segments.device.type, row.last.device.type) == ("meta", "meta", "meta")
+    assert row.last.shape == (2,)
