@@ -9,6 +9,7 @@ computes its prompt once. There is no authentication: loopback by default, and a
 """
 
 import asyncio
+import socket
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -126,21 +127,19 @@ def load_model(model: Model, name: str, device: str, token_budget: int, queue_to
     return ServedModel(loaded, name, token_budget, queue_tokens)
 
 
-def run_server(served: ServedModel, host: str, port: int) -> None:
-    """Answer until SIGTERM or Ctrl-C; requests that came in are finished.
-
-    Raises:
-        UserError: the port is taken.
-    """
-    import socket
-
-    import uvicorn
-
-    with socket.socket() as probe:
+def check_port(host: str, port: int) -> None:
+    """Raises UserError when nothing can listen there: before a model is loaded for minutes."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as problem:
             raise UserError(f"{host}:{port}: {problem.strerror}; name another: --host, --port") from None
+
+
+def run_server(served: ServedModel, host: str, port: int) -> None:
+    """Answer until SIGTERM or Ctrl-C; requests that came in are finished."""
+    import uvicorn
+
     uvicorn.run(new_app(served), host=host, port=port, log_level="warning", access_log=False)
     served.batches.close()

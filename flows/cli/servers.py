@@ -56,9 +56,10 @@ def serve(
 
     quiet_libraries(progress_bars=False)
     from components.serving.ask import registered_model, trained_model
-    from components.serving.server import load_model, run_server
+    from components.serving.server import check_port, load_model, run_server
     from components.tracking.registry import split_version
 
+    check_port(host, port)
     model = trained_model(root / "outputs") if trained else registered_model(root, version)
     name = DEFAULT_NAME if trained else split_version(version)[0]
     served = load_model(model, name, device, token_budget, queue_tokens)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from components.base.errors import UserError
+from components.serving import server
 from components.serving.ask import trained_model
 from components.serving.http import MOST_TEXTS
 from components.serving.sample import QuerySample, read_sample
-from components.serving.server import ServedModel, load_model, new_app, run_server
+from components.serving.server import ServedModel, load_model, new_app
+from tests.command import foundry
 from tests.model.test_export import documented
 
 TEXTS = ["is the sky blue", " Größe 42\n", "long " * 300, "", "<query> as a word"]
@@ -154,27 +156,40 @@ def test_the_documented_lines_over_a_socket(served: ServedModel) -> None:
 
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(new_app(served), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    web = uvicorn.Server(uvicorn.Config(new_app(served), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=web.run)
     thread.start()
     try:
-        while not server.started:
+        while not web.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        address = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}"
         found = documented("openai", server=address, name="tiny", texts=TEXTS, task="boolq")
     finally:
-        server.should_exit = True
+        web.should_exit = True
         thread.join()
     np.testing.assert_allclose(found["queries"], served.model.encode_query(TEXTS, prompt_name="boolq"), atol=1e-5)
     np.testing.assert_allclose(found["documents"], served.model.encode_document(TEXTS), atol=1e-5)
 
 
-def test_a_taken_port_is_told(served: ServedModel) -> None:
-    import socket
-
+def test_the_command_serves_what_it_is_told_to(
+    checkout: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    ran: list[tuple[ServedModel, str, int]] = []
+    monkeypatch.setattr(server, "run_server", lambda *given: ran.append(given))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(UserError, match="Address already in use; name another: --host, --port"):
-            run_server(served, "127.0.0.1", other.getsockname()[1])
+        port = str(other.getsockname()[1])
+        assert foundry("serve", "--trained", "--port", port) == 1
+    said = f"error: 127.0.0.1:{port}: Address already in use; name another: --host, --port\n"
+    assert capsys.readouterr().err == said
+    assert foundry("serve", "--trained", "--port", port, "--token-budget", "64") == 0
+    ((served, *where),) = ran
+    assert (served.name, where) == ("embedding-foundry", ["127.0.0.1", int(port)])
+    assert f"http://127.0.0.1:{port}/v1/embeddings, model embedding-foundry" in capsys.readouterr().out
+    served.batches.close()
+    assert foundry("serve", "--port", port) == 1
+    assert capsys.readouterr().err.endswith("has no version or alias 'production'; versions: none\n")
