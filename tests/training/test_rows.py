@@ -69,5 +69,5 @@ def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any)
     own = replace(batch, instruction="In other words.", shots=[[] for _ in batch.shots])
     rows = rows_of(own, prompt, trainer.params, trainer.config.encoder)
     prefix = prompt.prefix_ids("In other words.")
-    assert all(row.row is not None and row.row.ids[: len(prefix)].tolist() == prefix for row in rows)
+    assert all(row.row is not None and row.row.ids.flatten()[: len(prefix)].tolist() == prefix for row in rows)
     assert {row.prefix_length for row in rows} == {len(prefix)}
