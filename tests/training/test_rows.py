@@ -86,5 +86,5 @@ def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any)
     tokens = trainer.tokens.of(own)
     rows = pack_rows(tokens, trainer.params.row_tokens, trainer.params, trainer.config.encoder, World())
     prefix = trainer.prompt.prefix_ids("In other words.")
-    assert all(row.row is not None and row.row.ids[0, : len(prefix)].tolist() == prefix for row in rows)
+    assert all(row.row is not None and row.row.ids.flatten()[: len(prefix)].tolist() == prefix for row in rows)
     assert {row.prefix_length for row in rows} == {len(prefix)}
