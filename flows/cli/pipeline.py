@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -243,8 +242,9 @@ def pipeline(
 
     parameters = parse_overrides(change or [])
     try:
-        call = partial(flow, targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
-        results = call_with_server(call)
+        results = call_with_server(
+            lambda: flow(targets=stages or [], isolated=isolated, recipe=recipe, parameters=parameters)
+        )
     except StoppedError as problem:
         raise UserError(str(problem)) from None
     print_outcomes(results)
@@ -260,8 +260,7 @@ def remine() -> None:
     from flows.fallback import call_with_server
     from flows.remine import remine as flow
 
-    results = call_with_server(flow)
-    print_outcomes(results)
+    print_outcomes(call_with_server(lambda: flow()))
 
 
 @group.command(epilog=examples("foundry update", "foundry update --replay 0.5 --steps 40"))
