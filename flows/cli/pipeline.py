@@ -277,7 +277,7 @@ def update(
     from flows.fallback import call_with_server
     from flows.update import update as flow
 
-    results = call_with_server(partial(flow, steps=steps, replay=replay, weight=weight))
+    results = call_with_server(lambda: flow(steps=steps, replay=replay, weight=weight))
     print_outcomes(results)
     if not results:
         print("nothing is new since the production model")
