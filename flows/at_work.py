@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.base.errors import UserError
 from components.base.locks import lock_holder, try_lock
@@ -39,6 +40,13 @@ def only_run(root: Path) -> Iterator[None]:
                 " `foundry pipeline --isolated`"
             )
         time.sleep(0.5)
+
+
+def cancelled(lock: Path) -> Any:
+    """The final state of a flow run that must be alone and is not; Prefect takes it as the flow's result."""
+    from prefect.states import Cancelled  # slow to import, and stages need none of it
+
+    return Cancelled(message=f"the run before ({lock_holder(lock)}) is still at work")
 
 
 @contextmanager

@@ -20,11 +20,10 @@ from typing import Any
 
 import psutil
 from prefect import flow, get_run_logger
-from prefect.states import Cancelled
 
 from components.base.checkout import home
 from components.base.files import whole_file
-from components.base.locks import lock_holder, try_lock
+from components.base.locks import try_lock
 from components.base.owner import is_own, sees_all_processes, standing
 from components.promotion.lock import LOCK_TAG
 from components.tracking import upload
@@ -33,7 +32,7 @@ from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
 from components.tracking.uploader import OWNER_TAG, one_line
 from flows import lockfile
-from flows.at_work import lock_file, nobody_at_work
+from flows.at_work import cancelled, lock_file, nobody_at_work
 from flows.isolation import abandoned, remove
 from flows.record import OWNER_VARIABLE
 
@@ -305,10 +304,10 @@ def repair_all(root: Path, look: bool, say: Callable[[str], object]) -> int:
 
 
 @flow(name="sweep")
-def sweep(root: str = ".") -> Any:
+def sweep(root: str = ".") -> int:
     """The doctor as a scheduled flow; returns the number of problems left. One at a time in a checkout."""
     place = Path(root).resolve()
     with try_lock(lock := lock_file(place, "sweep")) as free:
         if not free:
-            return Cancelled(message=f"another sweep ({lock_holder(lock)}) is at work")
+            return cancelled(lock)
         return repair_all(place, look=False, say=get_run_logger().info)

@@ -21,18 +21,18 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.states import Cancelled, Completed
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from components.base.checkout import home
 from components.base.errors import UserError
-from components.base.locks import lock_holder, try_lock
+from components.base.locks import try_lock
 from components.tracking.journal import Journal
 from components.tracking.snapshot import git, run_ref
 from components.tracking.store import comparison_link, is_reachable
 from flows import isolation, lockfile
-from flows.at_work import lock_file, only_run
+from flows.at_work import cancelled, lock_file, only_run
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
 from flows.gpu_slot import hold_cards
 from flows.processes import allow_running, raise_if_stopped, run_streamed, stop_running
@@ -163,7 +163,7 @@ def pipeline(
     parameters: dict[str, Any] | None = None,
     share: bool = False,
     alone: str = "",
-) -> Any:
+) -> dict[str, str]:
     """Bring `targets` (every stage if empty) up to date; returns the outcome per stage.
 
     Args:
@@ -183,7 +183,7 @@ def pipeline(
         raise UserError("recipe, parameters and revision need isolated: true; your params.yaml stays as it is")
     with try_lock(lock := lock_file(place, alone)) if alone else nullcontext(True) as free:
         if not free:
-            return Cancelled(message=f"the run before ({lock_holder(lock)}) is still at work")
+            return cancelled(lock)
         if isolated:
             return _run_isolated(place, targets or [], revision, recipe, parameters or {}, share)
         with only_run(place):

@@ -7,7 +7,6 @@ is stored below .cache/versions, so an unchanged one is downloaded and embedded 
 """
 
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger
 
@@ -17,7 +16,7 @@ from flows.pipeline import pipeline
 
 
 @flow(name="remine")
-def remine(name: str = DEFAULT_NAME, root: str = ".", alone: str = "") -> Any:
+def remine(name: str = DEFAULT_NAME, root: str = ".", alone: str = "") -> dict[str, str]:
     """Mine, train and register with the production model as one more teacher; returns the outcome per stage.
 
     alone: see `pipeline`.
