@@ -22,7 +22,9 @@ CHARACTERS = 4.5  # per token
 WORD = 6.0  # characters of a word and the space after it
 PROCESS = 0.31 * GIB  # Python with torch, polars and mlflow, and what their threads keep: measured on a CPU
 CUDA_PROCESS = 1.5 * GIB  # the same with CUDA's host side: assumed
-PREPARE = 0.4 * GIB  # a process without torch, and decontamination's blocks
+PREPARE = 0.35 * GIB  # a process without torch, and decontamination's blocks
+COPIES = 3.0  # of the largest task's text in prepare: the source's rows, the prepared ones, and those that are joined
+DISTINCT = 150  # a text that is told from others: its digest in a dictionary, numbers, its group
 ROW = 100  # a row of corpus and queries, without text: row, task and split (36), once more while filtered; qrels (16)
 PAIR = 420  # a pair at work: the 73 bytes of a row of teacher_scores.parquet, joined, cast, checked, queued and written
 SKETCH = 264 + 60  # a document of the task at work: its sketches; its row and label, read and filtered
@@ -65,8 +67,8 @@ def fetch_memory(config: Config, tasks: list[TaskTexts], device: Device) -> floa
 
 
 def prepare_memory(tasks: list[TaskTexts]) -> float:
-    """The largest task: the source's rows, its distinct texts' numbers, and the prepared rows; others wait on disk."""
-    return PREPARE + 2.7 * max(task_characters(task) for task in tasks)
+    """The largest task; the others wait on disk."""
+    return PREPARE + max(COPIES * task_characters(task) + DISTINCT * _rows([task]) for task in tasks)
 
 
 def _rows(tasks: list[TaskTexts]) -> int:

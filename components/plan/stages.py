@@ -27,7 +27,7 @@ from components.plan.tokens import TaskTexts, step_tokens, training_tokens
 
 MTEB_SIZES = Path(__file__).with_name("task_sizes.csv")  # its origin: task_sizes.md
 MINED_PAIRS_PER_CPU_SECOND = 170_000  # of mine, and texts of prepare: `benchmarks.plan_stages` on an AVX-512 core
-PREPARED_TEXTS_PER_CPU_SECOND = 5_000
+PREPARED_TEXTS_PER_CPU_SECOND = 12_000
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
 FITTED = 150  # texts that select_shots fits a classifier on: 8 of a label, at most 400
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
