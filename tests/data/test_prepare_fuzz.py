@@ -72,9 +72,7 @@ def run(done: Prepared) -> None:
     left = {text for text in done.queries["text"]} - labels
     assert not held & {normalise(text, punctuation=False) for text in left}
     asked = done.queries.filter(~pl.col("query_id").str.ends_with("-reversed"))
-    dev, train = (
-        {same(text) for text in asked.filter(pl.col("split") == name)["text"]} for name in ("dev", "train")
-    )
+    dev, train = ({same(text) for text in asked.filter(pl.col("split") == name)["text"]} for name in ("dev", "train"))
     assert not dev & train
     judged = done.qrels.join(done.corpus, on="doc_id", how="semi")
     assert len(judged) == len(done.qrels)
