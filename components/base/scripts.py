@@ -42,6 +42,8 @@ def cut_words(text: str, words: int | None) -> str:
     if words is None or len(text) <= words:
         return text
     if text.isascii() or is_western(text):
+        if len(text) < 2 * words:  # a word and a space are two
+            return text
         parts = text.split(None, words)
         return text if len(parts) <= words else text[: len(text) - len(parts[-1])].strip()
     end = 0

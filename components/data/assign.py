@@ -136,6 +136,8 @@ class Pool:
 
     def remove(self, taken: list[Group]) -> None:
         """Take these groups out."""
+        if not taken:
+            return
         removed = {id(group) for group in taken}
         self.groups = [group for group in self.groups if id(group) not in removed]
 

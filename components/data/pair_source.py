@@ -79,7 +79,8 @@ class PairSource:
         found: list[Group] = []
         for group in self._groups:
             found += divide(group, self._edges, self._positives_of) if id(group) in apart else [group]
-        found = [group for group in found if not group.queries or not self._useless.issuperset(group.queries)]
+        if self._useless:
+            found = [group for group in found if not group.queries or not self._useless.issuperset(group.queries)]
         keys = [key for start in range(0, len(found), _GROUPS) for key in self._keys(found[start : start + _GROUPS])]
         return Pool(sort_by_hash(found, keys, seed, source), self.unfit)
 
