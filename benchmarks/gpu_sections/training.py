@@ -140,7 +140,7 @@ def gradcache(bench: Bench) -> None:
     rows, number = _batch(bench, queries)
     tokens = sum(placed.tokens for placed in rows)
     bench.reset_peak()
-    seconds = bench.seconds(lambda: step.run(0, rows, number, _loss), times=1)
+    seconds = bench.seconds(lambda: step.run(0, rows, number, _loss), times=1, warm=0)  # mfu has compiled the kernels
     model.zero_grad()
     bench.note(
         gradcache_peak_gib=bench.peak(),
