@@ -68,8 +68,8 @@ def _model_bytes(layers: int, fused: bool) -> tuple[int, int]:
     config._attn_implementation = "no_attention"
     traffic = Traffic()
     with torch.device("meta"):
-        backbone: Any = MistralModel(config).to(torch.bfloat16)
-        backbone.requires_grad_(False)
+        backbone: Any = MistralModel(config)
+        backbone = backbone.to(torch.bfloat16).requires_grad_(False)
         if fused:
             fuse_elementwise(backbone, lambda function: _as_one(function, traffic))
         model: Any = get_peft_model(backbone, LoraConfig(r=RANK, target_modules=list(PROJECTIONS)))

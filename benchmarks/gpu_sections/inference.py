@@ -21,8 +21,18 @@ def rerank(bench: Bench) -> None:
 
     from components.teacher.cross_encoder import CrossEncoderTeacher
 
-    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    large: dict[str, Any] = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    }
+    small: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     number = bench.pick(4096, 16)
     words = _words(bench)
     pairs = list(zip(texts(bench.draw, words, number, 6, 14), texts(bench.draw, words, number, 90, 220), strict=True))
@@ -68,10 +78,21 @@ def dense(bench: Bench) -> None:
 
     from components.model.sentence_model import PLAIN, SentenceModel
 
-    large = {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 3072}
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    heads = bench.pick({"num_key_value_heads": 8, "head_dim": 128}, {"num_key_value_heads": 1, "head_dim": 16})
-    config = Qwen3Config(vocab_size=2000, **bench.pick(large, small), **heads)
+    large: dict[str, Any] = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "intermediate_size": 3072,
+    }
+    small: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    large |= {"num_key_value_heads": 8, "head_dim": 128}
+    small |= {"num_key_value_heads": 1, "head_dim": 16}
+    config = Qwen3Config(vocab_size=2000, **bench.pick(large, small))
     own = texts(bench.draw, _words(bench), bench.pick(4096, 16), 90, 220)
     tokens = sum(len(text.split()) + 2 for text in own)
     with tempfile.TemporaryDirectory() as place:
