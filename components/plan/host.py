@@ -27,6 +27,7 @@ COPIES = 3.0  # of the largest task's text in prepare: the source's rows, the pr
 DISTINCT = 150  # a text that is told from others: its digest in a dictionary, numbers, its group
 ROW = 100  # a row of corpus and queries, without text: row, task and split (36), once more while filtered; qrels (16)
 PAIR = 420  # a pair at work: the 73 bytes of a row of teacher_scores.parquet, joined, cast, checked, queued and written
+FUSED = 500  # a candidate in the fusion: two rankings of 32 bytes, the fused table, and its 48 bytes, as PAIR
 SKETCH = 264 + 60  # a document of the task at work: its sketches; its row and label, read and filtered
 FACT = 500  # a candidate in the part at work: the 120 bytes of its facts, joined, judged, sorted and written
 SAMPLED = 120 * 3  # a candidate of the report's sample: its facts in parts, in one table, and drawn
@@ -97,7 +98,7 @@ def retrieve_memory(config: Config, tasks: list[TaskTexts], hidden: int, device:
         bm25 = BM25_POSTING * words + (4 + 8) * scores
         vectors = 1.25 * min(2 * group, 4 * task.documents * hidden) + tiles  # in float32 and int8
         hits = FOUND * (task.queries + task.dev) * config.retrieve.depth * (dense + lexical + 1)  # one list twice
-        block = PAIR * _block_pairs([task], pairs_each(config))
+        block = FUSED * _block_pairs([task], pairs_each(config))
         largest = max(bm25 * lexical, vectors * (dense > 0), block)  # two searches and the fusion, one after the other
         searched = max(searched, hits + BM25_WORD * words * lexical + largest)
     host = process_memory(device) + (ROW + DIGEST) * rows
