@@ -149,7 +149,7 @@ class Bench:
 
     def adapted(self, layers: int, **train: Any) -> Any:
         """A new random student of `layers` layers in bf16, with an adapter that is not zero."""
-        shape = self.shape | {"num_hidden_layers": layers}
+        shape: dict[str, Any] = self.shape | {"num_hidden_layers": layers}
         config = MistralConfig(vocab_size=self.pick(32_003, 300), sliding_window=None, **shape)
         config._attn_implementation = PACKED
         torch.manual_seed(0)

@@ -39,7 +39,7 @@ def rerank(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         config = XLMRobertaConfig(
-            vocab_size=2000, num_labels=1, max_position_embeddings=514, pad_token_id=0, **bench.pick(large, small)
+            vocab_size=2000, max_position_embeddings=514, pad_token_id=0, **bench.pick(large, small) | {"num_labels": 1}
         )
         _save(bench, lambda: XLMRobertaForSequenceClassification(config), folder / "reranker")
         dtype = torch.bfloat16
