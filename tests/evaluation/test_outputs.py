@@ -13,6 +13,7 @@ from components.base.errors import UserError
 from components.config import EvaluateParams
 from components.contracts.tasks import read_tasks, write_tasks
 from components.evaluation import evaluate
+from components.evaluation.outputs import outputs_table
 from components.evaluation.table import print_table
 from tests.evaluation.fakes import HashEncoder
 from tests.evaluation.test_evaluate import context, write_outputs
@@ -102,6 +103,19 @@ def test_the_page_and_the_table_show_them(
 def test_no_text_is_embedded_for_them(ended: tuple[Path, dict[str, float]]) -> None:
     out, _ = ended  # the reader has stored vectors only: a text that was not embedded before is a KeyError
     assert json.loads((out / "cost.json").read_text()).keys() == {"base", "trained", "teacher"}
+
+
+def test_a_task_with_other_examples_counts_without_a_spread(tmp_path: Path) -> None:
+    for folder, model, ids in ((tmp_path, "trained", ["0", "1", "2"]), (tmp_path / "outputs", "binary", ["0", "1"])):
+        folder.mkdir(exist_ok=True)
+        named = {"model": [model], "task": ["summary"]}
+        score = pl.DataFrame({**named, "category": ["Summarization"], "metric": ["cosine_spearman"], "score": [0.5]})
+        score.write_parquet(folder / "scores.parquet")
+        rows = {name: values * len(ids) for name, values in named.items()}
+        examples = {"example_id": ids, "score": [0.5] * len(ids), "replicate": [0] * len(ids)}
+        pl.DataFrame({**rows, **examples}).write_parquet(folder / "examples.parquet")
+    (_, row) = outputs_table(["float32", "binary"], tmp_path, 48, seed=0)
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
