@@ -34,7 +34,7 @@ class Asked:
     base64: bool
 
 
-def read_request(body: bytes, name: str, prompts: Mapping[str, str], dimension: int) -> Asked:
+def read_request(body: bytes, name: str, prompts: Mapping[str, str | None], dimension: int) -> Asked:
     """Check a request to the model `name`.
 
     Raises:
