@@ -156,7 +156,7 @@ def set_prompts(
         document_prompt(name): prompt.prefix_text(task.instruction) for name, task in tasks.items() if task.symmetric
     }
     default = {"query": prompts[only]} if only else {}
-    new = {"prompts": {**prompts, **both, **default, DOCUMENT: ""}, "default_prompt_name": None}
+    new: dict[str, Any] = {"prompts": {**prompts, **both, **default, DOCUMENT: ""}, "default_prompt_name": None}
     new |= {"query_suffix": prompt.tail_text} | ({"shots_from": shots_from} if shots_from else {})
     change_json(folder / SETTINGS, lambda about: _without(about, "shots_from") | new)
 

@@ -34,7 +34,7 @@ class Asked:
     base64: bool
 
 
-def read_request(body: bytes, name: str, prompts: Mapping[str, str], dimension: int) -> Asked:
+def read_request(body: bytes, name: str, prompts: Mapping[str, str | None], dimension: int) -> Asked:
     """Check a request to the model `name`.
 
     Raises:
@@ -72,7 +72,9 @@ def _string(given: Mapping[str, Any], key: str) -> str:
     return value or ""
 
 
-def _task_of_model(model: str, name: str, params: Mapping[str, str], prompts: Mapping[str, str]) -> dict[str, str]:
+def _task_of_model(
+    model: str, name: str, params: Mapping[str, str], prompts: Mapping[str, str | None]
+) -> dict[str, str]:
     """The side and task in `model`: NAME (none) or NAME:TASK (queries of the task)."""
     own, _, task = model.partition(":")
     if model and own != name:
