@@ -105,7 +105,7 @@ def _parameters(runs: Sequence[Any]) -> list[tuple[str, list[str]]]:
 def _cut(text: str) -> str:
     """
     >>> _cut("short"), _cut("a value that is far too long to be shown")
-    ('short', 'a value that...be shown')
+    ('short', 'a value th...be shown')
     """
     half = (WIDTH - 3) // 2
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 4 - half]}...{text[-half + 2 :]}"

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from components.base.checkout import find_checkout
 from components.base.errors import UserError
@@ -26,6 +25,8 @@ def inspect(
 
     Reads all of it, as fetch would, and writes nothing. Exit status 1 when no layout reads it.
     """
+    import yaml
+
     from components.data.inspection import inspect_path, paste_block, source_name
 
     finding = inspect_path(file)

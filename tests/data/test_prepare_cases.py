@@ -282,10 +282,11 @@ def test_labels_asked_and_given(make_context: MakeContext, tmp_path: Path) -> No
 
 def test_pairs_without_a_score(make_context: MakeContext, tmp_path: Path) -> None:
     rows = [{"text1": row["query"], "text2": row["document"]} for row in plain(20)]
-    metrics, _ = prepared(rows, make_context, tmp_path, train=10, dev=2, test=3)
-    assert (metrics["t.train"], metrics["t.test"]) == (10, 3)
-    with pytest.raises(UserError, match=r"^prepare\.tasks\.t: source s: has text1, text2; kind sts needs a score"):
-        prepared(rows, make_context, tmp_path, kind="sts", train=10)
+    with pytest.raises(UserError, match=r"row 1: field score: missing beside text1 and text2: name the grades, or for"):
+        prepared(rows, make_context, tmp_path, train=10, dev=2, test=3)
+    paired = plain(20)
+    with pytest.raises(UserError, match=r"^prepare\.tasks\.t: source s: has document, query; kind sts needs a score"):
+        prepared(paired, make_context, tmp_path, kind="sts", train=10)
 
 
 def test_one_id_with_two_spellings(make_context: MakeContext, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def test_only_name_pool_and_place_differ() -> None:
         "cluster-promote",
         "cluster-rollback",
         "cluster-evaluate",
+        "cluster-monitor",
+        "cluster-update",
     }
     pool = {"name": "kubernetes-gpu", "job_variables": {"repository": "https://git.example.invalid/foundry.git"}}
     for local in PROJECT["deployments"]:

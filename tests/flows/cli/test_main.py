@@ -15,7 +15,7 @@ from flows.cli.main import new_app
 from tests.command import foundry
 from tests.samples import ROOT
 
-ANYWHERE = {"gate", "mirror", "public-scores"}  # they need no checkout
+ANYWHERE = {"data", "gate", "mirror", "public-scores"}  # they need no checkout
 ARGUMENTS = {
     "stage": ["prepare"],
     "join": ["train"],

@@ -43,7 +43,7 @@ def test_a_recipe_is_copied_edited_validated_and_shown(checkout: Path, capsys: p
     train = load_config(checkout / "shown.yaml").train
     assert (train.steps, train.warmup_steps) == (7, 3)
     assert foundry("recipes", "list") == 0
-    assert capsys.readouterr().out.startswith("mine ")
+    assert "\nmine " in "\n" + capsys.readouterr().out
 
 
 def test_validate_names_every_error_of_every_file(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
