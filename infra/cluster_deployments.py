@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m infra.cluster_deployments", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--pool", required=True, help="work pool: kubernetes or kubernetes-gpu")
+    parser.add_argument("--pool", required=True, help="work pool: kubernetes, kubernetes-gpu or kubernetes-nodes")
     parser.add_argument("--repository", required=True, help="git address that jobs clone and push refs/runs/* to")
     options = parser.parse_args(arguments)
     if not os.environ.get("PREFECT_API_URL"):

@@ -129,7 +129,7 @@ def kubernetes_pools(stack: LocalStack) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
             patch.setenv(name, variables[name])
-        make_pools(["docker", "kubernetes", "kubernetes-gpu"])
+        make_pools(["docker", "kubernetes", "kubernetes-gpu", "kubernetes-nodes"])
 
 
 @pytest.mark.usefixtures("kubernetes_pools")
