@@ -49,7 +49,7 @@ def journal_of(tracking: Path, dvc: Value) -> str:
 
 def _open(root: Path, tracking: Path, dvc: psutil.Process) -> str:
     words = [Path(part).name for part in dvc.cmdline()]
-    start = pipeline_start(root, " ".join(words[words.index("dvc") :]))
+    start = pipeline_start(root, " ".join(words[words.index("dvc") :] if "dvc" in words else words))
     journal = Journal.open(tracking, replace(start, root=str(root)), dvc.pid)
     commit = snapshot(root, journal.identity, f"run {journal.identity}: its code and parameters")
     if commit:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,19 @@ def root(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def start_stand_in(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a process and wait for its command line: the kernel shows none for a moment after exec."""
+    process = subprocess.Popen(command)
+    while not psutil.Process(process.pid).cmdline():
+        time.sleep(0.01)
+    return process
+
+
 @pytest.fixture
 def dvc(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A process that stands in for dvc: every stage of this test is its child."""
     command = [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro", "prepare"]
-    process = subprocess.Popen(command)
+    process = start_stand_in(command)
     monkeypatch.setattr(dvc_run, "find_dvc", lambda: psutil.Process(process.pid))
     yield process
     process.kill()
@@ -104,7 +113,7 @@ def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen
     end(dvc)
     assert upload.upload_all(root) == 0
     [made] = runs("fetch")
-    again = subprocess.Popen([*dvc.args])  # type: ignore[misc]
+    again = start_stand_in([*dvc.args])  # type: ignore[misc]
     try:
         dvc_run.find_dvc = lambda: psutil.Process(again.pid)  # type: ignore[assignment]  # undone by the fixture
         run_stage(root, "prepare")
