@@ -96,8 +96,7 @@ class TrainParams(Params):
     temperature: PositiveFloat = Field(default=0.02, description="the student's cosines are divided by this")
     false_negative_margin: float | None = Field(
         default=0.1,
-        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding), but for "
-        "those of another label; null = off",
+        description="negatives scored above the positive's cosine plus this are masked (Qwen3-Embedding); null = off",
     )
     guide: GuideParams | None = Field(default=None, description="null: no guide model masks negatives")
     multi_positive: bool = Field(

@@ -14,9 +14,9 @@ def masked_documents(
     """bool [B, M]: documents that are no negatives of the query; False at its positive.
 
     These are the documents known to be relevant, those whose text is the query's or its positive's, and with a margin
-    c those of s_ij > s_i+ + c (Qwen3-Embedding, arXiv 2506.05176, section 3: likely false negatives), but for documents
-    of another label than the query's: they are no false negatives, and a query that is nearest to a wrong label has the
-    most to learn from it.
+    c those of s_ij > s_i+ + c (Qwen3-Embedding, arXiv 2506.05176, section 3: likely false negatives). Documents of
+    another label than the query's are no false negatives, and the margin masks them all the same: an untrained student
+    is nearest to a wrong label more often than not, and with those losses the starter learned slower in every task.
 
     Args:
         scores: cosines [B, M].
@@ -26,7 +26,7 @@ def masked_documents(
     if not in_batch:
         masked |= _outside_the_group(targets)
     if margin is not None:
-        masked |= (scores.detach() > _own(scores, targets) + margin) & ~targets.other
+        masked |= scores.detach() > _own(scores, targets) + margin
     return masked.scatter(1, targets.positive[:, None], False)
 
 
