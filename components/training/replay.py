@@ -16,7 +16,8 @@ from components.base.errors import UserError
 from components.training.examples import Examples, TrainingData
 
 TRAINED_ON = "trained_on.parquet"
-_PIECE = 1 << 16  # pairs whose texts are Python strings at once
+_PIECE = 1 << 16  # pairs whose texts and keys are Python objects at once
+_PAIRS = {"task": pl.String, "place": pl.Int64, "key": pl.String, "draw": pl.Binary}
 
 
 def pair_key(task: str, query: str, positive: str) -> str:
@@ -39,30 +40,31 @@ def only_new(data: TrainingData, adapter: Path, share: float, seed: int) -> Trai
     file = adapter / TRAINED_ON
     if not file.is_file():
         raise UserError(f"{file}: missing, so train.replay cannot tell old pairs; foundry update writes it")
-    known = set(pl.read_parquet(file)["key"].to_list())
-    keys = {task: _keys(data, task, examples) for task, examples in data.examples.items()}
-    new = {task: np.array([key not in known for key in own], bool) for task, own in keys.items()}
-    count = sum(int(mask.sum()) for mask in new.values())
+    known = pl.read_parquet(file)["key"]
+    pairs = pl.concat([_pairs(data, task, examples, seed) for task, examples in data.examples.items()])
+    seen = pairs["key"].is_in(known.implode())
+    count = len(pairs) - int(seen.sum())
     if not count:
         raise UserError("train.replay: no pair is new to train.init_adapter; remove train.replay, or add data")
-    old = sorted(
-        (hashlib.sha256(f"{seed} {key}".encode()).digest(), task, place)
-        for task, own in keys.items()
-        for place, key in enumerate(own)
-        if not new[task][place]
-    )
-    for _, task, place in old[: round(share * count)]:
-        new[task][place] = True
-    kept = {task: examples.take(np.flatnonzero(new[task])) for task, examples in data.examples.items()}
+    old = pairs.filter(seen).sort("draw", "task", "place").head(round(share * count))
+    chosen = pl.concat([pairs.filter(~seen), old])
+    kept = {
+        task: examples.take(chosen.filter(pl.col("task") == task)["place"].sort().to_numpy())
+        for task, examples in data.examples.items()
+    }
     return replace(data, examples={task: examples for task, examples in kept.items() if len(examples)})
 
 
-def _keys(data: TrainingData, task: str, examples: Examples) -> list[str]:
-    keys = []
+def _pairs(data: TrainingData, task: str, examples: Examples, seed: int) -> pl.DataFrame:
+    """A task's pairs: task, place, key, and draw, by which the old ones are sampled."""
+    parts = [pl.DataFrame(schema=_PAIRS)]
     for start in range(0, len(examples), _PIECE):
         part = slice(start, start + _PIECE)
         texts = zip(
             data.query_text.take(examples.query[part]), data.document_text.take(examples.positive[part]), strict=True
         )
-        keys += [pair_key(task, query, positive) for query, positive in texts]
-    return keys
+        keys = [pair_key(task, query, positive) for query, positive in texts]
+        draws = [hashlib.sha256(f"{seed} {key}".encode()).digest() for key in keys]
+        places = np.arange(start, start + len(keys), dtype=np.int64)
+        parts.append(pl.DataFrame({"task": task, "place": places, "key": keys, "draw": draws}, schema=_PAIRS))
+    return pl.concat(parts)
