@@ -14,6 +14,18 @@ from benchmarks.gpu_sections.bench import Bench, texts
 MAX_TOKENS = 512
 
 
+def _shape(hidden: int, layers: int, heads: int, intermediate: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+    }
+
+
+SMALL = _shape(32, 2, 2, 64)
+
+
 def rerank(bench: Bench) -> None:
     """Pairs a second of a cross-encoder of bge-reranker-v2-m3's shape: the project's and sentence-transformers'."""
     from sentence_transformers import CrossEncoder
@@ -21,18 +33,7 @@ def rerank(bench: Bench) -> None:
 
     from components.teacher.cross_encoder import CrossEncoderTeacher
 
-    large: dict[str, Any] = {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-    }
-    small: dict[str, Any] = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    }
+    large, small = _shape(1024, 24, 16, 4096), SMALL
     number = bench.pick(4096, 16)
     words = _words(bench)
     pairs = list(zip(texts(bench.draw, words, number, 6, 14), texts(bench.draw, words, number, 90, 220), strict=True))
@@ -78,20 +79,8 @@ def dense(bench: Bench) -> None:
 
     from components.model.sentence_model import PLAIN, SentenceModel
 
-    large: dict[str, Any] = {
-        "hidden_size": 1024,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "intermediate_size": 3072,
-    }
-    small: dict[str, Any] = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    }
-    large |= {"num_key_value_heads": 8, "head_dim": 128}
-    small |= {"num_key_value_heads": 1, "head_dim": 16}
+    large = _shape(1024, 28, 16, 3072) | {"num_key_value_heads": 8, "head_dim": 128}
+    small = SMALL | {"num_key_value_heads": 1, "head_dim": 16}
     config = Qwen3Config(vocab_size=2000, **bench.pick(large, small))
     own = texts(bench.draw, _words(bench), bench.pick(4096, 16), 90, 220)
     tokens = sum(len(text.split()) + 2 for text in own)
