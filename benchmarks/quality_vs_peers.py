@@ -8,7 +8,7 @@ steps are what is left for them by two short runs of it. Each side's learning ra
 the measure of each kind of task; test tasks are evaluated for the chosen rate only, with our evaluation, each side
 behind the prompt that it was trained with. Differences: mean over the test tasks, examples and seeds resampled.
 
-Whatever has finished in --folder is not run again. FlagEmbedding runs in the Python of an environment that has it;
+Runs that have finished in --folder are not run again. FlagEmbedding runs in the Python of an environment that has it;
 without the option that side is reported as not run.
 """
 

@@ -1,4 +1,4 @@
-"""Rows of one file, whatever kind of file it is; Parquet files and saved data sets.
+"""Rows of one file of any format; Parquet files and saved data sets.
 
 Text is read with Python's json and csv, which name the row of a fault; Parquet, Arrow and zstd with pyarrow, a folder
 that `save_to_disk` wrote with `datasets`.

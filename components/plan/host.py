@@ -24,7 +24,7 @@ PROCESS = 0.31 * GIB  # Python with torch, polars and mlflow, and what their thr
 CUDA_PROCESS = 1.5 * GIB  # the same with CUDA's host side: assumed
 PREPARE = 0.35 * GIB  # a process without torch, and decontamination's blocks
 COPIES = 3.0  # of the largest task's text in prepare: the source's rows, the prepared ones, and those that are joined
-DISTINCT = 150  # a text that is told from others: its digest in a dictionary, numbers, its group
+DISTINCT = 150  # a text that is compared with others: its digest in a dictionary, numbers, its group
 ROW = 100  # a row of corpus and queries, without text: row, task and split (36), once more while filtered; qrels (16)
 PAIR = 420  # a pair at work: the 73 bytes of a row of teacher_scores.parquet, joined, cast, checked, queued and written
 FUSED = 500  # a candidate in the fusion: two rankings of 32 bytes, the fused table, and its 48 bytes, as PAIR
@@ -35,7 +35,7 @@ SPLIT_WORD = 110  # a word that is sketched: its text, place, hash and letters, 
 BM25_WORD = 9  # its number in a list, which malloc keeps when it is freed
 BM25_POSTING = 20  # a word of a document, once: score, document and word, and the first two sorted
 FOUND = 12  # a hit: document and score
-DIGEST = 28 * 3  # a text that is told from others: digest, part and row; concatenated and made unique
+DIGEST = 28 * 3  # a text that is compared with others: digest, part and row; concatenated and made unique
 KEY = 116  # a key of the vector store while its catalog is written: 48 bytes twice, order, and the share not in it yet
 SIDE = 60  # a row of the task at work in score: first row of its text, length, and its digest while they are compared
 

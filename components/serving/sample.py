@@ -32,7 +32,7 @@ _REDACTED = (  # in this order: an e-mail address may hold digits
 def redact(text: str) -> str:
     """The text without web and e-mail addresses, account numbers, keys, and numbers of four digits or more.
 
-    Names of people stay: no rule finds them. Whoever may not keep them does not turn the sample on.
+    Names of people stay: no rule finds them. Where they may not be kept, leave the sample off.
 
     >>> redact("mail ann@example.com or call +49 (30) 1234567 about order 3 of 2026")
     'mail <email> or call <number> about order 3 of <number>'
@@ -43,7 +43,7 @@ def redact(text: str) -> str:
 
 
 class QuerySample:
-    """Keeps a share of the queries that it is told of; safe from several threads."""
+    """Keeps a share of the queries passed to `note`; safe from several threads."""
 
     def __init__(self, folder: Path, share: float, most: int = 20_000) -> None:
         self._file, self._share, self._most = folder / FILE, share, most

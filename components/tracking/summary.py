@@ -27,7 +27,7 @@ def pipeline_start(
 
     Args:
         source: the command that runs it.
-        kind: the tag foundry.kind, by which pipelines are told from stages.
+        kind: the tag foundry.kind, which distinguishes pipelines from stages.
         title: the run's name; the recipe's when empty.
     """
     values = load_config(root / "params.yaml").model_dump(mode="json", by_alias=True)

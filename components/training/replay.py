@@ -21,7 +21,7 @@ _PAIRS = {"task": pl.String, "place": pl.Int64, "key": pl.String, "draw": pl.Bin
 
 
 def pair_key(task: str, query: str, positive: str) -> str:
-    """The key of a training pair: the same texts in the same task are the same pair, whatever their ids."""
+    """The key of a training pair: the same texts in the same task are the same pair under any ids."""
     return hashlib.sha256("\0".join((task, query, positive)).encode()).hexdigest()[:32]
 
 

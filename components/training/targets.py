@@ -17,7 +17,7 @@ class Targets:
     group: int64 [B, G], the query's own positive (first) and hard negatives; -1 = none.
     teacher: float32 [B, G], the teacher's raw score of each group member (ignored where group is -1).
     relevant: bool [B, M], documents known to be relevant to the query besides its positive: never negatives.
-    other: bool [B, M], documents labelled otherwise than the query: known to be irrelevant, whatever their score.
+    other: bool [B, M], documents labelled otherwise than the query: known to be irrelevant, with any score.
     equal: bool [B, M], documents whose text is the query's or its positive's, under any id: never negatives.
     alike: bool [B, B], queries with the text of query i or of its positive, or with an answer in common; i itself.
     weight: float32 [B], of each query's contrastive loss; below 1 for a positive that mine found suspicious.

@@ -1,4 +1,4 @@
-"""An evaluation is compared with production's at once; whatever goes wrong there, the stage ends well."""
+"""An evaluation is compared with production's at once; an error there does not fail the stage."""
 
 import json
 import logging

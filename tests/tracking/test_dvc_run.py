@@ -1,4 +1,4 @@
-"""One run above the stages of a dvc repro: opened once, closed when dvc has ended, whatever ended it."""
+"""One run above the stages of a dvc repro: opened once, closed when dvc has ended for any reason."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Adapters are merged in the space of their updates, whatever the factors."""
+"""Adapters are merged in the space of their updates, for any factors."""
 
 import math
 from collections.abc import Sequence
