@@ -5,9 +5,9 @@
 All stages of the pipeline on tiny random models and tiny own data (minutes on one core). A chain is a fresh checkout:
 the command is started and killed after a random time, started again and killed again, until a run ends; that run's
 outputs must be those of an undisturbed run byte for byte. Chains are by turns `foundry pipeline` and plain `dvc repro`,
-half of the kills each. Times between kills are uniform in [0, a third of an undisturbed run], so the moments cover the whole
-pipeline. What is killed is drawn too: the command (half of the time), all processes of the run at once (as a
-container or the power that goes), or any one of them; after the last, the run may go on, end by itself, or be killed again.
+half of the kills each. Times between kills are uniform in [0, a quarter of an undisturbed run], so the moments cover
+the whole pipeline. What is killed is drawn too: the command (half of the time), all processes of the run at once (as
+when a container ends), or any one of them; after that the run may go on, end by itself, or be killed again.
 
 After each kill of the command: processes that live on (orphans) are counted after 60 s; the process that uploads to
 MLflow may stay until the chain ends. At the end of a chain: no process at all, no MLflow run RUNNING, no run that
@@ -74,8 +74,8 @@ class Chain:
         return not left and not self.running and not self.waiting
 
 
-def make_checkout(place: Path, shared: Path, databases: Path) -> Path:
-    """A fresh repository with the project's pipeline on tiny data in `shared`, with empty databases."""
+def make_template(place: Path, shared: Path) -> None:
+    """A repository with the project's pipeline on the tiny data in `shared`, with empty databases; nothing has run."""
     sys.path.insert(0, str(REPOSITORY))
     from tests import test_end_to_end
 
@@ -88,9 +88,8 @@ def make_checkout(place: Path, shared: Path, databases: Path) -> Path:
     ):
         subprocess.run(command, cwd=place, check=True)
     (place / ".cache" / "prefect").mkdir(parents=True)
-    shutil.copyfile(databases / "prefect.db", place / ".cache" / "prefect" / "prefect.db")
-    shutil.copyfile(databases / "mlflow.db", place / "mlflow.db")
-    return place
+    shutil.copyfile(shared / "prefect.db", place / ".cache" / "prefect" / "prefect.db")
+    shutil.copyfile(shared / "mlflow.db", place / "mlflow.db")
 
 
 def make_shared(folder: Path) -> None:
@@ -151,8 +150,12 @@ def titles(found: list[psutil.Process]) -> list[str]:
 def strike(root: Path, run: "subprocess.Popen[bytes]", victim: str, moments: random.Random) -> tuple[str, list[str]]:
     """kill -9; returns what was killed, and the stages at work."""
     found = processes(root)
-    stages = sorted({line.split()[-1] for line in titles(found) if "stage" in line.split()[-2:-1] and "sh -c" not in line})
-    targets = {"command": [psutil.Process(run.pid)], "all": found, "one": [moments.choice(found)] if found else []}[victim]
+    stages = sorted(
+        {line.split()[-1] for line in titles(found) if "stage" in line.split()[-2:-1] and "sh -c" not in line}
+    )
+    targets = {"command": [psutil.Process(run.pid)], "all": found, "one": [moments.choice(found)] if found else []}[
+        victim
+    ]
     named = ", ".join(titles(targets)) if victim == "one" else victim
     for process in targets:
         with suppress(psutil.Error):
@@ -188,7 +191,8 @@ def run_chain(root: Path, chain: Chain, kills: int, moments: random.Random, long
             if victim != "one":
                 run.wait()
                 kill.orphans = left_behind(root, uploader_too=False)
-            print(f"{root.name} {chain.command}: after {after:.1f} s {named}, in {stages}: {kill.orphans or 'nothing left'}", flush=True)
+            left = kill.orphans or "nothing left"
+            print(f"{root.name} {chain.command}: after {after:.1f} s {named}, in {stages}: {left}", flush=True)
         if run.wait() == 0:
             break
         if not killed:
@@ -218,10 +222,11 @@ def undisturbed(folder: Path) -> dict[str, Any]:
     """Hashes and seconds of a run without a kill; made once a folder."""
     file = folder / "undisturbed.json"
     if not file.exists():
-        for name in ("shared", "calm"):
+        for name in ("shared", "template", "calm"):
             shutil.rmtree(folder / name, ignore_errors=True)
         make_shared(folder / "shared")
-        root = make_checkout(folder / "calm", folder / "shared", folder / "shared")
+        make_template(folder / "template", folder / "shared")
+        root = shutil.copytree(folder / "template", folder / "calm", symlinks=True)
         begin = time.monotonic()
         if start(root, "dvc").wait():
             sys.exit(f"error: the undisturbed run failed; see {root.with_suffix('.log')}")
@@ -240,14 +245,15 @@ def campaign(folder: Path, kills: int, seed: int) -> list[Chain]:
         name = min(counts, key=lambda command: counts[command])
         chain, root = Chain(name), folder / f"chain-{seed}-{len(chains)}"
         shutil.rmtree(root, ignore_errors=True)
-        make_checkout(root, folder / "shared", folder / "shared")
+        shutil.copytree(folder / "template", root, symlinks=True)
         budget = min(kills - done, kills // 2 - counts[name] if kills > 1 else 1)
-        run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"] / 3)
+        run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"] / 4)
         examine(root, chain, calm["md5"])
         chains.append(chain)
         with file.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(asdict(chain)) + "\n")
-        print(f"{root.name} {name}: {len(chain.kills)} kills, {'clean' if chain.is_clean() else asdict(chain)}", flush=True)
+        outcome = "clean" if chain.is_clean() else asdict(chain)
+        print(f"{root.name} {name}: {len(chain.kills)} kills, {outcome}", flush=True)
         if chain.is_clean():
             shutil.rmtree(root)
     return chains
