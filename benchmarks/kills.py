@@ -1,18 +1,20 @@
 """kill -9 at random moments of whole pipeline runs: is the next run of the same command all that is needed?
 
-    python -m benchmarks.kills [--kills 40] [--seed 0] [--folder FOLDER] [--json FILE]
+    python -m benchmarks.kills [--quick] [--kills 40] [--seed 0] [--folder FOLDER] [--json FILE]
 
 All stages of the pipeline on tiny random models and tiny own data (minutes on one core). A chain is a fresh checkout:
 the command is started and killed after a random time, started again and killed again, until a run ends; that run's
 outputs must be those of an undisturbed run byte for byte. Chains are by turns `foundry pipeline` and plain `dvc repro`,
-half of the kills each. Times between kills are uniform in [0, a quarter of an undisturbed run], so the moments cover
-the whole pipeline. What is killed is drawn too: the command (half of the time), all processes of the run at once (as
+half of the kills each. A kill comes at a time uniform in [0, an undisturbed run of that command] after the start or the
+kill before. What is killed is drawn too: the command (half of the time), all processes of the run at once (as
 when a container ends), or any one of them; after that the run may go on, end by itself, or be killed again.
 
-After each kill of the command: processes that live on (orphans) are counted after 60 s; the process that uploads to
+After each kill of the command: processes that live on (orphans) are counted after 120 s; the process that uploads to
 MLflow may stay until the chain ends. At the end of a chain: no process at all, no MLflow run RUNNING, no run that
 waits to be uploaded. A run that fails without a kill is counted: it needed something. No doctor is called.
 
+--quick: the toy pipeline of the tests (four stages of two seconds, two of them side by side), with one Prefect server
+for all flows; otherwise each flow starts its own, as a user's does.
 --folder keeps the state; the same command with the same folder goes on after the last finished chain.
 """
 
@@ -20,13 +22,14 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,8 +44,9 @@ COMMANDS = {
     "dvc": [sys.executable, "-m", "dvc", "repro"],
 }
 VICTIMS = ("command", "command", "all", "one")  # a draw for each kill
+STAGE = re.compile(r"^\S*python\S* (?:\S*foundry stage|-m flows.cli stage|stage.py) (\w+)")
 MARK = "FOUNDRY_KILLS_CHAIN"  # in the environment of every process of a chain
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0  # for a busy machine; what ends, ends in seconds
 
 
 @dataclass
@@ -74,25 +78,29 @@ class Chain:
         return not left and not self.running and not self.waiting
 
 
-def make_template(place: Path, shared: Path) -> None:
-    """A repository with the project's pipeline on the tiny data in `shared`, with empty databases; nothing has run."""
+def make_template(place: Path, shared: Path, quick: bool) -> None:
+    """A repository in which nothing has run: the project's pipeline on the tiny data in `shared`, or the toy."""
     sys.path.insert(0, str(REPOSITORY))
     from tests import test_end_to_end
+    from tests.flows.conftest import make_toy
 
-    test_end_to_end.make_checkout(place, shared)
-    for command in (
-        ["git", "init", "-q"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        ["git", "add", "-A"],
-        ["git", "-c", "user.name=k", "-c", "user.email=k@localhost", "commit", "-qm", "start"],
-    ):
-        subprocess.run(command, cwd=place, check=True)
+    if quick:
+        make_toy(place)
+    else:
+        test_end_to_end.make_checkout(place, shared)
+        for command in (
+            ["git", "init", "-q"],
+            [sys.executable, "-m", "dvc", "init", "-q"],
+            ["git", "add", "-A"],
+            ["git", "-c", "user.name=k", "-c", "user.email=k@localhost", "commit", "-qm", "start"],
+        ):
+            subprocess.run(command, cwd=place, check=True)
     (place / ".cache" / "prefect").mkdir(parents=True)
     shutil.copyfile(shared / "prefect.db", place / ".cache" / "prefect" / "prefect.db")
     shutil.copyfile(shared / "mlflow.db", place / "mlflow.db")
 
 
-def make_shared(folder: Path) -> None:
+def make_shared(folder: Path, quick: bool) -> None:
     """Tiny data and models, and empty databases (their tables take half a minute to make)."""
     sys.path.insert(0, str(REPOSITORY))
     from tests.databases import make_empty_prefect
@@ -102,20 +110,21 @@ def make_shared(folder: Path) -> None:
     from tests.tracking.stores import make_empty_store
 
     folder.mkdir(parents=True)
-    write_sources(folder)
-    make_tiny_student(folder / "student")
-    make_dense_teacher(folder / "dense_teacher")
+    if not quick:
+        write_sources(folder)
+        make_tiny_student(folder / "student")
+        make_dense_teacher(folder / "dense_teacher")
     make_empty_store(folder / "mlflow.db")
     make_empty_prefect(folder / "prefect.db")
 
 
 def start(root: Path, command: str) -> "subprocess.Popen[bytes]":
     """The pipeline as a user starts it, its output in `<root>.log`."""
-    dropped = {"PREFECT_API_URL", "MLFLOW_TRACKING_URI"}
-    environment = {key: value for key, value in os.environ.items() if key not in dropped}
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(root),
+        "PYTHONPATH": str(root if (root / "components").exists() else REPOSITORY),
+        "TOY_SLEEP": "2",
         "PREFECT_HOME": str(root / ".cache" / "prefect"),
         "OMP_NUM_THREADS": "1",
         MARK: str(root),
@@ -164,8 +173,8 @@ def strike(root: Path, run: "subprocess.Popen[bytes]", victim: str, moments: ran
 
 
 def left_behind(root: Path, uploader_too: bool) -> list[str]:
-    """Command lines of processes that still live after a minute."""
-    deadline = time.monotonic() + PATIENCE_SECONDS * (3 if uploader_too else 1)
+    """Command lines of processes that still live after two minutes; the uploader has ten."""
+    deadline = time.monotonic() + PATIENCE_SECONDS * (5 if uploader_too else 1)
     while True:
         lines = titles(processes(root))
         lines = [line for line in lines if uploader_too or "components.tracking.upload" not in line]
@@ -218,27 +227,35 @@ def hashes(root: Path) -> dict[str, str]:
     return {folder.name: dvc_md5(folder) for folder in sorted((root / "outputs").iterdir())}
 
 
-def undisturbed(folder: Path) -> dict[str, Any]:
-    """Hashes and seconds of a run without a kill; made once a folder."""
+def undisturbed(folder: Path, quick: bool) -> dict[str, Any]:
+    """Hashes, and seconds by command, of a run without a kill; made once a folder."""
     file = folder / "undisturbed.json"
-    if not file.exists():
-        for name in ("shared", "template", "calm"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        make_shared(folder / "shared")
-        make_template(folder / "template", folder / "shared")
-        root = shutil.copytree(folder / "template", folder / "calm", symlinks=True)
-        begin = time.monotonic()
-        if start(root, "dvc").wait():
+    if file.exists():
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return known
+    for name in ("shared", "template", *COMMANDS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    make_shared(folder / "shared", quick)
+    make_template(folder / "template", folder / "shared", quick)
+    seconds, md5 = {}, {}
+    for command in COMMANDS:
+        root, begin = shutil.copytree(folder / "template", folder / command, symlinks=True), time.monotonic()
+        if start(root, command).wait():
             sys.exit(f"error: the undisturbed run failed; see {root.with_suffix('.log')}")
-        file.write_text(json.dumps({"seconds": time.monotonic() - begin, "md5": hashes(root)}), encoding="utf-8")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        seconds[command], md5[command] = time.monotonic() - begin, hashes(root)
+        left_behind(root, uploader_too=True)
+    if md5["flow"] != md5["dvc"]:
+        sys.exit(f"error: the two commands' outputs differ without any kill: {md5}")
+    found = {"seconds": seconds, "md5": md5["dvc"]}
+    file.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
-def campaign(folder: Path, kills: int, seed: int) -> list[Chain]:
+def campaign(folder: Path, kills: int, seed: int, quick: bool) -> list[Chain]:
     """`kills` kills, half of them of each command; finished chains of `folder` are kept."""
-    calm, file = undisturbed(folder), folder / f"chains-{seed}.jsonl"
-    print(f"undisturbed: {calm['seconds']:.0f} s, {len(calm['md5'])} stages", flush=True)
+    calm, file = undisturbed(folder, quick), folder / f"chains-{seed}.jsonl"
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in calm["seconds"].items())
+    print(f"undisturbed: {times}, {len(calm['md5'])} stages", flush=True)
     chains = [_read(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     while (done := sum(len(chain.kills) for chain in chains)) < kills:
         counts = {name: sum(len(c.kills) for c in chains if c.command == name) for name in COMMANDS}
@@ -247,7 +264,7 @@ def campaign(folder: Path, kills: int, seed: int) -> list[Chain]:
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(folder / "template", root, symlinks=True)
         budget = min(kills - done, kills // 2 - counts[name] if kills > 1 else 1)
-        run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"] / 4)
+        run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"][name])
         examine(root, chain, calm["md5"])
         chains.append(chain)
         with file.open("a", encoding="utf-8") as handle:
@@ -284,13 +301,22 @@ def report(chains: list[Chain]) -> dict[str, int]:
 def main() -> None:
     """Run the campaign, print, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keeps the state; a temporary folder without it")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        chains = campaign((given.folder or Path(scratch)).resolve(), given.kills, given.seed)
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
+        folder = (given.folder or Path(scratch)).resolve()
+        folder.mkdir(exist_ok=True)
+        os.environ.pop("PREFECT_API_URL", None)
+        if given.quick:
+            sys.path.insert(0, str(REPOSITORY))
+            from tests.flows.kills import own_server
+
+            servers.enter_context(own_server(folder))
+        chains = campaign(folder, given.kills, given.seed, given.quick)
     figures = report(chains)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
