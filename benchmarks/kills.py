@@ -24,6 +24,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -159,17 +160,21 @@ def titles(found: list[psutil.Process]) -> list[str]:
 def strike(root: Path, run: "subprocess.Popen[bytes]", victim: str, moments: random.Random) -> tuple[str, list[str]]:
     """kill -9; returns what was killed, and the stages at work."""
     found = processes(root)
-    stages = sorted(
-        {line.split()[-1] for line in titles(found) if "stage" in line.split()[-2:-1] and "sh -c" not in line}
-    )
-    targets = {"command": [psutil.Process(run.pid)], "all": found, "one": [moments.choice(found)] if found else []}[
-        victim
-    ]
+    stages = sorted({match[1] for line in titles(found) if (match := STAGE.search(line))})
+    one = [moments.choice(found)] if found else []
+    targets = {"command": [psutil.Process(run.pid)], "all": found, "one": one}[victim]
     named = ", ".join(titles(targets)) if victim == "one" else victim
     for process in targets:
         with suppress(psutil.Error):
             process.kill()
     return named, stages
+
+
+def end_all(root: Path) -> None:
+    """kill -9 of what is left of a chain, also when this program is stopped."""
+    for process in processes(root):
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def left_behind(root: Path, uploader_too: bool) -> list[str]:
@@ -240,7 +245,12 @@ def undisturbed(folder: Path, quick: bool) -> dict[str, Any]:
     seconds, md5 = {}, {}
     for command in COMMANDS:
         root, begin = shutil.copytree(folder / "template", folder / command, symlinks=True), time.monotonic()
-        if start(root, command).wait():
+        try:
+            status = start(root, command).wait()
+        except BaseException:
+            end_all(root)
+            raise
+        if status:
             sys.exit(f"error: the undisturbed run failed; see {root.with_suffix('.log')}")
         seconds[command], md5[command] = time.monotonic() - begin, hashes(root)
         left_behind(root, uploader_too=True)
@@ -263,9 +273,12 @@ def campaign(folder: Path, kills: int, seed: int, quick: bool) -> list[Chain]:
         chain, root = Chain(name), folder / f"chain-{seed}-{len(chains)}"
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(folder / "template", root, symlinks=True)
-        budget = min(kills - done, kills // 2 - counts[name] if kills > 1 else 1)
-        run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"][name])
-        examine(root, chain, calm["md5"])
+        budget = min(kills - done, max(1, kills // 2 - counts[name]))
+        try:
+            run_chain(root, chain, budget, random.Random(f"{seed}/{len(chains)}"), calm["seconds"][name])
+            examine(root, chain, calm["md5"])
+        finally:
+            end_all(root)
         chains.append(chain)
         with file.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(asdict(chain)) + "\n")
@@ -323,4 +336,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main()
