@@ -20,6 +20,7 @@ from tests.flows.test_pipeline import runs
 from tests.samples import ROOT
 
 ROW = '{"query": "how do I reset it", "document": "Hold the button."}\n'
+PART = ROW.replace("reset", "start")
 SOURCES = {"file": "my/faq.jsonl", "folder": "my/folder", "glob": "my/part-*.jsonl"}
 STAGES = {
     "fetch": {
@@ -48,8 +49,9 @@ def own(toy: Path) -> Path:
     sources = {f"fetch.sources.{name}": {"origin": origin, "format": "jsonl"} for name, origin in origins.items()}
     isolation.change_parameters(toy, "", sources)
     git(toy, "commit", "--quiet", "--all", "--message", "own data")
-    for name in ("faq.jsonl", "folder/a.jsonl", "folder/deep/b.jsonl", "part-1.jsonl"):
+    for name in ("faq.jsonl", "folder/a.jsonl", "folder/deep/b.jsonl"):
         write(toy / "my" / name)
+    write(toy / "my" / "part-1.jsonl", PART)
     return toy
 
 
@@ -127,7 +129,7 @@ def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_rea
     git(own, "clone", "--quiet", "--branch", "main", str(own.parent / "origin.git"), str(clone))
     git(clone, "config", "user.name", "t")
     (clone / ".cache").mkdir()
-    write(clone / "my/part-1.jsonl")
+    write(clone / "my/part-1.jsonl", PART)
     compared = {item.path: (item.verdict, item.right) for item in reproduce(clone, first)}
     assert compared == dict.fromkeys(("outputs/fetch", "outputs/prepare"), ("identical", True)), "read from the copies"
     restore(clone, first, own.parent / "restored")
