@@ -26,14 +26,19 @@ def keep_files(root: Path, hashes: Mapping[str, str], outputs: Path) -> None:
     """Copy the files of `hashes` (names below `root` -> sha256), unless their copies are there.
 
     Raises:
-        UserError: a file is not the one that was hashed, as it is being written.
+        UserError: a file is not the one that was hashed, as it is being written; or it cannot be copied.
     """
     for name, digest in hashes.items():
         source, target = root / name, outputs / FOLDER / digest
         if target.is_file() and target.stat().st_size == source.stat().st_size:
             continue
         with whole_file(target) as partial:
-            _clone_or_copy(source, partial)
+            try:
+                _clone_or_copy(source, partial)
+            except OSError as problem:
+                partial.unlink(missing_ok=True)
+                why = f"cannot be copied to {target.parent} ({problem.strerror})"
+                raise UserError(f"{source}: {why}; free disk space, or set keep: false for its origin") from None
             if file_hash(partial) != digest:
                 partial.unlink()
                 raise UserError(f"{source}: is being written; run again when it is complete")

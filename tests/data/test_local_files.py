@@ -1,5 +1,6 @@
 """The user's own files: every change of them changes the list, and what is read is what is listed."""
 
+import errno
 import json
 import os
 import shutil
@@ -253,6 +254,18 @@ def test_a_file_that_is_being_written_is_not_kept(tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match=r"my/a\.jsonl: is being written; run again when it is complete"):
         listed(root)
     assert copies(root) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*streams: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = own_data("my/a.jsonl")(tmp_path)
+    for module in ("fcntl.ioctl", "shutil.copyfileobj"):
+        monkeypatch.setattr(f"components.data.kept_files.{module}", full)
+    with pytest.raises(UserError, match=r"my/a\.jsonl: cannot be copied to .* \(No space left on device\); free disk"):
+        listed(root)
+    assert not list((root / "outputs" / FOLDER).iterdir())
 
 
 def test_what_can_be_read_as_it_was_listed(tmp_path: Path) -> None:
