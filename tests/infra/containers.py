@@ -201,14 +201,15 @@ class Services:
 
     def _wait_healthy(self, name: str) -> None:
         """Wait for the service's own health check; the store's asks for a page that only Versity's gateway has."""
-        test = self.compose["services"][name]["healthcheck"]["test"][1:]
+        health = self.compose["services"][name]["healthcheck"]
+        test, interval = health["test"][1:], float(str(health["interval"]).removesuffix("s"))
         if name == "store":
             test = ["python", "-c", "import urllib.request as u; u.urlopen('http://store:7070/moto-api/', timeout=5)"]
         deadline = time.monotonic() + START_SECONDS
         while self.spawn(name, test, f"{name}-health").wait():
             if time.monotonic() > deadline or self.running[name].poll() is not None:
                 raise RuntimeError(f"{name}: not healthy:\n{(self.folder / f'{name}.log').read_text()[-3000:]}")
-            time.sleep(5)
+            time.sleep(interval)
 
     def down(self) -> None:
         """End all services; a container's processes end with its first."""
