@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import runpy
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import kills
+from components.tracking.versions import dvc_md5
 from tests.samples import ROOT
 from tests.warm import WarmStage
 
@@ -112,3 +116,29 @@ def test_what_is_served_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest
     assert len(differences) == 11
     assert max(differences.values()) < 1e-5
     assert figures["cut"] > 10
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_kills_counts_what_is_left_behind(leaves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = tmp_path / "chain", "outputs/a"
+    (root / "outputs" / "a").mkdir(parents=True)
+    with sqlite3.connect(root / "mlflow.db") as store:
+        store.execute("CREATE TABLE runs (status TEXT)")
+        store.execute("INSERT INTO runs VALUES (?)", ["RUNNING" if leaves else "KILLED"])
+    child = "subprocess.Popen(['sleep', '60']); " if leaves else ""
+    work = f"import subprocess, time; {child}time.sleep(0.6); open('{out}/x', 'w').write('1')"
+    monkeypatch.setattr(kills, "COMMANDS", {"dvc": [sys.executable, "-c", work]})
+    monkeypatch.setattr(kills, "VICTIMS", ("command",))
+    monkeypatch.setattr(kills, "PATIENCE_SECONDS", 0.1)
+    chain = kills.Chain("dvc")
+    try:
+        kills.run_chain(root, chain, 2, random.Random(0), 0.3)
+        kills.examine(root, chain, {"a": dvc_md5(root / out), **({"b": "0"} if leaves else {})})
+    finally:
+        kills.end_all(root)
+    assert len(chain.kills) == 2
+    assert chain.is_clean() is not leaves
+    figures = kills.report([chain])
+    found = [figures[key] for key in ("mlflow_runs_running", "chains_with_other_bytes", "reruns_that_failed")]
+    assert found == ([1, 1, 0] if leaves else [0, 0, 0])
+    assert bool(figures["orphans"]) is leaves
