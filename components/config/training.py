@@ -103,7 +103,8 @@ class TrainParams(ScheduleParams):
         "has (foundry update); null: on all",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
+        default="auto",
+        description="of the frozen base; auto: bf16 on a GPU that has it or a CPU with AMX, else fp32",
     )
     quantization: Literal["none", "4bit"] = Field(
         default="none", description="4bit: the frozen base in NF4 (QLoRA), on a GPU"

@@ -167,15 +167,23 @@ def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], dev
     own = [(drawn[task.name] + task.dev) * min(each, task.documents) + task.queries for task in tasks]
     pairs = sum(own)
     disk = 2 * pairs * CANDIDATE_ROW  # teacher_scores.parquet, and the scores in the cache
-    shape, cards = shapes[config.score.model], _cards(config.score.engine)
-    host = score_memory(config, tasks, shape.hidden, device)
-    if config.score.reranker == "maxsim":
-        return Cost("score", pairs, 0, 0, 0, host, disk, cards)
-    limit = config.score.max_tokens
-    tokens = sum(number * min(t.query_tokens + t.document_tokens, limit) for number, t in zip(own, tasks, strict=True))
-    gpu = _encoding_memory(shape, config, config.score.token_budget)
-    host += _loading(shape, config, device)
-    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk, cards)
+    host = score_memory(config, tasks, shapes[config.score.model].hidden, device)
+    tokens = flops = gpu = loading = 0.0
+    for teacher in (config.score, config.score.second):
+        if teacher is None or teacher.reranker == "maxsim":
+            continue
+        shape, limit = shapes[teacher.model], teacher.max_tokens
+        if teacher.reranker in ("dense", "sparse"):  # each text once
+            read = (t.documents * min(t.document_tokens, limit) + t.queries * min(t.query_tokens, limit) for t in tasks)
+        else:
+            lengths = (min(t.query_tokens + t.document_tokens, limit) for t in tasks)
+            read = (number * length for number, length in zip(own, lengths, strict=True))
+        count = sum(read)
+        tokens += count
+        flops += 2 * shape.linear * count
+        gpu = max(gpu, _encoding_memory(shape, config, teacher.token_budget))
+        loading = max(loading, _loading(shape, config, device))
+    return Cost("score", pairs, tokens, flops, gpu, host + loading, disk, _cards(config.score.engine))
 
 
 def _drawn_queries(config: Config, tasks: list[TaskTexts]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.base.hashing import content_hash
 from components.base.progress import progress
-from components.config import EngineParams, ScoreParams
+from components.config import EngineParams, ScoreParams, SecondTeacherParams
 from components.contracts.tables import name_of_row
 from components.contracts.texts import Texts
 from components.model.locate import locate_model
@@ -28,6 +28,7 @@ from components.teacher.pairs import Block, Pairs
 
 PAIRS_A_SHARD = 4096
 BY_DOCUMENT = 4  # times as many pairs in a shard by document: each shard reads the token vectors of its queries
+_NO_MATTER = {"calibration", "engine", "queries", "source_scores", "second", "weight"}  # do not decide a score
 _SCHEMA = {"query": pl.UInt32, "document": pl.UInt32, "score": pl.Float32}
 
 
@@ -70,14 +71,18 @@ class Rescoring:
 
     def table(self, block: Block) -> pl.DataFrame:
         """query, document, positive, reranker_score (float64) of all pairs of a block; sorted."""
+        score = pl.coalesce("given", pl.col("score").cast(pl.Float64))
+        return self.scored(block).select("query", "document", "positive", reranker_score=score)
+
+    def scored(self, block: Block) -> pl.DataFrame:
+        """query, document, positive, score (float32), given (float64: a source's own score); sorted."""
         scores = self._known(block).rename({"query": "first_query", "document": "first_document"})
         joined = self.pairs.table(block).join(
             scores, on=["first_query", "first_document"], how="left", maintain_order="left"
         )
         given = self.pairs.given_of(block).rename({"score": "given"})
         joined = joined.join(given, on=["query", "document"], how="left", maintain_order="left")
-        score = pl.coalesce("given", pl.col("score").cast(pl.Float64))
-        return joined.select("query", "document", "positive", reranker_score=score)
+        return joined.select("query", "document", "positive", "score", "given")
 
     def _pairs_file(self, block: Block) -> Path:
         return self.work / "pairs" / f"{block.name}.arrow"
@@ -147,13 +152,13 @@ def score_shard(
         np.save(handle, scores, allow_pickle=False)
 
 
-def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequence[Texts]) -> Path:
+def scores_folder(cache: Path, models: Path, params: ScoreParams | SecondTeacherParams, texts: Sequence[Texts]) -> Path:
     """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device."""
     import torch
 
     facts = {
         "weights": content_hash(locate_model(models / params.model)),
-        "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries", "source_scores"}),
+        "params": params.model_dump(mode="json", exclude=_NO_MATTER),
         "texts": [one.file.name for one in texts],
         "cuda": torch.cuda.is_available(),
     }

@@ -60,7 +60,7 @@ def test_a_base_in_bf16_gives_nearly_the_gradients_of_fp32_to_an_adapter_in_fp32
 def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": True, "amx_bf16": has})
         assert training_precision("auto", cpu) == expected
         assert training_precision("fp32", cpu) == "fp32"
 
