@@ -1,8 +1,8 @@
 """Teacher scores of many pairs of rows, in shards that survive a kill.
 
-A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file;
-where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries scores only the
-pairs that are new.
+A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file in
+the cache. Another choice of queries scores only the pairs that are new; where the pairs of a document are scored
+together, their last bits depend on each other, so a block's file serves the very same pairs only.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.base.files import whole_file
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, file_hash
 from components.base.progress import progress
 from components.config import EngineParams, ScoreParams, SecondTeacherParams
 from components.contracts.tables import name_of_row
@@ -58,12 +58,14 @@ class Rescoring:
 
     def run(self, blocks: Sequence[Block], what: str, engine: EngineParams, threads: int) -> None:
         """Score what has no score yet. Raises UserError when a score is not finite."""
-        shards = []
+        shards, texts = [], (self.pairs.queries, self.pairs.documents)
         for block in progress(blocks, "score: pairs", unit="block"):
-            for start, stop in self._shards(block):
+            ranges = list(self._shards(block))
+            if self._is_scored(block):
+                continue
+            for start, stop in ranges:
                 file = self._shard_file(block, start)
                 if not file.exists():
-                    texts = self.pairs.queries, self.pairs.documents
                     shards.append((file, self.scorer, self._pairs_file(block), start, stop, *texts))
         run_shards(score_shard, shards, what, engine, threads)
         for block in progress(blocks, "score: join", unit="block"):
@@ -91,7 +93,14 @@ class Rescoring:
         return self.work / "scores" / f"{block.name}-{start:09d}.npy"
 
     def _scores_file(self, block: Block) -> Path:
-        return self.scores / f"{block.name}.arrow"
+        own = f"-{file_hash(self._pairs_file(block))[:32]}" if self.by_document else ""
+        return self.scores / f"{block.name}{own}.arrow"
+
+    def _is_scored(self, block: Block) -> bool:
+        """Whether the kept scores have all pairs of a block, whose file of pairs is there."""
+        if not self._scores_file(block).exists():
+            return False
+        return self.by_document or pl.read_ipc(self._pairs_file(block)).is_empty()
 
     def _known(self, block: Block) -> pl.DataFrame:
         file = self._scores_file(block)
@@ -101,7 +110,7 @@ class Rescoring:
         """(start, stop) of each shard in the block's file of pairs, which is written unless a killed run left it."""
         file = self._pairs_file(block)
         if not file.exists():
-            known = self._known(block) if self._scores_file(block).exists() else None
+            known = None if self.by_document or not self._scores_file(block).exists() else self._known(block)
             with whole_file(file) as partial:
                 self.pairs.distinct(block, known, self.by_document).write_ipc(partial)
         documents = pl.read_ipc(file, columns=["document"])["document"].to_numpy()
@@ -118,9 +127,9 @@ class Rescoring:
 
     def _collect(self, block: Block) -> None:
         """Put the scores of a block's shards into its file of scores."""
-        pairs = pl.read_ipc(self._pairs_file(block))
-        if pairs.is_empty() and self._scores_file(block).exists():
+        if self._is_scored(block):
             return
+        pairs = pl.read_ipc(self._pairs_file(block))
         parts = [np.load(self._shard_file(block, start)) for start, _ in self._shards(block)]
         scores = np.concatenate([np.empty(0, np.float32), *parts])
         if not np.isfinite(scores).all():
@@ -152,8 +161,17 @@ def score_shard(
         np.save(handle, scores, allow_pickle=False)
 
 
-def scores_folder(cache: Path, models: Path, params: ScoreParams | SecondTeacherParams, texts: Sequence[Texts]) -> Path:
-    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device."""
+def scores_folder(
+    cache: Path,
+    models: Path,
+    params: ScoreParams | SecondTeacherParams,
+    texts: Sequence[Texts],
+    vectors: Sequence[str] = (),
+) -> Path:
+    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device.
+
+    vectors: what else decides the vectors that late interaction compares.
+    """
     import torch
 
     facts = {
@@ -161,5 +179,6 @@ def scores_folder(cache: Path, models: Path, params: ScoreParams | SecondTeacher
         "params": params.model_dump(mode="json", exclude=_NO_MATTER),
         "texts": [one.file.name for one in texts],
         "cuda": torch.cuda.is_available(),
+        **({"vectors": list(vectors)} if vectors else {}),
     }
     return cache / "scores" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -84,11 +84,13 @@ def run(context: StageContext) -> dict[str, float]:
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:
     params, models = context.config.score, context.outputs / "fetch" / "models"
     prepared = context.outputs / "prepare"
+    texts = [pairs.queries, pairs.documents]
     if params.reranker == "maxsim":
-        # a score depends in its last bits on the pairs of the same document, so it is not kept for another run
         late = _late_interaction(pairs, blocks, context)
-        return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared, params.model)
-    folder = scores_folder(context.cache, models, params, [pairs.queries, pairs.documents])
+        vectors = [late.identity, *map(repr, (late.query, late.document))]
+        folder = scores_folder(context.cache, models, params, texts, vectors)
+        return Rescoring(pairs, late, True, folder, context.work, prepared, params.model)
+    folder = scores_folder(context.cache, models, params, texts)
     return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
