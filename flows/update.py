@@ -14,15 +14,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from prefect import flow, get_run_logger
 
 from components.base.errors import UserError
 from components.config import load_config
-from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
+from components.contracts.tables import QRELS, QUERIES, TRIPLETS, read_table
+from components.contracts.texts import Texts
 from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
 from components.tracking.snapshot import resolve
-from components.training.replay import pair_key, write_trained_on
+from components.training.pair_keys import pair_keys, write_trained_on
 from flows import isolation
 from flows.dag import DVC, run_dvc
 from flows.pipeline import pipeline
@@ -58,9 +60,11 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
         before = own / ".cache" / "work" / "before"
         for stage in ("prepare", "mine"):
             run_dvc(place, "get", str(place), f"outputs/{stage}", "--rev", commit, "--out", str(before / stage))
-        old, now = judged_pairs(before / "prepare") | mined_pairs(before), judged_pairs(own / "outputs" / "prepare")
+        cache = place / ".cache"
+        old = np.union1d(judged_pairs(before / "prepare", cache), mined_pairs(before, cache))
+        now = judged_pairs(own / "outputs" / "prepare", cache)
         recipe_steps = load_config(own / "params.yaml").train.steps
-    new = len(now - old)
+    new = len(np.setdiff1d(now, old, assume_unique=True))
     if not new:
         log.info(f"nothing is new since {name} version {version.version}: {len(now):,} pairs, all known")
         return {}
@@ -73,26 +77,30 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
     return results
 
 
-def judged_pairs(prepared: Path) -> set[str]:
-    """The keys of the training pairs in the tables of a prepare stage."""
+def judged_pairs(prepared: Path, cache: Path) -> np.ndarray:
+    """The keys of the training pairs in the tables of a prepare stage, uint64, sorted and distinct."""
     pairs = read_table(prepared / "qrels.parquet", QRELS).filter(pl.col("relevance") > 0)
-    return _keys(prepared, pairs["query"], pairs["document"])
+    return _keys(prepared, pairs.select("query", "document"), cache)
 
 
-def mined_pairs(outputs: Path) -> set[str]:
+def mined_pairs(outputs: Path, cache: Path) -> np.ndarray:
     """The keys of the pairs that were trained on: mine leaves some out, and adds positives that it relabelled."""
     triplets = read_table(outputs / "mine" / "triplets.parquet", TRIPLETS, ["query", "positive"])
-    return _keys(outputs / "prepare", triplets["query"], triplets["positive"])
+    return _keys(outputs / "prepare", triplets.rename({"positive": "document"}), cache)
 
 
-def _keys(prepared: Path, query: pl.Series, document: pl.Series) -> set[str]:
-    queries = read_table(prepared / "queries.parquet", QUERIES, ["row", "text", "task", "split"])
-    corpus = read_table(prepared / "corpus.parquet", CORPUS, ["row", "text"])
-    pairs = queries[query].with_columns(document=corpus["text"].gather(document)).filter(pl.col("split") == "train")
-    return {pair_key(*row) for row in pairs.select("task", "text", "document").iter_rows()}
+def _keys(prepared: Path, pairs: pl.DataFrame, cache: Path) -> np.ndarray:
+    """No text is in memory: `Texts` keeps their digests beside them on disk."""
+    queries = read_table(prepared / "queries.parquet", QUERIES, ["row", "task", "split"])
+    asked, found = (Texts.of_table(prepared / f"{name}.parquet", cache).hashes() for name in ("queries", "corpus"))
+    keys = [np.empty(0, np.uint64)]
+    for (task,), own in queries.filter(pl.col("split") == "train").group_by("task"):
+        some = pairs.join(own.select(query="row"), on="query", how="semi")
+        keys.append(pair_keys(str(task), asked[some["query"].to_numpy()], found[some["document"].to_numpy()]))
+    return np.unique(np.concatenate(keys))
 
 
-def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: set[str]) -> Path:
+def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: np.ndarray) -> Path:
     """Production's adapter below .cache/updates, with the list of what it was trained on; relative to `root`."""
     folder = Path(".cache") / "updates" / f"{name}-{version}"
     shutil.rmtree(root / folder, ignore_errors=True)
