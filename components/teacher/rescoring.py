@@ -1,8 +1,8 @@
 """Teacher scores of many pairs of rows, in shards that survive a kill.
 
 A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file;
-where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries scores only the
-pairs that are new.
+where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries, or rows that are
+added (components/teacher/carried_scores.py), score only the pairs that are new.
 """
 
 import hashlib
@@ -148,13 +148,13 @@ def score_shard(
 
 
 def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequence[Texts]) -> Path:
-    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device."""
+    """Where scores are kept: by the model's files, the parameters that decide a score and the device; then by the texts."""
     import torch
 
     facts = {
         "weights": content_hash(locate_model(models / params.model)),
         "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries", "source_scores"}),
-        "texts": [one.file.name for one in texts],
         "cuda": torch.cuda.is_available(),
     }
-    return cache / "scores" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    model = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return cache / "scores" / model / "-".join(one.identity for one in texts)

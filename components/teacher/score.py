@@ -24,6 +24,7 @@ from components.contracts.texts import Texts
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import Side
 from components.stage.context import StageContext
+from components.teacher.carried_scores import carry_scores
 from components.teacher.curves import MOST, Curves, fit_curves
 from components.teacher.dense import EmbeddedTexts, Rows
 from components.teacher.pairs import Block, Pairs, query_blocks
@@ -83,6 +84,7 @@ def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> 
         late = _late_interaction(pairs, blocks, context)
         return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared, params.model)
     folder = scores_folder(context.cache, models, params, [pairs.queries, pairs.documents])
+    carry_scores(folder, pairs, blocks, context.cache)
     return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
