@@ -68,13 +68,24 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
     if not new:
         log.info(f"nothing is new since {name} version {version.version}: {len(now):,} pairs, all known")
         return {}
-    sampled = min(round(replay * new), len(now) - new)
+    sampled, in_proportion = size_update(new, len(now), replay, recipe_steps)
     log.info(f"{new:,} pairs are new since {name} version {version.version}; {sampled:,} old ones are trained on too")
     folder = keep_adapter(place, name, str(version.version), commit, old)
-    share = (new + sampled) / len(now)
-    parameters = update_parameters(folder, steps or math.ceil(share * recipe_steps), replay, weight)
+    parameters = update_parameters(folder, steps or in_proportion, replay, weight)
     results: Any = pipeline(root=str(place), isolated=True, parameters=parameters)
     return results
+
+
+def size_update(new: int, number: int, replay: float, steps: int) -> tuple[int, int]:
+    """(old pairs that are trained on too, training steps) of an update with `new` of `number` pairs.
+
+    steps: of the recipe, for all pairs.
+
+    >>> size_update(100, 1000, 1.0, 150)
+    (100, 30)
+    """
+    sampled = min(round(replay * new), number - new)
+    return sampled, math.ceil((new + sampled) / number * steps)
 
 
 def judged_pairs(prepared: Path, cache: Path) -> np.ndarray:

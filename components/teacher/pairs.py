@@ -116,7 +116,7 @@ class Pairs:
         return self.given.slice(start, stop - start)
 
     def rows(self, task: str) -> "TaskRows":
-        """First rows and lengths of a task's texts. Those of the task asked for last are kept: blocks come task by task."""
+        """First rows and lengths of a task's texts; the last task's are kept, as blocks come task by task."""
         if self._task is None or self._task.task != task:
             own = (frame.filter(pl.col("task") == task)["row"] for frame in (self.inputs.queries, self.inputs.corpus))
             sides = zip((self.queries, self.documents), own, strict=True)

@@ -1,8 +1,8 @@
 """Teacher scores of many pairs of rows, in shards that survive a kill.
 
 A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file;
-where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries, or rows that are
-added (components/teacher/carried_scores.py), score only the pairs that are new.
+where scores do not depend on the pairs beside them, it is kept in the cache: with another choice of queries, or with
+added rows (components/teacher/carried_scores.py), only the pairs that are new are scored.
 """
 
 import hashlib
@@ -148,7 +148,7 @@ def score_shard(
 
 
 def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequence[Texts]) -> Path:
-    """Where scores are kept: by the model's files, the parameters that decide a score and the device; then by the texts."""
+    """Where scores are kept: by the model's files, the parameters that decide a score, the device; then by texts."""
     import torch
 
     facts = {
