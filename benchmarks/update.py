@@ -111,9 +111,9 @@ def held_back(run: Path, triplets: pl.DataFrame, share: float) -> np.ndarray:
 
 def plan_update(run: Path, production: Path, triplets: pl.DataFrame, new: int) -> tuple[dict[str, Any], int]:
     """The parameters of the update, as the flow has them, and the number of old pairs that it trains on."""
-    config = load_config(run / "params.yaml")
-    sampled, steps = size_update(new, int(train_rows(run, triplets).sum()), REPLAY, config.train.steps)
-    return update_parameters(production / "outputs" / "train" / "adapter", steps, REPLAY, WEIGHT), sampled
+    recipe = load_config(run / "params.yaml").train
+    sampled, steps = size_update(new, int(train_rows(run, triplets).sum()), REPLAY, recipe.steps)
+    return update_parameters(production / "outputs" / "train" / "adapter", recipe, steps, REPLAY, WEIGHT), sampled
 
 
 def make_variant(run: Path, folder: Path, triplets: pl.DataFrame, changes: dict[str, Any]) -> Path:

@@ -19,7 +19,7 @@ import polars as pl
 from prefect import flow, get_run_logger
 
 from components.base.errors import UserError
-from components.config import load_config
+from components.config import TrainParams, load_config
 from components.contracts.tables import QRELS, QUERIES, TRIPLETS, read_table
 from components.contracts.texts import Texts
 from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
@@ -54,24 +54,25 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
     commit = resolve(place, version.tags.get("git.commit", ""))
     with isolation.isolated(place, "HEAD", f"update-{uuid.uuid4().hex[:8]}") as own:
         isolation.begin_from_newest(place, own)
-        command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, own)}
+        command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, place)}
         if run_streamed(command, own, environment, log.info, DAY_SECONDS):
             raise UserError("the stages up to prepare failed; see the log")
         before = own / ".cache" / "work" / "before"
+        before.mkdir(parents=True, exist_ok=True)
         for stage in ("prepare", "mine"):
             run_dvc(place, "get", str(place), f"outputs/{stage}", "--rev", commit, "--out", str(before / stage))
         cache = place / ".cache"
         old = np.union1d(judged_pairs(before / "prepare", cache), mined_pairs(before, cache))
         now = judged_pairs(own / "outputs" / "prepare", cache)
-        recipe_steps = load_config(own / "params.yaml").train.steps
+        recipe = load_config(own / "params.yaml").train
     new = len(np.setdiff1d(now, old, assume_unique=True))
     if not new:
         log.info(f"nothing is new since {name} version {version.version}: {len(now):,} pairs, all known")
         return {}
-    sampled, in_proportion = size_update(new, len(now), replay, recipe_steps)
+    sampled, in_proportion = size_update(new, len(now), replay, recipe.steps)
     log.info(f"{new:,} pairs are new since {name} version {version.version}; {sampled:,} old ones are trained on too")
     folder = keep_adapter(place, name, str(version.version), commit, old)
-    parameters = update_parameters(folder, steps or in_proportion, replay, weight)
+    parameters = update_parameters(folder, recipe, steps or in_proportion, replay, weight)
     results: Any = pipeline(root=str(place), isolated=True, parameters=parameters)
     return results
 
@@ -121,8 +122,8 @@ def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: np.nda
     return folder
 
 
-def update_parameters(folder: Path, steps: int, replay: float, weight: float) -> dict[str, Any]:
-    """The changes to the recipe that make a run an update."""
+def update_parameters(folder: Path, recipe: TrainParams, steps: int, replay: float, weight: float) -> dict[str, Any]:
+    """The changes to the recipe that make a run an update. Its warmup is shorter in proportion to its steps."""
     origin = {"kind": "local", "path": folder.as_posix(), "licence": "own"}
     return {
         f"fetch.models.{ADAPTER}": {"origin": origin, "format": "adapter"},
@@ -130,4 +131,5 @@ def update_parameters(folder: Path, steps: int, replay: float, weight: float) ->
         "train.replay": replay,
         "train.merge": {"of": "init_adapter", "method": "slerp", "weight": weight},
         "train.steps": steps,
+        "train.warmup_steps": recipe.warmup_steps * steps // recipe.steps,
     }

@@ -84,8 +84,10 @@ def test_a_failing_prepare_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_its_parameters_are_valid() -> None:
-    changes = update_parameters(Path(".cache/updates/model-3"), 10, 0.5, 0.5)
+    recipe = parse_config(small_parameters(**{"train.steps": 100, "train.warmup_steps": 25}), "test").train
+    changes = update_parameters(Path(".cache/updates/model-3"), recipe, 10, 0.5, 0.5)
     config = parse_config(apply_overrides(small_parameters(), changes), "test")
     assert config.train.merge is not None
     assert config.train.merge.method == "slerp"
     assert config.train.replay == 0.5
+    assert (config.train.steps, config.train.warmup_steps) == (10, 2)
