@@ -3,7 +3,7 @@
 An LLM or cross-encoder gives a logit; a pair is relevant from `mine.judge.threshold` on (a probability, compared after
 the sigmoid). A dense or sparse (SPLADE) judge gives similarities, which have no such point: a pair is relevant from the
 median of the task's labelled positives on. Every judgement is kept with score and threshold in judgements.parquet.
-Scores are cached by model, parameters and texts, so another margin asks nothing again.
+A pair's score is kept by model, parameters and texts: another margin asks nothing again, an update asks new pairs only.
 """
 
 import hashlib
@@ -11,17 +11,22 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.base.errors import UserError
-from components.base.files import whole_file
 from components.base.hashing import content_hash
 from components.config import JudgeParams
+from components.model.vector_store import VectorStore
 from components.teacher.pair_model import PairModel
 
-_CHUNK = 1024  # pairs scored and cached at once
+_CHUNK = 1024  # pairs scored and stored at once
 _SCORING = ("reranker", "model", "instruction", "max_tokens", "token_budget")  # parameters that decide a score
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class Judge:
@@ -29,16 +34,15 @@ class Judge:
 
     def __init__(self, params: JudgeParams, models: Path, cache: Path) -> None:
         self.params, self._models = params, models
-        self._cache = cache / "judge"
         folder = models / params.model
         if not folder.exists():
             raise UserError(f"{folder}: mine.judge.model: no model here; run the fetch stage (dvc repro)")
         facts = {name: getattr(params, name) for name in _SCORING} | {"files": content_hash(folder)}
-        self._identity = json.dumps(facts, sort_keys=True)
+        self._store = VectorStore(cache / "judge", json.dumps(facts, sort_keys=True))
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """float64 [n]: logits, or similarities of a dense or sparse judge."""
-        parts = [self._cached(pairs[start : start + _CHUNK]) for start in range(0, len(pairs), _CHUNK)]
+        parts = [self._stored(pairs[start : start + _CHUNK]) for start in range(0, len(pairs), _CHUNK)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def threshold(self, positives: np.ndarray) -> float:
@@ -48,13 +52,14 @@ class Judge:
         probability = self.params.threshold
         return math.inf if probability == 1.0 else math.log(probability / (1.0 - probability))
 
-    def _cached(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        key = hashlib.sha256(json.dumps([self._identity, pairs]).encode()).hexdigest()
-        file = self._cache / f"{key}.npy"
-        if not file.exists():
-            with whole_file(file) as partial, partial.open("wb") as handle:
-                np.save(handle, self._score(pairs), allow_pickle=False)
-        return np.asarray(np.load(file), dtype=np.float64)
+    def _stored(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """float64 [n]."""
+        keys = [_digest(pair) for pair in pairs]
+        known = self._store.has(keys)
+        missing = {key: pair for key, pair, there in zip(keys, pairs, known, strict=True) if not there}
+        if missing:
+            self._store.put(list(missing), self._score(list(missing.values()))[:, None])
+        return self._store.read(keys)[:, 0].astype(np.float64)
 
     def _score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         scores = PairModel(self._models, self.params, "mine.judge").score(pairs)

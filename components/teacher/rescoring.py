@@ -1,8 +1,9 @@
 """Teacher scores of many pairs of rows, in shards that survive a kill.
 
 A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file in
-the cache. Another choice of queries scores only the pairs that are new; where the pairs of a document are scored
-together, their last bits depend on each other, so a block's file serves the very same pairs only.
+the cache. With another choice of queries, or with added rows (carried_scores.py), only the pairs that are new are
+scored. Where the pairs of a document are scored together, their last bits depend on each other: a block's file serves
+the very same pairs only.
 """
 
 import hashlib
@@ -168,7 +169,7 @@ def scores_folder(
     texts: Sequence[Texts],
     vectors: Sequence[str] = (),
 ) -> Path:
-    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device.
+    """Where scores are kept: by the model's files, the parameters that decide a score, the device; then by texts.
 
     vectors: what else decides the vectors that late interaction compares.
     """
@@ -177,8 +178,8 @@ def scores_folder(
     facts = {
         "weights": content_hash(locate_model(models / params.model)),
         "params": params.model_dump(mode="json", exclude=_NO_MATTER),
-        "texts": [one.file.name for one in texts],
         "cuda": torch.cuda.is_available(),
         **({"vectors": list(vectors)} if vectors else {}),
     }
-    return cache / "scores" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    model = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return cache / "scores" / model / "-".join(one.identity for one in texts)

@@ -24,6 +24,7 @@ from components.contracts.texts import Texts
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import Side
 from components.stage.context import StageContext
+from components.teacher.carried_scores import carry_scores
 from components.teacher.curves import MOST, Curves, fit_curves
 from components.teacher.dense import EmbeddedTexts, Rows
 from components.teacher.fusion import Fusion
@@ -64,7 +65,7 @@ def run(context: StageContext) -> dict[str, float]:
         pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
     scored: Rescoring | Fusion = rescoring
-    if (second := _second_teacher(pairs, context)) is not None:
+    if (second := _second_teacher(pairs, blocks, context)) is not None:
         second.run(blocks, f"score: {second.model}", engine, threads)
         scored = Fusion.of(rescoring, second, blocks, context.config.score.second.weight)
     fitted, on = _pairs_to_fit(scored, blocks, inputs)
@@ -91,20 +92,22 @@ def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> 
         folder = scores_folder(context.cache, models, params, texts, vectors)
         return Rescoring(pairs, late, True, folder, context.work, prepared, params.model)
     folder = scores_folder(context.cache, models, params, texts)
+    carry_scores(folder, pairs, blocks, context.cache)
     return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
-def _second_teacher(pairs: Pairs, context: StageContext) -> Rescoring | None:
+def _second_teacher(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring | None:
     """Scores by `score.second`, None without one."""
     second, models = context.config.score.second, context.outputs / "fetch" / "models"
     if second is None:
         return None
+    folder = scores_folder(context.cache, models, second, [pairs.queries, pairs.documents])
+    by_document = second.reranker in ("dense", "sparse")  # then each document is encoded once
+    if not by_document:
+        carry_scores(folder, pairs, blocks, context.cache)
     work, prepared = context.work / "second", context.outputs / "prepare"
     scorer = PairModel(models, second, "score.second")
-    if second.reranker in ("dense", "sparse"):  # the pairs of a document together: each document is encoded once
-        return Rescoring(pairs, scorer, True, work / "scored", work, prepared, second.model)
-    folder = scores_folder(context.cache, models, second, [pairs.queries, pairs.documents])
-    return Rescoring(pairs, scorer, False, folder, work, prepared, second.model)
+    return Rescoring(pairs, scorer, by_document, folder, work, prepared, second.model)
 
 
 def _late_interaction(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> LateInteraction:

@@ -16,6 +16,7 @@ from components.contracts.tasks import Task, write_tasks
 from components.mining import mine
 from components.mining.judge import Judge
 from components.teacher import pair_model
+from components.teacher.cross_encoder import CrossEncoderTeacher
 from tests.samples import write_prepared_tables
 from tests.teacher.conftest import _config, _tokenizer, make_dense_teacher, make_reranker
 
@@ -50,6 +51,17 @@ def test_scores_are_cached_by_model_and_texts(models: Path, tmp_path: Path, monk
     monkeypatch.setattr(pair_model, "load_once", lambda source: pytest.fail("asked again"))
     again = Judge(params(threshold=0.2), models, tmp_path).score(PAIRS)  # a threshold decides no score
     assert again.tolist() == first.tolist()
+
+
+def test_only_new_pairs_are_asked(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Judge(params(), models, tmp_path).score(PAIRS)
+    asked, score = list[tuple[str, str]](), CrossEncoderTeacher.score
+    monkeypatch.setattr(CrossEncoderTeacher, "score", lambda self, pairs: asked.extend(pairs) or score(self, pairs))
+    new = ("what is new", "this is")
+    updated = Judge(params(), models, tmp_path).score([new, *PAIRS, new])
+    assert asked == [new]
+    assert updated[1:-1].tolist() == first.tolist()
+    assert updated[0] == updated[-1]
 
 
 def test_a_judge_that_cannot_be_loaded_is_one_line(models: Path, tmp_path: Path) -> None:

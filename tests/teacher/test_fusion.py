@@ -16,14 +16,13 @@ def scores(folder: Path, models: Path, **scoring: object) -> pl.DataFrame:
     return pl.read_parquet(written).join(tasks.cast({"query": pl.UInt32}), on="query", maintain_order="left")
 
 
-@pytest.mark.parametrize("first", [{}, CROSS_ENCODER], ids=["maxsim", "cross_encoder"])
+@pytest.mark.parametrize("second", [CROSS_ENCODER, {"reranker": "dense", "model": "other"}], ids=["logits", "cosines"])
 def test_the_second_teacher_moves_scores_by_its_weight_on_the_first_ones_scale(
-    tmp_path: Path, models: Path, first: dict[str, object]
+    tmp_path: Path, models: Path, second: dict[str, object]
 ) -> None:
-    alone = scores(tmp_path / "alone", models, **first)
-    second = {"reranker": "dense", "model": "other", "max_tokens": 64}
+    alone = scores(tmp_path / "alone", models)
     half, all_of_it = (
-        scores(tmp_path / str(weight), models, **first, second={**second, "weight": weight}) for weight in (0.5, 1.0)
+        scores(tmp_path / str(weight), models, second={**second, "weight": weight}) for weight in (0.5, 1.0)
     )
     column = "reranker_score"
     np.testing.assert_allclose(half[column], (alone[column] + all_of_it[column]) / 2, atol=1e-6)
