@@ -15,7 +15,8 @@ REASONS = {
     "answers_in_both": "{} documents are answers in training and in test: few answers have most queries, so the split "
     "is by query",
     "hard_documents": "{} training queries gave way to hard documents of dev and test",
-    "fewer_documents": "{} of the documents asked for are missing: the others answer training queries",
+    "fewer_documents": "{} of the documents asked for are missing: the others answer training queries, repeat an "
+    "answer, or are far from every held-out query",
     "decontaminated": "{} queries removed with texts that match an evaluation text",
     "singletons": "{} texts left out, the only ones of their label",
     "other_labels": "{} texts have several labels, the first counts",
