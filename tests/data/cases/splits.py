@@ -1,4 +1,4 @@
-"""Splits: shared answers, grades of zero, near copies, ids in common, README's numbers, documents beside the queries."""
+"""Splits: shared answers, grades of zero, near copies, ids in common, README's numbers, further documents."""
 
 import unicodedata
 from random import Random
@@ -110,7 +110,7 @@ def things_and_actions() -> Rows:
     return [
         {
             "query": f"how do I {action} my {thing}",
-            "document": f"To {action} the {thing}, open the {thing} menu, choose {action} and wait until it turns green.",
+            "document": f"To {action} the {thing}, open the {thing} menu, choose {action} and wait for a green light.",
         }
         for thing in THINGS
         for action in ACTIONS
@@ -159,7 +159,7 @@ CASES = {
         (40, 5, 10),
         given=(40, 5, 10),
         says=(
-            "1 documents are answers in training and in test: few answers have most queries, so the split is by que",
+            "1 documents are answers in training and in test: few answers have most queries, so the split is by q",
         ),
     ),
     "30-faq-3x200: three answers to 600 questions": Case(
@@ -229,7 +229,7 @@ CASES = {
     "96-nfc-nfd: a question in two Unicode forms": Case(
         {"data.jsonl": lines(french())},
         (10, 0, 10),
-        refused=r"t\.train: 10 requested, .*: 10 queries share a text \(but for case, spaces and character forms\) with",
+        refused=r"t\.train: 10 requested, .*: 10 queries share a text \(but for case, spaces and character forms\) wi",
         cure={"files": {"data.jsonl": lines([{**row, "split": ""} for row in french()])}},
         given=(10, 0, 10),
     ),
