@@ -187,3 +187,23 @@ def test_what_save_to_disk_wrote_is_read_by_split(tmp_path: Path) -> None:
     write(tmp_path / "other/a.txt", "x")
     with pytest.raises(UserError, match=r"other: not a folder that save_to_disk wrote"):
         read(tmp_path / "other", "dataset")
+
+
+def test_rows_may_have_an_instruction_of_their_own(tmp_path: Path) -> None:
+    flag = {"query": "q", "pos": ["p"], "prompt": "Find it: "}
+    grit = {"query": ["Find it", "q"], "pos": [["", "p"]]}
+    alone = {"query": "q", "document": "p", "instruction": "Find it"}
+    for row, asked, format, more in (
+        (flag, "Find it:", "flagembedding", {}),
+        (flag, "Find it:", "jsonl", {"shape": "positives_and_negatives"}),
+        (grit, "Find it", "gritlm", {}),
+        (
+            alone,
+            "Find it",
+            "jsonl",
+            {"fields": {"query": "query", "document": "document", "instruction": "instruction"}},
+        ),
+    ):
+        found = rows(write(tmp_path / "a.jsonl", json.dumps(row) + "\n"), format, **more)
+        assert [(one["query"], one["document"], one["instruction"]) for one in found] == [("q", "p", asked)]
+    assert "instruction" not in rows(write(tmp_path / "a.jsonl", json.dumps(alone)), "jsonl")[0]  # it must be named

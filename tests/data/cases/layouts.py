@@ -15,6 +15,7 @@ SCORED = [
         "neg": [f"Lake {n} is deep.", f"Hill {n} is high."],
         "pos_scores": [0.9],
         "neg_scores": [0.1, 0.2],
+        "prompt": "Find the town" if n % 2 else "Find the place",
         "type": "normal",
     }
     for n in range(10)
@@ -59,6 +60,7 @@ def nulls() -> list[dict[str, Any]]:
 
 def has_scores(out: Outputs, metrics: dict[str, float]) -> None:
     assert (out.folder / "source_scores.parquet").is_file()
+    assert set(out.frame("instructions")["instruction"]) == {"Find the town", "Find the place"}
     assert (out.folder / "own_negatives.parquet").is_file()
 
 
@@ -108,7 +110,7 @@ CASES = {
         given=(6, 2, 2),
         says=("1 documents are answers in training and in test",),
     ),
-    "01-flagembedding-msmarco: the row's own teacher scores": Case(
+    "01-flagembedding-msmarco: the row's own teacher scores and prompts": Case(
         {"data.jsonl": lines(SCORED)},
         (6, 2, 2),
         FLAG,

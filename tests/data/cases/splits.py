@@ -158,9 +158,7 @@ CASES = {
         {"data.jsonl": lines(faq(1, 60))},
         (40, 5, 10),
         given=(40, 5, 10),
-        says=(
-            "1 documents are answers in training and in test: few answers have most queries, so the split is by q",
-        ),
+        says=("1 documents are answers in training and in test: few answers have most queries, so the split is by q",),
     ),
     "30-faq-3x200: three answers to 600 questions": Case(
         {"data.jsonl": lines(faq(3, 600))},
