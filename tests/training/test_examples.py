@@ -1,11 +1,14 @@
 """Triplets that do not fit their tables are refused, by file and row."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import TRIPLETS, read_table, write_table
+from components.contracts.tables import INSTRUCTIONS, TRIPLETS, read_table, write_table
 from components.training.examples import load_training_data
 from tests.samples import write_training_tables
 
