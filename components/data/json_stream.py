@@ -43,7 +43,7 @@ class JsonStream:
         self.peek()
         while True:
             try:
-                value, self._at = _DECODER.raw_decode(self._text, self._at)
+                value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as problem:
                 if self._may_be_cut(problem) and self._read_more():
                     continue
@@ -51,7 +51,10 @@ class JsonStream:
             except (RecursionError, ValueError) as problem:
                 reason = " ".join(str(problem).split())[:120]
                 raise UserError(f"{self._path}: not readable JSON ({reason}); correct the file") from None
-            return value
+            cut = isinstance(value, (int, float)) and end >= len(self._text) - _NEAR_END
+            if not (cut and self._read_more()):
+                self._at = end
+                return value
 
     def elements(self) -> Iterator[Any]:
         """Decode the elements of a list, one at a time."""
