@@ -120,7 +120,18 @@ def _objects(path: Path, document: Any) -> list[Any]:
         if all(not isinstance(one, (list, dict)) for one in document.values()):
             return [document]
     has = f"; it has {', '.join(document)}"[:200] if isinstance(document, dict) else ""
-    raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; write one object per line")
+    cure = _inner_list(document) or "write one object per line"
+    raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; {cure}")
+
+
+def _inner_list(document: Any) -> str:
+    """How to bring the list of objects that lies deeper, as in a search engine's answer; empty if there is none."""
+    outer = document.items() if isinstance(document, dict) else ()
+    for name, values in outer:
+        for inner, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return f"its rows lie in {name}.{inner}: write that list to a file of its own"
+    return ""
 
 
 def _refuse_other_keys(path: Path, document: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def test_what_is_not_read_is_told(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("qrels.txt", "1\t0\td1\t2\n", "TREC judgements alone: put them beside their corpus and queries"),
-        ("notes.jsonl", '{"a": 1}\n', r"notes\.jsonl: holds nothing that looks like a data set"),
+        ("notes.jsonl", '{"a": 1}\n', r"notes\.jsonl: its columns are a, of no layout that is known"),
         ("empty.csv", "", r"empty\.csv: no rows"),
         ("picture.png", "x", "holds nothing that looks like a data set"),
     ],
