@@ -9,7 +9,8 @@ What a source may hold (all text is non-empty UTF-8 after reading):
     collection   query_id, query, doc_id, document, score       corpus, queries and qrels; a document without a query
                                                                 has query_id, query and score null
 
-Pairs of a source that brings scores of a teacher have them in teacher_score (null where it gives none).
+Pairs of a source that brings scores of a teacher have them in teacher_score, and those of a source whose rows bring
+instructions of their own have them in instruction (null where a row has none).
 
 `format` names a kind of file whose columns have our names (or those of `fields`), or a layout of layouts.py.
 A malformed row stops the stage with its file, row and field; `drop_empty`, `drop_duplicates`, `on_missing`, a value
@@ -25,7 +26,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, is_null, read_name, read_number, read_text
-from components.data.columns import SPLITS, TEXTS, Columns, Plan, refuse_other_columns
+from components.data.columns import MAY_BE_EMPTY, SPLITS, TEXTS, Columns, Plan, refuse_other_columns
 from components.data.counts import Counts
 from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
@@ -128,14 +129,14 @@ def _row(raw: Raw, values: Values, plan: Plan, params: SourceParams) -> dict[str
     for ours, value in values.items():
         if ours in params.values:
             value = _translated(raw, plan.labels.get(ours, ours), value, params.values[ours])
-        if value is None and (raw.pool or (ours in ("split", "teacher_score") and ours in values)):
+        if value is None and (raw.pool or ours in (*MAY_BE_EMPTY, "teacher_score")):
             row[ours] = None
         elif ours in NUMBERS:
             row[ours] = _score(raw, plan.labels.get(ours, ours), value, params)
         else:
-            read = read_text if ours in TEXTS else read_name
+            read = read_text if ours in (*TEXTS, "instruction") else read_name
             text = read(raw, plan.labels.get(ours, ours), value) or None
-            if text is None and not (ours == "split" or (ours == "label" and "text" not in values)):
+            if text is None and not (ours in MAY_BE_EMPTY or (ours == "label" and "text" not in values)):
                 if params.drop_empty:
                     raise _LeftOutError("empty")
                 what = "empty; correct or remove the row, or set drop_empty: true"

@@ -23,6 +23,7 @@ from components.contracts.tables import TEACHER_SCORES
 from components.contracts.texts import Texts
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import Side
+from components.model.unknown_tokens import load_plain_tokenizer, sample_tasks, warn_unknown_tokens
 from components.stage.context import StageContext
 from components.teacher.carried_scores import carry_scores
 from components.teacher.curves import MOST, Curves, fit_curves
@@ -53,6 +54,7 @@ def run(context: StageContext) -> dict[str, float]:
         f"{left_out:,}",
         context.config.score.queries,
     )
+    _warn_unknown_tokens(context, inputs, queries, documents)
     blocks = query_blocks(inputs.queries)
     candidates = context.outputs / "retrieve" / "candidates.parquet"
     pairs = Pairs(inputs, candidates, queries, documents, wanted, context.work / "tables")
@@ -80,6 +82,15 @@ def run(context: StageContext) -> dict[str, float]:
     )
     counts = {"queries_left_out": float(left_out), "source_scores": float(len(pairs.given))}
     return {**metrics, "calibration_error": curves.error, **counts}
+
+
+def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
+    """Of a model that retrieve has not told about."""
+    params = context.config.score
+    if params.model not in context.config.retrieve.dense:
+        tokenizer = load_plain_tokenizer(context.outputs / "fetch" / "models" / params.model)
+        samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
+        warn_unknown_tokens(params.model, tokenizer, samples)
 
 
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:

@@ -4,6 +4,7 @@ The plan needs the length of every text, so each process reads the ids of the wh
 depend on the number of processes. A process packs only the rows that it encodes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.config import EncoderParams, TrainParams
+from components.config import EncoderParams
 from components.model.packing import Row, pack, plan_rows
 from components.model.prompt import Prompt
 from components.training.world import World
@@ -45,23 +46,22 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries, documents and few-shot prefixes (one a set of shots), how many of the texts were
-    cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
+    """Token ids of a batch's queries, documents and few-shot prefixes (one a run of queries), how many of the texts
+    were cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
 
-    document_prefix: of the documents of a symmetric task, else empty.
+    starts: place of the first query of each run. document_prefix: of the documents of a symmetric task, else empty.
     """
 
     queries: list[np.ndarray]  # int32
     documents: list[np.ndarray]
     prefixes: list[list[int]]
+    starts: list[int]
     document_prefix: list[int]
     cut: int
     shots_left_out: int
 
 
-def pack_rows(
-    tokens: Tokens, row_tokens: int, train: TrainParams, encoder: EncoderParams, world: World
-) -> list[PlacedRow]:
+def pack_rows(tokens: Tokens, row_tokens: int, encoder: EncoderParams, world: World) -> list[PlacedRow]:
     """The batch's rows of `row_tokens`: the queries of each few-shot set behind their prefix, then the documents.
 
     Symmetric tasks treat documents as queries without shots. Without prefix sharing (bidirectional attention or mean
@@ -69,11 +69,8 @@ def pack_rows(
     """
     causal = encoder.attention == "causal"
     shared = causal and encoder.pooling == "last"
-    share = train.shots.share
-    groups = [  # (prefix, sequences, place of the first)
-        (prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share)
-        for chunk, prefix in enumerate(tokens.prefixes)
-    ]
+    runs = zip(tokens.prefixes, itertools.pairwise([*tokens.starts, len(tokens.queries)]), strict=True)
+    groups = [(prefix, tokens.queries[start:stop], start) for prefix, (start, stop) in runs]  # last: place of the first
     groups.append((tokens.document_prefix, tokens.documents, len(tokens.queries)))
     planned: list[tuple[list[int], list[np.ndarray], list[int]]] = []
     for prefix, sequences, first in groups:

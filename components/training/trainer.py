@@ -148,7 +148,7 @@ class Trainer:
         size = self.budget.tokens
         if prepared.row_tokens == size:
             return prepared
-        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
+        rows = pack_rows(prepared.tokens, size, self.config.encoder, self.world)
         if self.step.device.type == "cuda":
             rows = [placed.pin() for placed in rows]
         return prepared._replace(row_tokens=size, rows=rows)
