@@ -1,8 +1,8 @@
 """`foundry export sides`: a folder for queries and one for documents, for clients that put strings through a tokenizer.
 
-Sentence-transformers 5 and earlier, Infinity, TEI and vLLM's `input` know no chat template, no text after a query and
-one length for all texts. Here the tokenizer does it: it puts bos before a string and the prompt's tail and eos after
-it, and cuts what is between them to the side's own length. A client adds the task's prompt before a query, nothing else.
+Sentence-transformers 5 and earlier, Infinity and TEI know no chat template, no text after a query and one length for
+all texts. Here the tokenizer does it: it puts bos before a string, the prompt's tail and eos after it, and cuts what is
+between them to the side's own length. A client adds the task's prompt before a query, nothing else.
 
     FOLDER/queries      prompts by task; also the documents of a symmetric task, by the prompt TASK:document
     FOLDER/documents    no prompt; the weights are hard links to those of queries/
@@ -11,11 +11,16 @@ it, and cuts what is between them to the side's own length. A client adds the ta
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
+from components.model.export import add_keys_of_transformers_4, change_json
+from components.model.prompt import PROBES
 from components.serving.ask import PROMPTS, Model
 from components.serving.copies import copy_model, new_folder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TRANSFORMER = "sentence_bert_config.json"
 WEIGHTS = "*.safetensors"
@@ -42,42 +47,44 @@ def export_sides(model: Model, folder: Path) -> None:
 
 
 def _write_side(folder: Path, length: int, suffix: str, prompts: dict[str, str]) -> None:
-    """One length, one form of text: what every version of sentence-transformers and the servers read."""
-    from transformers import AutoTokenizer
-
-    from components.model.export import change_json
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    _set_tail(tokenizer, suffix)
-    tokenizer.model_max_length = length
-    tokenizer.save_pretrained(folder)
-    own = json.dumps({"max_seq_length": length, "do_lower_case": False}, indent=2)
-    (folder / TRANSFORMER).write_text(own + "\n", encoding="utf-8")
+    """One length, one form of text, and no key that an earlier version passes to a constructor that refuses it."""
+    _set_tail(folder, suffix)
+    change_json(folder / "tokenizer_config.json", lambda own: own | {"model_max_length": length})
+    change_json(folder / TRANSFORMER, lambda _: {"max_seq_length": length, "do_lower_case": False})
+    change_json(folder / "1_Pooling" / "config.json", _old_keys)
     change_json(folder / PROMPTS, lambda about: about | {"prompts": prompts, "query_suffix": ""})
+    add_keys_of_transformers_4(folder)
 
 
-def _set_tail(tokenizer: Any, suffix: str) -> None:
+def _old_keys(pooling: dict[str, Any]) -> dict[str, Any]:
+    old = {name: value for name, value in pooling.items() if name not in ("embedding_dimension", "pooling_mode")}
+    return {"word_embedding_dimension": pooling["embedding_dimension"], **old}
+
+
+def _set_tail(folder: Path, suffix: str) -> None:
     """Make the tokenizer write bos before a string, the suffix and eos after it."""
+    from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
 
-    eos = tokenizer.eos_token_id
-    tail = [*_suffix_ids(tokenizer, suffix), eos]
-    around = [("bos", [tokenizer.bos_token_id])] if tokenizer.bos_token else []
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=[*(name for name, _ in around), "$A", "tail"],
+    file, about = folder / "tokenizer.json", json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_file(str(file))
+    bos, eos = about.get("bos_token"), tokenizer.token_to_id(about["eos_token"])
+    parts = [("bos", [tokenizer.token_to_id(bos)])] if bos else []
+    parts.append(("tail", [*_suffix_ids(tokenizer, suffix, folder), eos]))
+    tokenizer.post_processor = TemplateProcessing(
+        single=[*(name for name, _ in parts[:-1]), "$A", "tail"],
         special_tokens=[
-            {"id": name, "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids)}
-            for name, ids in (*around, ("tail", tail))
+            {"id": name, "ids": ids, "tokens": [tokenizer.id_to_token(one) for one in ids]} for name, ids in parts
         ],
     )
+    tokenizer.save(str(file))
 
 
-def _suffix_ids(tokenizer: Any, suffix: str) -> list[int]:
+def _suffix_ids(tokenizer: "Tokenizer", suffix: str, folder: Path) -> list[int]:
     """The suffix's ids after any text. Raises UserError where they depend on the text, as in Qwen's and Llama 3's."""
-    from components.model.prompt import PROBES
 
     def ids_of(text: str) -> list[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     tail = ids_of("x" + suffix)[len(ids_of("x")) :]
@@ -85,7 +92,7 @@ def _suffix_ids(tokenizer: Any, suffix: str) -> list[int]:
         text = f"x {probe.strip()}"
         if ids_of(text + suffix) != [*ids_of(text), *tail]:
             raise UserError(
-                f"{tokenizer.name_or_path}: the tokenizer merges {text!r} with the {suffix!r} after it, which a "
-                "client's tokenizer cannot do; use `foundry serve`, or send token ids (docs/serving.md)"
+                f"{folder}: the tokenizer merges {text!r} with the {suffix!r} after it, which a post-processor "
+                "cannot do; use `foundry serve`, or send token ids (docs/serving.md)"
             )
     return tail

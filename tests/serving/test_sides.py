@@ -48,6 +48,10 @@ def test_each_side_has_what_every_version_and_server_reads(exported: Any) -> Non
         assert own == {"max_seq_length": length, "do_lower_case": False}
         assert json.loads((sides / side / "tokenizer_config.json").read_text())["model_max_length"] == length
         assert not list((sides / side).glob("*.jinja"))
+        pooling = json.loads((sides / side / "1_Pooling" / "config.json").read_text())
+        assert pooling["pooling_mode_lasttoken"]
+        assert "word_embedding_dimension" in pooling
+        assert not {"pooling_mode", "embedding_dimension"} & set(pooling)
     assert list(json.loads((sides / "queries" / SETTINGS).read_text())["prompts"]) == ["sky"]
     assert json.loads((sides / "documents" / SETTINGS).read_text())["prompts"] == {"document": ""}
     weights = [sides / side / "model.safetensors" for side in ("queries", "documents")]
