@@ -89,7 +89,7 @@ def _suffix_ids(tokenizer: "Tokenizer", suffix: str, folder: Path) -> list[int]:
 
     tail = ids_of("x" + suffix)[len(ids_of("x")) :]
     for probe in PROBES:
-        text = f"x {probe.strip()}"
+        text = f"x {probe}".strip()
         if ids_of(text + suffix) != [*ids_of(text), *tail]:
             raise UserError(
                 f"{folder}: the tokenizer merges {text!r} with the {suffix!r} after it, which a post-processor "
