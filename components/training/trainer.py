@@ -148,8 +148,9 @@ class Trainer:
         size = self.budget.tokens
         if prepared.row_tokens == size:
             return prepared
-        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
-        if self.step.device.type == "cuda":
+        on_card = self.step.device.type == "cuda"
+        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world, join=on_card)
+        if on_card:
             rows = [placed.pin() for placed in rows]
         return prepared._replace(row_tokens=size, rows=rows)
 
@@ -341,5 +342,4 @@ def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
 def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
     """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""
     packed = sum(placed.tokens for placed in rows)
-    prefixes = sum(placed.prefix_length * (len(placed.places) - 1) for placed in rows)
-    return packed, packed + prefixes
+    return packed, packed + sum(placed.repeated for placed in rows)
