@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from components.base import watchdog
 from components.model.backbone import pooled
 from components.training.rows import PlacedRow
 from components.training.world import World
@@ -96,6 +97,7 @@ class Step:
             raise torch.OutOfMemoryError("a row does not fit the card's memory")
 
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
+        watchdog.beat()
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
         assert placed.row is not None  # packed by the process that encodes it
         with self.autocast():
