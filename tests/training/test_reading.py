@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention import flex_attention as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from components.model import attention
@@ -74,19 +73,21 @@ CHANGES: dict[str, Any] = {
 def test_a_step_waits_for_the_device_once(
     make_trainer: Callable[..., Any], change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a card's attention; the last of three batches is a graded one."""
+    """With a card's mask, and the dense attention in place of a card's kernel; the second batch is a graded one."""
 
     def on_a_card(row: Any, query: Any, key: Any, value: Any, scaling: float) -> torch.Tensor:
-        return attention.flex_attention_over(row, query, key, value, scaling, torch_module.flex_attention)
+        attention.flex_mask(row)
+        seen = row.dense_mask()
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return attend(query, key, value, attn_mask=seen, scale=scaling, enable_gqa=True).transpose(1, 2)
 
-    monkeypatch.setattr(torch_module, "_validate_device", lambda *tensors: None)  # it refuses a backward on a CPU
     monkeypatch.setattr(attention, "blocked_attention", on_a_card)
     monkeypatch.setattr(attention, "attention_at", lambda at, *given: on_a_card(*given))
     trainer = make_trainer(**CHANGES, **change)
     trainer.lags = True
-    for step in range(3):
+    for step in range(2):
         prepared = trainer._prepare(step)
-        if step == 2:
+        if step == 1:
             ordered = ordered_pairs(torch.arange(len(prepared.batch.queries)))
             prepared = prepared._replace(batch=replace(prepared.batch, graded=True, ordered=ordered))
         trainer._unread = None  # its numbers would be on the host by now
