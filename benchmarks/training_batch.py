@@ -79,7 +79,7 @@ def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> di
         drawn = time.process_time()
         ids = tokens.of(batch)
         gathered = time.process_time()
-        pack_rows(ids, config.train.row_tokens, config.train, config.encoder, world)
+        pack_rows(ids, config.train.row_tokens, config.encoder, world, join=True)  # as for a card
         if step:
             for name, took in zip(seconds, np.diff([begin, drawn, gathered, time.process_time()]), strict=True):
                 seconds[name].append(float(took))

@@ -150,5 +150,6 @@ def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
         body = hidden[row.prefix_length :].float()
         owner = row.segments[row.prefix_length :] - 1
         sums = torch.zeros(len(row.lengths), body.shape[1], device=body.device).index_add(0, owner, body)
-        vectors = sums / torch.tensor(row.lengths, device=body.device)[:, None]
+        lengths = body.new_zeros(len(row.lengths)).index_add(0, owner, torch.ones_like(body[:, 0]))
+        vectors = sums / lengths[:, None]
     return functional.normalize(vectors, dim=-1)
