@@ -13,25 +13,22 @@ in the folder, and MLflow on its mlflow.db, compare the runs.
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.ablation_figures import figures_of
+from benchmarks.about import about
 from benchmarks.rehearsal import ROOT
 from benchmarks.variant_runs import Result, Runs, Variant
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import read_parameters
-from components.tracking.versions import code_version
 
 FILE = ROOT / "benchmarks" / "ablation.yaml"
 LONGEST_HOURS = 6
@@ -128,27 +125,6 @@ def run_all(
             far = f"; over {LONGEST_HOURS} hours: take --only or --seeds" if done == 1 and hours > LONGEST_HOURS else ""
             print(f"  {seconds:.0f} s a run, {len(left) - done} left: {hours:.1f} hours{far}", flush=True)
     return results
-
-
-def about(seeds: int, always: Mapping[str, Any]) -> dict[str, Any]:
-    """When, where and with which code and settings."""
-    code = code_version(ROOT)
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": f"{processor()}, {os.cpu_count()} cores",
-        "commit": code.get("git.commit", "unknown"),
-        "dirty": code.get("git.dirty", "unknown"),
-        "seeds": seeds,
-        "settings": {key: value for key, value in always.items() if not isinstance(value, dict)},
-    }
-
-
-def processor() -> str:
-    """The processor's name, where Linux tells it."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def print_table(figures: Mapping[str, Any]) -> None:
