@@ -20,7 +20,9 @@ import yaml
 
 from benchmarks.rehearsal import start
 from components.base.hashing import content_hash
+from components.config import Config
 from components.config.load import parse_config
+from components.tracking.describe import declared_params
 
 Start = Callable[[Path, str, str], "subprocess.Popen[bytes]"]
 UNUSED = {"train": ("export",)}  # large parts of an output that no later stage of a comparison reads
@@ -60,10 +62,10 @@ class StageStore:
             parent: of the stages' MLflow runs.
         """
         kept: dict[str, Kept] = {}
-        values = parse_config(raw, "params.yaml").model_dump(mode="json", by_alias=True)
+        config = parse_config(raw, "params.yaml")
         for name in self.needed(target):
             own = {"seed": seeds.get(name, raw["seed"])}
-            place = self.folder / "stages" / f"{name}-{self._key(name, values | own, kept)}"
+            place = self.folder / "stages" / f"{name}-{self._key(name, config.model_copy(update=own), kept)}"
             if not (place / "kept.json").is_file():
                 self.write_parameters({**raw, **own})
                 self._run(name, place, parent)
@@ -75,8 +77,8 @@ class StageStore:
         paths = self.stages[name].get("deps", [])
         return [path.removeprefix("outputs/") for path in paths if path.startswith("outputs/")]
 
-    def _key(self, name: str, values: Mapping[str, Any], kept: Mapping[str, Kept]) -> str:
-        read = {key: value_at(values, key) for key in self.stages[name].get("params", [])}
+    def _key(self, name: str, config: Config, kept: Mapping[str, Kept]) -> str:
+        read = declared_params(config, self.stages[name].get("params", []))
         made_from = [read, {one: kept[one].content for one in self._inputs(name)}]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -110,17 +112,6 @@ class StageStore:
         remove(out)
         out.parent.mkdir(exist_ok=True)
         out.symlink_to(os.path.relpath(kept, out.parent))
-
-
-def value_at(values: Any, key: str) -> Any:
-    """The value at a dotted key; None where a section on the way is null.
-
-    >>> value_at({"train": {"lora": {"rank": 8}, "guide": None}}, "train.lora.rank")
-    8
-    """
-    for part in key.split("."):
-        values = None if values is None else values[part]
-    return values
 
 
 def remove(path: Path) -> None:
