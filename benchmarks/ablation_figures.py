@@ -55,11 +55,17 @@ def row(variant: Variant, results: Results) -> dict[str, Any]:
     return figures
 
 
-def difference(ours: Sequence[Result], theirs: Sequence[Result]) -> tuple[float, float, float]:
-    """(mean over the test tasks, 95 % interval) x 100 of the first minus the second, with the seeds that both have."""
+def difference(
+    ours: Sequence[Result], theirs: Sequence[Result], tasks: Sequence[str] = ()
+) -> tuple[float, float, float]:
+    """(mean over tasks, 95 % interval) x 100 of the first minus the second, with the seeds that both have.
+
+    Args:
+        tasks: all test tasks when empty.
+    """
     seeds = {one.seed for one in ours} & {one.seed for one in theirs}
     sides = [[one.scores for one in side if one.seed in seeds] for side in (ours, theirs)]
-    mean, low, high = resampled_difference(sides[0], sides[1], tuple(sides[0][0]))
+    mean, low, high = resampled_difference(sides[0], sides[1], tasks or tuple(sides[0][0]))
     return 100 * mean, 100 * low, 100 * high
 
 

@@ -38,6 +38,12 @@ class Search:
     log: bool = False
     choices: tuple[Any, ...] = ()
 
+    def covers(self, value: Any) -> bool:
+        """Whether a value is one of those that are tried."""
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
     def suggest(self, trial: Any) -> Any:
         """The trial's value: three digits are enough to write down."""
         if self.choices:
@@ -151,7 +157,7 @@ def tune(root: Path, searches: Sequence[Search], trials: int, steps: int, train:
     raw = read_parameters(root / "params.yaml")
     study = open_study(root, raw, searches, steps)
     train = train or trainer_of(root)
-    _put_back(study, {one.key: value_of(raw, one.key) for one in searches})
+    _put_back(study, {one.key: value_of(raw, one.key) for one in searches if one.covers(value_of(raw, one.key))})
     while (left := trials - len(finished(study))) > 0:
         trial = study.ask()
         values = {one.key: one.suggest(trial) for one in searches}
@@ -161,13 +167,14 @@ def tune(root: Path, searches: Sequence[Search], trials: int, steps: int, train:
 
 
 def _put_back(study: Any, current: Mapping[str, Any]) -> None:
-    """Queue the trial that a kill left at work; in a new study the values of params.yaml, to compare with."""
+    """Queue the trial that a kill left at work; in a new study the values of params.yaml that are
+    among those tried, to compare with."""
     from optuna.trial import TrialState
 
     for old in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(old.number, state=TrialState.FAIL)
         study.enqueue_trial(old.params)
-    if not study.trials and None not in current.values():
+    if not study.trials and current:
         study.enqueue_trial(dict(current))
 
 

@@ -79,10 +79,11 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trial_that_was_at_work(root: P
 
 
 def test_collapse_is_told_and_never_the_best(root: Path) -> None:
-    study = tune.tune(root, [Search("train.learning_rate", choices=(0.06, 0.08))], 1, 40, Trainer())
-    study = tune.tune(root, [Search("train.learning_rate", 0.06, 0.08)], 2, 40, Trainer())
-    collapsed = [trial for trial in tune.finished(study) if trial.user_attrs["note"] == "collapsed"]
-    assert collapsed
+    study = tune.tune(root, [Search("train.learning_rate", choices=(0.06, 0.01))], 4, 40, trainer := Trainer())
+    notes = {trial.params["train.learning_rate"]: trial.user_attrs["note"] for trial in tune.finished(study)}
+    assert trainer.rates[0] == 0.01
+    assert notes == {0.01: "", 0.06: "collapsed"}
+    assert tune.best_values(study) == {"train.learning_rate": 0.01}
     assert moved_together([0.995] * 10 + [0.998] * 10)
     assert not moved_together([0.995] * 10 + [0.7] * 10)
 
