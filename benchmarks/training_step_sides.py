@@ -119,6 +119,7 @@ def our_config(kind: str, steps: int, seed: int = 0) -> Any:
         "steps": steps + 1,
         "precision": "fp32",
         "batch_queries": shape["queries"],
+        **{"alpha": 0.5, "phases": [], "merge": None},
         "row_tokens": 4096,
         "negatives": shape["negatives"],
         "learning_rate": RATE,

@@ -30,12 +30,12 @@ from components.config.retrieval import (
     RetrieveParams,
     ScoreParams,
 )
+from components.config.schedule import PhaseParams, ScheduleParams
 from components.config.training import (
     DevParams,
     DistillationParams,
     InBatchParams,
     LoraParams,
-    PhaseParams,
     ShotDrawParams,
     TrainParams,
 )
@@ -73,6 +73,7 @@ __all__ = [
     "PromptParams",
     "RegisterParams",
     "RetrieveParams",
+    "ScheduleParams",
     "ScoreParams",
     "SelectShotsParams",
     "ShotDrawParams",

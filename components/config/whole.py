@@ -16,6 +16,7 @@ from components.config.model import EncoderParams, PromptParams
 from components.config.prepare import PrepareParams
 from components.config.registration import RegisterParams
 from components.config.retrieval import RetrieveParams, ScoreParams
+from components.config.schedule import ScheduleParams
 from components.config.training import TrainParams
 from components.config.types import Count, Params
 
@@ -44,6 +45,11 @@ class Config(Params):
         """`prompt` with the lengths that training cuts to."""
         own = {name: getattr(self.train, name) for name in CUT_LENGTHS}
         return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
+
+    @property
+    def schedule(self) -> ScheduleParams:
+        """The keys of `train` that a stage before training may read: another key there would make DVC run it again."""
+        return ScheduleParams(**{name: getattr(self.train, name) for name in ScheduleParams.model_fields})
 
     @property
     def shots_tried(self) -> int:
