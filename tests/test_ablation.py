@@ -13,13 +13,14 @@ import yaml
 
 from benchmarks import ablation, variant_runs
 from benchmarks.ablation_figures import HEADLINES, figures_of
-from benchmarks.stage_store import StageStore
+from benchmarks.stage_store import Kept, StageStore
 from benchmarks.variant_runs import Result, Runs, Variant
 from components.base.errors import UserError
 from components.config import read_parameters
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
-from tests.samples import ROOT, small_parameters
+from tests.models import make_tiny_student
+from tests.samples import ROOT, small_parameters, write_training_tables
 
 DECIDES = {"mine": ("mine",), "train": ("train", "seed"), "select_shots": ("select_shots",)}
 ORDER = ["local_files", "fetch", "prepare", "retrieve", "score", "mine", "train", "select_shots"]
@@ -61,8 +62,10 @@ def test_a_change_runs_the_stages_that_it_reaches(store: tuple[StageStore, Stage
     assert stages.ran == ["mine", "train", "select_shots"]
     stages.ran.clear()
     kept.bring("select_shots", apply_overrides(raw, {"train.learning_rate": 0.5}), {}, "")
-    assert {"train", "select_shots"} <= set(stages.ran) <= {"score", "train", "select_shots"}
-    assert "mine" not in stages.ran, "score wrote the same bytes"
+    assert stages.ran == ["train", "select_shots"]
+    stages.ran.clear()
+    kept.bring("select_shots", apply_overrides(raw, {"train.steps": 7}), {}, "")
+    assert stages.ran == ["score", "train", "select_shots"], "score wrote the same bytes, so mine is kept"
     stages.ran.clear()
     kept.bring("select_shots", raw, {"train": 7, "select_shots": 7}, "")
     assert stages.ran == ["train", "select_shots"], "a seed of these stages only"
@@ -138,6 +141,55 @@ def prepare_nothing(folder: Path, raw: Any) -> None:
     folder.mkdir()
     (folder / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
     (folder / "params.yaml").write_text("{}")
+
+
+def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages, models and MLflow's uploader are stand-ins; parameters, journal, prompts and run.json are not."""
+    monkeypatch.setattr(variant_runs, "prepare_folder", prepare_nothing)
+    runs = Runs(tmp_path / "x", "bench", {})
+    outputs = runs.folder / "outputs"
+    write_training_tables(outputs)
+    make_tiny_student(outputs / "fetch" / "models" / "student")
+    for stage, files in {"train": ("adapter/weights",), "select_shots": ("shots.yaml",)}.items():
+        for file in files:
+            (outputs / stage / file).parent.mkdir(parents=True, exist_ok=True)
+            (outputs / stage / file).write_text("{}")
+        (outputs / stage / "metrics.json").write_text('{"train.steps": 4}')
+    given: list[Any] = []
+
+    def bring(target: str, raw: Any, seeds: Any, parent: str) -> dict[str, Kept]:
+        given.extend((raw["train"]["steps"], seeds, parent))
+        return {name: Kept("", 10.0, outputs / name) for name in ("fetch", "train", "select_shots")}
+
+    def score(name: str, source: Any, shots: Path, *rest: Any) -> dict[str, Any]:
+        given.append(yaml.safe_load(shots.read_text()))
+        return {"lee": np.array([0.5, 0.7])}
+
+    monkeypatch.setattr(runs.store, "bring", bring)
+    monkeypatch.setattr(variant_runs, "score_test_tasks", score)
+    monkeypatch.setattr(variant_runs, "dev_score", lambda source, prepared: 0.25)
+    monkeypatch.setattr(Runs, "_tokens_a_step", lambda self: 100.0)
+    for call in ("start_uploader", "wait_until_uploaded"):
+        monkeypatch.setattr(variant_runs.upload, call, lambda folder: None)
+    fixed = Variant("fixed", "shots", {"train.steps": 4}, fixed_shots=1)
+    done = runs.result(fixed, 2, {"fixed": fixed})
+    assert (done.dev, done.test, done.cpu_seconds, done.tokens) == (0.25, {"lee": [0.5, 0.7]}, 20.0, 400.0)
+    steps, seeds, parent, shots = given
+    assert (steps, seeds) == (4, {"train": 2, "select_shots": 2})
+    assert {entry["number"] for entry in shots.values()} == {1}
+    [journal] = [file for file in (runs.folder / ".cache" / "tracking").glob("*/events.jsonl")]
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert parent == f"journal:{journal.parent.name}"
+    assert events[0]["tags"]["variant"] == "fixed"
+    assert events[0]["params"]["train.steps"] == "4"
+    assert events[0]["store"] == f"sqlite:///{runs.folder / 'mlflow.db'}"
+    [metrics] = [event["values"] for event in events if event["kind"] == "metrics"]
+    assert metrics["evaluate/trained.mean"] == 0.6
+    assert metrics["cost/cpu_seconds"] == 20
+    assert events[-1]["status"] == "FINISHED"
+    given.clear()
+    assert runs.result(fixed, 2, {"fixed": fixed}) == done
+    assert given == [], "read from run.json"
 
 
 def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Result:
