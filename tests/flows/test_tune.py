@@ -117,6 +117,7 @@ def test_keys_and_ranges(root: Path) -> None:
         tune.tune(root, [RATE], 1, 40, Trainer())
 
 
+@pytest.mark.slow
 def test_the_product_s_trainer_without_any_test_data(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_parameters()))
     outputs = tmp_path / "outputs"
