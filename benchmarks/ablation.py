@@ -56,9 +56,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ablation-") as temporary:
         if given.quick:
             always = {**always, **QUICK, **few_texts()}
-        runs = Runs(given.folder or Path(temporary), "bench", always)
-        results = run_all(runs, variants, chosen, given.seeds)
-    figures = {**figures_of(variants, results), "about": about(given.seeds, always)}
+        runs = Runs(given.folder or Path(temporary), "bench", always, variants)
+        results = run_all(runs, chosen, given.seeds)
+    figures = {**figures_of(variants, results), "about": about(given.seeds, always, runs.code)}
     print_table(figures)
     if given.json:
         with whole_file(given.json) as partial:
@@ -107,17 +107,15 @@ def few_texts() -> dict[str, Any]:
     }
 
 
-def run_all(
-    runs: Runs, variants: Mapping[str, Variant], chosen: Sequence[Variant], seeds: int
-) -> dict[str, list[Result]]:
+def run_all(runs: Runs, chosen: Sequence[Variant], seeds: int) -> dict[str, list[Result]]:
     """Every run, variant by variant; those of an earlier call are read."""
     queue = [(one, seed) for one in chosen for seed in range(1, seeds + 1)]
-    left = [pair for pair in queue if not (runs.place(*pair) / "run.json").is_file()]
+    left = [pair for pair in queue if not runs.is_over(*pair)]
     print(f"{len(queue)} runs, {len(queue) - len(left)} of them over", flush=True)
     results: dict[str, list[Result]] = {}
     begin, done = time.perf_counter(), 0
     for variant, seed in queue:
-        results.setdefault(variant.name, []).append(runs.result(variant, seed, variants))
+        results.setdefault(variant.name, []).append(runs.result(variant, seed))
         if (variant, seed) in left:
             done += 1
             seconds = (time.perf_counter() - begin) / done

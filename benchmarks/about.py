@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rehearsal import ROOT
-from components.tracking.versions import code_version
 
+def about(seeds: int, always: Mapping[str, Any], code: Mapping[str, str]) -> dict[str, Any]:
+    """When, where and with which code and settings.
 
-def about(seeds: int, always: Mapping[str, Any]) -> dict[str, Any]:
-    """When, where and with which code and settings."""
-    code = code_version(ROOT)
+    Args:
+        code: of `code_version`.
+    """
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{processor()}, {os.cpu_count()} cores",

@@ -56,9 +56,10 @@ def main() -> None:
         always, own = {**always, **QUICK, **few_texts()}, {20: 4, 40: 4}
     variants = variants_of(4 if given.quick else given.steps, own, {} if given.quick else starter_sizes())
     with tempfile.TemporaryDirectory(prefix="transfer-") as temporary:
-        runs = Runs(given.folder or Path(temporary), "bench", always)
-        figures = measure(runs, variants, own, given.seeds)
-    figures["about"] = about(given.seeds, {**always, "train.steps": variants["trained"].changes["train.steps"]})
+        runs = Runs(given.folder or Path(temporary), "bench", always, variants)
+        figures = measure(runs, own, given.seeds)
+    settings = {**always, "train.steps": variants["trained"].changes["train.steps"]}
+    figures["about"] = about(given.seeds, settings, runs.code)
     print_tables(figures)
     if given.json:
         with whole_file(given.json) as partial:
@@ -102,17 +103,18 @@ def _task(pairs: int) -> dict[str, Any]:
     return {**task, "train": pairs}
 
 
-def measure(runs: Runs, variants: Mapping[str, Variant], own: Mapping[int, int], seeds: int) -> dict[str, Any]:
+def measure(runs: Runs, own: Mapping[int, int], seeds: int) -> dict[str, Any]:
     """The figures of both tables."""
     numbers = range(1, seeds + 1)
-    results = {name: [runs.result(variant, seed, variants) for seed in numbers] for name, variant in variants.items()}
-    base, teacher = (reference(runs, variants["trained"], name) for name in ("base", "teacher"))
+    results = {name: [runs.result(one, seed) for seed in numbers] for name, one in runs.variants.items()}
+    base, teacher = (reference(runs, runs.variants["trained"], name) for name in ("base", "teacher"))
     return {**unseen_figures(results["trained"], base, teacher), "own": own_figures(results, own)}
 
 
 def reference(runs: Runs, trained: Variant, name: str) -> Result:
     """The test scores of the student without training (base) or of the dense teacher, on the data of a variant."""
-    file = runs.runs / f"{name}.json"
+    place = runs.place(trained, 1).with_name(f"{name}-{runs.place(trained, 1).name}")
+    file = place / "run.json"
     if not file.is_file():
         raw = apply_overrides(runs.raw, trained.changes)
         runs.store.bring("select_shots", raw, {"train": 1, "select_shots": 1}, "")
@@ -123,10 +125,10 @@ def reference(runs: Runs, trained: Variant, name: str) -> Result:
             if name == "base"
             else SentenceSource(models / config.evaluate.teacher, vectors, config.encoder.device)
         )
-        scores = score_test_tasks(name, source, None, config, outputs, runs.runs / name)
+        scores = score_test_tasks(name, source, None, config, outputs, place / "test")
         test = {task: values.tolist() for task, values in scores.items()}
         with whole_file(file) as partial:
-            partial.write_text(json.dumps(asdict(Result(name, 1, 0.0, test, 0.0, 0.0, 0.0))), encoding="utf-8")
+            partial.write_text(json.dumps(asdict(Result(name, 1, 0.0, test, 0.0, 0.0))), encoding="utf-8")
     return Result(**json.loads(file.read_text(encoding="utf-8")))
 
 

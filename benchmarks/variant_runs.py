@@ -6,9 +6,9 @@ common (benchmarks/stage_store.py). Each is a pipeline in the folder's MLflow: `
 them.
 """
 
+import hashlib
 import json
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.peers.measure import Scores, dev_score, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, tracking_store
 from benchmarks.stage_store import Kept, StageStore, remove
+from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import Config, read_parameters
 from components.config.load import parse_config
@@ -64,7 +65,6 @@ class Result:
     test: dict[str, list[float]]
     cpu_seconds: float
     tokens: float
-    seconds: float
 
     @property
     def scores(self) -> Scores:
@@ -72,31 +72,50 @@ class Result:
 
 
 class Runs:
-    """The runs of one folder."""
+    """The runs of one folder. Its code is that of the first call: `code` has the commit."""
 
-    def __init__(self, folder: Path, recipe: str, always: Mapping[str, Any]) -> None:
-        self.folder, self.runs = folder.resolve(), folder.resolve() / "runs"
+    def __init__(self, folder: Path, recipe: str, always: Mapping[str, Any], variants: Mapping[str, Variant]) -> None:
+        self.folder, self.runs, self.variants = folder.resolve(), folder.resolve() / "runs", variants
         self.raw = apply_overrides(read_parameters(ROOT / "recipes" / f"{recipe}.yaml"), always)
         parse_config(self.raw, recipe)
-        if not (self.folder / "params.yaml").is_file():  # written last
-            shutil.rmtree(self.folder, ignore_errors=True)
-            prepare_folder(self.folder, self.raw)
+        if not (self.folder / "code.json").is_file():
+            self._prepare()
+        self.code: dict[str, str] = json.loads((self.folder / "code.json").read_text(encoding="utf-8"))
         self.store = StageStore(self.folder)
 
-    def place(self, variant: Variant, seed: int) -> Path:
-        return self.runs / f"{variant.name}-{seed}"
+    def _prepare(self) -> None:
+        """Make the folder as a whole, or not at all. Raises UserError: it is there and holds something else."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(f"{self.folder}: holds files of something else; give an empty folder, or a new one")
+        draft = self.folder.with_name(f"{self.folder.name}.partial")
+        remove(draft)
+        prepare_folder(draft, self.raw)
+        (draft / "code.json").write_text(json.dumps(code_version(ROOT)), encoding="utf-8")
+        draft.rename(self.folder)
 
-    def result(self, variant: Variant, seed: int, variants: Mapping[str, Variant]) -> Result:
+    def place(self, variant: Variant, seed: int) -> Path:
+        """The folder of a run, named by its parameters too: other ones never find its result."""
+        return self.runs / f"{variant.name}-{seed}-{self._digest(variant)}"
+
+    def _digest(self, variant: Variant) -> str:
+        before = self._digest(self.variants[variant.start]) if variant.start else ""
+        about = [self.raw, dict(variant.changes), variant.fixed_shots, before]
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
+
+    def is_over(self, variant: Variant, seed: int) -> bool:
+        return (self.place(variant, seed) / "run.json").is_file()
+
+    def result(self, variant: Variant, seed: int) -> Result:
         """The result of a run; trained and scored now if it was not."""
+        if not self.is_over(variant, seed):
+            self._run(variant, seed)
         file = self.place(variant, seed) / "run.json"
-        if not file.is_file():
-            self._run(variant, seed, variants)
         return Result(**json.loads(file.read_text(encoding="utf-8")))
 
-    def _run(self, variant: Variant, seed: int, variants: Mapping[str, Variant]) -> None:
-        begin, changes = time.perf_counter(), dict(variant.changes)
+    def _run(self, variant: Variant, seed: int) -> None:
+        changes = dict(variant.changes)
         if variant.start:
-            changes |= self._start_from(variants[variant.start], seed, variants)
+            changes |= self._start_from(self.variants[variant.start], seed)
         raw, place = apply_overrides(self.raw, changes), self.place(variant, seed)
         config = parse_config({**raw, "seed": seed}, variant.name)
         print(f"{variant.name}, seed {seed}", flush=True)
@@ -105,7 +124,7 @@ class Runs:
         record, status = self._open_record(variant, seed, raw), "KILLED"
         try:
             kept = self.store.bring("select_shots", raw, dict.fromkeys(SEEDED, seed), f"journal:{record.identity}")
-            done = self._score(variant, config, kept, begin)
+            done = self._score(variant, config, kept)
             record.metrics(self._metrics(kept, done))
             status = "FINISHED"
         except (Exception, SystemExit):
@@ -117,17 +136,17 @@ class Runs:
         with whole_file(place / "run.json") as partial:
             partial.write_text(json.dumps(asdict(done)), encoding="utf-8")
 
-    def _start_from(self, first: Variant, seed: int, variants: Mapping[str, Variant]) -> dict[str, Any]:
+    def _start_from(self, first: Variant, seed: int) -> dict[str, Any]:
         """The changes that make a run go on from the adapter of `first`, which gets the list of its pairs."""
         from flows.update import judged_pairs, mined_pairs
 
-        self.result(first, seed, variants)
+        self.result(first, seed)
         self.store.bring("mine", apply_overrides(self.raw, first.changes), {}, "")
         outputs, adapter = self.folder / "outputs", self.place(first, seed) / "adapter"
         write_trained_on(judged_pairs(outputs / "prepare") | mined_pairs(outputs), adapter)
         return changes_from(adapter)
 
-    def _score(self, variant: Variant, config: Config, kept: Mapping[str, Kept], begin: float) -> Result:
+    def _score(self, variant: Variant, config: Config, kept: Mapping[str, Kept]) -> Result:
         outputs, place = self.folder / "outputs", self.place(variant, config.seed)
         shutil.copytree(kept["train"].folder / "adapter", place / "adapter")
         shots = Path(shutil.copy(outputs / "select_shots" / "shots.yaml", place / "shots.yaml"))
@@ -145,8 +164,7 @@ class Runs:
             dev_score(source, outputs / "prepare"),
             {task: values.tolist() for task, values in test.items()},
             sum(one.cpu_seconds for name, one in kept.items() if name not in BEFORE),
-            self._tokens_a_step() * steps,
-            time.perf_counter() - begin,
+            self._tokens_a_step(kept["train"]) * steps,
         )
 
     def _open_record(self, variant: Variant, seed: int, raw: Any) -> Journal:
@@ -156,7 +174,7 @@ class Runs:
             "recipe": f"{variant.name} seed {seed}",
             "variant": variant.name,
             "family": variant.family,
-            **code_version(ROOT),
+            **self.code,
         }
         start = pipeline_start(self.folder, "python -m benchmarks.ablation", title=tags["recipe"], tags=tags)
         record = Journal.open(tracking_folder(self.folder), replace(start, store=tracking_store(self.folder)))
@@ -175,19 +193,27 @@ class Runs:
             "cost/tokens": done.tokens,
         }
 
-    def _tokens_a_step(self) -> float:
-        """Mean tokens of a training step, from the newest training run in MLflow; 0 if it has none there."""
-        client = connect(tracking_store(self.folder))
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        order, trained = ["attributes.start_time DESC"], "tags.`dvc.stage` = 'train'"
-        for run in client.search_runs(experiments, trained, order_by=order, max_results=1):
-            rates, seconds = (
-                {one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}
-                for name in ("speed/tokens_per_second", "speed/step_seconds")
-            )
-            if rates:
-                return float(np.mean([rate * seconds[step] for step, rate in rates.items()]))
-        return 0.0
+    def _tokens_a_step(self, trained: Kept) -> float:
+        """Mean tokens of a training step, by MLflow's newest training run when the adapter is new; then kept by it."""
+        file = trained.folder.with_name("tokens.json")
+        if not file.is_file():
+            file.write_text(json.dumps(newest_tokens_a_step(tracking_store(self.folder))), encoding="utf-8")
+        return float(json.loads(file.read_text(encoding="utf-8")))
+
+
+def newest_tokens_a_step(uri: str) -> float:
+    """Mean tokens of a step of the newest training run in an MLflow store; 0 if it logged no step."""
+    client = connect(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    order, trained = ["attributes.start_time DESC"], "tags.`dvc.stage` = 'train'"
+    for run in client.search_runs(experiments, trained, order_by=order, max_results=1):
+        rates, seconds = (
+            {one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}
+            for name in ("speed/tokens_per_second", "speed/step_seconds")
+        )
+        if rates:
+            return float(np.mean([rate * seconds[step] for step, rate in rates.items()]))
+    return 0.0
 
 
 def changes_from(adapter: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_a_variant_that_names_none_is_refused(tmp_path: Path) -> None:
 def test_a_run_that_is_over_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, int]] = []
 
-    def run(self: Runs, variant: Variant, seed: int, variants: Any) -> None:
+    def run(self: Runs, variant: Variant, seed: int) -> None:
         ran.append((variant.name, seed))
         place = self.place(variant, seed)
         place.mkdir(parents=True, exist_ok=True)
@@ -131,10 +131,14 @@ def test_a_run_that_is_over_is_not_run_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Runs, "_run", run)
     variants = {name: Variant(name, "whole") for name in ("full", "naive")}
     with pytest.raises(KeyboardInterrupt):
-        ablation.run_all(Runs(tmp_path / "x", "bench", {}), variants, list(variants.values()), 2)
-    results = ablation.run_all(Runs(tmp_path / "x", "bench", {}), variants, list(variants.values()), 2)
+        ablation.run_all(Runs(tmp_path / "x", "bench", {}, variants), list(variants.values()), 2)
+    results = ablation.run_all(Runs(tmp_path / "x", "bench", {}, variants), list(variants.values()), 2)
     assert ran == [("full", 1), ("full", 2), ("full", 2), ("naive", 1), ("naive", 2)]
     assert [one.seed for one in results["naive"]] == [1, 2]
+    other = Runs(tmp_path / "x", "bench", {"train.steps": 3}, variants)
+    assert not other.is_over(variants["full"], 1), "other parameters"
+    with pytest.raises(UserError, match="holds files of something else"):
+        Runs(tmp_path, "bench", {}, variants)
 
 
 def prepare_nothing(folder: Path, raw: Any) -> None:
@@ -146,7 +150,8 @@ def prepare_nothing(folder: Path, raw: Any) -> None:
 def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages, models and MLflow's uploader are stand-ins; parameters, journal, prompts and run.json are not."""
     monkeypatch.setattr(variant_runs, "prepare_folder", prepare_nothing)
-    runs = Runs(tmp_path / "x", "bench", {})
+    fixed = Variant("fixed", "shots", {"train.steps": 4}, fixed_shots=1)
+    runs = Runs(tmp_path / "x", "bench", {}, {"fixed": fixed})
     outputs = runs.folder / "outputs"
     write_training_tables(outputs)
     make_tiny_student(outputs / "fetch" / "models" / "student")
@@ -168,11 +173,10 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(runs.store, "bring", bring)
     monkeypatch.setattr(variant_runs, "score_test_tasks", score)
     monkeypatch.setattr(variant_runs, "dev_score", lambda source, prepared: 0.25)
-    monkeypatch.setattr(Runs, "_tokens_a_step", lambda self: 100.0)
+    monkeypatch.setattr(variant_runs, "newest_tokens_a_step", lambda uri: 100.0)
     for call in ("start_uploader", "wait_until_uploaded"):
         monkeypatch.setattr(variant_runs.upload, call, lambda folder: None)
-    fixed = Variant("fixed", "shots", {"train.steps": 4}, fixed_shots=1)
-    done = runs.result(fixed, 2, {"fixed": fixed})
+    done = runs.result(fixed, 2)
     assert (done.dev, done.test, done.cpu_seconds, done.tokens) == (0.25, {"lee": [0.5, 0.7]}, 20.0, 400.0)
     steps, seeds, parent, shots = given
     assert (steps, seeds) == (4, {"train": 2, "select_shots": 2})
@@ -188,14 +192,14 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     assert metrics["cost/cpu_seconds"] == 20
     assert events[-1]["status"] == "FINISHED"
     given.clear()
-    assert runs.result(fixed, 2, {"fixed": fixed}) == done
+    assert runs.result(fixed, 2) == done
     assert given == [], "read from run.json"
 
 
 def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Result:
     random = np.random.default_rng(seed)
     test = {task: (random.normal(0.5 + lift, spread, 40)).tolist() for task in ("a", "b")}
-    return Result(name, seed, 0.4 + lift, test, 10.0, 1000.0, 20.0)
+    return Result(name, seed, 0.4 + lift, test, 10.0, 1000.0)
 
 
 def test_figures_say_what_helps() -> None:

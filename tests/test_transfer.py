@@ -33,7 +33,7 @@ def test_every_run_has_valid_parameters() -> None:
 
 def result(level: float, seed: int = 1, tasks: tuple[str, ...] = (*UNSEEN, "boolq")) -> Result:
     noise = np.random.default_rng(0).normal(0, 0.02, 50)
-    return Result("x", seed, 0.0, {task: (level + noise - noise.mean()).tolist() for task in tasks}, 60.0, 0.0, 0.0)
+    return Result("x", seed, 0.0, {task: (level + noise - noise.mean()).tolist() for task in tasks}, 60.0, 0.0)
 
 
 def test_figures() -> None:
