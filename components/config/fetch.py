@@ -35,6 +35,10 @@ class LocalOrigin(Params):
 
     kind: Literal["local"] = Field(description="a file or folder on this machine")
     path: str = Field(description="file, folder or glob")
+    keep: bool = Field(
+        default=True,
+        description="keep a copy in DVC, so that an old run can be rerun on the files of then; false for huge files",
+    )
     licence: Name = Field(description=LICENCE)
 
 

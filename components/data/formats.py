@@ -17,6 +17,7 @@ A malformed row stops the stage with its file, row and field; `drop_empty`, `dro
 mapped to null and `max_rows` are the only ways to lose a row, and the data card counts them.
 """
 
+import hashlib
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,8 @@ from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES, Values
+
+ROWS_AT_ONCE = 100_000  # as plain values, before they become a frame
 
 
 class _LeftOutError(Exception):
@@ -60,15 +63,12 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
             if params.min_relevance is not None:
                 counts.below += _below_to_zero(raw, plan, row, params.min_relevance)
             rows.append(row)
-        if len(rows) >= _CHUNK:  # plain Python rows take several times the memory of a frame
+        if len(rows) >= ROWS_AT_ONCE:  # plain Python rows take several times the memory of a frame
             frames.append(_frame(rows))
             rows = []
     if among.first is None:
         raise UserError(_no_rows(files, counts))
     return pl.concat([*frames, _frame(rows)], how="diagonal"), counts
-
-
-_CHUNK = 100_000
 
 
 def _no_rows(files: Files, counts: Counts) -> str:
@@ -88,7 +88,7 @@ class _AmongOthers:
         self._params = params
         self.first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
         self._documents_have_ids = False
-        self._seen: set[tuple[Any, ...]] = set()
+        self._seen: set[bytes] = set()  # 16 bytes for each row: the rows themselves would be most of the source
 
     def check(self, raw: Raw, plan: Plan, row: dict[str, Any]) -> None:
         """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
@@ -103,7 +103,7 @@ class _AmongOthers:
             refuse_other_columns(self.first[0], self.first[1].needed, raw, plan.needed)
         self._documents_have_ids |= "doc_id" in row
         if self._params.drop_duplicates:
-            identity = tuple(row.values())
+            identity = hashlib.sha256(repr(tuple(row.values())).encode("utf-8", "surrogatepass")).digest()[:16]
             if identity in self._seen:
                 raise _LeftOutError("duplicate")
             self._seen.add(identity)

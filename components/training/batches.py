@@ -5,7 +5,8 @@ batch depends only on seed and step, a resumed run sees the same data as an unin
 """
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from components.contracts.shots import Shot, shot_response
 from components.contracts.tasks import Task
 from components.training.draws import in_random_order
 from components.training.examples import Examples, TrainingData
+from components.training.losses import ordered_pairs
 from components.training.targets import Targets, make_targets
 
 
@@ -44,6 +46,11 @@ class Batch:
     own_instructions: list[str | None]
     targets: Targets
     grades: torch.Tensor  # float32 [B], relevance of each query's positive
+    ordered: torch.Tensor  # int64, pairs of queries by their grades (losses.ordered_pairs); empty if not graded
+
+    def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """The same batch with `change` of what the loss reads: in pinned memory, or on another device."""
+        return replace(self, targets=self.targets.mapped(change), ordered=change(self.ordered))
 
 
 Pairs = tuple[np.ndarray, np.ndarray]  # rows of queries and of their positives
@@ -80,6 +87,7 @@ class Batches:
         documents, group = _numbered(np.column_stack([positives.astype(np.int64), mined]))
         scores = np.column_stack([examples.positive_score[chosen], examples.negative_scores[taken]])
         relevant, other = self._known(queries, documents)
+        grades = torch.from_numpy(self.data.judgements.grades(queries, positives).astype(np.float32))
         query_texts = self.data.query_text.take(queries)
         document_texts = self.data.document_text.take(documents)
         return Batch(
@@ -104,7 +112,8 @@ class Batches:
                 query_texts,
                 document_texts,
             ),
-            grades=torch.from_numpy(self.data.judgements.grades(queries, positives).astype(np.float32)),
+            grades=grades,
+            ordered=ordered_pairs(grades if graded else grades[:0]),
         )
 
     def shot_number(self, step: int, chunk: int) -> int:

@@ -17,12 +17,14 @@ from components.training.judgements import Judgements
 
 
 class TextsByRow(Protocol):
-    """Texts of one table, read by row; `identity` differs for other texts."""
+    """Texts of one table, read by row; `identity` differs for other texts; `hashes` are uint64 by row."""
 
     @property
     def identity(self) -> str: ...
 
     def take(self, rows: np.ndarray) -> list[str]: ...
+
+    def hashes(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from components.base import watchdog
 from components.base.files import whole_file
 from components.base.progress import bar
 from components.model.prompt import Prompt
@@ -105,6 +106,7 @@ def _made(file: Path, texts: TextsByRow, rows: np.ndarray, cut: Cut) -> TokenIds
             bar("train: token ids", len(rows), "text") as shown,
         ):
             for start in range(0, len(rows), _PART):
+                watchdog.beat()
                 part = rows[start : start + _PART]
                 ids, flags = zip(*cut(texts.take(part)), strict=True)
                 columns = [pa.array(part), pa.array(ids, _SCHEMA.field("ids").type), pa.array(flags)]

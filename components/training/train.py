@@ -31,8 +31,8 @@ def run(context: StageContext) -> dict[str, float]:
     use_expandable_segments()
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
-    data = world.in_turn(lambda: _load_data(context, config))
-    curve, merged = _fit(context, student, data, world)
+    data = world.in_turn(lambda: load_data(context, config))
+    curve, merged = fit_adapter(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
         export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
@@ -40,7 +40,7 @@ def run(context: StageContext) -> dict[str, float]:
     return _summary(curve) | merged
 
 
-def _load_data(context: StageContext, config: Config) -> TrainingData:
+def load_data(context: StageContext, config: Config) -> TrainingData:
     """The training data; with train.replay, what is new to the adapter that training goes on from, and some of the old.
 
     Raises:
@@ -56,7 +56,7 @@ def _load_data(context: StageContext, config: Config) -> TrainingData:
     return kept
 
 
-def _fit(
+def fit_adapter(
     context: StageContext, student: Path, data: TrainingData, world: World
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""

@@ -72,11 +72,7 @@ def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
         assert row.row is not None
         assert there[0].row.ids.equal(row.row.ids)
         for rows in packed:
-            assert (rows[i].places, rows[i].tokens, rows[i].prefix_length) == (
-                row.places,
-                row.tokens,
-                row.prefix_length,
-            )
+            assert (rows[i].places, rows[i].tokens, rows[i].repeated) == (row.places, row.tokens, row.repeated)
 
 
 def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any) -> None:
@@ -87,7 +83,7 @@ def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any)
     rows = pack_rows(tokens, trainer.params.row_tokens, trainer.config.encoder, World())
     prefix = trainer.prompt.prefix_ids("In other words.")
     assert all(row.row is not None and row.row.ids.flatten()[: len(prefix)].tolist() == prefix for row in rows)
-    assert {row.prefix_length for row in rows} == {len(prefix)}
+    assert {row.row.prefix_length for row in rows if row.row is not None} == {len(prefix)}
 
 
 def test_queries_with_an_instruction_of_their_own_stand_behind_it_in_runs(trainer: Any) -> None:
