@@ -85,12 +85,12 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
-    """Of a model that retrieve has not told about."""
-    params = context.config.score
-    if params.model not in context.config.retrieve.dense:
-        tokenizer = load_plain_tokenizer(context.outputs / "fetch" / "models" / params.model)
-        samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
-        warn_unknown_tokens(params.model, tokenizer, samples)
+    """Of the models that retrieve has not told about."""
+    params, models = context.config.score, context.outputs / "fetch" / "models"
+    samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
+    for name in [params.model, *([params.second.model] if params.second else [])]:
+        if name not in context.config.retrieve.dense:
+            warn_unknown_tokens(name, load_plain_tokenizer(models / name), samples)
 
 
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:
