@@ -67,9 +67,10 @@ def run(context: StageContext) -> dict[str, float]:
         pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
     scored: Rescoring | Fusion = rescoring
-    if (second := _second_teacher(pairs, blocks, context)) is not None:
+    params, second = context.config.score.second, _second_teacher(pairs, blocks, context)
+    if params is not None and second is not None:
         second.run(blocks, f"score: {second.model}", engine, threads)
-        scored = Fusion.of(rescoring, second, blocks, context.config.score.second.weight)
+        scored = Fusion.of(rescoring, second, blocks, params.weight)
     fitted, on = _pairs_to_fit(scored, blocks, inputs)
     curves = fit_curves(fitted, on, context.config.score, context.out)
     metrics = _write(scored, pairs, blocks, curves, context)
