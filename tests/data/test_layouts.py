@@ -151,7 +151,7 @@ def test_delimiters_quotes_and_columns_may_be_stated(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"row 1: 2 cells, the header has 1: 'query#document'; set the source's `delim"
     ):
-        read(write(tmp_path / "a.csv", "query|document\na|b,c\n"), "csv")
+        read(write(tmp_path / "a.csv", "query#document\na#b,c\n"), "csv")
     with pytest.raises(UserError, match=r"row 1: 2 cells, 3 columns are stated .*; set the source's `columns`"):
         read(write(tmp_path / "a.csv", "a,b\n"), "csv", columns={"rows": ["query", "document", "label"]})
 
