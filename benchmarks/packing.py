@@ -106,7 +106,9 @@ def query_rows(draw: random.Random) -> dict[str, float]:
         while sum(lengths) > config.prompt.prefix_tokens:
             lengths.pop()
         prefixes.append([5] * sum(lengths))
-    tokens = Tokens([ids(10, 40) for _ in range(train.batch_queries)], [ids(100, 200)], prefixes, [], 0, 0)
+    starts = list(range(0, len(prefixes) * train.shots.share, train.shots.share))
+    queries = [ids(10, 40) for _ in range(train.batch_queries)]
+    tokens = Tokens(queries, [ids(100, 200)], prefixes, starts, [], 0, 0)
     figures = {}
     for name, join in (("one_prefix", False), ("several", True)):
         rows = pack_rows(tokens, train.row_tokens, config.encoder, World(), join)

@@ -36,6 +36,9 @@ from components.data.shapes import SHAPES, Values
 ROWS_AT_ONCE = 100_000  # as plain values, before they become a frame
 
 
+_AS_TEXT = frozenset((*TEXTS, "instruction"))  # a number is none
+
+
 class _LeftOutError(Exception):
     """A rule of the source leaves this row out; its text is the rule's name in `Counts.dropped`."""
 
@@ -134,7 +137,7 @@ def _row(raw: Raw, values: Values, plan: Plan, params: SourceParams) -> dict[str
         elif ours in NUMBERS:
             row[ours] = _score(raw, plan.labels.get(ours, ours), value, params)
         else:
-            read = read_text if ours in (*TEXTS, "instruction") else read_name
+            read = read_text if ours in _AS_TEXT else read_name
             text = read(raw, plan.labels.get(ours, ours), value) or None
             if text is None and not (ours in MAY_BE_EMPTY or (ours == "label" and "text" not in values)):
                 if params.drop_empty:

@@ -24,12 +24,11 @@ def guess_settings(raw: Raw, basic: Settings) -> Iterator[tuple[str, Settings]]:
     text = next((name for name in ("sentences", "text", "texts") if name in lists), None)
     label = next((name for name in ("labels", "label") if name in lists), None)
     if text and label:
-        fields = {"text": text, "label": label}
+        fields: dict[str, Any] = {"text": text, "label": label}
         yield "parallel lists of texts and labels", {**basic, "shape": "lists", "fields": fields}
     names = _names(raw.values)
     if {"instruction", "input", "output"} <= set(names):
-        asked: Any = [names["instruction"], names["input"]]
-        fields = {"query": asked, "document": names["output"]}
+        fields = {"query": [names["instruction"], names["input"]], "document": names["output"]}
         yield "instructions with an input, and outputs", {**basic, "fields": fields}
     asked = next((names[name] for name in ASKED if name in names), None)
     answered = next((names[name] for name in ANSWERED if name in names and names[name] != asked), None)

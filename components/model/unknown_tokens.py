@@ -43,10 +43,13 @@ def sample_tasks(*sides: tuple[TextsByRow, pl.DataFrame]) -> dict[str, list[str]
 
 
 def load_plain_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a fetched reranker, without the model."""
+    """The tokenizer of a fetched model, without the model; sentence-transformers may keep it in its first module."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(locate_model(folder), local_files_only=True)
+    folder = locate_model(folder)
+    first = folder / "0_Transformer"
+    place = first if (first / "tokenizer_config.json").is_file() else folder
+    return AutoTokenizer.from_pretrained(place, local_files_only=True)
 
 
 def warn_unknown_tokens(model: str, tokenizer: Any, samples: Mapping[str, Sequence[str]]) -> dict[str, float]:

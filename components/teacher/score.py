@@ -67,9 +67,10 @@ def run(context: StageContext) -> dict[str, float]:
         pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
     scored: Rescoring | Fusion = rescoring
-    if (second := _second_teacher(pairs, blocks, context)) is not None:
+    params, second = context.config.score.second, _second_teacher(pairs, blocks, context)
+    if params is not None and second is not None:
         second.run(blocks, f"score: {second.model}", engine, threads)
-        scored = Fusion.of(rescoring, second, blocks, context.config.score.second.weight)
+        scored = Fusion.of(rescoring, second, blocks, params.weight)
     fitted, on = _pairs_to_fit(scored, blocks, inputs)
     curves = fit_curves(fitted, on, context.config.score, context.out)
     metrics = _write(scored, pairs, blocks, curves, context)
@@ -85,12 +86,12 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
-    """Of a model that retrieve has not told about."""
-    params = context.config.score
-    if params.model not in context.config.retrieve.dense:
-        tokenizer = load_plain_tokenizer(context.outputs / "fetch" / "models" / params.model)
-        samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
-        warn_unknown_tokens(params.model, tokenizer, samples)
+    """Of the models that retrieve has not told about."""
+    params, models = context.config.score, context.outputs / "fetch" / "models"
+    samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
+    for name in [params.model, *([params.second.model] if params.second else [])]:
+        if name not in context.config.retrieve.dense:
+            warn_unknown_tokens(name, load_plain_tokenizer(models / name), samples)
 
 
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:

@@ -145,13 +145,13 @@ def test_encodings_of_byte_order_marks_need_no_setting(tmp_path: Path) -> None:
 
 def test_delimiters_quotes_and_columns_may_be_stated(tmp_path: Path) -> None:
     pair = [{"query": "a", "document": "b;c"}]
-    assert rows(write(tmp_path / "a.csv", "query|document\na|b;c\n"), "csv", delimiter="|") == pair
+    assert rows(write(tmp_path / "a.csv", "query#document\na#b;c\n"), "csv", delimiter="#") == pair
     assert rows(write(tmp_path / "a.csv", "a,b;c\n"), "csv", columns={"rows": ["query", "document"]}) == pair
     assert rows(write(tmp_path / "a.tsv", 'query\tdocument\na\t"b;c"\n'), "tsv", quotes=True) == pair
     with pytest.raises(
-        UserError, match=r"row 1: 2 cells, the header has 1: 'query\|document'; set the source's `delim"
+        UserError, match=r"row 1: 2 cells, the header has 1: 'query#document'; set the source's `delim"
     ):
-        read(write(tmp_path / "a.csv", "query|document\na|b,c\n"), "csv")
+        read(write(tmp_path / "a.csv", "query#document\na#b,c\n"), "csv")
     with pytest.raises(UserError, match=r"row 1: 2 cells, 3 columns are stated .*; set the source's `columns`"):
         read(write(tmp_path / "a.csv", "a,b\n"), "csv", columns={"rows": ["query", "document", "label"]})
 
