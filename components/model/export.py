@@ -107,7 +107,7 @@ def _add_keys_of_other_clients(folder: Path, config: Config) -> None:
 def add_keys_of_transformers_4(folder: Path) -> None:
     """Say what transformers 5 writes in transformers 4's words too: 4 would take its default base of the rotation.
 
-    TEI does not start without `rope_theta`. The tokenizer's class is one object of two names in version 5.
+    TEI's earlier versions do not start without `rope_theta`. The tokenizer's class has two names in version 5.
     """
     change_json(folder / "config.json", lambda own: own | _old_rotation(own.get("rope_parameters") or {}))
     change_json(folder / "tokenizer_config.json", _old_class)

@@ -228,7 +228,7 @@ def test_the_folder_has_the_keys_that_other_servers_read(exported):
 
 
 def test_transformers_4_and_tei_find_the_rotation_under_its_old_name(exported):
-    """Without it TEI does not start, and transformers 4 rotates by its default base: other vectors without a word."""
+    """Without it earlier TEI does not start, and transformers 4 rotates by its default base: other vectors, no word."""
     _, folder, _ = exported
     about = json.loads((folder / "config.json").read_text())
     assert about["rope_theta"] == about["rope_parameters"]["rope_theta"]
