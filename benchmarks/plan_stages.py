@@ -129,7 +129,9 @@ def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     found = {
         "fetch": host.fetch_memory([tasks]),
         "select_shots": host.select_shots_memory(tasks, cpu),
-        "evaluate": host.evaluate_memory(texts, host.task_characters(tasks[0]), texts, HIDDEN, cpu),
+        "evaluate": host.evaluate_memory(
+            texts, host.task_characters(tasks[0]), 4 * HIDDEN * texts, plan_stubs.ASKED, cpu
+        ),
         "prepare": host.prepare_memory(tasks),
         "retrieve": host.retrieve_memory(both, tasks, HIDDEN, cpu),
         "score": host.score_memory(config, tasks, HIDDEN, cpu),
