@@ -111,10 +111,6 @@ def _lengths(texts: pl.DataFrame) -> pl.DataFrame:
     return texts.select(number=pl.len(), bytes=pl.col("text").str.len_bytes().mean())
 
 
-def _one(queries: pl.DataFrame, documents: pl.DataFrame) -> list[TaskTexts]:
-    return [task_texts("large", queries, documents)]
-
-
 def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     """GiB of host memory by stage."""
     config: Config = parse_config(small_parameters(), "plan")
@@ -129,7 +125,9 @@ def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     found = {
         "fetch": host.fetch_memory([tasks]),
         "select_shots": host.select_shots_memory(tasks, cpu),
-        "evaluate": host.evaluate_memory(texts, host.task_characters(tasks[0]), texts, HIDDEN, cpu),
+        "evaluate": host.evaluate_memory(
+            texts, host.task_characters(tasks[0]), 4 * HIDDEN * texts, plan_stubs.ASKED, cpu
+        ),
         "prepare": host.prepare_memory(tasks),
         "retrieve": host.retrieve_memory(both, tasks, HIDDEN, cpu),
         "score": host.score_memory(config, tasks, HIDDEN, cpu),
@@ -138,33 +136,34 @@ def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     return {stage: memory / GIB for stage, memory in found.items()}
 
 
+def measure_apart(stage: str, documents: int, place: Path) -> dict[str, float]:
+    """A stage of APART: its tables, its peak, and plan_gib."""
+    if stage == "prepare":
+        scale_prepare.write_sources(place / "outputs" / "fetch", documents // 2)
+        source = place / "outputs" / "fetch" / "sources" / "large.parquet"
+        texts = [counted(source, "query", distinct=True), counted(source, "document")]
+    elif stage == "fetch":
+        texts = [_lengths(side) for side in plan_stubs.make_source(place, documents)]
+    else:
+        plan_stubs.make_benchmark(place / "outputs", documents)
+        folder = place / "outputs" / "prepare" / "benchmark"
+        texts = [counted(folder / f"find.{table}.parquet", "text") for table in ("queries", "corpus")]
+    return measured(stage, place, documents) | {"plan_gib": planned([task_texts("large", *texts)])[stage]}
+
+
 def measure(stages: Sequence[str], documents: int, place: Path) -> dict[str, dict[str, float]]:
     """By stage: what `measured` returns, and plan_gib, at this size."""
-    found: dict[str, dict[str, float]] = {}
-    if "prepare" in stages:
-        scale_prepare.write_sources(place / "own" / "outputs" / "fetch", documents // 2)
-        source = place / "own" / "outputs" / "fetch" / "sources" / "large.parquet"
-        task = task_texts("large", counted(source, "query", distinct=True), counted(source, "document"))
-        found["prepare"] = measured("prepare", place / "own", documents) | {"plan_gib": planned([task])["prepare"]}
-    if "fetch" in stages:
-        own = [_lengths(texts) for texts in plan_stubs.make_source(place / "fetch", documents)]
-        found["fetch"] = measured("fetch", place / "fetch", documents) | {"plan_gib": planned(_one(*own))["fetch"]}
-    if "evaluate" in stages:
-        plan_stubs.make_benchmark(place / "evaluate" / "outputs", documents)
-        folder = place / "evaluate" / "outputs" / "prepare" / "benchmark"
-        own = [_lengths(pl.read_parquet(folder / f"find.{table}.parquet")) for table in ("queries", "corpus")]
-        plan = planned(_one(*own))["evaluate"]
-        found["evaluate"] = measured("evaluate", place / "evaluate", documents) | {"plan_gib": plan}
+    found = {stage: measure_apart(stage, documents, place / "apart" / stage) for stage in stages if stage in APART}
     if set(stages) - set(APART):
         ranges = scale_mine.make_prepared(place / "prepare", documents, documents // 5)
         files = [place / "prepare" / f"{name}.parquet" for name in ("queries", "corpus")]
         plan = planned([task_texts(name, *(counted(file, "text", name) for file in files)) for name in ranges])
     if "select_shots" in stages:
         (place / "shots" / "outputs").mkdir(parents=True)
-        (place / "shots" / "outputs" / "prepare").symlink_to(place / "prepare")
+        (place / "shots" / "outputs" / "prepare").symlink_to((place / "prepare").resolve())
         plan_stubs.make_tasks(place / "prepare")
-        own = measured("select_shots", place / "shots", documents)
-        found["select_shots"] = own | {"plan_gib": plan["select_shots"]}
+        shots = measured("select_shots", place / "shots", documents)
+        found["select_shots"] = shots | {"plan_gib": plan["select_shots"]}
     if "mine" in stages:
         pairs = scale_mine.make_scores(place, ranges)
         found["mine"] = measured("mine", place, documents) | {"plan_gib": plan["mine"], "pairs": pairs}

@@ -166,5 +166,5 @@ def _context(root: Path, stage: str, config: Any) -> StageContext:
     out = root / "outputs" / stage
     for folder in (out, root / "work"):
         folder.mkdir(parents=True, exist_ok=True)
-    folders = {"outputs": root / "outputs", "work": root / "work", "cache": root / ".cache"}
+    folders: Any = {"outputs": root / "outputs", "work": root / "work", "cache": root / ".cache"}
     return StageContext(config=config, out=out, log=lambda metrics, step: None, **folders)

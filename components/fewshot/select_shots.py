@@ -195,7 +195,8 @@ def _teacher_scores(pools: Mapping[str, list[Candidate]], context: StageContext)
     asked = sorted({one.query_row for pool in pools.values() for one in pool})
     if "reranker_best" not in context.config.select_shots.strategies or not asked:
         return {}
-    file, scores = context.outputs / "mine" / "triplets.parquet", {}
+    file = context.outputs / "mine" / "triplets.parquet"
+    scores: dict[tuple[int, int], float] = {}
     for part in read_queries(file, TRIPLETS, asked[0], asked[-1], TRIPLETS_AT_ONCE):
         rows = part.filter(pl.col("query").is_in(asked)).select("query", "positive", "positive_score").iter_rows()
         scores |= {(query, document): score for query, document, score in rows}

@@ -1,7 +1,7 @@
 """Host memory of the stages that hold tables, texts or models: counted from their data structures.
 
 Bytes of private memory. Pages of memory-mapped files (texts, vectors, the key catalog) are not in it: the kernel drops
-them when it needs the room. `python -m benchmarks.plan_stages` compares prepare, retrieve, score and mine with runs.
+them when it needs the room. `python -m benchmarks.plan_stages` compares all but train's with runs.
 """
 
 from components.base.threads import worker_count
@@ -20,13 +20,16 @@ from components.teacher.pairs import BLOCK_QUERIES
 from components.teacher.rescoring import BY_DOCUMENT, PAIRS_A_SHARD
 
 CHARACTERS = 4.5  # per token
-FETCH = 0.2 * GIB  # a process without torch
+FETCH = 0.21 * GIB  # a process that reads sources
 FETCHED = 600  # a row of a source as plain values, without its text
-TABLE = 1.0  # copies of a source's text
+ENCODED = 1.4  # copies of the text of a group of rows while polars writes it
+PARQUET_GROUP = 1 << 18  # rows of such a group
 VIEWS = 40  # a row of a table with two texts, without the texts
 TRIGRAM = 150  # a word of a dev text: its trigram, in a set and in the index
-MTEB = 0.2 * GIB  # mteb and what it imports
+MTEB = 0.26 * GIB  # mteb and what it imports, tables and pages of the results
 STRING = 200  # a text as a Python string, in a list, and in a set of those that are known
+HITS = 1000  # documents that mteb takes of a query's ranking
+HIT = 200  # one of them: an entry of a dict of numbers, once more in mteb's results and as text
 VECTORS = 3  # of a task's: of the store, in the order that is asked for, and normalised
 WORD = 6.0  # characters of a word and the space after it
 PROCESS = 0.31 * GIB  # Python with torch, polars and mlflow, and what their threads keep: measured on a CPU
@@ -77,7 +80,8 @@ def fetch_memory(sources: list[list[TaskTexts]]) -> float:
         pairs = sum(task.documents for task in tasks)
         text = sum(CHARACTERS * task.documents * (task.document_tokens + task.query_tokens) for task in tasks)
         held = min(ROWS_AT_ONCE, pairs) * (FETCHED + text / max(1, pairs))
-        largest = max(largest, TABLE * text + VIEWS * pairs + held)
+        written = ENCODED * min(1, PARQUET_GROUP / max(1, pairs)) * text
+        largest = max(largest, text + VIEWS * pairs + held + written)
     return FETCH + largest
 
 
@@ -88,14 +92,15 @@ def select_shots_memory(tasks: list[TaskTexts], device: Device) -> float:
     return process_memory(device) + ROW * _rows(tasks) + largest + TRIGRAM * dev
 
 
-def evaluate_memory(texts: float, characters: float, largest: float, hidden: int, device: Device) -> float:
-    """All texts of the benchmark as Python strings, and the vectors of a task while they are scored.
+def evaluate_memory(texts: float, characters: float, vectors: float, queries: int, device: Device) -> float:
+    """All texts of the benchmark as Python strings, and the vectors and the hits of a task while it is scored.
 
     Args:
-        texts: distinct texts of all tasks; characters: of all of them; largest: texts of the largest task.
-        hidden: numbers of a vector.
+        texts: distinct texts of all tasks; characters: of all of them.
+        vectors: bytes of the vectors of the largest task.
+        queries: of the retrieval task with the most.
     """
-    return process_memory(device) + MTEB + characters + STRING * texts + VECTORS * 4 * hidden * largest
+    return process_memory(device) + MTEB + characters + STRING * texts + VECTORS * vectors + HIT * HITS * queries
 
 
 def prepare_memory(tasks: list[TaskTexts]) -> float:

@@ -99,8 +99,8 @@ def _cure(config: Config, stage: str, outputs: Path) -> str:
 
 
 KNOWN_BY = (
-    "memory and disk: counted from data structures and tensor shapes. Compared with runs: prepare, retrieve, score,\n"
-    "mine (benchmarks.plan_stages), train (benchmarks.plan); not compared: fetch, select_shots, evaluate, register\n"
+    "memory and disk: counted from data structures and tensor shapes. Compared with runs: fetch, prepare, retrieve,\n"
+    "score, mine, select_shots, evaluate (benchmarks.plan_stages), train (benchmarks.plan); not compared: register\n"
     "hours: FLOPs counted, at an assumed share of the peak; prepare and mine by the measured rate of one core. Not\n"
     "counted: downloads, BM25, the benchmark's own scoring"
 )

@@ -33,6 +33,7 @@ MINED_PAIRS_PER_CPU_SECOND = 170_000  # of mine, and texts of prepare: `benchmar
 PREPARED_TEXTS_PER_CPU_SECOND = 12_000
 CANDIDATE_ROW = 64  # bytes on disk that a row of candidates.parquet or teacher_scores.parquet takes, compressed
 FITTED = 150  # texts that select_shots fits a classifier on: 8 of a label, at most 400
+MTEB_QUERIES = 1_600  # of a retrieval task of MTEB(eng, v2), about: CQADupstackGamingRetrieval's
 STARTER_TEXTS = 4_400  # texts of the starter benchmark, and their mean tokens
 STARTER_TOKENS = 53
 
@@ -279,12 +280,12 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
     """Base, trained student and teacher on the benchmark, distinct texts, shared prefixes.
 
     Shots are counted for the trained student, on the tasks that may get some.
-    The host holds all texts and, after the weights are on the GPU, three copies of one task's vectors (while they are
-    reordered).
+    The host holds all texts and, after the weights are on the GPU, the vectors of one task.
     """
     if config.evaluate.benchmark == "starter":
         texts, tokens, shots = float(STARTER_TEXTS), float(STARTER_TEXTS * STARTER_TOKENS), 0.0
         largest, characters = texts, CHARACTERS * tokens
+        queries = max(task.test for task in config.prepare.tasks.values())
     else:
         sizes = pl.read_csv(MTEB_SIZES)
         texts, tokens = float(sizes["distinct"].sum()), 1e6 * float(sizes["distinct_mtok"].sum())
@@ -292,12 +293,14 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
         shots = 1e6 * float((few_shot["few_shot_shared_mtok"] - few_shot["distinct_mtok"]).sum())
         largest = float(sizes["distinct"].to_numpy().max())
         characters = float((sizes["texts"] * sizes["characters"]).sum())  # the column is the mean per text
+        queries = MTEB_QUERIES
     student, teacher = shapes["student"], shapes[config.evaluate.teacher]
     flops = 2 * tokens * (2 * student.linear + teacher.linear) + 2 * shots * student.linear
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
     disk = 4 * texts * (2 * student.hidden + teacher.hidden)
-    host = evaluate_memory(texts, characters, largest, student.hidden, device)
-    host = max(host, host - VECTORS * 4 * student.hidden * largest + _loading(student, config, device))
+    vectors = 4 * student.hidden * largest
+    host = evaluate_memory(texts, characters, vectors, queries, device)
+    host = max(host, host - VECTORS * vectors + _loading(student, config, device))
     cards = _cards(config.evaluate.engine)
     return Cost("evaluate", 3 * texts, 3 * tokens + shots, flops, gpu, host, disk, cards)
 

@@ -51,6 +51,18 @@ def test_bm25s_index_is_the_largest_tasks(config: Config, tasks: list[TaskTexts]
     assert saved > host.BM25_WORD * words
 
 
+def test_fetch_holds_one_source_and_select_shots_one_task(tasks: list[TaskTexts]) -> None:
+    largest, *others = sorted(tasks, key=host.task_characters, reverse=True)
+    one = host.fetch_memory([[largest]])
+    assert one > host.CHARACTERS * largest.documents * (largest.document_tokens + largest.query_tokens)
+    assert host.fetch_memory([[task] for task in tasks]) == one
+    assert host.fetch_memory([[largest, others[0]]]) > one
+    rows = host.ROW * sum(task.documents + task.queries + task.dev for task in others)
+    words = sum(task.dev * (1 + host.CHARACTERS * task.query_tokens / host.WORD) for task in others)
+    more = host.select_shots_memory(tasks, H100) - host.select_shots_memory([largest], H100)
+    assert more == pytest.approx(rows + host.TRIGRAM * words)
+
+
 def test_cards_are_what_the_parameters_use(config: Config) -> None:
     def cards(changed: Config) -> dict[str, float]:
         plan = make_plan(changed, estimated_texts(changed), ROOT / "nowhere", H100, 8)
