@@ -109,7 +109,7 @@ def query_rows(draw: random.Random) -> dict[str, float]:
     tokens = Tokens([ids(10, 40) for _ in range(train.batch_queries)], [ids(100, 200)], prefixes, [], 0, 0)
     figures = {}
     for name, join in (("one_prefix", False), ("several", True)):
-        rows = pack_rows(tokens, train.row_tokens, train, config.encoder, World(), join)
+        rows = pack_rows(tokens, train.row_tokens, config.encoder, World(), join)
         sizes = [placed.tokens for placed in rows if min(placed.places) < train.batch_queries]
         figures[f"query_rows_{name}"] = float(len(sizes))
         figures[f"query_rows_{name}_fill"] = statistics.mean(sizes) / train.row_tokens

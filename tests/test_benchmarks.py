@@ -57,6 +57,15 @@ def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.slow
+def test_update_against_retrain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("update.py", tmp_path / "figures.json", monkeypatch)
+    assert figures["new"] == figures["replayed"] == round(0.1 * figures["pairs"])
+    assert figures["update_steps"] < figures["retrain_steps"] == figures["production_steps"]
+    assert set(figures) >= {"retrain_over_update_cpu", "update_test", "retrain_test", "production_test"}
+    assert figures["update_over_production_low"] <= figures["update_over_production"]
+
+
+@pytest.mark.slow
 def test_score_at_scale(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     sizes = ["--pairs", "5000", "20000", "--documents", "2000"]

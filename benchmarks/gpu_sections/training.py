@@ -172,7 +172,7 @@ def _batch(bench: Bench, queries: int) -> tuple[list[PlacedRow], int]:
         shots_left_out=0,
     )
     config = bench.recipe(shots={"max": 5, "share": share})
-    rows = pack_rows(tokens, row_tokens, config.train, config.encoder, World(), join=True)
+    rows = pack_rows(tokens, row_tokens, config.encoder, World(), join=True)
     return [placed.pin() for placed in rows] if bench.cuda else rows, number
 
 

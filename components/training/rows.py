@@ -4,6 +4,7 @@ The plan needs the length of every text, so each process reads the ids of the wh
 depend on the number of processes. A process packs only the rows that it encodes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.config import EncoderParams, TrainParams
+from components.config import EncoderParams
 from components.model.packing import Group, Row, join_rows, pack, plan_joins, plan_rows
 from components.model.prompt import Prompt
 from components.training.world import World
@@ -46,15 +47,16 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries, documents and few-shot prefixes (one a set of shots), how many of the texts were
-    cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
+    """Token ids of a batch's queries, documents and few-shot prefixes (one a run of queries), how many of the texts
+    were cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
 
-    document_prefix: of the documents of a symmetric task, else empty.
+    starts: place of the first query of each run. document_prefix: of the documents of a symmetric task, else empty.
     """
 
     queries: list[np.ndarray]  # int32
     documents: list[np.ndarray]
     prefixes: list[list[int]]
+    starts: list[int]
     document_prefix: list[int]
     cut: int
     shots_left_out: int
@@ -74,7 +76,7 @@ class _Planned:
 
 
 def pack_rows(
-    tokens: Tokens, row_tokens: int, train: TrainParams, encoder: EncoderParams, world: World, join: bool = False
+    tokens: Tokens, row_tokens: int, encoder: EncoderParams, world: World, join: bool = False
 ) -> list[PlacedRow]:
     """The batch's rows of `row_tokens`: the queries of each few-shot set behind their prefix, then the documents.
 
@@ -85,7 +87,7 @@ def pack_rows(
         join: several prefixes share a row, so that rows of few-shot queries are full. Vectors and gradients are the
             same but for rounding; a card multiplies short rows slowly, a CPU does not.
     """
-    planned = _plan(tokens, row_tokens, train, encoder)
+    planned = _plan(tokens, row_tokens, encoder)
     costs = [one.group.tokens for one in planned]
     joins = plan_joins(costs, row_tokens) if join and _shares(encoder) else [[i] for i in range(len(planned))]
     rows = [[planned[i] for i in members] for members in joins]
@@ -102,13 +104,11 @@ def pack_rows(
     ]
 
 
-def _plan(tokens: Tokens, row_tokens: int, train: TrainParams, encoder: EncoderParams) -> list[_Planned]:
+def _plan(tokens: Tokens, row_tokens: int, encoder: EncoderParams) -> list[_Planned]:
     """The batch in rows of one prefix."""
-    share = train.shots.share
-    sets = [  # (prefix, sequences, place of the first)
-        (prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share)
-        for chunk, prefix in enumerate(tokens.prefixes)
-    ]
+    runs = zip(tokens.prefixes, itertools.pairwise([*tokens.starts, len(tokens.queries)]), strict=True)
+    # (prefix, sequences, place of the first)
+    sets = [(prefix, tokens.queries[start:stop], start) for prefix, (start, stop) in runs]
     sets.append((tokens.document_prefix, tokens.documents, len(tokens.queries)))
     planned = []
     for prefix, sequences, first in sets:

@@ -159,7 +159,7 @@ class Trainer:
         if prepared.row_tokens == size:
             return prepared
         on_card = self.step.device.type == "cuda"
-        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world, join=on_card)
+        rows = pack_rows(prepared.tokens, size, self.config.encoder, self.world, join=on_card)
         if on_card:
             rows = [placed.pin() for placed in rows]
         return prepared._replace(row_tokens=size, rows=rows)

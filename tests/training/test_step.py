@@ -49,7 +49,7 @@ def test_rows_of_several_prefixes_give_the_loss_and_gradients_of_rows_of_one(mak
     }
     first, second = (make_trainer(**changes, **{"train.gradcache": cached}) for cached in (False, True))
     one = first._prepare(1).rows
-    several = pack_rows(first._prepare(1).tokens, 250, first.params, first.config.encoder, World(), join=True)
+    several = pack_rows(first._prepare(1).tokens, 250, first.config.encoder, World(), join=True)
     assert len(several) < len(one)
     assert any(sum(group.prefix_length > 0 for group in placed.row.groups) > 1 for placed in several)
     assert sum(placed.tokens for placed in several) == sum(placed.tokens for placed in one)
@@ -84,7 +84,7 @@ def test_a_base_in_bf16_gives_nearly_the_gradients_of_fp32_to_an_adapter_in_fp32
 def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": True, "amx_bf16": has})
         assert training_precision("auto", cpu) == expected
         assert training_precision("fp32", cpu) == "fp32"
 
