@@ -30,23 +30,30 @@ def compiled(function: Any) -> Any:
 
 def fuse_elementwise(backbone: Any, compile_: Compile = compiled) -> None:
     """Let the norms, gated MLPs and rotary embeddings of `backbone` compute with compiled functions."""
-    norm, gate = compile_(rms_norm), compile_(swiglu)
+    once = cache(compile_)  # all layers share a function's graphs
+    norm, gate = once(rms_norm), once(swiglu)
     for module in backbone.modules():
         if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = partial(_norm, module, norm)
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")) and _is_silu(module):
             module.forward = partial(_gated, module, gate)
-        elif hasattr(module, "q_proj") and _ROTATE in getattr(type(module).forward, "__globals__", {}):
-            _rotate_with(module, compile_)
+        elif hasattr(module, "q_proj"):
+            _rotate_with(module, once)
 
 
 _ROTATE = "apply_rotary_pos_emb"  # transformers' function; an attention's forward finds it among its globals
 
 
 def _rotate_with(attention: Any, compile_: Compile) -> None:
-    """Give this attention a forward whose `apply_rotary_pos_emb` is compiled; its class keeps its own."""
+    """Give this attention a forward whose `apply_rotary_pos_emb` is compiled; its class keeps its own.
+
+    Nothing changes where that is no plain function: the `kernels` package may have put another in its place.
+    """
     own = type(attention).forward
-    seen = {**own.__globals__, _ROTATE: compile_(own.__globals__[_ROTATE])}
+    rotate = getattr(own, "__globals__", {}).get(_ROTATE)
+    if not isinstance(rotate, FunctionType):
+        return
+    seen = {**own.__globals__, _ROTATE: compile_(rotate)}
     forward = FunctionType(own.__code__, seen, own.__name__, own.__defaults__, own.__closure__)
     forward.__kwdefaults__ = own.__kwdefaults__
     attention.forward = MethodType(forward, attention)

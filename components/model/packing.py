@@ -23,9 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-IN_GROUP = (
-    1 << 32
-) - 1  # a segment's bits below: 0 for tokens of the prefix, sequences are 1, 2, ...; above: its group
+IN_GROUP = (1 << 32) - 1  # a segment's lower bits: 0 of the prefix, 1, 2, ... of the sequences; above them: its group
 
 
 class Group(NamedTuple):
@@ -84,11 +82,13 @@ class Row:
                 at += length
         return starts
 
-    @cached_property
+    @property
     def parts(self) -> list["Row"]:
         """The groups as rows of their own, in order."""
-        if len(self.groups) == 1:
-            return [self]
+        return [self] if len(self.groups) == 1 else self._split
+
+    @cached_property
+    def _split(self) -> list["Row"]:
         parts, at = [], 0
         for group in self.groups:
             own = slice(at, at + group.tokens)

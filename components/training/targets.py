@@ -1,7 +1,8 @@
 """What a batch's vectors are compared with: positives, groups, soft labels, and who is no negative of whom."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,10 @@ class Targets:
 
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Targets":
         """The same targets with `change` of each tensor: in pinned memory, or on another device."""
-        return Targets(*(change(part) if isinstance(part, torch.Tensor) else part for part in vars(self).values()))
+        changed: dict[str, Any] = {
+            name: change(part) for name, part in vars(self).items() if isinstance(part, torch.Tensor)
+        }
+        return replace(self, **changed)
 
 
 def make_targets(

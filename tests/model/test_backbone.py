@@ -71,7 +71,7 @@ def test_a_packed_training_step_moves_every_projection_and_prompt_token(decoder:
     trainer = Trainer(model, prompt, data, config, tmp_path, lambda metrics, step: None, World())
     batch = trainer.batches[1]
     rows = trainer._prepare(1).rows
-    assert any(placed.prefix_length for placed in rows)
+    assert any(placed.row.prefix_length for placed in rows)
     loss = trainer.step.run(1, rows, len(batch.query_texts), trainer._loss(batch, {}))
     assert loss > 0
     moved = [name for name, p in trainer.named.items() if p.grad is not None and p.grad.norm() > 0]
