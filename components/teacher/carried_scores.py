@@ -53,14 +53,14 @@ def _moved_scores(
     earlier: Path, pairs: Pairs, blocks: Sequence[Block], cache: Path
 ) -> Iterator[tuple[Block, pl.DataFrame]]:
     """(block, query, document, score) under today's rows."""
-    files = [(*map(int, file.stem.split("-")), file) for file in sorted(earlier.glob("*.arrow"))]
     before = [_numbered(Texts(file), 0) for file in _texts_of(earlier, cache)]
     for task, own in groupby(blocks, lambda block: block.task):
         places = list(own)
         rows = pairs.rows(task)
         queries = _moves(before[0], pairs.queries, rows.queries)
         documents = _moves(before[1], pairs.documents, rows.documents)
-        for start, stop, file in files:
+        for file in sorted(earlier.glob("*.arrow")):
+            start, stop = map(int, file.stem.split("-"))
             asked = queries.filter(pl.col("before").is_between(start, stop, closed="left"))
             if asked.is_empty():
                 continue
@@ -91,7 +91,7 @@ def _numbered(texts: Texts, start: int, stop: int | None = None) -> pl.DataFrame
 
 def _add(scores: pl.DataFrame, file: Path) -> None:
     """Put scores into a file; one that was there stays."""
-    known = pl.read_ipc(file, memory_map=False) if file.exists() else scores.clear()
+    known = pl.read_ipc(file) if file.exists() else scores.clear()
     new = scores.unique(["query", "document"], keep="first", maintain_order=True)
     with whole_file(file) as partial:
         pl.concat([known, new.join(known, on=["query", "document"], how="anti")]).write_ipc(partial)
