@@ -7,6 +7,7 @@ digests and a row a text are in memory, and the scores of one block of queries a
 
 import logging
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -26,14 +27,16 @@ def carry_scores(folder: Path, pairs: Pairs, blocks: Sequence[Block], cache: Pat
     earlier = _newest(folder, cache)
     if folder.exists() or earlier is None:
         return
-    partial = folder.with_name(f".{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder.with_name(f".{uuid.uuid4().hex}")
     partial.mkdir()
     number = 0
     for block, scores in _moved_scores(earlier, pairs, blocks, cache):
         number += len(scores)
         _add(scores, partial / f"{block.name}.arrow")
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:  # another run has filled it in the meantime
+        shutil.rmtree(partial)
     log.info("%s pairs keep the score of an earlier run", f"{number:,}")
 
 
