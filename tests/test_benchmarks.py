@@ -34,6 +34,8 @@ def read(out: Path) -> dict[str, Any]:
 def test_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("packing.py", tmp_path / "figures.json", monkeypatch)
     assert set(figures) >= {"speedup", "max_embedding_diff", "gradient_relative_diff"}
+    assert figures["query_rows_one_prefix_fill"] < 0.3
+    assert figures["query_rows_several_fill"] > 0.9
 
 
 def test_borda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

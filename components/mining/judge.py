@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +18,11 @@ import numpy as np
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import JudgeParams
-from components.model.device import device_of
-from components.model.load_once import load_once
-from components.model.locate import locate_model
-from components.model.sentence_model import SentenceModel
 from components.model.vector_store import VectorStore
-from components.teacher.cross_encoder import CrossEncoderTeacher
-from components.teacher.llm_reranker import LlmTeacher
+from components.teacher.pair_model import PairModel
 
 _CHUNK = 1024  # pairs scored and stored at once
 _SCORING = ("reranker", "model", "instruction", "max_tokens", "token_budget")  # parameters that decide a score
-
-
-@dataclass(frozen=True)
-class _JudgeSource:
-    models: Path
-    params: JudgeParams
-
-    def load(self) -> Any:
-        params = self.params
-        if params.reranker == "dense":
-            return SentenceModel.load(self.models / params.model, device_of("auto"), params.max_tokens)
-        if params.reranker == "sparse":
-            return _SparseModel(self.models / params.model, params.max_tokens)
-        if params.reranker == "llm":
-            return LlmTeacher.load(
-                self.models, params.model, params.instruction, params.max_tokens, params.token_budget
-            )
-        return CrossEncoderTeacher.load(self.models, params.model, params.max_tokens, params.token_budget)
-
-
-class _SparseModel:
-    """A learned sparse encoder (SPLADE), through sentence_transformers.SparseEncoder."""
-
-    def __init__(self, folder: Path, max_tokens: int) -> None:
-        from sentence_transformers import SparseEncoder
-
-        self._model = SparseEncoder(str(locate_model(folder)), device=str(device_of("auto")), local_files_only=True)
-        self._model.max_seq_length = min(max_tokens, self._model.max_seq_length or max_tokens)
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """float32 [n]: the model's own similarity."""
-        queries, documents = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
-        asked = self._model.encode_query(queries, show_progress_bar=False, convert_to_sparse_tensor=False)
-        found = self._model.encode_document(documents, show_progress_bar=False, convert_to_sparse_tensor=False)
-        query_place, document_place = ({text: i for i, text in enumerate(side)} for side in (queries, documents))
-        left = asked[[query_place[query] for query, _ in pairs]]
-        right = found[[document_place[document] for _, document in pairs]]
-        return np.asarray(self._model.similarity_pairwise(left, right).cpu().numpy())
 
 
 def _digest(values: Any) -> str:
@@ -97,9 +53,8 @@ class Judge:
         return math.inf if probability == 1.0 else math.log(probability / (1.0 - probability))
 
     def _stored(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """float64 [n]. A sparse encoder's rounding depends on the pairs beside: they are part of the key."""
-        beside = _digest(pairs) if self.params.reranker == "sparse" else ""
-        keys = [_digest([*pair, beside]) for pair in pairs]
+        """float64 [n]."""
+        keys = [_digest(pair) for pair in pairs]
         known = self._store.has(keys)
         missing = {key: pair for key, pair, there in zip(keys, pairs, known, strict=True) if not there}
         if missing:
@@ -107,20 +62,7 @@ class Judge:
         return self._store.read(keys)[:, 0].astype(np.float64)
 
     def _score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        try:
-            model = load_once(_JudgeSource(self._models, self.params))
-        except (OSError, ValueError, KeyError, RuntimeError) as problem:
-            reason = " ".join(str(problem).split())[:200]
-            raise UserError(
-                f"{self._models / self.params.model}: mine.judge.model: cannot be loaded as {self.params.reranker}: "
-                f"{reason}; correct mine.judge or fetch.models"
-            ) from None
-        if isinstance(model, SentenceModel):
-            asked = model.encode([query for query, _ in pairs], model.query)
-            found = model.encode([document for _, document in pairs], model.document)
-            scores = np.asarray((asked * found).sum(axis=1))
-        else:
-            scores = np.asarray(model.score(pairs))
+        scores = PairModel(self._models, self.params, "mine.judge").score(pairs)
         if not np.isfinite(scores).all():
             raise UserError(
                 f"mine.judge.model: {self.params.model}: a score is not finite; check weights and precision"
