@@ -57,7 +57,7 @@ class TaskWatch:
             histogram("served queries", self.novelty.nearest, edges, "blue"),
         ]
         most = max(max(one.y) for one in series)
-        x, y = Axis("cosine to the nearest training query", float(edges[0]), 1.0), Axis("share", 0.0, most)
+        x, y = Axis("cosine to the nearest training query", float(edges[0]), 1.0), Axis("share", 0.0, 1.15 * most)
         return plot(series, self.task, x, y, marks=[(self.novelty.limit, "limit")])
 
 

@@ -7,6 +7,7 @@ digests and a row a text are in memory, and the scores of one block of queries a
 
 import logging
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -26,14 +27,16 @@ def carry_scores(folder: Path, pairs: Pairs, blocks: Sequence[Block], cache: Pat
     earlier = _newest(folder, cache)
     if folder.exists() or earlier is None:
         return
-    partial = folder.with_name(f".{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder.with_name(f".{uuid.uuid4().hex}")
     partial.mkdir()
     number = 0
     for block, scores in _moved_scores(earlier, pairs, blocks, cache):
         number += len(scores)
         _add(scores, partial / f"{block.name}.arrow")
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:  # another run has filled it in the meantime
+        shutil.rmtree(partial)
     log.info("%s pairs keep the score of an earlier run", f"{number:,}")
 
 
@@ -53,14 +56,14 @@ def _moved_scores(
     earlier: Path, pairs: Pairs, blocks: Sequence[Block], cache: Path
 ) -> Iterator[tuple[Block, pl.DataFrame]]:
     """(block, query, document, score) under today's rows."""
-    files = [(*map(int, file.stem.split("-")), file) for file in sorted(earlier.glob("*.arrow"))]
     before = [_numbered(Texts(file), 0) for file in _texts_of(earlier, cache)]
     for task, own in groupby(blocks, lambda block: block.task):
         places = list(own)
         rows = pairs.rows(task)
         queries = _moves(before[0], pairs.queries, rows.queries)
         documents = _moves(before[1], pairs.documents, rows.documents)
-        for start, stop, file in files:
+        for file in sorted(earlier.glob("*.arrow")):
+            start, stop = map(int, file.stem.split("-"))
             asked = queries.filter(pl.col("before").is_between(start, stop, closed="left"))
             if asked.is_empty():
                 continue
@@ -91,7 +94,7 @@ def _numbered(texts: Texts, start: int, stop: int | None = None) -> pl.DataFrame
 
 def _add(scores: pl.DataFrame, file: Path) -> None:
     """Put scores into a file; one that was there stays."""
-    known = pl.read_ipc(file, memory_map=False) if file.exists() else scores.clear()
+    known = pl.read_ipc(file) if file.exists() else scores.clear()
     new = scores.unique(["query", "document"], keep="first", maintain_order=True)
     with whole_file(file) as partial:
         pl.concat([known, new.join(known, on=["query", "document"], how="anti")]).write_ipc(partial)
