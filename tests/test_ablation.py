@@ -153,7 +153,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     fixed = Variant("fixed", "shots", {"train.steps": 4}, fixed_shots=1)
     runs = Runs(tmp_path / "x", "bench", {}, {"fixed": fixed})
     outputs = runs.folder / "outputs"
-    write_training_tables(outputs)
+    write_training_tables(outputs, pairs=48)
     make_tiny_student(outputs / "fetch" / "models" / "student")
     for stage, files in {"train": ("adapter/weights",), "select_shots": ("shots.yaml",)}.items():
         for file in files:
@@ -180,7 +180,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     assert (done.dev, done.test, done.cpu_seconds, done.tokens) == (0.25, {"lee": [0.5, 0.7]}, 20.0, 400.0)
     steps, seeds, parent, shots = given
     assert (steps, seeds) == (4, {"train": 2, "select_shots": 2})
-    assert {entry["number"] for entry in shots.values()} == {1}
+    assert {name: entry["number"] for name, entry in shots.items()} == {"words": 1, "animals": 0}, "no dev of animals"
     [journal] = [file for file in (runs.folder / ".cache" / "tracking").glob("*/events.jsonl")]
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     assert parent == f"journal:{journal.parent.name}"
