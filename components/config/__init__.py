@@ -21,6 +21,7 @@ from components.config.load import load_config, parse_config, read_parameters
 from components.config.merging import MergeParams
 from components.config.mining import JudgeParams, MineParams
 from components.config.model import EncoderParams, PromptParams
+from components.config.pair_model import PairModelParams
 from components.config.prepare import DecontaminateParams, PrepareParams, TaskParams
 from components.config.registration import RegisterParams
 from components.config.retrieval import (
@@ -29,6 +30,7 @@ from components.config.retrieval import (
     IndexParams,
     RetrieveParams,
     ScoreParams,
+    SecondTeacherParams,
 )
 from components.config.schedule import PhaseParams, ScheduleParams
 from components.config.training import (
@@ -67,6 +69,7 @@ __all__ = [
     "MistralShape",
     "ModelParams",
     "Origin",
+    "PairModelParams",
     "Params",
     "PhaseParams",
     "PrepareParams",
@@ -75,6 +78,7 @@ __all__ = [
     "RetrieveParams",
     "ScheduleParams",
     "ScoreParams",
+    "SecondTeacherParams",
     "SelectShotsParams",
     "ShotDrawParams",
     "ShotParams",

@@ -103,7 +103,8 @@ class TrainParams(ScheduleParams):
         "has (foundry update); null: on all",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
+        default="auto",
+        description="of the frozen base; auto: bf16 on a GPU that has it or a CPU with AMX, else fp32",
     )
     quantization: Literal["none", "4bit"] = Field(
         default="none", description="4bit: the frozen base in NF4 (QLoRA), on a GPU"
@@ -134,8 +135,8 @@ class TrainParams(ScheduleParams):
     )
     hang_seconds: Positive = Field(
         default=3600,
-        description="of several processes: one that ends no step in this time is ended with where it stood; longer "
-        "than loading the data and the model, a dev check and the export take",
+        description="a process in which no row, step or task of a dev check ends in this time is ended with where it "
+        "stood; longer than loading the data and the model, and the export take",
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()

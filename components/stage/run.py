@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.base import watchdog
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.log import set_up_logging
@@ -70,6 +71,9 @@ def _metrics(name: str, context: StageContext) -> dict[str, float]:
     if name == "train" and (train.processes > 1 or train.nodes > 1):
         rendezvous = find_rendezvous(train.nodes, train.rendezvous)
         return launch(name, context, train.processes, train.restarts, rendezvous)
+    if name == "train":
+        with watchdog.watched(name, train.hang_seconds, context.work / "hung.txt"):
+            return stage_function(name)(context)
     return stage_function(name)(context)
 
 

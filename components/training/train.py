@@ -75,6 +75,7 @@ def fit_adapter(
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
+        _warn_unknown_tokens(tokenizer, data)
     trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers, context.cache)
     curve = trainer.fit()
     if world.first:
@@ -96,6 +97,15 @@ def _log_start(model: Any, data: TrainingData, config: Config) -> None:
         place.device,
         str(place.dtype).removeprefix("torch."),
     )
+
+
+def _warn_unknown_tokens(tokenizer: Any, data: TrainingData) -> None:
+    from components.model.unknown_tokens import sample_texts, warn_unknown_tokens
+
+    sides = {
+        name: [(data.query_text, own.query), (data.document_text, own.positive)] for name, own in data.examples.items()
+    }
+    warn_unknown_tokens("student", tokenizer, {name: sample_texts(both) for name, both in sides.items()})
 
 
 _CURVE = {
