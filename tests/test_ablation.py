@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(runs.store, "bring", bring)
     monkeypatch.setattr(variant_runs, "score_test_tasks", score)
+    monkeypatch.setattr(variant_runs, "load_once", lambda source: replace(source, adapter=None).load())
     monkeypatch.setattr(variant_runs, "dev_score", lambda source, prepared: 0.25)
     monkeypatch.setattr(variant_runs, "newest_tokens_a_step", lambda uri: 100.0)
     for call in ("start_uploader", "wait_until_uploaded"):
@@ -194,6 +196,9 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     given.clear()
     assert runs.result(fixed, 2) == done
     assert given == [], "read from run.json"
+    going_on = runs._start_from(fixed, 2)
+    adapter = Path(going_on["fetch.models.start"]["origin"]["path"])
+    assert (adapter / "trained_on.parquet").is_file(), "what an update takes as old"
 
 
 def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Result:
