@@ -102,6 +102,10 @@ class Runs:
         about = [self.raw, dict(variant.changes), variant.fixed_shots, before]
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
 
+    def start_of(self, variant: Variant, seed: int) -> Path:
+        """The adapter that a run goes on from."""
+        return self.place(self.variants[variant.start], seed) / "adapter"
+
     def is_over(self, variant: Variant, seed: int) -> bool:
         return (self.place(variant, seed) / "run.json").is_file()
 
