@@ -179,19 +179,20 @@ def transfer_section(figures: Figures) -> Iterator[str]:
     yield f"Mean: {100 * figures['unseen_share']:.0f} % of the way from the base to the teacher."
     yield ""
     own = figures["own"]
-    yield f"Pairs of one's own: {own['task']}, which the starting point was not trained on (score {own['before']:.1f})."
+    yield f"Pairs of one's own: {own['task']}, which the starting point was not trained on."
     yield ""
     rows = [
         [
             f"{one['pairs']:,}",
             "yes" if one["init_adapter"] else "no",
+            f"{one['before']:.1f}",
             f"{one['score']:.1f}",
             interval(one, "gain"),
             f"{one['cpu_seconds']:,.0f}",
         ]
         for one in own["runs"]
     ]
-    yield from table(["pairs", "from the trained adapter", "score", "over the starting point", "CPU s"], rows)
+    yield from table(["pairs", "from the trained adapter", "starting point", "score", "gain", "CPU s"], rows)
 
 
 def headline_table(quality: Figures | None, ablation: Figures | None, transfer: Figures | None) -> Iterator[str]:

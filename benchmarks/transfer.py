@@ -27,7 +27,7 @@ from benchmarks.about import about
 from benchmarks.peers.measure import score_test_tasks
 from benchmarks.quality_vs_peers import UNSEEN
 from benchmarks.rehearsal import ROOT
-from benchmarks.variant_runs import Result, Runs, Variant
+from benchmarks.variant_runs import SEEDED, Result, Runs, Variant, changes_from
 from components.base.errors import UserError
 from components.base.files import whole_file
 from components.config import read_parameters
@@ -107,28 +107,39 @@ def measure(runs: Runs, own: Mapping[int, int], seeds: int) -> dict[str, Any]:
     """The figures of both tables."""
     numbers = range(1, seeds + 1)
     results = {name: [runs.result(one, seed) for seed in numbers] for name, one in runs.variants.items()}
-    base, teacher = (reference(runs, runs.variants["trained"], name) for name in ("base", "teacher"))
-    return {**unseen_figures(results["trained"], base, teacher), "own": own_figures(results, own)}
+    trained, before = runs.variants["trained"], runs.variants["before"]
+    base, teacher = (reference(runs, trained, 1, name) for name in ("base", "teacher"))
+    own_runs = {name: results[name] for name in results if name.startswith("own_")}
+    start = {
+        name: [reference(runs, runs.variants[name], n, "before", runs.place(before, n) / "adapter") for n in numbers]
+        for name in own_runs
+    }
+    return {**unseen_figures(results["trained"], base, teacher), "own": own_figures(own_runs, start, own)}
 
 
-def reference(runs: Runs, trained: Variant, name: str) -> Result:
-    """The test scores of the student without training (base) or of the dense teacher, on the data of a variant."""
-    place = runs.place(trained, 1).with_name(f"{name}-{runs.place(trained, 1).name}")
+def reference(runs: Runs, data: Variant, seed: int, name: str, adapter: Path | None = None) -> Result:
+    """The zero-shot test scores, on the data of a variant's run, of a model that was not trained in it.
+
+    Args:
+        name: teacher (the dense one), else the student with `adapter`, or without one.
+    """
+    place = runs.place(data, seed).with_name(f"{name}-on-{runs.place(data, seed).name}")
     file = place / "run.json"
     if not file.is_file():
-        raw = apply_overrides(runs.raw, trained.changes)
-        runs.store.bring("select_shots", raw, {"train": 1, "select_shots": 1}, "")
+        raw = apply_overrides(runs.raw, data.changes)
+        before = {**data.changes, **(changes_from(runs.start_of(data, seed)) if data.start else {})}
+        runs.store.bring("select_shots", apply_overrides(runs.raw, before), dict.fromkeys(SEEDED, seed), "")
         config, outputs = parse_config(raw, name), runs.folder / "outputs"
         models, vectors = outputs / "fetch" / "models", runs.folder / ".cache" / "vectors"
         source: ModelSource = (
-            EncoderSource(models / "student", vectors, config.prompt, config.encoder)
-            if name == "base"
-            else SentenceSource(models / config.evaluate.teacher, vectors, config.encoder.device)
+            SentenceSource(models / config.evaluate.teacher, vectors, config.encoder.device)
+            if name == "teacher"
+            else EncoderSource(models / "student", vectors, config.prompt, config.encoder, adapter)
         )
         scores = score_test_tasks(name, source, None, config, outputs, place / "test")
         test = {task: values.tolist() for task, values in scores.items()}
         with whole_file(file) as partial:
-            partial.write_text(json.dumps(asdict(Result(name, 1, 0.0, test, 0.0, 0.0))), encoding="utf-8")
+            partial.write_text(json.dumps(asdict(Result(name, seed, 0.0, test, 0.0, 0.0))), encoding="utf-8")
     return Result(**json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -152,18 +163,28 @@ def unseen_figures(trained: Sequence[Result], base: Result, teacher: Result) -> 
     }
 
 
-def own_figures(results: Mapping[str, Sequence[Result]], own: Mapping[int, int]) -> dict[str, Any]:
-    """What the own pairs add over the starting point."""
-    before = results["before"]
-    start = 100 * float(np.mean([one.scores[OWN].mean() for one in before]))
+def own_figures(
+    results: Mapping[str, Sequence[Result]], start: Mapping[str, Sequence[Result]], own: Mapping[int, int]
+) -> dict[str, Any]:
+    """What the own pairs add over the starting point, on the test data of the same run.
+
+    Args:
+        results, start: by run: its scores, and those of the starting point.
+    """
     rows = []
     for pairs in own:
         for name, init in ((f"own_{pairs}", False), (f"own_{pairs}_from_before", True)):
-            score = 100 * float(np.mean([one.scores[OWN].mean() for one in results[name]]))
             cpu = float(np.mean([one.cpu_seconds for one in results[name]]))
-            gain = dict(zip(("gain", "gain_low", "gain_high"), difference(results[name], before, (OWN,)), strict=True))
-            rows.append({"pairs": pairs, "init_adapter": init, "score": score, "cpu_seconds": cpu, **gain})
-    return {"task": OWN, "before": start, "runs": rows}
+            gains = difference(results[name], start[name], (OWN,))
+            gain = dict(zip(("gain", "gain_low", "gain_high"), gains, strict=True))
+            scores = {"score": mean_own(results[name]), "before": mean_own(start[name])}
+            rows.append({"pairs": pairs, "init_adapter": init, "cpu_seconds": cpu, **scores, **gain})
+    return {"task": OWN, "runs": rows}
+
+
+def mean_own(side: Sequence[Result]) -> float:
+    """Mean score x 100 of the own data's task."""
+    return 100 * float(np.mean([one.scores[OWN].mean() for one in side]))
 
 
 def gain_over(trained: Sequence[Result], base: Result, tasks: Sequence[str]) -> dict[str, float]:
@@ -186,11 +207,13 @@ def print_tables(figures: Mapping[str, Any]) -> None:
     print(f"  {'unseen task':18} {'base':>6} {'trained':>8} {'teacher':>8} {'of the way':>11}")
     for task, one in figures["unseen"].items():
         print(f"  {task:18} {one['base']:6.1f} {one['trained']:8.1f} {one['teacher']:8.1f} {one['share']:11.0%}")
-    print(f"  of the way, mean: {figures['unseen_share']:.0%}; {OWN} before: {figures['own']['before']:.1f}")
+    print(f"  of the way, mean: {figures['unseen_share']:.0%}")
     for one in figures["own"]["runs"]:
         start = "from the trained adapter" if one["init_adapter"] else "from a new adapter"
         gain = f"{one['gain']:+.1f} [{one['gain_low']:+.1f}, {one['gain_high']:+.1f}]"
-        print(f"  {one['pairs']:5,} own pairs {start:26} {one['score']:5.1f} {gain:24} {one['cpu_seconds']:6.0f} CPU s")
+        print(
+            f"  {one['pairs']:5,} own pairs {start:26} {one['before']:5.1f} {one['score']:5.1f} {gain:24} {one['cpu_seconds']:6.0f} CPU s"
+        )
 
 
 if __name__ == "__main__":

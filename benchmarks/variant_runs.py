@@ -36,7 +36,7 @@ from components.tracking.journal import Journal
 from components.tracking.store import connect, tracking_folder
 from components.tracking.summary import metrics_of, named_metrics, pipeline_start
 from components.tracking.versions import code_version
-from components.training.replay import write_trained_on
+from components.training.pair_keys import write_trained_on
 
 BEFORE = ("local_files", "fetch", "prepare")  # not counted: every variant has them
 SEEDED = ("train", "select_shots")  # stages that a run's seed is for; the data and the negatives are the same for all
@@ -102,6 +102,10 @@ class Runs:
         about = [self.raw, dict(variant.changes), variant.fixed_shots, before]
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
 
+    def start_of(self, variant: Variant, seed: int) -> Path:
+        """The adapter that a run goes on from."""
+        return self.place(self.variants[variant.start], seed) / "adapter"
+
     def is_over(self, variant: Variant, seed: int) -> bool:
         return (self.place(variant, seed) / "run.json").is_file()
 
@@ -142,8 +146,10 @@ class Runs:
 
         self.result(first, seed)
         self.store.bring("mine", apply_overrides(self.raw, first.changes), {}, "")
-        outputs, adapter = self.folder / "outputs", self.place(first, seed) / "adapter"
-        write_trained_on(judged_pairs(outputs / "prepare") | mined_pairs(outputs), adapter)
+        outputs, cache = self.folder / "outputs", self.folder / ".cache"
+        adapter = self.place(first, seed) / "adapter"
+        pairs = np.union1d(judged_pairs(outputs / "prepare", cache), mined_pairs(outputs, cache))
+        write_trained_on(pairs, adapter)
         return changes_from(adapter)
 
     def _score(self, variant: Variant, config: Config, kept: Mapping[str, Kept]) -> Result:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     fixed = Variant("fixed", "shots", {"train.steps": 4}, fixed_shots=1)
     runs = Runs(tmp_path / "x", "bench", {}, {"fixed": fixed})
     outputs = runs.folder / "outputs"
-    write_training_tables(outputs)
+    write_training_tables(outputs, pairs=48)
     make_tiny_student(outputs / "fetch" / "models" / "student")
     for stage, files in {"train": ("adapter/weights",), "select_shots": ("shots.yaml",)}.items():
         for file in files:
@@ -172,6 +173,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(runs.store, "bring", bring)
     monkeypatch.setattr(variant_runs, "score_test_tasks", score)
+    monkeypatch.setattr(variant_runs, "load_once", lambda source: replace(source, adapter=None).load())
     monkeypatch.setattr(variant_runs, "dev_score", lambda source, prepared: 0.25)
     monkeypatch.setattr(variant_runs, "newest_tokens_a_step", lambda uri: 100.0)
     for call in ("start_uploader", "wait_until_uploaded"):
@@ -180,7 +182,7 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     assert (done.dev, done.test, done.cpu_seconds, done.tokens) == (0.25, {"lee": [0.5, 0.7]}, 20.0, 400.0)
     steps, seeds, parent, shots = given
     assert (steps, seeds) == (4, {"train": 2, "select_shots": 2})
-    assert {entry["number"] for entry in shots.values()} == {1}
+    assert {name: entry["number"] for name, entry in shots.items()} == {"words": 1, "animals": 0}, "no dev of animals"
     [journal] = [file for file in (runs.folder / ".cache" / "tracking").glob("*/events.jsonl")]
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     assert parent == f"journal:{journal.parent.name}"
@@ -194,6 +196,9 @@ def test_a_run_is_scored_recorded_and_whole(tmp_path: Path, monkeypatch: pytest.
     given.clear()
     assert runs.result(fixed, 2) == done
     assert given == [], "read from run.json"
+    going_on = runs._start_from(fixed, 2)
+    adapter = Path(going_on["fetch.models.start"]["origin"]["path"])
+    assert (adapter / "trained_on.parquet").is_file(), "what an update takes as old"
 
 
 def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Result:

@@ -40,7 +40,7 @@ class Trainer:
         rate = config.train.learning_rate
         self.rates.append(rate)
         for step in range(40):
-            moving = 0.995 + step * 1e-4 if rate > 0.05 else 0.995 - step * 0.02
+            moving = 0.995 + step * 1.2e-4 if rate > 0.05 else 0.995 - step * 0.02
             report({COSINE: moving}, step)
             if len(self.rates) - 1 == self.killed_at and step == 20:
                 raise KeyboardInterrupt
