@@ -4,15 +4,18 @@
 # make fast   the tests under five seconds each
 # make check  ruff, mypy, import layers
 # make ui     MLflow and Prefect servers on loopback; MLFLOW_PORT=5001 PREFECT_PORT=4201 for other ports
+# make ablation  every ingredient of the recipe on and off, in hours; ARGS="--only full naive" for some; goes on after a kill
+# make results   docs/results.md and README's table from .cache/quality.json, ablation.json and transfer.json
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
 # make remake the environment .venv again, after an interrupted installation; PYTHON=python3.12 with another Python
 # make infra-check   everything under infra/ that can be checked without a container engine
 # make help   this list
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run plan test fast check ui reproduce remake infra-check
+.PHONY: help run plan test fast check ui ablation results reproduce remake infra-check
 
 PYTHON ?= python3
+RESULTS := $(foreach name,quality ablation transfer,--$(name) .cache/$(name).json)
 RUN_ENV := .venv/.run
 TEST_ENV := .venv/.test
 # Three processes for two cores: tests of servers, schedules and kills mostly wait.
@@ -44,6 +47,13 @@ check: $(TEST_ENV)
 
 ui: $(RUN_ENV)
 	@foundry ui $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT)) $(if $(PREFECT_PORT),--prefect-port $(PREFECT_PORT))
+
+ablation: $(RUN_ENV)
+	@python -m benchmarks.ablation --folder .cache/ablation --json .cache/ablation.json $(ARGS)
+
+results: $(RUN_ENV)
+	@python -m benchmarks.results $(RESULTS) > docs/results.md.new && mv docs/results.md.new docs/results.md
+	@python -m benchmarks.results $(RESULTS) --readme README.md
 
 reproduce: $(RUN_ENV)
 	@foundry reproduce $(RUN)

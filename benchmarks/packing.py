@@ -5,7 +5,8 @@
 A symmetric few-shot batch (queries of 20-60 tokens behind a 400-token prefix) through a random 6-layer, 512-wide
 Mistral in fp32 on the CPU, forward and backward. The padded side uses SDPA with padding on the right (no mask is
 needed for the real tokens' vectors, so it gets torch's causal kernel: its best setting). Sides alternate in one
-process.
+process. Besides it counts how full the query rows of a batch of recipes/mistral-7b.yaml are, with one few-shot prefix a
+row and with several, as on a card.
 """
 
 import argparse
@@ -17,15 +18,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import MistralConfig, MistralModel
 
 from components.base.machine import keep_freed_memory
+from components.config import parse_config, read_parameters
 from components.model.attention import PACKED
 from components.model.backbone import pooled
 from components.model.last_layer import narrow_last_layer
 from components.model.packing import pack
+from components.training.rows import Tokens, pack_rows
+from components.training.world import World
 
 Forward = Callable[[Any], torch.Tensor]
 
@@ -72,6 +77,7 @@ def main() -> None:
             (gradients["padded"] - gradients["packed"]).norm() / gradients["padded"].norm()
         ),
     }
+    figures |= query_rows(draw)
     print(
         f"{queries} queries, prefix {prefix_length}, {layers} layers x 512, fp32, "
         f"{given.threads} threads, {repeats} rounds"
@@ -80,6 +86,34 @@ def main() -> None:
         print(f"  {name:24} {value:.6g}")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def query_rows(draw: random.Random) -> dict[str, float]:
+    """Number and fill of the query rows of one batch of the 7B recipe: one prefix a row, and several.
+
+    Queries have 10 to 40 tokens; shots, 0 to 5 of them, 40 to 256 on each side, as far as the prefix has room.
+    """
+    root = Path(__file__).resolve().parents[1]
+    config = parse_config(read_parameters(root / "recipes" / "mistral-7b.yaml"), "mistral-7b")
+    train = config.train
+
+    def ids(least: int, most: int) -> np.ndarray:
+        return np.full(draw.randint(least, most), 5, dtype=np.int32)
+
+    prefixes = []
+    for _ in range(train.batch_queries // train.shots.share):
+        lengths = [22, *(draw.randint(80, 512) for _ in range(draw.randint(0, train.shots.max)))]
+        while sum(lengths) > config.prompt.prefix_tokens:
+            lengths.pop()
+        prefixes.append([5] * sum(lengths))
+    tokens = Tokens([ids(10, 40) for _ in range(train.batch_queries)], [ids(100, 200)], prefixes, [], 0, 0)
+    figures = {}
+    for name, join in (("one_prefix", False), ("several", True)):
+        rows = pack_rows(tokens, train.row_tokens, config.encoder, World(), join)
+        sizes = [placed.tokens for placed in rows if min(placed.places) < train.batch_queries]
+        figures[f"query_rows_{name}"] = float(len(sizes))
+        figures[f"query_rows_{name}_fill"] = statistics.mean(sizes) / train.row_tokens
+    return figures
 
 
 def student(layers: int) -> Any:

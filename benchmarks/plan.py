@@ -88,7 +88,7 @@ def measured(
     plan = training_memory(
         read_shape(folder / "student" / "config.json"),
         config,
-        [RowSize(p.tokens, p.prefix_length, len(p.places)) for p in rows[step]],
+        [RowSize(p.tokens, p.row.prefix_length, len(p.places)) for p in rows[step] if p.row is not None],
         config.train.precision,
         gpu=False,
     )

@@ -1,18 +1,19 @@
 """Does `components.plan` tell the truth about host memory? The peak of stages at two sizes against the plan's.
 
-    python -m benchmarks.plan_stages [--quick] [--json FILE] [--folder DIR] [--stages prepare,retrieve,score,mine]
+    python -m benchmarks.plan_stages [--quick] [--json FILE] [--folder DIR] [--stages fetch,prepare,...]
         [--documents N N]
 
 Synthetic tables of realistic lengths, from a seed (benchmarks/scale_mine.py, scale_score.py, scale_prepare.py): a task
-with half of the documents, a query for every fifth document, 50 candidates a query. Each stage runs as it is in a
-process of its own, with malloc set as `foundry stage` sets it; models alone are stubs. Peak: the most private memory
-(anonymous and shared pages, read from the kernel every 5 ms). Pages of memory-mapped files are not in it, as the kernel
-can drop them; its own peak, which has them, is printed too.
+with half of the documents, a query for every fifth document, 50 candidates a query; fetch and prepare have one source
+of two documents a query, evaluate one retrieval task of 500 queries. Each stage runs as it is in a process of its own,
+with malloc set as `foundry stage` sets it; models alone are stubs (benchmarks/plan_stubs.py). Peak: the most private
+memory (anonymous and shared pages, read from the kernel every 5 ms). Pages of memory-mapped files are not in it, as the
+kernel can drop them; its own peak, which has them, is printed too.
 
 The plan is given the tables' counts and mean lengths, as it is after `prepare`, and this machine's CPU as device.
 
 Keys: plan_memory_error (largest of all stages and sizes, |plan / peak - 1|), STAGE_plan_error,
-STAGE_cpu_seconds_per_million (of the larger run: rows of prepare and retrieve, pairs of score and mine).
+STAGE_cpu_seconds_per_million (of the larger run: pairs of score and mine, rows of the others).
 """
 
 import argparse
@@ -24,71 +25,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scale_mine, scale_prepare, scale_score
+from benchmarks import plan_stubs, scale_mine, scale_prepare, scale_score
+from benchmarks.plan_stubs import HIDDEN, retrieve_params
 from benchmarks.scale_stage import DEPTH, peak_memory
 from components.base.machine import keep_freed_memory
-from components.config import Bm25Params, Config, DenseTeacherParams, EngineParams, RetrieveParams, parse_config
-from components.model.sentence_model import SentenceSource, Side, text_key
-from components.model.stored_embedder import StoredEmbedder
-from components.model.vector_store import VectorStore
+from components.config import Config, parse_config
 from components.plan import host
 from components.plan.devices import GIB, Device
 from components.plan.host import CHARACTERS
 from components.plan.tokens import TaskTexts
 from tests.samples import small_parameters
 
-STAGES = ("prepare", "retrieve", "score", "mine")
+STAGES = ("fetch", "prepare", "retrieve", "score", "mine", "select_shots", "evaluate")
+APART = ("fetch", "prepare", "evaluate")  # stages with tables of their own; the others share one set
 DOCUMENTS = (150_000, 600_000)
-HIDDEN = 384  # of the stub that embeds, as the starter's dense teacher has
-
-
-class StubModel(StoredEmbedder):
-    """In place of SentenceModel: random vectors. The store, its index and the search are the product's."""
-
-    query, document = Side(), Side()
-
-    def encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
-        """float32 [n, HIDDEN]."""
-        return self._encode(texts, side)
-
-    def _keyed(self, texts: list[str], way: Side) -> tuple[list[str], list[str]]:
-        return texts, [text_key(way, text) for text in texts]
-
-    def _embed(self, inputs: list[str], way: Side) -> np.ndarray:
-        drawn = np.random.default_rng(len(inputs[0])).standard_normal((len(inputs), HIDDEN), dtype=np.float32)
-        return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
-
-
-def load_stub(source: SentenceSource) -> StubModel:
-    """In place of SentenceSource.load."""
-    return StubModel("a model", "stub", HIDDEN, VectorStore(source.store, "stub"))
-
-
-def retrieve_params() -> RetrieveParams:
-    """BM25 and one dense teacher."""
-    stub = {"dense_teacher": DenseTeacherParams()}
-    return RetrieveParams(depth=DEPTH, dense=stub, bm25=Bm25Params(), engine=EngineParams(workers=0))
-
-
-def run_retrieve(outputs: Path) -> None:
-    """The stage, in this process."""
-    from components.teacher import retrieve
-
-    SentenceSource.load = load_stub  # type: ignore[method-assign,assignment]  # the model alone is not the product's
-    for folder in ("retrieve", "work"):
-        (outputs / folder).mkdir(parents=True)
-    config = SimpleNamespace(seed=7, threads=0, retrieve=retrieve_params())
-    folders = {name: outputs / name for name in ("work", "cache")}
-    context: Any = SimpleNamespace(outputs=outputs, out=outputs / "retrieve", config=config, **folders)
-    retrieve.run(context)
 
 
 def run_stage(stage: str, folder: Path, documents: int) -> None:
@@ -97,12 +52,12 @@ def run_stage(stage: str, folder: Path, documents: int) -> None:
     start = time.process_time()
     if stage == "prepare":
         scale_prepare.run_prepare(folder, documents // 2)
-    elif stage == "retrieve":
-        run_retrieve(folder)
     elif stage == "score":
         scale_score.run_stage(folder)
-    else:
+    elif stage == "mine":
         scale_mine.run_stage(folder)
+    else:
+        getattr(plan_stubs, f"run_{stage}")(folder)
     print(json.dumps({"resident_gib": peak_memory(), "cpu_seconds": time.process_time() - start}))
 
 
@@ -152,6 +107,14 @@ def counted(table: Path, column: str, task: str | None = None, distinct: bool = 
     return texts.select(number=pl.len(), bytes=pl.col("text").str.len_bytes().mean()).collect()
 
 
+def _lengths(texts: pl.DataFrame) -> pl.DataFrame:
+    return texts.select(number=pl.len(), bytes=pl.col("text").str.len_bytes().mean())
+
+
+def _one(queries: pl.DataFrame, documents: pl.DataFrame) -> list[TaskTexts]:
+    return [task_texts("large", queries, documents)]
+
+
 def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     """GiB of host memory by stage."""
     config: Config = parse_config(small_parameters(), "plan")
@@ -162,7 +125,11 @@ def planned(tasks: list[TaskTexts]) -> dict[str, float]:
     apart = retrieve_params().model_copy(update={"depth": round(2 * DEPTH / 1.67)})
     both = config.model_copy(update={"retrieve": apart})
     cpu = Device("cpu", 0, 1e9, is_gpu=False)
+    texts = tasks[0].documents + tasks[0].queries + tasks[0].dev
     found = {
+        "fetch": host.fetch_memory([tasks]),
+        "select_shots": host.select_shots_memory(tasks, cpu),
+        "evaluate": host.evaluate_memory(texts, host.task_characters(tasks[0]), texts, HIDDEN, cpu),
         "prepare": host.prepare_memory(tasks),
         "retrieve": host.retrieve_memory(both, tasks, HIDDEN, cpu),
         "score": host.score_memory(config, tasks, HIDDEN, cpu),
@@ -179,10 +146,25 @@ def measure(stages: Sequence[str], documents: int, place: Path) -> dict[str, dic
         source = place / "own" / "outputs" / "fetch" / "sources" / "large.parquet"
         task = task_texts("large", counted(source, "query", distinct=True), counted(source, "document"))
         found["prepare"] = measured("prepare", place / "own", documents) | {"plan_gib": planned([task])["prepare"]}
-    if set(stages) - {"prepare"}:
+    if "fetch" in stages:
+        own = [_lengths(texts) for texts in plan_stubs.make_source(place / "fetch", documents)]
+        found["fetch"] = measured("fetch", place / "fetch", documents) | {"plan_gib": planned(_one(*own))["fetch"]}
+    if "evaluate" in stages:
+        plan_stubs.make_benchmark(place / "evaluate" / "outputs", documents)
+        folder = place / "evaluate" / "outputs" / "prepare" / "benchmark"
+        own = [_lengths(pl.read_parquet(folder / f"find.{table}.parquet")) for table in ("queries", "corpus")]
+        plan = planned(_one(*own))["evaluate"]
+        found["evaluate"] = measured("evaluate", place / "evaluate", documents) | {"plan_gib": plan}
+    if set(stages) - set(APART):
         ranges = scale_mine.make_prepared(place / "prepare", documents, documents // 5)
         files = [place / "prepare" / f"{name}.parquet" for name in ("queries", "corpus")]
         plan = planned([task_texts(name, *(counted(file, "text", name) for file in files)) for name in ranges])
+    if "select_shots" in stages:
+        (place / "shots" / "outputs").mkdir(parents=True)
+        (place / "shots" / "outputs" / "prepare").symlink_to(place / "prepare")
+        plan_stubs.make_tasks(place / "prepare")
+        own = measured("select_shots", place / "shots", documents)
+        found["select_shots"] = own | {"plan_gib": plan["select_shots"]}
     if "mine" in stages:
         pairs = scale_mine.make_scores(place, ranges)
         found["mine"] = measured("mine", place, documents) | {"plan_gib": plan["mine"], "pairs": pairs}

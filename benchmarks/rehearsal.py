@@ -128,9 +128,16 @@ def run_stage(folder: Path, stage: str) -> tuple[float, float]:
     return time.perf_counter() - begin, used.ru_maxrss / 2**20
 
 
-def start(folder: Path, stage: str) -> "subprocess.Popen[bytes]":
-    env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+def start(folder: Path, stage: str, parent: str = "") -> "subprocess.Popen[bytes]":
+    """Start a stage's process. parent: of its MLflow run, `journal:ID`."""
+    env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": tracking_store(folder)}
+    env |= {"FOUNDRY_PIPELINE_JOURNAL": parent} if parent else {}
     return subprocess.Popen([sys.executable, "-m", "flows.cli", "stage", stage], cwd=folder, env=env)
+
+
+def tracking_store(folder: Path) -> str:
+    """The MLflow store of the runs in `folder`."""
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def train_until_killed(folder: Path) -> int:
@@ -153,7 +160,7 @@ def training_log(folder: Path) -> tuple[int, float]:
     """(first step, peak GiB) that the newest training run wrote to MLflow."""
     from components.tracking.store import connect
 
-    client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+    client = connect(tracking_store(folder))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
     newest = next(run.info.run_id for run in runs if client.get_metric_history(run.info.run_id, "train/loss"))

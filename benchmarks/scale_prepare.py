@@ -13,7 +13,6 @@ Keys: prepare_peak_gib, prepare_texts_per_second, prepare_cpu_seconds, decontami
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ import numpy as np
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks and infra belong to the checkout, not to the package
+
+from benchmarks.scale_stage import peak_memory
 
 WORDS, HELD_OUT, PLANTED = 100, 2000, 1000
 BLOCK = 20_000
@@ -110,7 +111,7 @@ def run_prepare(folder: Path, queries: int) -> dict[str, float]:
     texts = 3 * queries + 2 * HELD_OUT
     assert metrics["large.train"] > queries / 2  # all but planted, held out and hard ones
     return {
-        "prepare_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "prepare_peak_gib": peak_memory(),
         "prepare_texts_per_second": texts / seconds,
         "prepare_cpu_seconds": cpu,
         "decontamination_recall": len(removed) / min(PLANTED, queries),

@@ -57,7 +57,7 @@ WORDS = (
 )
 CLIENTS = {  # block of docs/serving.md -> the folder that it reads
     "sentence-transformers": "export",
-    "sentence-transformers 5": "st5",
+    "sides": "sides",
     "shared prefix": "export",
     "transformers": "export",
     "onnx": "onnx",
@@ -121,15 +121,15 @@ def exported(folder: Path) -> tuple[Encoder, Path]:
 
 def differences(encoder: Encoder, folder: Path, texts: list[str]) -> dict[str, float]:
     """Largest difference of each client's vectors, by side."""
-    from components.serving.copies import export_st5
     from components.serving.onnx import export_onnx
+    from components.serving.sides import export_sides
 
     expected = {
         "queries": encoder.encode_queries(texts, TASK.instruction, SHOTS),
         "documents": encoder.encode_documents(texts),
     }
     model = read_model(folder)
-    export_st5(model, folder.with_name("st5"))
+    export_sides(model, folder.with_name("sides"))
     export_onnx(model, folder.with_name("onnx"))
     figures = {"texts": float(len(texts)), "cut": float(encoder.prompt.cut)}
     for client, place in CLIENTS.items():

@@ -62,7 +62,8 @@ def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> di
     write_training_texts(work, examples)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     data = training_data(work, examples)
-    full = {"steps": steps + 1, "batch_queries": 512, "negatives": 7, "row_tokens": 4096}
+    full = {"steps": steps + 1, "batch_queries": 512, "alpha": 0.5, "phases": [], "merge": None}
+    full |= {"negatives": 7, "row_tokens": 4096}
     lengths = {"prompt.query_tokens": 512, "prompt.document_tokens": 512, "prompt.prefix_tokens": 1536}
     train = {**full, "learning_rate": 1e-4, "shots": {"max": 5, "share": 16}}
     config = parse_config(small_parameters(train=train, **lengths), "training_batch")
@@ -78,7 +79,7 @@ def measure(work: Path, examples: int, steps: int, tokenizer: Path | None) -> di
         drawn = time.process_time()
         ids = tokens.of(batch)
         gathered = time.process_time()
-        pack_rows(ids, config.train.row_tokens, config.train, config.encoder, world)
+        pack_rows(ids, config.train.row_tokens, config.encoder, world, join=True)  # as for a card
         if step:
             for name, took in zip(seconds, np.diff([begin, drawn, gathered, time.process_time()]), strict=True):
                 seconds[name].append(float(took))

@@ -25,7 +25,7 @@ from components.base.checkout import home
 from components.base.files import whole_file
 from components.base.locks import try_lock
 from components.base.owner import is_own, sees_all_processes, standing
-from components.promotion.lock import LOCK_TAG
+from components.promotion.lock import LOCK_TAG, SUFFIX, all_locks, free_dead_lock
 from components.tracking import upload
 from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
@@ -231,12 +231,10 @@ def _end_run(client: Any, run: Any) -> None:
 def promotion_locks(root: Path) -> Iterator[Finding]:
     """Promotion locks of dead processes: registered models with the lock's tag and without any version."""
     client = registry_client(root)
-    for model in client.search_registered_models(max_results=1000):
-        if not is_dead_and_ours(model.tags.get(LOCK_TAG, ""), root):
-            continue
-        if not client.search_model_versions(f"name = '{model.name}'", max_results=1):
+    for model in all_locks(client):
+        if not model.latest_versions and is_dead_and_ours(model.tags[LOCK_TAG], root):
             what = f"promotion lock {model.name} ({model.description}) belongs to a dead process"
-            yield Finding(what, "removed it", partial(client.delete_registered_model, model.name))
+            yield Finding(what, "removed it", partial(free_dead_lock, client, model.name.removesuffix(SUFFIX)))
 
 
 # ---------------------------------------------------------------- Prefect

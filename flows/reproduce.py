@@ -5,8 +5,9 @@
     foundry reproduce 7 --restore DIR           no rerun: only restore code, parameters and data
 
 Code, parameters and expected hashes come from the run's commit. DVC's caches are not used, and no version is
-registered. Exception: if own files (`kind: local`) have changed since or are not on this machine, fetch's outputs come
-from DVC's cache or remote, and only the stages after it run. A fresh clone needs the git and the DVC remote only.
+registered. Own files (`kind: local`) that have changed since or are not on this machine are read from the copies that
+the run kept in DVC. If it kept none (`keep: false`), fetch's outputs come from there, and only the stages after it run.
+A fresh clone needs the git and the DVC remote only.
 """
 
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import load_config
-from components.data.local_files import changed_since, read_list
+from components.data.local_files import not_to_be_read
 from components.tracking.registry import find_version, registry_client, split_version
 from components.tracking.snapshot import git, resolve, run_ref
 from components.tracking.versions import locked_outputs
@@ -116,7 +117,8 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
 
 
 def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
-    """Restore the original list of own files in `place`, and the outputs of stages whose own files have changed since.
+    """Restore the original list of own files in `place` with their copies, and, if there are none, the outputs of the
+    stages whose own files have changed since.
 
     Returns the stages that cannot be rerun, each with the reason.
 
@@ -128,7 +130,7 @@ def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
         return {}
     bring(place, lists)
     fetch = load_config(place / "params.yaml").fetch
-    changed = changed_since(read_list(place / "outputs"), fetch, home(place))
+    changed = not_to_be_read(place / "outputs", fetch, home(place))
     if not changed:
         return {}
     readers = [name for name, stage in dag.items() if set(lists) & set(stage.needs)]

@@ -14,15 +14,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from prefect import flow, get_run_logger
 
 from components.base.errors import UserError
-from components.config import load_config
-from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
+from components.config import TrainParams, load_config
+from components.contracts.tables import QRELS, QUERIES, TRIPLETS, read_table
+from components.contracts.texts import Texts
 from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
 from components.tracking.snapshot import resolve
-from components.training.replay import pair_key, write_trained_on
+from components.training.pair_keys import pair_keys, write_trained_on
 from flows import isolation
 from flows.dag import DVC, run_dvc
 from flows.pipeline import pipeline
@@ -52,47 +54,65 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
     commit = resolve(place, version.tags.get("git.commit", ""))
     with isolation.isolated(place, "HEAD", f"update-{uuid.uuid4().hex[:8]}") as own:
         isolation.begin_from_newest(place, own)
-        command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, own)}
+        command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, place)}
         if run_streamed(command, own, environment, log.info, DAY_SECONDS):
             raise UserError("the stages up to prepare failed; see the log")
         before = own / ".cache" / "work" / "before"
+        before.mkdir(parents=True, exist_ok=True)
         for stage in ("prepare", "mine"):
             run_dvc(place, "get", str(place), f"outputs/{stage}", "--rev", commit, "--out", str(before / stage))
-        old, now = judged_pairs(before / "prepare") | mined_pairs(before), judged_pairs(own / "outputs" / "prepare")
-        recipe_steps = load_config(own / "params.yaml").train.steps
-    new = len(now - old)
+        cache = place / ".cache"
+        old = np.union1d(judged_pairs(before / "prepare", cache), mined_pairs(before, cache))
+        now = judged_pairs(own / "outputs" / "prepare", cache)
+        recipe = load_config(own / "params.yaml").train
+    new = len(np.setdiff1d(now, old, assume_unique=True))
     if not new:
         log.info(f"nothing is new since {name} version {version.version}: {len(now):,} pairs, all known")
         return {}
-    sampled = min(round(replay * new), len(now) - new)
+    sampled, in_proportion = size_update(new, len(now), replay, recipe.steps)
     log.info(f"{new:,} pairs are new since {name} version {version.version}; {sampled:,} old ones are trained on too")
     folder = keep_adapter(place, name, str(version.version), commit, old)
-    share = (new + sampled) / len(now)
-    parameters = update_parameters(folder, steps or math.ceil(share * recipe_steps), replay, weight)
+    parameters = update_parameters(folder, recipe, steps or in_proportion, replay, weight)
     results: Any = pipeline(root=str(place), isolated=True, parameters=parameters)
     return results
 
 
-def judged_pairs(prepared: Path) -> set[str]:
-    """The keys of the training pairs in the tables of a prepare stage."""
+def size_update(new: int, number: int, replay: float, steps: int) -> tuple[int, int]:
+    """(old pairs that are trained on too, training steps) of an update with `new` of `number` pairs.
+
+    steps: of the recipe, for all pairs.
+
+    >>> size_update(100, 1000, 1.0, 150)
+    (100, 30)
+    """
+    sampled = min(round(replay * new), number - new)
+    return sampled, math.ceil((new + sampled) / number * steps)
+
+
+def judged_pairs(prepared: Path, cache: Path) -> np.ndarray:
+    """The keys of the training pairs in the tables of a prepare stage, uint64, sorted and distinct."""
     pairs = read_table(prepared / "qrels.parquet", QRELS).filter(pl.col("relevance") > 0)
-    return _keys(prepared, pairs["query"], pairs["document"])
+    return _keys(prepared, pairs.select("query", "document"), cache)
 
 
-def mined_pairs(outputs: Path) -> set[str]:
+def mined_pairs(outputs: Path, cache: Path) -> np.ndarray:
     """The keys of the pairs that were trained on: mine leaves some out, and adds positives that it relabelled."""
     triplets = read_table(outputs / "mine" / "triplets.parquet", TRIPLETS, ["query", "positive"])
-    return _keys(outputs / "prepare", triplets["query"], triplets["positive"])
+    return _keys(outputs / "prepare", triplets.rename({"positive": "document"}), cache)
 
 
-def _keys(prepared: Path, query: pl.Series, document: pl.Series) -> set[str]:
-    queries = read_table(prepared / "queries.parquet", QUERIES, ["row", "text", "task", "split"])
-    corpus = read_table(prepared / "corpus.parquet", CORPUS, ["row", "text"])
-    pairs = queries[query].with_columns(document=corpus["text"].gather(document)).filter(pl.col("split") == "train")
-    return {pair_key(*row) for row in pairs.select("task", "text", "document").iter_rows()}
+def _keys(prepared: Path, pairs: pl.DataFrame, cache: Path) -> np.ndarray:
+    """No text is in memory: `Texts` keeps their digests beside them on disk."""
+    queries = read_table(prepared / "queries.parquet", QUERIES, ["row", "task", "split"])
+    asked, found = (Texts.of_table(prepared / f"{name}.parquet", cache).hashes() for name in ("queries", "corpus"))
+    keys = [np.empty(0, np.uint64)]
+    for (task,), own in queries.filter(pl.col("split") == "train").group_by("task"):
+        some = pairs.join(own.select(query="row"), on="query", how="semi")
+        keys.append(pair_keys(str(task), asked[some["query"].to_numpy()], found[some["document"].to_numpy()]))
+    return np.unique(np.concatenate(keys))
 
 
-def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: set[str]) -> Path:
+def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: np.ndarray) -> Path:
     """Production's adapter below .cache/updates, with the list of what it was trained on; relative to `root`."""
     folder = Path(".cache") / "updates" / f"{name}-{version}"
     shutil.rmtree(root / folder, ignore_errors=True)
@@ -102,8 +122,8 @@ def keep_adapter(root: Path, name: str, version: str, commit: str, pairs: set[st
     return folder
 
 
-def update_parameters(folder: Path, steps: int, replay: float, weight: float) -> dict[str, Any]:
-    """The changes to the recipe that make a run an update."""
+def update_parameters(folder: Path, recipe: TrainParams, steps: int, replay: float, weight: float) -> dict[str, Any]:
+    """The changes to the recipe that make a run an update. Its warmup is shorter in proportion to its steps."""
     origin = {"kind": "local", "path": folder.as_posix(), "licence": "own"}
     return {
         f"fetch.models.{ADAPTER}": {"origin": origin, "format": "adapter"},
@@ -111,4 +131,5 @@ def update_parameters(folder: Path, steps: int, replay: float, weight: float) ->
         "train.replay": replay,
         "train.merge": {"of": "init_adapter", "method": "slerp", "weight": weight},
         "train.steps": steps,
+        "train.warmup_steps": recipe.warmup_steps * steps // recipe.steps,
     }

@@ -45,6 +45,9 @@ def small_parameters(**changes: Any) -> dict[str, Any]:
             "precision": "fp32",  # the same numbers on every machine
             "steps": 6,
             "batch_queries": 4,
+            "alpha": 0.5,
+            "phases": [],
+            "merge": None,
             "negatives": 2,
             "learning_rate": 0.01,
             "checkpoint_every": 2,

@@ -34,6 +34,8 @@ def read(out: Path) -> dict[str, Any]:
 def test_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("packing.py", tmp_path / "figures.json", monkeypatch)
     assert set(figures) >= {"speedup", "max_embedding_diff", "gradient_relative_diff"}
+    assert figures["query_rows_one_prefix_fill"] < 0.3
+    assert figures["query_rows_several_fill"] > 0.9
 
 
 def test_borda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,15 @@ def test_training_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     figures = figures_of("training_batch.py", tmp_path / "figures.json", monkeypatch)
     parts = {"batch_seconds", "ids_seconds", "pack_seconds"}
     assert set(figures) == {*parts, "step_seconds", "all_ids_seconds", "peak_growth_gib"}
+
+
+@pytest.mark.slow
+def test_update_against_retrain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = figures_of("update.py", tmp_path / "figures.json", monkeypatch)
+    assert figures["new"] == figures["replayed"] == round(0.1 * figures["pairs"])
+    assert figures["update_steps"] < figures["retrain_steps"] == figures["production_steps"]
+    assert set(figures) >= {"retrain_over_update_cpu", "update_test", "retrain_test", "production_test"}
+    assert figures["update_over_production_low"] <= figures["update_over_production"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch.autograd import DeviceType
 from transformers import MistralConfig, MistralModel
 
 from components.config import Config, parse_config, read_parameters
@@ -108,6 +109,19 @@ class Bench:
     def reset_peak(self) -> None:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
+
+    def kernel_seconds(self, profile: Any) -> dict[str, float]:
+        """Seconds by kernel of a finished profile; on a CPU by operator.
+
+        Of a card only its own events count: an operator's row repeats the time of the kernels that it started.
+        """
+        taken: dict[str, float] = {}
+        for event in profile.key_averages():
+            if self.cuda and (event.device_type != DeviceType.CUDA or event.is_user_annotation):
+                continue
+            micros = event.self_device_time_total if self.cuda else event.self_cpu_time_total
+            taken[event.key] = taken.get(event.key, 0.0) + micros / 1e6
+        return {name: seconds for name, seconds in taken.items() if seconds > 0}
 
     def peak(self) -> float:
         """GiB of the card, 0 on a CPU."""

@@ -1,17 +1,19 @@
 """Training: FlexAttention against the dense mask, MFU, a row's time by kernel, a GradCache step, packed and padded."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from benchmarks.gpu_sections.bench import Bench, projections
 from components.model.attention import PACKED
 from components.model.backbone import pooled
-from components.model.packing import Row, pack, plan_rows
-from components.training.rows import PlacedRow
+from components.model.packing import Row, join_rows, pack, plan_rows
+from components.training.rows import PlacedRow, Tokens, pack_rows
 from components.training.step import Step
 from components.training.world import World
 
@@ -20,9 +22,7 @@ _GEMM = ("gemm", "nvjet", "cutlass", "wgmma", "xmma")  # parts of the names of m
 
 
 def equality(bench: Bench) -> None:
-    """The packed attention of this device against SDPA under the dense mask: vectors and LoRA gradients, five rows."""
-    from torch._dynamo.eval_frame import _debug_get_cache_entry_list
-    from torch.nn.attention import flex_attention as flex
+    """The packed attention of this device against SDPA under the dense mask: vectors and LoRA gradients, six rows."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(DENSE, _dense_attention)
@@ -34,6 +34,7 @@ def equality(bench: Bench) -> None:
         "one_block": bench.row(120, 8, 20),
         "long": bench.row(long, 100, 200),
         "long_prefix": bench.row(long, 20, 60, bench.pick(700, 200)),
+        "two_prefixes": join_rows([bench.row(500, 20, 60, 200), bench.row(400, 20, 60, 100)]),
     }
     for name, row in rows.items():
         (vectors, gradients), (expected, right) = (_gradients(bench, model, row, kind) for kind in (PACKED, DENSE))
@@ -45,6 +46,9 @@ def equality(bench: Bench) -> None:
             bench.forward(model, row)
         with torch.inference_mode():
             bench.forward(model, row)
+    from torch._dynamo.eval_frame import _debug_get_cache_entry_list  # torch's own: the figures above stay without it
+    from torch.nn.attention import flex_attention as flex
+
     bench.note(flex_graphs=len(_debug_get_cache_entry_list(flex.flex_attention.__code__)))
 
 
@@ -122,10 +126,8 @@ def _kernels(bench: Bench, work: Callable[[], None]) -> None:
         work()
         bench.now()
     wall = (bench.now() - begin) * 1000
-    kind = "self_device_time_total" if bench.cuda else "self_cpu_time_total"
-    taken = {event.key[:100]: getattr(event, kind) / 1000 for event in seen.key_averages()}
-    taken = {name: ms for name, ms in taken.items() if ms > 0}
-    lines = [f"{ms:9.2f} ms  {name}" for name, ms in sorted(taken.items(), key=lambda item: -item[1])[:60]]
+    taken = {name: 1000 * seconds for name, seconds in bench.kernel_seconds(seen).items()}
+    lines = [f"{ms:9.2f} ms  {name[:100]}" for name, ms in sorted(taken.items(), key=lambda item: -item[1])[:60]]
     (bench.out / "kernels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     products = sum(ms for name, ms in taken.items() if any(part in name.lower() for part in _GEMM))
     bench.note(kernel_ms=sum(taken.values()), matrix_product_ms=products, profiled_wall_ms=wall)
@@ -150,42 +152,65 @@ def gradcache(bench: Bench) -> None:
         training_flops_per_second=6 * weights * tokens / seconds,  # both passes: what `foundry plan` counts
     )
     if bench.cuda:
-        bench.note(gradcache_idle_share=_idle_share(bench, step))
+        rows, number = _batch(bench, 16)
+        bench.note(gradcache_idle_share=_idle_share(bench, step, rows, number))
+        bench.note(gradcache_waits=_waits(step, rows, number))
 
 
 def _batch(bench: Bench, queries: int) -> tuple[list[PlacedRow], int]:
-    """(rows of `queries` queries in sets of 16 behind a prefix and of 8 passages each, vectors of queries)."""
-    rows, place = [], 0
-    prefix, share = bench.pick((1536, 16), (40, 4))
-    for _ in range(-(-queries // share)):
-        sequences = [bench.ids(bench.draw.randint(20, 60)) for _ in range(share)]
-        rows.append(PlacedRow.of(pack(bench.ids(prefix), sequences), list(range(place, place + share))))
-        place += share
-    number = place
+    """(rows of `queries` queries in sets of 16 behind a prefix and of 8 passages each, vectors of queries), packed as
+    training packs them for a card, into pinned memory."""
+    prefix, share, row_tokens = bench.pick((1536, 16, 4096), (40, 4, 256))
     shortest, longest = bench.pick((300, 512), (20, 60))
-    lengths = [bench.draw.randint(shortest, longest) for _ in range(8 * queries)]
-    for members in plan_rows(lengths, 0, bench.pick(4096, 256)):
-        sequences = [bench.ids(lengths[i]) for i in members]
-        rows.append(PlacedRow.of(pack([], sequences), [number + i for i in members]))
-    return rows, number
+    number = -(-queries // share) * share
+    tokens = Tokens(
+        queries=[_ids(bench, 20, 60) for _ in range(number)],
+        documents=[_ids(bench, shortest, longest) for _ in range(8 * queries)],
+        prefixes=[bench.ids(prefix) for _ in range(number // share)],
+        document_prefix=[],
+        cut=0,
+        shots_left_out=0,
+    )
+    config = bench.recipe(shots={"max": 5, "share": share})
+    rows = pack_rows(tokens, row_tokens, config.encoder, World(), join=True)
+    return [placed.pin() for placed in rows] if bench.cuda else rows, number
+
+
+def _ids(bench: Bench, shortest: int, longest: int) -> np.ndarray:
+    return np.array(bench.ids(bench.draw.randint(shortest, longest)), dtype=np.int32)
 
 
 def _loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
     return -(queries @ documents.T).mean()
 
 
-def _idle_share(bench: Bench, step: Step) -> float:
+def _idle_share(bench: Bench, step: Step, rows: list[PlacedRow], number: int) -> float:
     """Share of a small step's wall time in which no kernel runs."""
     from torch.profiler import ProfilerActivity, profile
 
-    rows, number = _batch(bench, 16)
     step.run(0, rows, number, _loss)
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         begin = bench.now()
         step.run(0, rows, number, _loss)
         wall = bench.now() - begin
     step.model.zero_grad()
-    return 1 - sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / wall
+    return 1 - sum(bench.kernel_seconds(seen).values()) / wall
+
+
+def _waits(step: Step, rows: list[PlacedRow], number: int) -> int:
+    """How often the host waits for the card in a step, as torch counts it."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step.run(0, rows, number, _loss)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    step.model.zero_grad()
+    waits = [warning for warning in seen if "synchroniz" in str(warning.message)]
+    for warning in waits:
+        print(f"   a wait: {warning.filename}:{warning.lineno}", flush=True)
+    return len(waits)
 
 
 def padded(bench: Bench) -> None:

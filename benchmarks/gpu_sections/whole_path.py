@@ -39,7 +39,10 @@ def resume(bench: Bench) -> None:
             time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        bench.note(killed_at_step=int(checkpoints(killed / "work" / "checkpoints")[-1].name.removeprefix("step-")))
+        saved = checkpoints(killed / "work" / "checkpoints")
+        if not saved:
+            raise RuntimeError("the training process ended before its first checkpoint; its traceback is above")
+        bench.note(killed_at_step=int(saved[-1].name.removeprefix("step-")))
         for work in (killed, whole):
             begin = time.perf_counter()
             if _train(folder, work).wait():

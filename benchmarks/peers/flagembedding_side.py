@@ -83,6 +83,11 @@ def mined(one: TaskPairs, given: Any) -> Path:
 
 def options(given: Any, files: list[Path]) -> list[str]:
     """Its command line. Query length: its shots take what is over 512 tokens."""
+    import torch
+
+    from components.model.backbone import training_precision
+
+    bf16 = training_precision("auto", torch.device("cpu")) == "bf16"
     values = {
         "model_name_or_path": given.student, "output_dir": given.out / "trainer", "cache_path": given.out / "cache",
         "additional_special_tokens": SPECIAL, "query_instruction_format": "<instruct>{}\n<query>{}",
@@ -93,7 +98,7 @@ def options(given: Any, files: list[Path]) -> list[str]:
         "sentence_pooling_method": "last_token", "normalize_embeddings": True, "use_lora": True, "lora_rank": 16,
         "lora_alpha": 32, "lora_dropout": 0.1, "save_merged_lora_model": True, "learning_rate": given.rate,
         "warmup_steps": min(10, given.steps // 4), "max_steps": given.steps, "per_device_train_batch_size": given.batch,
-        "seed": given.seed, "bf16": True, "use_cpu": True, "save_strategy": "no", "logging_steps": 20,
+        "seed": given.seed, "bf16": bf16, "use_cpu": True, "save_strategy": "no", "logging_steps": 20,
         "report_to": "none", "disable_tqdm": True,
     }  # fmt: skip
     parts: list[str] = []

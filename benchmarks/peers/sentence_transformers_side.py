@@ -84,11 +84,13 @@ def mined(one: TaskPairs, teacher: Path) -> Any:
 
 def train(model: Any, data: dict[str, Any], given: argparse.Namespace) -> None:
     """Train for the given steps."""
+    import torch
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.losses import MultipleNegativesRankingLoss
     from sentence_transformers.training_args import BatchSamplers, MultiDatasetBatchSamplers
 
     from components.contracts.tasks import read_tasks
+    from components.model.backbone import training_precision
 
     tasks = read_tasks(given.prepared / "tasks.yaml")
     prompts = {}
@@ -103,7 +105,7 @@ def train(model: Any, data: dict[str, Any], given: argparse.Namespace) -> None:
         warmup_steps=min(10, given.steps // 4),
         lr_scheduler_type="linear",
         use_cpu=True,
-        bf16=True,
+        bf16=training_precision("auto", torch.device("cpu")) == "bf16",
         prompts=prompts,
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,

@@ -21,6 +21,7 @@ from components.config.load import load_config, parse_config, read_parameters
 from components.config.merging import MergeParams
 from components.config.mining import JudgeParams, MineParams
 from components.config.model import EncoderParams, PromptParams
+from components.config.pair_model import PairModelParams
 from components.config.prepare import DecontaminateParams, PrepareParams, TaskParams
 from components.config.registration import RegisterParams
 from components.config.retrieval import (
@@ -29,13 +30,14 @@ from components.config.retrieval import (
     IndexParams,
     RetrieveParams,
     ScoreParams,
+    SecondTeacherParams,
 )
+from components.config.schedule import PhaseParams, ScheduleParams
 from components.config.training import (
     DevParams,
     DistillationParams,
     InBatchParams,
     LoraParams,
-    PhaseParams,
     ShotDrawParams,
     TrainParams,
 )
@@ -67,13 +69,16 @@ __all__ = [
     "MistralShape",
     "ModelParams",
     "Origin",
+    "PairModelParams",
     "Params",
     "PhaseParams",
     "PrepareParams",
     "PromptParams",
     "RegisterParams",
     "RetrieveParams",
+    "ScheduleParams",
     "ScoreParams",
+    "SecondTeacherParams",
     "SelectShotsParams",
     "ShotDrawParams",
     "ShotParams",

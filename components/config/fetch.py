@@ -35,6 +35,10 @@ class LocalOrigin(Params):
 
     kind: Literal["local"] = Field(description="a file or folder on this machine")
     path: str = Field(description="file, folder or glob")
+    keep: bool = Field(
+        default=True,
+        description="keep a copy in DVC, so that an old run can be rerun on the files of then; false for huge files",
+    )
     licence: Name = Field(description=LICENCE)
 
 
@@ -113,7 +117,7 @@ class SourceParams(Params):
         description="part: its columns in order, for csv and tsv files without a header line",
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
-        default=None, description="csv: what separates cells; found in the header line (, ; or tab) when empty"
+        default=None, description="csv: what separates cells; found in the header line (, ; tab or |) when empty"
     )
     quotes: bool | None = Field(
         default=None, description="whether quotes enclose cells; when empty, in csv they do and in tsv they do not"

@@ -4,25 +4,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.config.types import Count, Fraction, Name, NonNegative, Params, Positive, PositiveFraction
+from components.config.pair_model import PairModelParams
+from components.config.types import Count, Fraction, NonNegative, Params, Positive, PositiveFraction
 
 LOGIT_RERANKERS = ("cross_encoder", "llm")  # their raw score is a logit: it has no zero point that means "irrelevant"
 Scale = Literal["probability", "raw", "relevance"]
 
 
-class JudgeParams(Params):
+class JudgeParams(PairModelParams):
     """A model that neither found nor scored the candidates: it says which of them are false negatives."""
 
-    reranker: Literal["cross_encoder", "llm", "dense", "sparse"] = Field(
-        description="how the model judges: a logit for query and document read together (cross_encoder, llm), or the "
-        "similarity of their vectors (dense; sparse: SPLADE)"
-    )
-    model: Name = Field(description="in fetch.models; not score.model and not one of retrieve.dense")
-    instruction: str = Field(
-        default="Given a query, retrieve documents that answer it", description="what an llm judges"
-    )
-    max_tokens: Positive = Field(default=512, description="a pair (dense, sparse: a text) is cut to this")
-    token_budget: Positive = Field(default=2048, description="tokens in one forward pass (cross_encoder, llm)")
     threshold: PositiveFraction = Field(
         default=0.5,
         description="relevant from this probability on; dense, sparse: from the median labelled positive on",

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.config.engine import EngineParams
+from components.config.pair_model import PairModelParams
 from components.config.types import FileName, Fraction, Params, Positive, PositiveFloat
 
 StopWords = Literal[
@@ -91,6 +92,12 @@ class RetrieveParams(Params):
     engine: EngineParams = EngineParams()
 
 
+class SecondTeacherParams(PairModelParams):
+    """A second teacher, from other weights: its scores are fused with the reranker's."""
+
+    weight: Fraction = Field(default=0.2, description="share of its score, on the reranker's scale, in the fused score")
+
+
 class ScoreParams(Params):
     """The teacher's score of every candidate, and its calibration to a probability of relevance."""
 
@@ -102,6 +109,7 @@ class ScoreParams(Params):
         default="Given a query, retrieve documents that answer it", description="what an llm reranker judges"
     )
     dense_weight: Fraction = Field(default=0.5, description="share of the dense score in the fused maxsim score")
+    second: SecondTeacherParams | None = Field(default=None, description="null: one teacher")
     max_tokens: Positive = Field(default=512, description="a pair is cut to this (not maxsim)")
     token_budget: Positive = Field(default=2048, description="tokens in one forward pass (not maxsim)")
     queries: Literal["drawn", "all"] = Field(

@@ -1,22 +1,12 @@
 """Parameters of `train`: the loss, the adapter, the batches and the processes."""
 
-import itertools
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.config.merging import MergeParams
 from components.config.objectives import ObjectivesParams
-from components.config.types import (
-    Count,
-    Fraction,
-    NonNegative,
-    Params,
-    Positive,
-    PositiveFloat,
-    PositiveFraction,
-    TaskKind,
-)
+from components.config.schedule import ScheduleParams
+from components.config.types import Count, Fraction, NonNegative, Params, Positive, PositiveFloat
 
 
 class LoraParams(Params):
@@ -60,13 +50,6 @@ class ShotDrawParams(Params):
     share: Positive = Field(default=16, description="queries that share one prefix, which is computed once")
 
 
-class PhaseParams(Params):
-    """A stretch of training on some kinds of task only (STS before retrieval, say)."""
-
-    kinds: list[TaskKind] = Field(description="kinds of task that this phase draws from")
-    fraction: PositiveFraction = Field(description="share of the steps; the phases add up to 1")
-
-
 class DevParams(Params):
     """nDCG@10 on dev queries while training."""
 
@@ -76,11 +59,9 @@ class DevParams(Params):
     patience: Count = Field(default=0, description="stop after this many checks without a better dev score; 0 = never")
 
 
-class TrainParams(Params):
+class TrainParams(ScheduleParams):
     """Contrastive training of a LoRA adapter with hard negatives and soft labels; docs/recipe.md has the formulas."""
 
-    steps: Positive = Field(description="optimizer steps")
-    batch_queries: Positive = Field(description="queries of a step, over all processes")
     negatives: Count = Field(description="hard negatives per query and step, drawn at each step from the mined ones")
     negative_sampling: Literal["uniform", "teacher_score"] = Field(
         default="uniform",
@@ -122,7 +103,8 @@ class TrainParams(Params):
         "has (foundry update); null: on all",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="of the frozen base; auto: bf16 where the processor has it in hardware, else fp32"
+        default="auto",
+        description="of the frozen base; auto: bf16 on a GPU that has it or a CPU with AMX, else fp32",
     )
     quantization: Literal["none", "4bit"] = Field(
         default="none", description="4bit: the frozen base in NF4 (QLoRA), on a GPU"
@@ -131,8 +113,6 @@ class TrainParams(Params):
         default="ddp", description="under torchrun: every process holds the frozen base, or a share of it (fsdp2)"
     )
     shots: ShotDrawParams = ShotDrawParams()
-    alpha: Fraction = Field(default=0.5, description="tasks are drawn by weight * size^alpha")
-    phases: list[PhaseParams] = Field(default=[], description="phases in order; all kinds of task when empty")
     query_tokens: Positive | None = Field(
         default=None, description="cut to this while training, where every token costs; prompt.query_tokens when empty"
     )
@@ -155,19 +135,11 @@ class TrainParams(Params):
     )
     hang_seconds: Positive = Field(
         default=3600,
-        description="of several processes: one that ends no step in this time is ended with where it stood; longer "
-        "than loading the data and the model, a dev check and the export take",
+        description="a process in which no row, step or task of a dev check ends in this time is ended with where it "
+        "stood; longer than loading the data and the model, and the export take",
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
-    merge: MergeParams | None = Field(default=None, description="null: the adapter is that of one run")
-
-    @property
-    def bags(self) -> list[range]:
-        """Steps of each adapter that is trained from the start: one range, or those of the bags of `merge`."""
-        number = self.merge.number if self.merge and self.merge.of == "bags" else None
-        bounds = [self.steps * bag // (number or 1) for bag in range((number or 1) + 1)]
-        return [range(*ends) for ends in itertools.pairwise(bounds)]
 
     @model_validator(mode="after")
     def _there_are_adapters_to_merge(self) -> "TrainParams":
@@ -182,12 +154,6 @@ class TrainParams(Params):
         most = {"checkpoints": written, "bags": self.steps}.get(merge.of)
         if most is not None and merge.number is not None and merge.number > most:
             raise ValueError(f"merge.number: {merge.number} is over {most}, the {merge.of} of steps: {self.steps}")
-        return self
-
-    @model_validator(mode="after")
-    def _phases_cover_the_run(self) -> "TrainParams":
-        if self.phases and abs(sum(phase.fraction for phase in self.phases) - 1) > 1e-6:
-            raise ValueError("the fractions of train.phases must add up to 1")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from components.config.model import EncoderParams, PromptParams
 from components.config.prepare import PrepareParams
 from components.config.registration import RegisterParams
 from components.config.retrieval import RetrieveParams, ScoreParams
+from components.config.schedule import ScheduleParams
 from components.config.training import TrainParams
 from components.config.types import Count, Params
 
@@ -46,6 +47,11 @@ class Config(Params):
         return self.prompt.model_copy(update={name: length for name, length in own.items() if length})
 
     @property
+    def schedule(self) -> ScheduleParams:
+        """The keys of `train` that a stage before training may read: another key there would make DVC run it again."""
+        return ScheduleParams(**{name: getattr(self.train, name) for name in ScheduleParams.model_fields})
+
+    @property
     def shots_tried(self) -> int:
         """Most shots that select_shots tries."""
         stated = self.select_shots.max_shots
@@ -62,6 +68,7 @@ class Config(Params):
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
+            *_second_teachers_that_are_the_first(self),
             *_held_out_by_prepare(self),
             *_shots_without_use(self),
         ]
@@ -150,7 +157,9 @@ def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
     judge = whole.mine.judge
     if judge is None:
         return
-    makers = {**dict.fromkeys(whole.retrieve.dense, "retrieve.dense"), whole.score.model: "score.model"}
+    makers = _makers(whole)
+    if whole.score.second:
+        makers[whole.score.second.model] = "score.second"
     if judge.model in makers:
         yield (
             f"mine.judge.model: {judge.model!r} made the candidates or their scores ({makers[judge.model]}); "
@@ -159,6 +168,25 @@ def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
     if judge.model not in whole.fetch.models:
         known = ", ".join(whole.fetch.models)
         yield f"mine.judge.model: unknown model {judge.model!r}; fetch.models has {known}"
+
+
+def _second_teachers_that_are_the_first(whole: Config) -> Iterator[str]:
+    second, makers = whole.score.second, _makers(whole)
+    if second is None:
+        return
+    if second.model in makers:
+        yield (
+            f"score.second.model: {second.model!r} is {makers[second.model]} already, and adds nothing of its own; "
+            "name another model of fetch.models"
+        )
+    if second.model not in whole.fetch.models:
+        known = ", ".join(whole.fetch.models)
+        yield f"score.second.model: unknown model {second.model!r}; fetch.models has {known}"
+
+
+def _makers(whole: Config) -> dict[str, str]:
+    """Model -> the parameter that names it as a maker of candidates or scores."""
+    return {**dict.fromkeys(whole.retrieve.dense, "retrieve.dense"), whole.score.model: "score.model"}
 
 
 def _held_out_by_prepare(whole: Config) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which examples each training step draws: a pure function of the seed, `train` and the number of examples a task.
+"""Which examples each training step draws: a function of the seed, a few keys of `train` and each task's examples.
 
 The score stage scores only what training will draw, so it must know the schedule before the examples are mined: mining
 gives every positive of a training query one example, with or without negatives.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.config import TrainParams
+from components.config import ScheduleParams
 from components.contracts.tasks import Task
 
 SCHEDULE, ORDER, BAG, WORDING = 0, 1, 4, 5  # first part of a generator's key; other parts of training use other numbers
@@ -39,7 +39,7 @@ class Schedule:
         plan: the turn of every step.
     """
 
-    def __init__(self, sizes: Mapping[str, int], tasks: Mapping[str, Task], params: TrainParams, seed: int) -> None:
+    def __init__(self, sizes: Mapping[str, int], tasks: Mapping[str, Task], params: ScheduleParams, seed: int) -> None:
         self.sizes, self.tasks, self.params, self.seed = sizes, tasks, params, seed
         self._names = sorted(sizes)
         self.plan = self._plan()

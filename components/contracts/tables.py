@@ -62,6 +62,8 @@ QUERIES = Table(
 QRELS = Table({"query": "row", "document": "row", "relevance": "float"}, key=_PAIR, order=_PAIR)
 # The source's own judged negatives of training queries, where it has any; they are in the corpus too.
 OWN_NEGATIVES = Table({"query": "row", "document": "row"}, key=_PAIR, order=_PAIR)
+# Instructions of training queries that their source brings; they stand in place of the task's. Where it has any.
+INSTRUCTIONS = Table({"query": "row", "instruction": "str"}, key=("query",), order=("query",))
 # The source's own teacher scores of these pairs, where it brings any, on the source's scale.
 SOURCE_SCORES = Table({"query": "row", "document": "row", "score": "float"}, key=_PAIR, order=_PAIR)
 CANDIDATES = Table(

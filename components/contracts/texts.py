@@ -73,6 +73,10 @@ class Texts:
             }
         )
 
+    def hashes(self) -> np.ndarray:
+        """uint64 [n]: the first 64 bits of each text's digest, by row."""
+        return self._slice(0, len(self), lambda part: part.column("digest_high"), np.uint64)
+
     def first_rows(self, start: int, stop: int) -> np.ndarray:
         """uint32 [stop - start]: for each row the first one of the range with the same text."""
         numbered = self.digests(start, stop).with_row_index("row", offset=start)

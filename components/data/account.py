@@ -15,12 +15,18 @@ REASONS = {
     "answers_in_both": "{} documents are answers in training and in test: few answers have most queries, so the split "
     "is by query",
     "hard_documents": "{} training queries gave way to hard documents of dev and test",
-    "fewer_documents": "{} of the documents asked for are missing: the others answer training queries",
+    "fewer_documents": "{} of the documents asked for are missing: the others answer training queries, repeat an "
+    "answer, or are far from every held-out query",
     "decontaminated": "{} queries removed with texts that match an evaluation text",
     "singletons": "{} texts left out, the only ones of their label",
     "other_labels": "{} texts have several labels, the first counts",
     "variants": "{} texts differ from another by case, spaces or id only; both are kept, in one split",
     "respelled": "{} rows spell the text of their id in another way; the first counts",
+    "own_instructions": "{} training queries have an instruction of the source's own, in place of the task's",
+    "instructions": "these are {} instructions; evaluation uses the task's",
+    "further_instructions": "{} rows give a query a further instruction; the first counts",
+    "unused_instructions": "{} instructions of rows are not read: symmetric tasks and labelled texts have the task's",
+    "too_many_instructions": "{} instructions of rows are not read, as over 1,000 of them differ",
     "repeated_rows": "{} rows repeat a pair",
 }
 

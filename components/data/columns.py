@@ -22,9 +22,9 @@ from components.data.layouts import (
 )
 
 TEXTS = ("query", "document", "text", "text1", "text2", "correct", "incorrect")
-NAMES = ("label", "query_id", "doc_id", "split")
 IN_LISTS = ("positives", "negatives", "positive", "negative", "positive_scores", "negative_scores")
-BESIDE_LISTS = ("query", "query_id", "label", "split")
+BESIDE_LISTS = ("query", "query_id", "label", "split", "instruction")
+MAY_BE_EMPTY = ("split", "instruction")
 SPLITS = ("train", "dev", "test")
 WHOLE = (("query", "document"), ("text", "label"), ("text1", "text2", "score"), ("text", "correct", "incorrect"))
 WITH = {"label": "text", "score": "text1"}  # in every row or none, like the texts, beside that column
@@ -124,7 +124,10 @@ def choose_layout(raw: Raw, params: SourceParams) -> Plan:
 
 
 def _own_plan(raw: Raw, params: SourceParams) -> Plan:
-    """The columns that `fields` names; without it those with our names, or FlagEmbedding's lists."""
+    """The columns that `fields` names; without it those with our names, or FlagEmbedding's lists.
+
+    A column `instruction` is something else in many files, so that one must be named.
+    """
     present = list(raw.values)
     found, missing = find_stated(params.fields, present)
     if params.shape == LISTS and not missing:
@@ -132,7 +135,7 @@ def _own_plan(raw: Raw, params: SourceParams) -> Plan:
         more, missing = find_columns(specs, present)
         found = more | found
     elif not found:
-        found = {name: (name,) for name in present if name in COLUMNS}
+        found = {name: (name,) for name in present if name in COLUMNS and name != "instruction"}
         if not found:
             what = f"none is one of ours ({', '.join(COLUMNS)}); set `fields`"
             raise raw.error(", ".join(present), what + _hint(present, params.format))

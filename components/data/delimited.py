@@ -11,7 +11,7 @@ from components.data.cells import Raw
 from components.data.layouts import COLUMNS, FLAG
 from components.data.text_files import find_encoding, open_text, read_lines
 
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
 SWALLOWED = 8  # lines of a cell from which it is looked at
 SEPARATOR = re.compile(r"sep=(.)")  # Excel's first line, where it is there
 

@@ -2,8 +2,9 @@
 
 Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub cache) and
 `data_card.json`: origin, version, sha256, licence and row counts of each. Local files must match the list
-that stage `local_files` wrote. Before the first byte comes, every hub repository is checked (hub_files.py). A killed
-fetch goes on where it was: finished sources are kept in the stage's scratch, whole files in the hub's cache.
+that stage `local_files` wrote; if they do not, the copies beside it are read. Before the first byte comes, every hub
+repository is checked (hub_files.py). A killed fetch goes on where it was: finished sources are kept in the stage's
+scratch, whole files in the hub's cache.
 """
 
 import json
@@ -20,11 +21,13 @@ from components.config import HubOrigin, ModelParams, SourceParams
 from components.data.counts import Counts
 from components.data.formats import read_source
 from components.data.hub_files import download_hub_files, require_hub_files
-from components.data.local_files import held_to_the_list
+from components.data.local_files import Found, Listing, listed_files
 from components.data.origins import Files, collect
 from components.stage.context import StageContext
 
 log = logging.getLogger(__name__)
+
+Own = tuple[Found, Listing] | None  # files of a local origin
 
 
 def run(context: StageContext) -> dict[str, float]:
@@ -36,13 +39,14 @@ def run(context: StageContext) -> dict[str, float]:
     named += [("sources", name, source) for name, source in params.sources.items()]
     for group, name, item in progress(named, "fetch", unit="item"):
         key = f"fetch.{group}.{name}.origin"
-        with held_to_the_list(item, key, context.outputs, home(context.cache.parent)):
+        place = context.work / "own" / group / name
+        with listed_files(item, key, context.outputs, home(context.cache.parent), place) as own:
             if group == "sources":
-                card[group][name] = _source_once(item, key, context.work / name, context.cache)
+                card[group][name] = _source_once(item, key, context.work / name, context.cache, own)
                 log.info("source %s: %s", name, _counts(card[group][name]))
             else:
                 folder = context.out / group / name
-                card[group][name] = fetch_model(item, key, folder, context.cache, context.config.seed)
+                card[group][name] = fetch_model(item, key, folder, context.cache, context.config.seed, own)
                 log.info("model %s: %s", name, card[group][name]["version"])
     (context.out / "sources").mkdir(exist_ok=True)
     for name in params.sources:
@@ -53,20 +57,20 @@ def run(context: StageContext) -> dict[str, float]:
     return {"sources": len(params.sources), "models": len(params.models), "rows": rows}
 
 
-def _source_once(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
+def _source_once(params: SourceParams, key: str, target: Path, cache: Path, own: Own = None) -> dict[str, Any]:
     """`fetch_source`, unless a run that was killed had finished this source; its entry beside the table says so."""
     done = target.with_name(f"{target.name}.json")
     if done.is_file() and target.with_name(f"{target.name}.parquet").is_file():
         return json.loads(done.read_text(encoding="utf-8"))
-    entry = fetch_source(params, key, target, cache)
+    entry = fetch_source(params, key, target, cache, own)
     with whole_file(done) as partial:
         partial.write_text(json.dumps(entry), encoding="utf-8")
     return entry
 
 
-def fetch_source(params: SourceParams, key: str, target: Path, cache: Path) -> dict[str, Any]:
+def fetch_source(params: SourceParams, key: str, target: Path, cache: Path, own: Own = None) -> dict[str, Any]:
     """Write `target`.parquet with the standard columns and return the source's entry in the data card."""
-    files = collect(params, key, cache)
+    files = collect(params, key, cache, own)
     if files.left_out:
         print(f"{key}.path: skipped, no extension of format {params.format}: {', '.join(files.left_out)}")
     try:
@@ -90,7 +94,7 @@ def _tell(key: str, counts: Counts) -> None:
         print(f"{key}: {counts.without_judgement:,} queries have no judgement and are left out")
 
 
-def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int) -> dict[str, Any]:
+def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int, own: Own = None) -> dict[str, Any]:
     """Fill the folder `target` with the model and return its entry in the data card; `seed` is for random weights."""
     if isinstance(params.origin, HubOrigin):
         _, names, _ = download_hub_files(params.origin, key, "model")
@@ -98,7 +102,7 @@ def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: 
         pointer = {"repo": params.origin.repo, "revision": params.origin.revision, "files": names}
         (target / "hub.json").write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
         return {"origin": "hub", "version": f"{params.origin.repo}@{params.origin.revision}", **_licence(params)}
-    files = collect(params, key, cache)
+    files = collect(params, key, cache, own)
     if params.format == "gguf":
         from components.data.gguf import convert
 

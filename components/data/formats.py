@@ -9,13 +9,15 @@ What a source may hold (all text is non-empty UTF-8 after reading):
     collection   query_id, query, doc_id, document, score       corpus, queries and qrels; a document without a query
                                                                 has query_id, query and score null
 
-Pairs of a source that brings scores of a teacher have them in teacher_score (null where it gives none).
+Pairs of a source that brings scores of a teacher have them in teacher_score, and those of a source whose rows bring
+instructions of their own have them in instruction (null where a row has none).
 
 `format` names a kind of file whose columns have our names (or those of `fields`), or a layout of layouts.py.
 A malformed row stops the stage with its file, row and field; `drop_empty`, `drop_duplicates`, `on_missing`, a value
 mapped to null and `max_rows` are the only ways to lose a row, and the data card counts them.
 """
 
+import hashlib
 from itertools import islice
 from typing import Any
 
@@ -24,12 +26,14 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, is_null, read_name, read_number, read_text
-from components.data.columns import SPLITS, TEXTS, Columns, Plan, refuse_other_columns
+from components.data.columns import MAY_BE_EMPTY, SPLITS, TEXTS, Columns, Plan, refuse_other_columns
 from components.data.counts import Counts
 from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES, Values
+
+ROWS_AT_ONCE = 100_000  # as plain values, before they become a frame
 
 
 class _LeftOutError(Exception):
@@ -59,15 +63,12 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
             if params.min_relevance is not None:
                 counts.below += _below_to_zero(raw, plan, row, params.min_relevance)
             rows.append(row)
-        if len(rows) >= _CHUNK:  # plain Python rows take several times the memory of a frame
+        if len(rows) >= ROWS_AT_ONCE:  # plain Python rows take several times the memory of a frame
             frames.append(_frame(rows))
             rows = []
     if among.first is None:
         raise UserError(_no_rows(files, counts))
     return pl.concat([*frames, _frame(rows)], how="diagonal"), counts
-
-
-_CHUNK = 100_000
 
 
 def _no_rows(files: Files, counts: Counts) -> str:
@@ -87,7 +88,7 @@ class _AmongOthers:
         self._params = params
         self.first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
         self._documents_have_ids = False
-        self._seen: set[tuple[Any, ...]] = set()
+        self._seen: set[bytes] = set()  # 16 bytes for each row: the rows themselves would be most of the source
 
     def check(self, raw: Raw, plan: Plan, row: dict[str, Any]) -> None:
         """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
@@ -102,7 +103,7 @@ class _AmongOthers:
             refuse_other_columns(self.first[0], self.first[1].needed, raw, plan.needed)
         self._documents_have_ids |= "doc_id" in row
         if self._params.drop_duplicates:
-            identity = tuple(row.values())
+            identity = hashlib.sha256(repr(tuple(row.values())).encode("utf-8", "surrogatepass")).digest()[:16]
             if identity in self._seen:
                 raise _LeftOutError("duplicate")
             self._seen.add(identity)
@@ -128,14 +129,14 @@ def _row(raw: Raw, values: Values, plan: Plan, params: SourceParams) -> dict[str
     for ours, value in values.items():
         if ours in params.values:
             value = _translated(raw, plan.labels.get(ours, ours), value, params.values[ours])
-        if value is None and (raw.pool or (ours in ("split", "teacher_score") and ours in values)):
+        if value is None and (raw.pool or ours in (*MAY_BE_EMPTY, "teacher_score")):
             row[ours] = None
         elif ours in NUMBERS:
             row[ours] = _score(raw, plan.labels.get(ours, ours), value, params)
         else:
-            read = read_text if ours in TEXTS else read_name
+            read = read_text if ours in (*TEXTS, "instruction") else read_name
             text = read(raw, plan.labels.get(ours, ours), value) or None
-            if text is None and not (ours == "split" or (ours == "label" and "text" not in values)):
+            if text is None and not (ours in MAY_BE_EMPTY or (ours == "label" and "text" not in values)):
                 if params.drop_empty:
                     raise _LeftOutError("empty")
                 what = "empty; correct or remove the row, or set drop_empty: true"

@@ -19,6 +19,7 @@ from components.base.scripts import is_western, search_words
 from components.base.shingles import hash_words, text_blocks
 
 _DEPTH = 20  # best documents of a query that are looked at; more where more are asked for
+_FURTHER = 8  # times as many, where those of several queries are the same documents
 _SAME = 0.6  # Jaccard overlap of words from which a document counts as a copy of the answer
 _K1, _B = 1.5, 0.75  # bm25s' defaults
 _STOP = frozenset(STOPWORDS_EN)
@@ -41,19 +42,20 @@ def hard_documents(
     questions = [[word for word in _tokens(one) if word not in _STOP] for one, _ in judged_queries]
     depth = min(max(_DEPTH, -(-number // max(1, len(questions)))), len(documents))
     index = _index(documents, sorted({word for words in questions for word in words}))
-    hits = [index.search(words, depth) for words in questions]
     answers = [[_words(answer) for answer in own] for _, own in judged_queries]
     chosen: dict[int, None] = {}
     refused: dict[int, None] = {}
-    for column in range(depth):
-        for own, row in zip(answers, hits, strict=True):
-            if len(chosen) == number:
-                return list(chosen)
-            candidate = row[column]
-            if candidate not in chosen and candidate not in refused:
-                words = _words(documents[candidate])
-                if all(jaccard(words, answer) < _SAME for answer in own):
-                    (chosen if allowed(candidate) else refused)[candidate] = None
+    for deep in (depth, min(_FURTHER * depth, len(documents))):
+        hits = [index.search(words, deep) for words in questions]
+        for column in range(deep):
+            for own, row in zip(answers, hits, strict=True):
+                if len(chosen) == number:
+                    return list(chosen)
+                candidate = row[column]
+                if candidate not in chosen and candidate not in refused:
+                    words = _words(documents[candidate])
+                    if all(jaccard(words, answer) < _SAME for answer in own):
+                        (chosen if allowed(candidate) else refused)[candidate] = None
     return list(chosen)
 
 

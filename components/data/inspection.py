@@ -23,6 +23,7 @@ from components.data.columns import WHOLE
 from components.data.counts import Counts
 from components.data.delimited import first_cells
 from components.data.formats import read_source
+from components.data.guess import Settings, guess_settings, name_columns
 from components.data.layouts import COLLECTIONS as PARTS
 from components.data.layouts import LAYOUTS, NLI_CLASSES, find_columns, recognise
 from components.data.local_files import bare_name
@@ -30,11 +31,8 @@ from components.data.origins import Files, collect
 from components.data.part_files import find_part
 from components.data.readers import READERS
 from components.data.table_files import file_kind
-from components.data.text_files import COMPRESSIONS, read_lines
+from components.data.text_files import COMPRESSIONS, read_lines, refuse_archive
 
-Settings = dict[str, Any]  # of a source, without its origin
-ASKED = ("query", "question", "anchor", "title", "prompt", "input", "instruction")
-ANSWERED = ("document", "answer", "passage", "response", "positive", "output", "context", "content", "text")
 KINDS = {"query": "retrieval", "text1": "sts", "correct": "summarization", "text": "classification"}  # of tasks
 JUDGEMENTS = "TREC judgements alone: put them beside their corpus and queries, and inspect the folder (format: trec)"
 
@@ -130,17 +128,26 @@ def _begin(path: Path, size: int) -> bytes:
 def _by_columns(files: Files, path: Path, cache: Path, kind: str = "") -> Iterator[tuple[str, Settings]]:
     """Layouts of rows, by the columns of the first file's first row."""
     if not files.names:
+        refuse_archive(path)
         return
     kind = kind or _kind(files.paths()[0])
     basic: Settings = {"format": kind, **_encoding(files, kind)}
     if kind == "tsv" and _has_quoted_cells(files.paths()[0], _source(basic, path)):
         basic["quotes"] = True
     raw = _first_row(files, basic, path)
+    if kind in ("csv", "tsv") and not _is_header(list(raw.values)):
+        yield from _without_header(list(raw.values), basic, path)
+        return
+    found = list(_of_header(raw, basic, kind))
+    if not found:
+        raise UserError(f"{path}: {name_columns(raw)}")
+    yield from found
+
+
+def _of_header(raw: Raw, basic: Settings, kind: str) -> Iterator[tuple[str, Settings]]:
+    """Layouts whose columns the row has, and what is like one."""
     columns = list(raw.values)
     more = {name: value for name, value in basic.items() if name != "format"}
-    if kind in ("csv", "tsv") and not _is_header(columns):
-        yield from _without_header(columns, basic, path)
-        return
     if any(set(names) <= set(columns) for names in WHOLE):
         yield f"rows with our own column names ({kind})", basic
     for name in recognise(columns):
@@ -148,7 +155,7 @@ def _by_columns(files: Files, path: Path, cache: Path, kind: str = "") -> Iterat
             continue
         values = {"values": {"score": _classes()}} if {"premise", "hypothesis", "label"} <= set(columns) else {}
         yield _about(name, columns), {"format": name, **more, **values}
-    yield from _by_guess(raw, basic)
+    yield from guess_settings(raw, basic)
 
 
 def _encoding(files: Files, kind: str) -> Settings:
@@ -191,6 +198,8 @@ def _is_header(cells: list[str]) -> bool:
 
 
 def _without_header(cells: list[str], basic: Settings, path: Path) -> Iterator[tuple[str, Settings]]:
+    if not all(cells):
+        raise UserError(f"{path}: line 1 has empty cells: no header and no row; remove the lines above the header")
     cells = cells[0].split() if len(cells) == 1 else cells
     if len(cells) == 4 and cells[1].isdigit() and cells[3].lstrip("-").isdigit():
         raise UserError(f"{path}: {JUDGEMENTS}")
@@ -213,23 +222,6 @@ def _about(name: str, columns: list[str]) -> str:
     return f"{name}: {layout.about}"
 
 
-def _by_guess(raw: Raw, basic: Settings) -> Iterator[tuple[str, Settings]]:
-    """Parallel lists, and pairs under names like ours in another case or language of data sets."""
-    lists = [name for name, value in raw.values.items() if isinstance(value, list)]
-    text = next((name for name in ("sentences", "text", "texts") if name in lists), None)
-    label = next((name for name in ("labels", "label") if name in lists), None)
-    if text and label:
-        yield (
-            "parallel lists of texts and labels",
-            {**basic, "shape": "lists", "fields": {"text": text, "label": label}},
-        )
-    lower = {name.lower().strip("?: "): name for name in raw.values}
-    asked = next((lower[name] for name in ASKED if name in lower), None)
-    answered = next((lower[name] for name in ANSWERED if name in lower and lower[name] != asked), None)
-    if asked and answered:
-        yield f"pairs of {asked} and {answered}", {**basic, "fields": {"query": asked, "document": answered}}
-
-
 def paste_block(finding: Finding, path: str, name: str) -> dict[str, Any]:
     """The part of params.yaml that reads the file, and a task of its rows; a tenth each for dev and test."""
     origin = {"kind": "local", "path": path, "licence": "internal"}
@@ -240,7 +232,14 @@ def paste_block(finding: Finding, path: str, name: str) -> dict[str, Any]:
     held_out = min(number // 10, 500)
     sizes = {"train": number - 2 * held_out, "dev": held_out, "test": held_out}
     task = {"source": name, "kind": kind, "instruction": "SAY WHAT A QUERY LOOKS FOR", **sizes}
+    if kind == "classification":
+        task["positives"] = "label" if _are_words(finding.rows["label"]) else "example"
     return {"fetch": {"sources": {name: source}}, "prepare": {"tasks": {name: task}}}
+
+
+def _are_words(labels: pl.Series) -> bool:
+    """Whether labels mean something as texts; numbers and single letters do not."""
+    return bool(labels.str.contains(r"\p{L}{2}").any())
 
 
 def source_name(path: Path) -> str:

@@ -1,13 +1,17 @@
 """Row iterators for JSON Lines, and for files that are one JSON document."""
 
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw
+from components.data.json_stream import JsonStream
 from components.data.layouts import recognise
 from components.data.text_files import find_encoding, open_text, read_lines
 
@@ -32,46 +36,83 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
 
 
 def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
-    """A JSON document: a list of objects, an object that holds one, or columns; or JSON Lines under that name."""
-    if _is_lines(path, params):
+    """A JSON document: a list of objects, an object that holds one, or columns; or JSON Lines under that name.
+
+    Lists are read an element at a time, columns whole.
+    """
+    encoding = find_encoding(path, params)
+    with open_text(path, encoding) as handle:
+        stream = JsonStream(path, handle)
+        first = stream.peek()
+        if first == "[":
+            yield from _rows(path, stream.elements())
+            stream.end()
+            return
+        found = _scan_object(stream) if first == "{" else None
+        lines = found is not None and found.one_line and bool(stream.peek()) and stream.line > found.line
+        if found and not lines:
+            stream.end()
+    if lines:
         yield from jsonl_rows(path, params)
         return
-    with open_text(path, find_encoding(path, params)) as handle:
-        try:
-            document = json.load(handle)
-        except json.JSONDecodeError as problem:
-            what = f"line {problem.lineno}: not valid JSON ({problem.msg})"
-            raise UserError(f"{path}: {what}; correct the file, or set format: jsonl for one object a line") from None
-        except (RecursionError, ValueError) as problem:
-            raise UserError(f"{path}: not readable JSON ({_short(problem)}); correct the file") from None
-    for number, values in enumerate(_objects(path, document), start=1):
+    with open_text(path, encoding) as handle:
+        stream = JsonStream(path, handle)
+        if found and found.rows is not None:
+            for key in stream.names():
+                if key == found.rows:
+                    yield from _rows(path, stream.elements())
+                else:
+                    stream.value()
+            return
+        document = stream.value()
+        stream.end()
+    yield from _rows(path, _objects(path, document))
+
+
+def _rows(path: Path, objects: Iterable[Any]) -> Iterator[Raw]:
+    for number, values in enumerate(objects, start=1):
         if not isinstance(values, dict):
             raise UserError(f"{path}: row {number}: holds a {type(values).__name__}, expected an object with columns")
         yield Raw(path, number, values)
 
 
-def _is_lines(path: Path, params: SourceParams) -> bool:
-    """Whether the first line is a whole object and another line follows."""
-    lines = read_lines(path, params)
-    first, second = next(lines, None), next(lines, None)
-    if first is None or second is None:
-        return False
-    try:
-        return isinstance(json.loads(first[1]), dict)
-    except (ValueError, RecursionError):
-        return False
+@dataclass(frozen=True)
+class _Scanned:
+    """Of the first object of a file: the key of its one list of objects, if it has one, and where the object ends."""
+
+    rows: str | None
+    one_line: bool
+    line: int
+
+
+def _scan_object(stream: JsonStream) -> _Scanned:
+    """Read an object without keeping its lists."""
+    begin = stream.line
+    lists: list[str] = []
+    types: dict[str, type] = {}
+    for key in stream.names():
+        if stream.peek() == "[":
+            types[key] = list
+            if any(isinstance(one, dict) for one in _drained(stream.elements())):
+                lists.append(key)
+        else:
+            types[key] = type(stream.value())
+    one_row = bool(set(recognise(list(types))) - {"squad"}) and next(iter(types.values())) is str
+    return _Scanned(lists[0] if len(lists) == 1 and not one_row else None, stream.line == begin, stream.line)
+
+
+def _drained(elements: Iterator[Any]) -> list[Any]:
+    """The first element, if any; all are read."""
+    first = list(islice(elements, 1))
+    deque(elements, maxlen=0)
+    return first
 
 
 def _objects(path: Path, document: Any) -> list[Any]:
-    """The rows of a document."""
-    if isinstance(document, list):
-        return document
+    """The rows of a document that is no list of objects and holds none."""
     if isinstance(document, dict):
         if set(recognise(list(document))) - {"squad"} and isinstance(next(iter(document.values())), str):
             return [document]
-        lists = [one for one in document.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
-        if len(lists) == 1:
-            return lists[0]
         columns = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
         if columns and all(isinstance(one, list) and len(one) == len(columns[0]) for one in columns):
             _refuse_other_keys(path, document)
@@ -79,7 +120,18 @@ def _objects(path: Path, document: Any) -> list[Any]:
         if all(not isinstance(one, (list, dict)) for one in document.values()):
             return [document]
     has = f"; it has {', '.join(document)}"[:200] if isinstance(document, dict) else ""
-    raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; write one object per line")
+    cure = _inner_list(document) or "write one object per line"
+    raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; {cure}")
+
+
+def _inner_list(document: Any) -> str:
+    """How to bring the list of objects that lies deeper, as in a search engine's answer; empty if there is none."""
+    outer = document.items() if isinstance(document, dict) else ()
+    for name, values in outer:
+        for inner, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return f"its rows lie in {name}.{inner}: write that list to a file of its own"
+    return ""
 
 
 def _refuse_other_keys(path: Path, document: dict[str, Any]) -> None:

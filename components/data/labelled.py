@@ -38,6 +38,8 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
     account = Account(len(texts), asked, stated=edges.count_stated())
     account.note(overruled=edges.count_overruled(found))
     account.note(variants=texts.variants, other_labels=_conflicts(texts.numbers, rows["label"]))
+    if "instruction" in rows.columns:
+        account.note(unused_instructions=len(rows) - rows["instruction"].null_count())
     wanted = {**asked, "train": max(params.train, params.fit)}
     sizes = pool.plan(wanted)
     account.plan({**sizes, "train": min(params.train, sizes["train"])})

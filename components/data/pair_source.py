@@ -48,6 +48,10 @@ class PairSource:
             np.where(relevant & (query >= 0), document, -1), label, len(self.documents)
         )
 
+        asked = pairs.get_column("instruction", default=pl.Series([None] * len(pairs), dtype=pl.String))
+        self.instructions = _first_labels(query, asked, len(self.queries))
+        self.further_instructions = _count_further(query, asked, self.instructions)
+
     def _joined(self, kind: str, query: np.ndarray, document: np.ndarray, relevant: np.ndarray) -> np.ndarray:
         """By row, the document that belongs to the group of the row's query; -1 if it need not."""
         joins = np.zeros(len(query), dtype=bool) if self._shared else relevant | (kind != "retrieval")
@@ -215,6 +219,14 @@ def _first_labels(numbers: np.ndarray, labels: pl.Series, size: int) -> pl.Serie
     )
     every = pl.DataFrame({"number": np.arange(size, dtype=np.int64)})
     return every.join(found, on="number", how="left", maintain_order="left")["label"]
+
+
+def _count_further(numbers: np.ndarray, values: pl.Series, first: pl.Series) -> int:
+    """Rows that give a text another value than its first."""
+    if values.null_count() == len(values):
+        return 0
+    known = pl.Series(numbers).set(pl.Series(numbers < 0), 0)
+    return int(((values != first.gather(known)) & pl.Series(numbers >= 0)).sum())
 
 
 def pair_rows(rows: pl.DataFrame, params: TaskParams) -> pl.DataFrame:

@@ -8,10 +8,11 @@ from components.data.account import Account
 from components.data.assign import Pool
 from components.data.held_out import pair_benchmark
 from components.data.pair_source import SHARED_DOCUMENTS, PairSource, ordered_unique, query_numbers
-from components.data.prepared import NEGATIVE_ROWS, SCORE_ROWS, Prepared
+from components.data.prepared import INSTRUCTION_ROWS, NEGATIVE_ROWS, SCORE_ROWS, Prepared
 from components.data.spare import Spare, add_hard
 from components.data.splits import Group
 
+MOST_INSTRUCTIONS = 1_000  # of a task; queries of one instruction share a prefix, which is computed once
 REVERSED = "-reversed"  # end of the ids of pairs that a symmetric task swaps
 
 
@@ -96,6 +97,7 @@ def _add_training(
     _add_own_negatives(done, source, train, present)
     _add_split(done, source, dev, dev_documents[~present[dev_documents]], present, "dev")
     _add_source_scores(done, source, [*train, *dev])
+    _add_instructions(done, source, params, train)
     if params.symmetric:
         _add_reversed(done)
 
@@ -131,6 +133,22 @@ def _add_source_scores(done: Prepared, source: PairSource, found: list[Group]) -
     pairs = {"query_id": source.query_names(query), "doc_id": source.document_names(document), "score": score}
     read = pl.concat([done.qrels.select("query_id", "doc_id"), done.own_negatives])
     done.source_scores = pl.DataFrame(pairs, schema=SCORE_ROWS).join(read, on=["query_id", "doc_id"], how="semi")
+
+
+def _add_instructions(done: Prepared, source: PairSource, params: TaskParams, found: list[Group]) -> None:
+    """The instructions that the source brings for training queries, but for the task's own."""
+    numbers = query_numbers(found)
+    columns = {"query_id": source.query_names(numbers), "instruction": source.instructions.gather(numbers)}
+    own = pl.DataFrame(columns, schema=INSTRUCTION_ROWS).filter(pl.col("instruction") != params.instruction)
+    own = own.join(done.queries, on="query_id", how="semi")
+    distinct = own["instruction"].n_unique()
+    if params.symmetric or distinct > MOST_INSTRUCTIONS:
+        done.account.note(**{"unused_instructions" if params.symmetric else "too_many_instructions": len(own)})
+        return
+    done.instructions = own
+    done.account.note(
+        own_instructions=len(own), instructions=distinct, further_instructions=source.further_instructions
+    )
 
 
 def _add_reversed(done: Prepared) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.contracts.tables import (
     CORPUS,
+    INSTRUCTIONS,
     OWN_NEGATIVES,
     QRELS,
     QUERIES,
@@ -24,8 +25,8 @@ from components.data.prepared import Prepared
 
 _TABLES = (("corpus", CORPUS, "doc_id"), ("queries", QUERIES, "query_id"))
 _PAIRS = (("qrels", QRELS), ("own_negatives", OWN_NEGATIVES), ("source_scores", SOURCE_SCORES))
-_ALL = ("corpus", "queries", "qrels", "own_negatives", "source_scores")
-_IF_ANY = ("source_scores",)  # written where a task has rows of it
+_ALL = ("corpus", "queries", "qrels", "own_negatives", "source_scores", "instructions")
+_IF_ANY = ("source_scores", "instructions")  # written where a task has rows of it
 
 
 def write(rows: Prepared, folder: Path, task: str) -> None:
@@ -66,6 +67,9 @@ def join(folder: Path, tasks: list[str], out: Path) -> None:
             path = _path(folder, task, name)
             pairs = name_by_row(pl.read_parquet(path), numbered["queries"], numbered["corpus"])
             check_rows(pairs, str(path), table).write_parquet(path, compression="lz4", statistics=False)
+        path = _path(folder, task, "instructions")
+        own = pl.read_parquet(path).join(numbered["queries"], on="query_id").select("instruction", query="row")
+        check_rows(own.sort("query"), str(path), INSTRUCTIONS).write_parquet(path, compression="lz4", statistics=False)
     for name, _, identity in _TABLES:
         _refuse_duplicates(pl.concat(ids[name]), out / f"{name}.parquet", identity)
     for name in _ALL:

@@ -133,6 +133,7 @@ def decontaminate(rows: Prepared, index: BenchmarkIndex, shared: Set[str] = froz
     for name in ("own_negatives", "source_scores"):
         pairs: pl.DataFrame = getattr(rows, name)
         setattr(rows, name, pairs.filter(~lost_document).join(rows.queries, on="query_id", how="semi"))
+    rows.instructions = rows.instructions.join(rows.queries, on="query_id", how="semi")
     tables = {"corpus": documents, "queries": queries}
     return pl.concat([found.with_columns(table=pl.lit(table)) for table, found in tables.items()])
 

@@ -11,6 +11,7 @@ CORPUS_ROWS = pl.Schema({"doc_id": pl.String(), "text": pl.String(), "label": pl
 QUERY_ROWS = pl.Schema({"query_id": pl.String(), "text": pl.String(), "split": pl.String(), "label": pl.String()})
 QREL_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "relevance": pl.Float64()})
 NEGATIVE_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String()})
+INSTRUCTION_ROWS = pl.Schema({"query_id": pl.String(), "instruction": pl.String()})
 SCORE_ROWS = pl.Schema({"query_id": pl.String(), "doc_id": pl.String(), "score": pl.Float64()})
 
 
@@ -19,7 +20,8 @@ class Prepared:
     """Rows of one task, and its held-out evaluation tables by name.
 
     own_negatives: pairs of training queries that the source judges irrelevant. source_scores: the source's own teacher
-    scores of pairs in qrels and own_negatives. account: what was asked and given.
+    scores of pairs in qrels and own_negatives. instructions: those of training queries that the source brings.
+    account: what was asked and given.
     """
 
     corpus: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CORPUS_ROWS))
@@ -27,6 +29,7 @@ class Prepared:
     qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QREL_ROWS))
     own_negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEGATIVE_ROWS))
     source_scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORE_ROWS))
+    instructions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=INSTRUCTION_ROWS))
     benchmark: dict[str, pl.DataFrame] = field(default_factory=dict)
     account: Account = field(default_factory=lambda: Account(0, dict.fromkeys(SPLITS, 0)))
 

@@ -40,11 +40,11 @@ def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Valu
 
 
 def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
-    """One row per document: query, document, score (1 or 0) [, teacher_score, doc_id, query_id, label, split]."""
+    """One row per document: query, document, score (1 or 0) [, teacher_score, doc_id, and of the row BESIDE_LISTS]."""
     found = plan.found
     shared = {ours: read_cell(raw, found[ours]) for ours in BESIDE_LISTS if ours in found}
     if plan.cells == "instructed":
-        shared["query"] = _instructed(raw, plan.labels["query"], shared["query"])
+        shared |= _asked(raw, plan.labels["query"], shared["query"])
     positives = _documents(raw, plan, params, "positive", None)
     negatives = _documents(raw, plan, params, "negative", params.negatives)
     if not any(one["document"] for one in positives):
@@ -97,8 +97,14 @@ def _document(raw: Raw, plan: Plan, label: str, value: Any) -> Values:
     return {"document": read_text(raw, label, value)}
 
 
+def _asked(raw: Raw, label: str, value: Any) -> Values:
+    """A query's text, and its own instruction where it has one."""
+    own = value[0] if isinstance(value, list) and len(value) == 2 else None
+    return {"query": _instructed(raw, label, value), "instruction": read_text(raw, f"{label}[0]", own)}
+
+
 def _instructed(raw: Raw, label: str, value: Any) -> str:
-    """The text of [instruction, text]; a task has one instruction of its own."""
+    """The text of [instruction, text]."""
     if isinstance(value, list) and len(value) == 2:
         value = value[1]
     elif not isinstance(value, str):

@@ -3,6 +3,7 @@
 `prepare` looks for them too, and says which tasks have none before anything is trained.
 """
 
+import heapq
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,16 +43,19 @@ def task_pool(inputs: Inputs, task: Task, size: int, seed: int) -> list[Candidat
     A pair below the positive grade is none: it would show the model an answer that is not one.
     """
     queries = labelled_queries(inputs, task).filter(pl.col("split") == "train")
-    pairs = (
-        best_pairs(inputs, task)
-        .join(queries, left_on="query", right_on="row")
-        .join(inputs.corpus.select(document="row", document_text="text"), on="document")
-        .select("query_id", "query", "document", "text", "document_text", "label")
+    documents = inputs.corpus.select(document="row", document_text="text")
+    pairs = best_pairs(inputs, task).join(documents.select("document"), on="document", how="semi")
+    pairs = pairs.join(queries, left_on="query", right_on="row")
+    first = heapq.nsmallest(size, pairs["query_id"], key=lambda name: rank(seed, f"shots-{task.name}", name))
+    chosen = pl.DataFrame({"query_id": first}, schema={"query_id": pl.String}).join(
+        pairs, on="query_id", how="left", maintain_order="left"
     )
-    ordered = sorted(pairs.iter_rows(), key=lambda row: rank(seed, f"shots-{task.name}", row[0]))[:size]
+    chosen = chosen.join(documents, on="document", how="left", maintain_order="left")
     return [
         Candidate(query, document, text, shot_response(task.kind, answer, label), label)
-        for _, query, document, text, answer, label in ordered
+        for query, document, text, answer, label in chosen.select(
+            "query", "document", "text", "document_text", "label"
+        ).iter_rows()
     ]
 
 
@@ -200,14 +204,15 @@ def log_tasks_without_shots(prepared: Path, seed: int) -> int:
     """
     tasks, guard, number = read_tasks(prepared / "tasks.yaml"), held_out_guard(prepared), 0
     for name, task in tasks.items():
-        _, problems = clean_pools(_inputs_of(prepared, name), {name: task}, guard, LOOKED_AT, seed)
+        _, problems = clean_pools(inputs_of(prepared, name), {name: task}, guard, LOOKED_AT, seed)
         for problem in problems.values():
             log.warning("%s: select_shots will choose none: %s", name, problem)
         number += len(problems)
     return number
 
 
-def _inputs_of(prepared: Path, task: str) -> Inputs:
+def inputs_of(prepared: Path, task: str) -> Inputs:
+    """A task's rows of outputs/prepare with their texts, unchecked."""
     corpus, queries = (
         pl.scan_parquet(prepared / f"{table}.parquet").filter(pl.col("task") == task).collect()
         for table in ("corpus", "queries")

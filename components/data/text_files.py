@@ -49,7 +49,7 @@ def find_encoding(path: Path, params: SourceParams) -> str:
     Raises:
         UserError: none can, or the file is an archive, damaged, or cannot be opened.
     """
-    _refuse_archive(path)
+    refuse_archive(path)
     choices = [params.encoding] if isinstance(params.encoding, str) else params.encoding
     try:
         mark = _find_mark(path)
@@ -79,7 +79,8 @@ def find_encoding(path: Path, params: SourceParams) -> str:
     )
 
 
-def _refuse_archive(path: Path) -> None:
+def refuse_archive(path: Path) -> None:
+    """Raise a UserError that tells how to read a workbook or archive."""
     if path.suffix.lower() in SHEETS:
         raise UserError(f"{path}: a workbook; save the sheet as CSV UTF-8 and name that file")
     if path.suffix.lower() in ARCHIVES or ".tar" in path.suffixes:

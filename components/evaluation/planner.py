@@ -40,6 +40,7 @@ from components.model.load_once import ModelSource
 from components.stage.executor import each_shard
 
 Counted = dict[str, int]  # text -> how often mteb would embed it
+TOKENIZED = 1 << 12  # texts whose token ids are in memory at once
 
 
 @dataclass
@@ -216,8 +217,11 @@ class Lengths:
         """
         prefix = [] if way.document else self.prompt.prefix_ids(way.instruction, way.shots)
         unique = list(texts)
-        ids = self.prompt.document_ids(unique) if way.document else self.prompt.query_ids(unique, len(prefix))
-        own = [len(each) for each in ids]
+        own: list[int] = []
+        for start in range(0, len(unique), TOKENIZED):  # ids take many times the memory of their texts
+            part = unique[start : start + TOKENIZED]
+            ids = self.prompt.document_ids(part) if way.document else self.prompt.query_ids(part, len(prefix))
+            own += map(len, ids)
         times = list(texts.values())
         return {
             "plain": sum((len(prefix) + n) * k for n, k in zip(own, times, strict=True)),

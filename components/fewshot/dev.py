@@ -5,6 +5,7 @@ and shots; documents bare, or behind the instruction in symmetric tasks. Documen
 once for all prompts.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def dev_set(inputs: Inputs, task: Task, limit: int, seed: int, pool: Sequence[Ca
         NoMeasureError: fewer than LEAST_DEV examples that can be scored.
     """
     queries = labelled_queries(inputs, task)
-    dev = _in_order(queries.filter(pl.col("split") == "dev"), task, "dev", seed)[:limit]
+    dev = _in_order(queries.filter(pl.col("split") == "dev"), task, "dev", seed).head(limit).rows(named=True)
     labelled = bool(dev) and all(row["label"] is not None for row in dev)
     if task.kind == "classification" and labelled:
         found = _probe(task, dev, _in_order(queries.filter(pl.col("split") == "train"), task, "fit", seed), pool)
@@ -84,18 +85,17 @@ def dev_set(inputs: Inputs, task: Task, limit: int, seed: int, pool: Sequence[Ca
     return found
 
 
-def _in_order(rows: pl.DataFrame, task: Task, purpose: str, seed: int) -> list[dict[str, Any]]:
-    return sorted(
-        rows.iter_rows(named=True), key=lambda row: rank(seed, f"{purpose}-{task.name}", str(row["query_id"]))
-    )
+def _in_order(rows: pl.DataFrame, task: Task, purpose: str, seed: int) -> pl.DataFrame:
+    ids = rows["query_id"].to_list()
+    return rows[sorted(range(len(ids)), key=lambda place: rank(seed, f"{purpose}-{task.name}", str(ids[place])))]
 
 
-def _probe(task: Task, dev: list[dict[str, Any]], train: list[dict[str, Any]], pool: Sequence[Candidate]) -> DevSet:
+def _probe(task: Task, dev: list[dict[str, Any]], train: pl.DataFrame, pool: Sequence[Candidate]) -> DevSet:
     """The first FITTED_EACH training texts of each label, those that may be shots last, and the dev texts."""
-    may_be_shots = {one.query_row for one in pool}
+    last = train["row"].is_in([one.query_row for one in pool])
     taken: Counter[str] = Counter()
     fitted: list[dict[str, Any]] = []
-    for row in sorted(train, key=lambda row: row["row"] in may_be_shots):  # a stable sort
+    for row in pl.concat([train.filter(~last), train.filter(last)]).iter_rows(named=True):
         if row["label"] is not None and taken[row["label"]] < FITTED_EACH and len(fitted) < FITTED:
             taken[row["label"]] += 1
             fitted.append(row)
@@ -140,8 +140,9 @@ def _ranking(inputs: Inputs, task: Task, dev: list[dict[str, Any]], seed: int) -
     documents = own.filter(pl.col("split") == "dev")
     if documents.is_empty():
         wanted = pl.col("row").is_in(positives["document"].unique().to_list())
-        others = sorted(own.filter(~wanted)["row"], key=lambda row: rank(seed, f"others-{task.name}", str(row)))
-        documents = own.filter(wanted | pl.col("row").is_in(others[:OTHERS]))
+        rest = own.filter(~wanted)["row"]
+        others = heapq.nsmallest(OTHERS, rest, key=lambda row: rank(seed, f"others-{task.name}", str(row)))
+        documents = own.filter(wanted | pl.col("row").is_in(others))
     place = {row: i for i, row in enumerate(documents["row"])}
     relevant: dict[int, list[int]] = {}
     for query, document in positives.select("query", "document").iter_rows():

@@ -23,10 +23,11 @@ from components.base.errors import UserError
 from components.base.progress import progress
 from components.config import EngineParams, SelectShotsParams
 from components.contracts.shots import ChosenShots, Shot, TaskPrompt, TrainedPrompt, write_shots
-from components.contracts.tables import TRIPLETS, read_table
+from components.contracts.streams import read_queries
+from components.contracts.tables import TRIPLETS
 from components.contracts.tasks import Task, read_tasks
-from components.data.inputs import Inputs, read_inputs
-from components.data.shot_pool import Candidate, clean_pools, held_out_guard
+from components.data.inputs import read_inputs
+from components.data.shot_pool import Candidate, Guard, clean_pools, held_out_guard, inputs_of
 from components.fewshot.choice import Choice, Tried, choose, curve
 from components.fewshot.curve import curve_svg
 from components.fewshot.dev import DevSet, NoMeasureError, dev_set
@@ -40,6 +41,7 @@ from components.stage.context import StageContext
 from components.stage.executor import run_shards
 
 log = logging.getLogger(__name__)
+TRIPLETS_AT_ONCE = 1 << 16  # rows read at a time
 CURVE: dict[str, type[pl.DataType]] = {
     "task": pl.String,
     "strategy": pl.String,
@@ -68,11 +70,9 @@ class Selection:
 def run(context: StageContext) -> dict[str, float]:
     """Choose shots for every task with training queries; returns dev scores with and without shots."""
     config, prepared = context.config, context.outputs / "prepare"
-    params, inputs, tasks = config.select_shots, read_inputs(prepared), read_tasks(prepared / "tasks.yaml")
-    guard = held_out_guard(prepared)
-    pools, problems = clean_pools(inputs, tasks, guard, params.pool, config.seed)
-    devs = _dev_sets(inputs, tasks, pools, problems, context)
-    evidence = _evidence({name: pools[name] for name in devs}, context)
+    params, tasks = config.select_shots, read_tasks(prepared / "tasks.yaml")
+    pools, devs, problems = _pools_and_dev_sets(prepared, tasks, params, config.seed)
+    evidence = _evidence(pools, context)
     models, store = context.outputs / "fetch" / "models", context.cache / "vectors"
     adapter = context.outputs / "train" / "adapter"
     student = EncoderSource(models / "student", store, config.prompt, config.encoder, adapter)
@@ -93,23 +93,39 @@ def run(context: StageContext) -> dict[str, float]:
     return _metrics(found, problems)
 
 
-def _dev_sets(
-    inputs: Inputs,
-    tasks: Mapping[str, Task],
-    pools: Mapping[str, list[Candidate]],
-    problems: dict[str, str],
-    context: StageContext,
-) -> dict[str, DevSet]:
-    """Dev data of the tasks that can be measured; the others join `problems`, which are logged."""
-    limit, seed, found = context.config.select_shots.dev_queries, context.config.seed, {}
-    for name, pool in pools.items():
-        try:
-            found[name] = dev_set(inputs, tasks[name], limit, seed, pool)
-        except NoMeasureError as problem:
-            problems[name] = str(problem)
-    for name, why in problems.items():
-        log.warning("%s: no shots: %s", name, why)
-    return found
+def _pools_and_dev_sets(
+    prepared: Path, tasks: Mapping[str, Task], params: SelectShotsParams, seed: int
+) -> tuple[dict[str, list[Candidate]], dict[str, DevSet], dict[str, str]]:
+    """By task: candidates for shots, dev data, and why a task has none of it, which is logged.
+
+    The texts of one task are in memory at a time.
+    """
+    guard = held_out_guard(prepared)
+    pools: dict[str, list[Candidate]] = {}
+    devs: dict[str, DevSet] = {}
+    problems: dict[str, str] = {}
+    for name in read_inputs(prepared, texts=False).tasks:
+        found = _pool_and_dev_set(prepared, tasks[name], guard, params, seed)
+        if isinstance(found, str):
+            problems[name] = found
+            log.warning("%s: no shots: %s", name, found)
+        else:
+            pools[name], devs[name] = found
+    return pools, devs, problems
+
+
+def _pool_and_dev_set(
+    prepared: Path, task: Task, guard: Guard, params: SelectShotsParams, seed: int
+) -> tuple[list[Candidate], DevSet] | str:
+    """Candidates and dev data of one task, or why it has none."""
+    inputs = inputs_of(prepared, task.name)
+    pools, problems = clean_pools(inputs, {task.name: task}, guard, params.pool, seed)
+    if problems:
+        return problems[task.name]
+    try:
+        return pools[task.name], dev_set(inputs, task, params.dev_queries, seed, pools[task.name])
+    except NoMeasureError as problem:
+        return str(problem)
 
 
 def _summary(one: Selection) -> str:
@@ -174,13 +190,16 @@ def _fits(prompt: Prompt, instruction: str, shots: list[Shot]) -> bool:
     return True
 
 
-def _teacher_scores(context: StageContext) -> dict[tuple[int, int], float]:
-    """Raw teacher score by (query, positive); empty unless strategy reranker_best is used."""
-    if "reranker_best" not in context.config.select_shots.strategies:
+def _teacher_scores(pools: Mapping[str, list[Candidate]], context: StageContext) -> dict[tuple[int, int], float]:
+    """Raw teacher score by (query, positive) of the candidates; empty unless strategy reranker_best is used."""
+    asked = sorted({one.query_row for pool in pools.values() for one in pool})
+    if "reranker_best" not in context.config.select_shots.strategies or not asked:
         return {}
-    triplets = read_table(context.outputs / "mine" / "triplets.parquet", TRIPLETS)
-    rows = triplets.select("query", "positive", "positive_score").iter_rows()
-    return {(query, document): score for query, document, score in rows}
+    file, scores = context.outputs / "mine" / "triplets.parquet", {}
+    for part in read_queries(file, TRIPLETS, asked[0], asked[-1], TRIPLETS_AT_ONCE):
+        rows = part.filter(pl.col("query").is_in(asked)).select("query", "positive", "positive_score").iter_rows()
+        scores |= {(query, document): score for query, document, score in rows}
+    return scores
 
 
 def _evidence(pools: dict[str, list[Candidate]], context: StageContext) -> dict[str, Evidence]:
@@ -195,7 +214,7 @@ def _evidence(pools: dict[str, list[Candidate]], context: StageContext) -> dict[
     source = SentenceSource(models / params.teacher, context.cache / "vectors", config.encoder.device)
     shards = [*queries.values(), *responses.values()]
     _embed(source, shards, "select shots: training texts", params.engine)
-    teacher, scores = load_once(source), _teacher_scores(context)
+    teacher, scores = load_once(source), _teacher_scores(pools, context)
     return {
         name: Evidence(
             pool,

@@ -12,7 +12,7 @@ from transformers import AttentionInterface
 
 from components.base.errors import UserError
 from components.model.fused import compiled
-from components.model.packing import PREFIX, Row
+from components.model.packing import IN_GROUP, Row
 from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
 PACKED = "packed"
@@ -40,7 +40,7 @@ def packed_attention(
     Raises:
         UserError: a sequence is longer than the model's sliding window, which packed rows do not implement.
     """
-    if sliding_window is not None and (longest := row.prefix_length + max(row.lengths)) > sliding_window:
+    if sliding_window is not None and (longest := max(group.longest for group in row.groups)) > sliding_window:
         raise UserError(
             f"encoder: a sequence of {longest} tokens is longer than the student's sliding window of {sliding_window}; "
             "lower prompt.prefix_tokens + prompt.query_tokens, or prompt.document_tokens, to that in params.yaml"
@@ -75,6 +75,10 @@ def blocked_attention(
     enough for a whole block. `components/model/shared_prefix_attention.py` does the same without a copy of the prefix
     for each sequence, where device and precision allow it.
     """
+    if len(row.groups) > 1:
+        sizes = [part.tokens for part in row.parts]
+        own = zip(row.parts, *(x.split(sizes, dim=2) for x in (query, key, value)), strict=True)
+        return torch.cat([blocked_attention(*given, scaling) for given in own], dim=1)
     groups = query.shape[1] // key.shape[1]
     if row.prefix_length and query.device.type == "cpu" and (query.dtype == torch.float32 or not _grad(query, key)):
         return shared_prefix_attention(row, query, _repeat(key, groups), _repeat(value, groups), scaling)
@@ -167,7 +171,7 @@ def flex_rule(segments: torch.Tensor, causal: bool) -> Any:
     """Which key a query sees, in FlexAttention's form; segments: int64 [whole blocks], -1 for padding."""
 
     def seen(batch: Any, head: Any, q: Any, k: Any) -> Any:
-        same = (segments[q] == segments[k]) | (segments[k] == PREFIX)
+        same = (segments[q] == segments[k]) | ((segments[q] & ~IN_GROUP) == segments[k])  # itself, or its prefix
         ordered = same & (q >= k) if causal else same
         return torch.where(segments[q] < 0, q == k, ordered)
 

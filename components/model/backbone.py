@@ -22,13 +22,15 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def training_precision(wanted: str, device: torch.device) -> str:
-    """`auto` is bf16 where the processor multiplies it in hardware (a GPU, AVX512-BF16, AMX), else fp32."""
+    """`auto` is bf16 where the processor multiplies it faster than fp32 (a GPU, AMX), else fp32.
+
+    AVX512-BF16 without AMX is not enough: oneDNN reaches 84 GFLOP/s a core in bf16 there and 154 in fp32.
+    """
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can = torch.cpu.get_capabilities()
-    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
 
 
 def load_tokenizer(model: Path, prompt: PromptParams) -> Any:
@@ -148,5 +150,6 @@ def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
         body = hidden[row.prefix_length :].float()
         owner = row.segments[row.prefix_length :] - 1
         sums = torch.zeros(len(row.lengths), body.shape[1], device=body.device).index_add(0, owner, body)
-        vectors = sums / torch.tensor(row.lengths, device=body.device)[:, None]
+        lengths = body.new_zeros(len(row.lengths)).index_add(0, owner, torch.ones_like(body[:, 0]))
+        vectors = sums / lengths[:, None]
     return functional.normalize(vectors, dim=-1)

@@ -88,7 +88,7 @@ class TokenBatches:
         Raises:
             UserError: one text alone does not fit.
         """
-        waiting = deque(token_batches(lengths, self.budget, self.fixed))
+        waiting = deque(self._planned(lengths))
         while waiting:
             members, length = waiting.popleft()
             try:
@@ -100,8 +100,11 @@ class TokenBatches:
                 continue
             self._halve(members, length)
             left = [*members, *(position for batch, _ in waiting for position in batch)]
-            again = token_batches([lengths[position] for position in left], self.budget, self.fixed)
+            again = self._planned([lengths[position] for position in left])
             waiting = deque(([left[place] for place in batch], padded) for batch, padded in again)
+
+    def _planned(self, lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+        return token_batches(lengths, self.budget, self.fixed)
 
     def _halve(self, members: list[int], length: int) -> None:
         if len(members) == 1:
@@ -109,12 +112,12 @@ class TokenBatches:
                 f"a text of {length} tokens does not fit into the GPU's memory beside the model; lower max_tokens of "
                 "this model (score.max_tokens, retrieve.dense.<model>.max_tokens), or take a larger GPU"
             )
-        self.budget = min(self.budget, len(members) * length // 2)
+        self._lower(len(members) * length // 2, f"{len(members)} texts of {length} tokens")
+
+    def _lower(self, budget: int, refused: str) -> None:
+        self.budget = min(self.budget, budget)
         log.warning(
-            "out of GPU memory with %s texts of %s tokens in one pass; going on with %s tokens a pass",
-            len(members),
-            length,
-            f"{self.budget:,}",
+            "out of GPU memory with %s in one pass; going on with %s tokens a pass", refused, f"{self.budget:,}"
         )
         torch.cuda.empty_cache()
 

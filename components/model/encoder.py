@@ -23,7 +23,8 @@ from components.contracts.shots import Shot
 from components.model.backbone import load_backbone, load_tokenizer, pooled
 from components.model.device import device_of
 from components.model.locate import locate_model
-from components.model.packing import pack, plan_rows
+from components.model.packed_rows import PackedRows
+from components.model.packing import pack
 from components.model.prompt import Prompt
 from components.model.stored_embedder import Deferred, StoredEmbedder
 from components.model.vector_store import VectorStore
@@ -37,7 +38,11 @@ class _Way(NamedTuple):
 
 
 class Encoder(StoredEmbedder):
-    """A student model ready to embed; `identity` covers weights, adapter, pooling, attention and dtype."""
+    """A student model ready to embed; `identity` covers weights, adapter, pooling, attention and dtype.
+
+    Attributes:
+        budget: tokens of a row: encoder.token_budget, or what the GPU has turned out to have memory for.
+    """
 
     def __init__(
         self,
@@ -50,7 +55,7 @@ class Encoder(StoredEmbedder):
     ) -> None:
         """`dimension` is needed for a `Deferred` backbone."""
         super().__init__(backbone, identity, dimension or int(backbone.config.hidden_size), store)
-        self.prompt, self.params = prompt, params
+        self.prompt, self.params, self.budget = prompt, params, params.token_budget
 
     @classmethod
     def load(
@@ -108,11 +113,18 @@ class Encoder(StoredEmbedder):
             inputs = [way.prefix + ids for ids in inputs]
         vectors = np.empty((len(inputs), self.dimension), dtype=np.float32)
         device = next(self.model.parameters()).device
+
+        def compute(members: list[int], tokens: int) -> np.ndarray:
+            row = pack(shared, [inputs[i] for i in members], causal).to(device)
+            found: np.ndarray = pooled(self.model, row, self.params.pooling).cpu().numpy()
+            self.tokens += row.tokens
+            return found
+
+        rows = PackedRows(self.budget, len(shared))
         with torch.inference_mode():
-            for members in plan_rows([len(ids) for ids in inputs], len(shared), self.params.token_budget):
-                row = pack(shared, [inputs[i] for i in members], causal).to(device)
-                vectors[members] = pooled(self.model, row, self.params.pooling).cpu().numpy()
-                self.tokens += row.tokens
+            for members, found in rows.run([len(ids) for ids in inputs], compute):
+                vectors[members] = found
+        self.budget = rows.budget
         return vectors
 
 

@@ -86,8 +86,8 @@ def set_post_processor(tokenizer: Any) -> None:
 def _add_keys_of_other_clients(folder: Path, config: Config) -> None:
     """Beside sentence-transformers 6's keys those of earlier versions, which TEI and others read; 6 takes both.
 
-    The modules get the names of version 5. Version 5 does not know `document_length`: it is left out where it changes
-    nothing, otherwise `foundry export st5` makes a folder for it.
+    The modules get the names of version 5. Version 5 refuses `document_length`, for which version 6 has no other place:
+    it is left out where it changes nothing, otherwise `foundry export sides` makes folders for version 5.
     """
     pooling = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens", "lasttoken")}
     pooling |= {"pooling_mode_mean_sqrt_len_tokens": False, "pooling_mode_weightedmean_tokens": False}
@@ -101,6 +101,29 @@ def _add_keys_of_other_clients(folder: Path, config: Config) -> None:
     )
     if config.prompt.document_tokens == most:
         change_json(folder / "sentence_bert_config.json", lambda own: _without(own, "document_length"))
+    add_keys_of_transformers_4(folder)
+
+
+def add_keys_of_transformers_4(folder: Path) -> None:
+    """Say what transformers 5 writes in transformers 4's words too: 4 would take its default base of the rotation.
+
+    TEI does not start without `rope_theta`. The tokenizer's class is one object of two names in version 5.
+    """
+    change_json(folder / "config.json", lambda own: own | _old_rotation(own.get("rope_parameters") or {}))
+    change_json(folder / "tokenizer_config.json", _old_class)
+
+
+def _old_class(own: dict[str, Any]) -> dict[str, Any]:
+    known = own.get("tokenizer_class") != "TokenizersBackend"
+    return own if known else own | {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _old_rotation(rope: dict[str, Any]) -> dict[str, Any]:
+    """`rope_theta`, and `rope_scaling` where there is one; nothing for a model whose layers differ."""
+    if "rope_theta" not in rope:
+        return {}
+    scaling = {} if rope.get("rope_type", "default") == "default" else {"rope_scaling": _without(rope, "rope_theta")}
+    return {"rope_theta": rope["rope_theta"], **scaling}
 
 
 def _old_names(modules: list[dict[str, Any]]) -> list[dict[str, Any]]:

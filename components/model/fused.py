@@ -1,11 +1,13 @@
-"""RMSNorm and SwiGLU as one compiled kernel each on a card; elsewhere a model keeps its own.
+"""RMSNorm, SwiGLU and RoPE as one compiled kernel each on a card; elsewhere a model keeps its own.
 
 transformers computes a norm in six passes over the hidden states, most of them in fp32. benchmarks/layer_bytes.py
-counts what a layer reads and writes with and without.
+counts what a layer reads and writes with and without. The residual's sum stays apart: fused with the norm after it, it
+would save 8 KB a token and layer of Mistral-7B, a sixtieth.
 """
 
 from collections.abc import Callable
 from functools import cache, partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -27,13 +29,27 @@ def compiled(function: Any) -> Any:
 
 
 def fuse_elementwise(backbone: Any, compile_: Compile = compiled) -> None:
-    """Let the norms and gated MLPs of `backbone` compute with compiled functions."""
+    """Let the norms, gated MLPs and rotary embeddings of `backbone` compute with compiled functions."""
     norm, gate = compile_(rms_norm), compile_(swiglu)
     for module in backbone.modules():
         if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = partial(_norm, module, norm)
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")) and _is_silu(module):
             module.forward = partial(_gated, module, gate)
+        elif hasattr(module, "q_proj") and _ROTATE in getattr(type(module).forward, "__globals__", {}):
+            _rotate_with(module, compile_)
+
+
+_ROTATE = "apply_rotary_pos_emb"  # transformers' function; an attention's forward finds it among its globals
+
+
+def _rotate_with(attention: Any, compile_: Compile) -> None:
+    """Give this attention a forward whose `apply_rotary_pos_emb` is compiled; its class keeps its own."""
+    own = type(attention).forward
+    seen = {**own.__globals__, _ROTATE: compile_(own.__globals__[_ROTATE])}
+    forward = FunctionType(own.__code__, seen, own.__name__, own.__defaults__, own.__closure__)
+    forward.__kwdefaults__ = own.__kwdefaults__
+    attention.forward = MethodType(forward, attention)
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:

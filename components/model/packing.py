@@ -3,6 +3,8 @@
     row    [prefix][s1][s2]...[sN]        ids, restarted positions: s_i continues from the prefix
     s_i    attends to the whole prefix and, causally, to itself
 
+`join_rows` puts several such groups, each with its own prefix, into one row: no group sees another.
+
 With causal attention and last-token pooling this is exact: no token of the prefix sees a sequence. A padded batch of N
 queries costs N * (prefix + longest); a row costs prefix + the sum of the lengths. Documents are a row without prefix.
 
@@ -16,11 +18,30 @@ The device, not the caller, selects one of three forms of attention:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-PREFIX = 0  # segment number of prefix tokens; sequences are 1, 2, ...
+IN_GROUP = (
+    1 << 32
+) - 1  # a segment's bits below: 0 for tokens of the prefix, sequences are 1, 2, ...; above: its group
+
+
+class Group(NamedTuple):
+    """A prefix, which may be empty, and the sequences behind it: their numbers of tokens."""
+
+    prefix_length: int
+    lengths: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        return self.prefix_length + sum(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence with its prefix."""
+        return self.prefix_length + max(self.lengths)
 
 
 @dataclass(frozen=True)
@@ -33,28 +54,53 @@ class Block:
 
 @dataclass(frozen=True)
 class Row:
-    """One packed row. `lengths` holds the sequences' lengths; tokens = prefix_length + sum(lengths)."""
+    """One packed row: one group, or several that do not see one another."""
 
     ids: torch.Tensor  # int64 [1, T]
     positions: torch.Tensor  # int64 [1, T]
-    segments: torch.Tensor  # int64 [T]
-    prefix_length: int
-    lengths: tuple[int, ...]
+    segments: torch.Tensor  # int64 [T], see IN_GROUP
+    groups: tuple[Group, ...]
     causal: bool = True
+
+    @property
+    def prefix_length(self) -> int:
+        """Of a row of one group."""
+        (group,) = self.groups
+        return group.prefix_length
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """The sequences' numbers of tokens."""
+        return tuple(length for group in self.groups for length in group.lengths)
 
     @property
     def starts(self) -> list[int]:
         """Index of each sequence's first token."""
-        starts, at = [], self.prefix_length
-        for length in self.lengths:
-            starts.append(at)
-            at += length
+        starts, at = [], 0
+        for group in self.groups:
+            at += group.prefix_length
+            for length in group.lengths:
+                starts.append(at)
+                at += length
         return starts
+
+    @cached_property
+    def parts(self) -> list["Row"]:
+        """The groups as rows of their own, in order."""
+        if len(self.groups) == 1:
+            return [self]
+        parts, at = [], 0
+        for group in self.groups:
+            own = slice(at, at + group.tokens)
+            segments = self.segments[own] & IN_GROUP
+            parts.append(Row(self.ids[:, own], self.positions[:, own], segments, (group,), self.causal))
+            at += group.tokens
+        return parts
 
     @cached_property
     def last(self) -> torch.Tensor:
         """int64 [N]: index of each sequence's last token."""
-        ends = np.cumsum(self.lengths, dtype=np.int64) + (self.prefix_length - 1)
+        ends = np.add(self.starts, self.lengths, dtype=np.int64) - 1
         return torch.from_numpy(ends).to(self.ids.device)
 
     @property
@@ -63,7 +109,7 @@ class Row:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """The sequences in blocks; at most a fifth of a block's cells are padding."""
+        """The sequences of a row of one group in blocks; at most a fifth of a block's cells are padding."""
         order = sorted(range(len(self.lengths)), key=lambda i: self.lengths[i])
         blocks, group = [], list[int]()
         for i in [*order, None]:
@@ -98,7 +144,11 @@ class Row:
     @cached_property
     def blocked_cells(self) -> int:
         """Attention scores computed over the blocks, without those of the prefix itself."""
-        return sum(b.index.numel() * (self.prefix_length + b.index.shape[1]) for b in self.blocks)
+        return sum(
+            block.index.numel() * (part.prefix_length + block.index.shape[1])
+            for part in self.parts
+            for block in part.blocks
+        )
 
     def dense_mask(self, at: torch.Tensor | None = None) -> torch.Tensor:
         """bool [1, 1, N, T]: True where a query token may attend to a key token; `at` [N]: the queries, default all.
@@ -107,8 +157,8 @@ class Row:
         """
         tokens = torch.arange(self.tokens, device=self.segments.device)
         at = tokens if at is None else at
-        same = self.segments[at, None] == self.segments[None, :]
-        seen = same | (self.segments[None, :] == PREFIX)
+        own = self.segments[at, None]
+        seen = (own == self.segments[None, :]) | ((own & ~IN_GROUP) == self.segments[None, :])
         if self.causal:
             seen = seen & (at[:, None] >= tokens[None, :])
         return seen[None, None]
@@ -123,7 +173,7 @@ class Row:
 
     def _mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Row":
         parts = change(self.ids), change(self.positions), change(self.segments)
-        row = Row(*parts, self.prefix_length, self.lengths, self.causal)
+        row = Row(*parts, self.groups, self.causal)
         row.__dict__["last"] = change(self.last)  # made here, on the host: it needs no copy that blocks
         return row
 
@@ -150,9 +200,26 @@ def pack(prefix: Sequence[int], sequences: Sequence[Ids], causal: bool = True) -
         torch.from_numpy(ids)[None],
         torch.from_numpy(np.arange(len(ids)) - np.repeat(continued, lengths))[None],
         torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
-        len(prefix),
-        tuple(lengths[1:]),
+        (Group(len(prefix), tuple(lengths[1:])),),
         causal,
+    )
+
+
+def join_rows(rows: Sequence[Row]) -> Row:
+    """One row of the groups of all `rows`, in their order.
+
+    Raises:
+        ValueError: attention is not causal in all of them.
+    """
+    if not all(row.causal for row in rows):
+        raise ValueError("join_rows: only rows with causal attention")
+    groups = tuple(group for row in rows for group in row.groups)
+    parts = [part for row in rows for part in row.parts]
+    return Row(
+        torch.cat([part.ids for part in parts], dim=1),
+        torch.cat([part.positions for part in parts], dim=1),
+        torch.cat([part.segments + number * (IN_GROUP + 1) for number, part in enumerate(parts)]),
+        groups,
     )
 
 
@@ -178,3 +245,23 @@ def plan_rows(lengths: Sequence[int], prefix_length: int, token_budget: int) -> 
 def _waste(lengths: list[int | None] | list[int]) -> float:
     real = [length for length in lengths if length is not None]
     return 1 - sum(real) / (max(real) * len(real))
+
+
+def plan_joins(tokens: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of rows to join, so that each new row has at most `token_budget` tokens: the longest first, each to the
+    fullest row with room for it. A row over the budget stays alone.
+
+    >>> plan_joins([6, 9, 3, 1], token_budget=10)
+    [[1, 3], [0, 2]]
+    """
+    joins: list[list[int]] = []
+    rooms: list[int] = []
+    for i in sorted(range(len(tokens)), key=lambda i: (-tokens[i], i)):
+        fitting = [place for place, room in enumerate(rooms) if room >= tokens[i]]
+        if not fitting:
+            joins.append([])
+            rooms.append(token_budget)
+        place = min(fitting, key=lambda place: rooms[place], default=len(joins) - 1)
+        joins[place].append(i)
+        rooms[place] -= tokens[i]
+    return joins

@@ -19,7 +19,8 @@ import torch
 from components.base.errors import UserError
 from components.model.attention import PACKED
 from components.model.backbone import pooled
-from components.model.packing import pack, plan_rows
+from components.model.packed_rows import PackedRows
+from components.model.packing import pack
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -64,9 +65,14 @@ def encode_ids(model: "SentenceTransformer", sequences: list[list[int]], token_b
     rest = [ids[len(shared) :] for ids in sequences]
     with torch.inference_mode(), _packed(model[0].model) as backbone:
         vectors = np.empty((len(sequences), int(backbone.config.hidden_size)), dtype=np.float32)
-        for members in plan_rows([len(ids) for ids in rest], len(shared), token_budget):
+
+        def compute(members: list[int], tokens: int) -> np.ndarray:
             row = pack(shared, [rest[i] for i in members]).to(backbone.device)
-            vectors[members] = pooled(backbone, row, "last").cpu().numpy()
+            found: np.ndarray = pooled(backbone, row, "last").cpu().numpy()
+            return found
+
+        for members, found in PackedRows(token_budget, len(shared)).run([len(ids) for ids in rest], compute):
+            vectors[members] = found
     return vectors
 
 

@@ -6,6 +6,7 @@ them when it needs the room. `python -m benchmarks.plan_stages` compares prepare
 
 from components.base.threads import worker_count
 from components.config import Config
+from components.data.formats import ROWS_AT_ONCE
 from components.mining.sample import MOST as SAMPLE
 from components.mining.sketches import CHUNK as SKETCHED
 from components.mining.task import PAIRS_AT_ONCE
@@ -19,6 +20,14 @@ from components.teacher.pairs import BLOCK_QUERIES
 from components.teacher.rescoring import BY_DOCUMENT, PAIRS_A_SHARD
 
 CHARACTERS = 4.5  # per token
+FETCH = 0.2 * GIB  # a process without torch
+FETCHED = 600  # a row of a source as plain values, without its text
+TABLE = 1.0  # copies of a source's text
+VIEWS = 40  # a row of a table with two texts, without the texts
+TRIGRAM = 150  # a word of a dev text: its trigram, in a set and in the index
+MTEB = 0.2 * GIB  # mteb and what it imports
+STRING = 200  # a text as a Python string, in a list, and in a set of those that are known
+VECTORS = 3  # of a task's: of the store, in the order that is asked for, and normalised
 WORD = 6.0  # characters of a word and the space after it
 PROCESS = 0.31 * GIB  # Python with torch, polars and mlflow, and what their threads keep: measured on a CPU
 CUDA_PROCESS = 1.5 * GIB  # the same with CUDA's host side: assumed
@@ -57,14 +66,36 @@ def pairs_each(config: Config) -> float:
     return config.retrieve.depth * (1 + 0.67 * (lists - 1))
 
 
-def fetch_memory(config: Config, tasks: list[TaskTexts], device: Device) -> float:
-    """The largest source: its pairs as values, then as a table. A pair repeats its query's text."""
-    sources: dict[str, float] = {}
-    for task in tasks:
-        name = config.prepare.tasks[task.name].source
-        own = CHARACTERS * task.documents * (task.document_tokens + task.query_tokens)
-        sources[name] = sources.get(name, 0.0) + own
-    return process_memory(device) + 2 * max(sources.values(), default=0.0)
+def fetch_memory(sources: list[list[TaskTexts]]) -> float:
+    """The largest source: its pairs in one table, and those that are plain values. A pair repeats its query's text.
+
+    Args:
+        sources: the tasks of each source.
+    """
+    largest = 0.0
+    for tasks in sources:
+        pairs = sum(task.documents for task in tasks)
+        text = sum(CHARACTERS * task.documents * (task.document_tokens + task.query_tokens) for task in tasks)
+        held = min(ROWS_AT_ONCE, pairs) * (FETCHED + text / max(1, pairs))
+        largest = max(largest, TABLE * text + VIEWS * pairs + held)
+    return FETCH + largest
+
+
+def select_shots_memory(tasks: list[TaskTexts], device: Device) -> float:
+    """Rows, the texts of the task at work, and the dev texts that no shot may repeat."""
+    largest = max(task_characters(task) + VIEWS * _rows([task]) for task in tasks)
+    dev = sum(task.dev * (1 + CHARACTERS * task.query_tokens / WORD) for task in tasks)
+    return process_memory(device) + ROW * _rows(tasks) + largest + TRIGRAM * dev
+
+
+def evaluate_memory(texts: float, characters: float, largest: float, hidden: int, device: Device) -> float:
+    """All texts of the benchmark as Python strings, and the vectors of a task while they are scored.
+
+    Args:
+        texts: distinct texts of all tasks; characters: of all of them; largest: texts of the largest task.
+        hidden: numbers of a vector.
+    """
+    return process_memory(device) + MTEB + characters + STRING * texts + VECTORS * 4 * hidden * largest
 
 
 def prepare_memory(tasks: list[TaskTexts]) -> float:

@@ -12,6 +12,8 @@ from components.contracts.tasks import Task
 from components.plan.devices import Device
 from components.plan.host import (
     CHARACTERS,
+    VECTORS,
+    evaluate_memory,
     fetch_memory,
     mine_memory,
     pairs_each,
@@ -19,6 +21,7 @@ from components.plan.host import (
     process_memory,
     retrieve_memory,
     score_memory,
+    select_shots_memory,
     task_characters,
 )
 from components.plan.memory import BYTES, NF4, WORKSPACE, RowSize, TrainingMemory, training_memory
@@ -74,7 +77,7 @@ def make_plan(config: Config, tasks: list[TaskTexts], outputs: Path, device: Dev
     text = 4 * sum(task_characters(task) for task in tasks)
     training = _training(config, tasks, shapes["student"], device, devices)
     costs = [
-        _fetch(config, tasks, shapes, text, device),
+        _fetch(config, tasks, shapes, text),
         _prepare(tasks, text),
         _retrieve(config, tasks, shapes, device),
         _score(config, tasks, shapes, device),
@@ -129,12 +132,14 @@ def _mine(config: Config, tasks: list[TaskTexts], device: Device) -> Cost:
     return Cost("mine", queries, 0, 0, 0, mine_memory(config, tasks, device), queries * 400, cards=1, cpu=seconds)
 
 
-def _fetch(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], text: float, device: Device) -> Cost:
+def _fetch(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], text: float) -> Cost:
     """Disk: models, tables, and in the hub's own cache the raw files of its sources, compressed as the tables are."""
     models = sum(shape.total * _stored_width(config.fetch.models[name]) for name, shape in shapes.items())
     hub = {name for name, source in config.fetch.sources.items() if isinstance(source.origin, HubOrigin)}
     cached = 4 * sum(task_characters(task) for task in tasks if config.prepare.tasks[task.name].source in hub)
-    return Cost("fetch", 0, 0, 0, 0, fetch_memory(config, tasks, device), models + text / 2 + cached / 2)
+    sources = {name: [t for t in tasks if config.prepare.tasks[t.name].source == name] for name in config.fetch.sources}
+    host = fetch_memory(list(sources.values()))
+    return Cost("fetch", 0, 0, 0, 0, host, models + text / 2 + cached / 2)
 
 
 def _retrieve(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], device: Device) -> Cost:
@@ -167,15 +172,23 @@ def _score(config: Config, tasks: list[TaskTexts], shapes: dict[str, Shape], dev
     own = [(drawn[task.name] + task.dev) * min(each, task.documents) + task.queries for task in tasks]
     pairs = sum(own)
     disk = 2 * pairs * CANDIDATE_ROW  # teacher_scores.parquet, and the scores in the cache
-    shape, cards = shapes[config.score.model], _cards(config.score.engine)
-    host = score_memory(config, tasks, shape.hidden, device)
-    if config.score.reranker == "maxsim":
-        return Cost("score", pairs, 0, 0, 0, host, disk, cards)
-    limit = config.score.max_tokens
-    tokens = sum(number * min(t.query_tokens + t.document_tokens, limit) for number, t in zip(own, tasks, strict=True))
-    gpu = _encoding_memory(shape, config, config.score.token_budget)
-    host += _loading(shape, config, device)
-    return Cost("score", pairs, tokens, 2 * shape.linear * tokens, gpu, host, disk, cards)
+    host = score_memory(config, tasks, shapes[config.score.model].hidden, device)
+    tokens = flops = gpu = loading = 0.0
+    for teacher in (config.score, config.score.second):
+        if teacher is None or teacher.reranker == "maxsim":
+            continue
+        shape, limit = shapes[teacher.model], teacher.max_tokens
+        if teacher.reranker in ("dense", "sparse"):  # each text once
+            read = (t.documents * min(t.document_tokens, limit) + t.queries * min(t.query_tokens, limit) for t in tasks)
+        else:
+            lengths = (min(t.query_tokens + t.document_tokens, limit) for t in tasks)
+            read = (number * length for number, length in zip(own, lengths, strict=True))
+        count = sum(read)
+        tokens += count
+        flops += 2 * shape.linear * count
+        gpu = max(gpu, _encoding_memory(shape, config, teacher.token_budget))
+        loading = max(loading, _loading(shape, config, device))
+    return Cost("score", pairs, tokens, flops, gpu, host + loading, disk, _cards(config.score.engine))
 
 
 def _drawn_queries(config: Config, tasks: list[TaskTexts]) -> dict[str, int]:
@@ -257,7 +270,8 @@ def _select_shots(config: Config, tasks: list[TaskTexts], shape: Shape, device: 
         for task in tasks
     )
     gpu = _encoding_memory(shape, config, config.encoder.token_budget)
-    host, cards = process_memory(device) + _loading(shape, config, device), _cards(params.engine)
+    host = max(select_shots_memory(tasks, device), process_memory(device) + _loading(shape, config, device))
+    cards = _cards(params.engine)
     return Cost("select_shots", tries * queries, tokens, 2 * shape.linear * tokens, gpu, host, 0, cards)
 
 
@@ -282,7 +296,8 @@ def _evaluate(config: Config, shapes: dict[str, Shape], device: Device) -> Cost:
     flops = 2 * tokens * (2 * student.linear + teacher.linear) + 2 * shots * student.linear
     gpu = _encoding_memory(student, config, config.encoder.token_budget)
     disk = 4 * texts * (2 * student.hidden + teacher.hidden)
-    host = process_memory(device) + characters + max(12 * largest * student.hidden, _loading(student, config, device))
+    host = evaluate_memory(texts, characters, largest, student.hidden, device)
+    host = max(host, host - VECTORS * 4 * student.hidden * largest + _loading(student, config, device))
     cards = _cards(config.evaluate.engine)
     return Cost("evaluate", 3 * texts, 3 * tokens + shots, flops, gpu, host, disk, cards)
 

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 120.0
 LOCK_TAG = "foundry.lock"  # of the lock: its owner, see components/base/owner.py; no real model has it
+SUFFIX = ".lock"
 
 
 def lock_name(name: str) -> str:
-    return f"{name}.lock"
+    return f"{name}{SUFFIX}"
 
 
 @contextlib.contextmanager
@@ -65,8 +66,8 @@ def promotion_lock(client: "MlflowClient", name: str, who: str, patience: float 
 def free_dead_lock(client: "MlflowClient", name: str) -> bool:
     """Delete the lock of a promoter that provably died; whether it did.
 
-    Only a process of the same machine can prove that, so a lock file of this machine keeps two of them from freeing
-    one lock twice: the second would free the first one's own.
+    Only a process of the same machine can prove that, so a lock file of this machine keeps two of them (promoters or
+    the doctor) from freeing one lock twice: the second would free the first one's own.
     """
     digest = hashlib.sha256(lock_name(name).encode()).hexdigest()[:12]
     with wait_for_lock(Path(tempfile.gettempdir()) / f"embedding-foundry-promotion-{digest}.lock", print):
@@ -75,6 +76,15 @@ def free_dead_lock(client: "MlflowClient", name: str) -> bool:
             return False
         client.delete_registered_model(lock_name(name))
     return True
+
+
+def all_locks(client: "MlflowClient") -> Iterator[Any]:
+    """The registered models that are promotion locks of any holder."""
+    token: str | None = None
+    while token != "":
+        page = client.search_registered_models(max_results=1000, page_token=token)
+        yield from (model for model in page if LOCK_TAG in model.tags and model.name.endswith(SUFFIX))
+        token = page.token or ""
 
 
 def _release(client: "MlflowClient", name: str) -> None:

@@ -4,13 +4,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from components.base.errors import UserError
 from components.serving.ask import PROMPTS, Model
-
-TRANSFORMER = "sentence_bert_config.json"
-LENGTH = "document_length"
 
 
 @contextmanager
@@ -38,29 +34,3 @@ def export_folder(model: Model, folder: Path) -> Path:
     with new_folder(folder) as draft:
         copy_model(model, draft)
     return folder
-
-
-def export_st5(model: Model, folder: Path) -> int | None:
-    """Write the model for sentence-transformers 5 into a new folder.
-
-    Version 5 has one length for all texts. Returns the length that `max_seq_length` must be set to before documents
-    are encoded; None where it is the same.
-
-    Raises:
-        UserError: the folder exists.
-    """
-    from components.model.export import change_json
-
-    length: int | None = None
-
-    def take_length(own: dict[str, Any]) -> dict[str, Any]:
-        nonlocal length
-        length = own.get(LENGTH)
-        return {name: value for name, value in own.items() if name != LENGTH}
-
-    with new_folder(folder) as draft:
-        copy_model(model, draft)
-        change_json(draft / TRANSFORMER, take_length)
-        if length is not None:
-            change_json(draft / PROMPTS, lambda about: about | {LENGTH: length})
-    return length

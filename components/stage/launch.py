@@ -79,7 +79,7 @@ def _ended(exchange: Path) -> str:
     """How the processes ended: one stood still and where, or lost the others and why, or died."""
     for file in sorted(exchange.glob(HUNG)):
         if line := watchdog.last_line(file):
-            return f"process {file.stem.partition('-')[2]} ended no step in train.hang_seconds; it stood at {line}"
+            return f"process {file.stem.partition('-')[2]} did not move on in train.hang_seconds; it stood at {line}"
     for file in sorted(exchange.glob(LOST)):
         cause = file.read_text(encoding="utf-8")
         return (

@@ -13,8 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from components.base import watchdog
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.base.log import set_up_logging
@@ -24,7 +23,9 @@ from components.stage.context import Finisher, StageContext
 from components.stage.launch import launch
 from components.stage.nodes import find_rendezvous
 from components.stage.stages import STAGES, stage_function
+from components.tracking.describe import declared_params
 from components.tracking.runs import stage_run
+from components.tracking.versions import declared
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ def _metrics(name: str, context: StageContext) -> dict[str, float]:
     if name == "train" and (train.processes > 1 or train.nodes > 1):
         rendezvous = find_rendezvous(train.nodes, train.rendezvous)
         return launch(name, context, train.processes, train.restarts, rendezvous)
+    if name == "train":
+        with watchdog.watched(name, train.hang_seconds, context.work / "hung.txt"):
+            return stage_function(name)(context)
     return stage_function(name)(context)
 
 
@@ -89,10 +93,9 @@ def _work_folder(name: str, config: Config, root: Path, scratch: Path) -> Path:
     Raises:
         UserError: a dependency is missing.
     """
-    stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
-    values = config.model_dump(mode="json", by_alias=True)
-    digest = hashlib.sha256(json.dumps({key: values[key] for key in stage["params"]}, sort_keys=True).encode())
-    for dependency in stage["deps"]:
+    params = declared_params(config, declared(root, name, "params"))
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
+    for dependency in declared(root, name, "deps"):
         if not (root / dependency).exists():
             raise UserError(f"{dependency}: missing; run what makes it first (dvc repro {name})")
         digest.update(content_hash(root / dependency).encode())

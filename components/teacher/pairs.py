@@ -60,7 +60,7 @@ class Pairs:
         self.inputs, self.queries, self.documents, self.wanted = inputs, queries, documents, wanted
         self.given = pl.DataFrame(schema={**NEGATIVES, "score": pl.Float64})
         self._candidates, self._tables = candidates, tables
-        self._task: _TaskRows | None = None
+        self._task: TaskRows | None = None
 
     def candidates(self, block: Block, columns: list[str] | None = None) -> pl.DataFrame:
         """Rows of candidates.parquet whose queries are wanted; sorted."""
@@ -81,7 +81,7 @@ class Pairs:
         positives = _in_block(self.inputs.positives, block)
         own = own.filter(pl.Series(self.wanted[own["query"].to_numpy()], dtype=pl.Boolean))
         pairs = pl.concat([found, judged, own]).unique().sort("query", "document")
-        rows = self._rows(block.task)
+        rows = self.rows(block.task)
         return pairs.join(
             positives.with_columns(positive=pl.lit(True)), on=["query", "document"], how="left", maintain_order="left"
         ).with_columns(
@@ -102,7 +102,7 @@ class Pairs:
             pairs = pairs.join(known, on=["query", "document"], how="anti")
         if by_document:
             return pairs.sort("document", "query")
-        rows = self._rows(block.task)
+        rows = self.rows(block.task)
         length = (
             rows.queries.lengths[pairs["query"].to_numpy() - rows.queries.start]
             + rows.documents.lengths[pairs["document"].to_numpy() - rows.documents.start]
@@ -115,12 +115,12 @@ class Pairs:
         start, stop = (self.given["query"].search_sorted(row) for row in (block.start, block.stop))
         return self.given.slice(start, stop - start)
 
-    def _rows(self, task: str) -> "_TaskRows":
-        """Those of the task asked for last are kept: blocks come task by task."""
+    def rows(self, task: str) -> "TaskRows":
+        """First rows and lengths of a task's texts; the last task's are kept, as blocks come task by task."""
         if self._task is None or self._task.task != task:
             own = (frame.filter(pl.col("task") == task)["row"] for frame in (self.inputs.queries, self.inputs.corpus))
             sides = zip((self.queries, self.documents), own, strict=True)
-            self._task = _TaskRows(task, *(_Side.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
+            self._task = TaskRows(task, *(Side.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
         return self._task
 
 
@@ -131,7 +131,7 @@ def _in_block(pairs: pl.DataFrame, block: Block) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """By row from `start` on: first row with the same text (uint32), bytes of the text."""
 
     start: int
@@ -139,12 +139,14 @@ class _Side:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, texts: Texts, start: int, stop: int) -> "_Side":
+    def of(cls, texts: Texts, start: int, stop: int) -> "Side":
         return cls(start, texts.first_rows(start, stop), texts.lengths(start, stop))
 
 
 @dataclass(frozen=True)
-class _TaskRows:
+class TaskRows:
+    """Both sides of a task."""
+
     task: str
-    queries: _Side
-    documents: _Side
+    queries: Side
+    documents: Side

@@ -1,8 +1,9 @@
 """Teacher scores of many pairs of rows, in shards that survive a kill.
 
-A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file;
-where scores do not depend on the pairs beside them, it is kept in the cache: another choice of queries scores only the
-pairs that are new.
+A shard is a range of rows of a file of pairs; the worker reads the texts itself. The scores of a block are one file in
+the cache. With another choice of queries, or with added rows (carried_scores.py), only the pairs that are new are
+scored. Where the pairs of a document are scored together, their last bits depend on each other: a block's file serves
+the very same pairs only.
 """
 
 import hashlib
@@ -17,9 +18,9 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.base.files import whole_file
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, file_hash
 from components.base.progress import progress
-from components.config import EngineParams, ScoreParams
+from components.config import EngineParams, ScoreParams, SecondTeacherParams
 from components.contracts.tables import name_of_row
 from components.contracts.texts import Texts
 from components.model.locate import locate_model
@@ -28,6 +29,7 @@ from components.teacher.pairs import Block, Pairs
 
 PAIRS_A_SHARD = 4096
 BY_DOCUMENT = 4  # times as many pairs in a shard by document: each shard reads the token vectors of its queries
+_NO_MATTER = {"calibration", "engine", "queries", "source_scores", "second", "weight"}  # do not decide a score
 _SCHEMA = {"query": pl.UInt32, "document": pl.UInt32, "score": pl.Float32}
 
 
@@ -57,12 +59,14 @@ class Rescoring:
 
     def run(self, blocks: Sequence[Block], what: str, engine: EngineParams, threads: int) -> None:
         """Score what has no score yet. Raises UserError when a score is not finite."""
-        shards = []
+        shards, texts = [], (self.pairs.queries, self.pairs.documents)
         for block in progress(blocks, "score: pairs", unit="block"):
-            for start, stop in self._shards(block):
+            ranges = list(self._shards(block))
+            if self._is_scored(block):
+                continue
+            for start, stop in ranges:
                 file = self._shard_file(block, start)
                 if not file.exists():
-                    texts = self.pairs.queries, self.pairs.documents
                     shards.append((file, self.scorer, self._pairs_file(block), start, stop, *texts))
         run_shards(score_shard, shards, what, engine, threads)
         for block in progress(blocks, "score: join", unit="block"):
@@ -70,14 +74,18 @@ class Rescoring:
 
     def table(self, block: Block) -> pl.DataFrame:
         """query, document, positive, reranker_score (float64) of all pairs of a block; sorted."""
+        score = pl.coalesce("given", pl.col("score").cast(pl.Float64))
+        return self.scored(block).select("query", "document", "positive", reranker_score=score)
+
+    def scored(self, block: Block) -> pl.DataFrame:
+        """query, document, positive, score (float32), given (float64: a source's own score); sorted."""
         scores = self._known(block).rename({"query": "first_query", "document": "first_document"})
         joined = self.pairs.table(block).join(
             scores, on=["first_query", "first_document"], how="left", maintain_order="left"
         )
         given = self.pairs.given_of(block).rename({"score": "given"})
         joined = joined.join(given, on=["query", "document"], how="left", maintain_order="left")
-        score = pl.coalesce("given", pl.col("score").cast(pl.Float64))
-        return joined.select("query", "document", "positive", reranker_score=score)
+        return joined.select("query", "document", "positive", "score", "given")
 
     def _pairs_file(self, block: Block) -> Path:
         return self.work / "pairs" / f"{block.name}.arrow"
@@ -86,7 +94,14 @@ class Rescoring:
         return self.work / "scores" / f"{block.name}-{start:09d}.npy"
 
     def _scores_file(self, block: Block) -> Path:
-        return self.scores / f"{block.name}.arrow"
+        own = f"-{file_hash(self._pairs_file(block))[:32]}" if self.by_document else ""
+        return self.scores / f"{block.name}{own}.arrow"
+
+    def _is_scored(self, block: Block) -> bool:
+        """Whether the kept scores have all pairs of a block, whose file of pairs is there."""
+        if not self._scores_file(block).exists():
+            return False
+        return self.by_document or pl.read_ipc(self._pairs_file(block)).is_empty()
 
     def _known(self, block: Block) -> pl.DataFrame:
         file = self._scores_file(block)
@@ -96,7 +111,7 @@ class Rescoring:
         """(start, stop) of each shard in the block's file of pairs, which is written unless a killed run left it."""
         file = self._pairs_file(block)
         if not file.exists():
-            known = self._known(block) if self._scores_file(block).exists() else None
+            known = None if self.by_document or not self._scores_file(block).exists() else self._known(block)
             with whole_file(file) as partial:
                 self.pairs.distinct(block, known, self.by_document).write_ipc(partial)
         documents = pl.read_ipc(file, columns=["document"])["document"].to_numpy()
@@ -113,9 +128,9 @@ class Rescoring:
 
     def _collect(self, block: Block) -> None:
         """Put the scores of a block's shards into its file of scores."""
-        pairs = pl.read_ipc(self._pairs_file(block))
-        if pairs.is_empty() and self._scores_file(block).exists():
+        if self._is_scored(block):
             return
+        pairs = pl.read_ipc(self._pairs_file(block))
         parts = [np.load(self._shard_file(block, start)) for start, _ in self._shards(block)]
         scores = np.concatenate([np.empty(0, np.float32), *parts])
         if not np.isfinite(scores).all():
@@ -147,14 +162,24 @@ def score_shard(
         np.save(handle, scores, allow_pickle=False)
 
 
-def scores_folder(cache: Path, models: Path, params: ScoreParams, texts: Sequence[Texts]) -> Path:
-    """Where scores are kept: by the model's files, the parameters that decide a score, the texts and the device."""
+def scores_folder(
+    cache: Path,
+    models: Path,
+    params: ScoreParams | SecondTeacherParams,
+    texts: Sequence[Texts],
+    vectors: Sequence[str] = (),
+) -> Path:
+    """Where scores are kept: by the model's files, the parameters that decide a score, the device; then by texts.
+
+    vectors: what else decides the vectors that late interaction compares.
+    """
     import torch
 
     facts = {
         "weights": content_hash(locate_model(models / params.model)),
-        "params": params.model_dump(mode="json", exclude={"calibration", "engine", "queries", "source_scores"}),
-        "texts": [one.file.name for one in texts],
+        "params": params.model_dump(mode="json", exclude=_NO_MATTER),
         "cuda": torch.cuda.is_available(),
+        **({"vectors": list(vectors)} if vectors else {}),
     }
-    return cache / "scores" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    model = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return cache / "scores" / model / "-".join(one.identity for one in texts)

@@ -19,7 +19,9 @@ from components.contracts.tables import CANDIDATES
 from components.contracts.tasks import read_tasks
 from components.contracts.texts import Texts
 from components.data.inputs import Inputs, Pool, read_inputs
-from components.model.sentence_model import Side
+from components.model.load_once import load_once
+from components.model.sentence_model import SentenceModel, Side
+from components.model.unknown_tokens import sample_tasks, warn_unknown_tokens
 from components.search.approximate import approximate_search
 from components.search.bm25 import bm25_search
 from components.search.exact import Hits
@@ -82,6 +84,7 @@ class Retrieval:
         """Embed all texts, teacher by teacher: a process holds one model at a time."""
         params, context = self.context.config.retrieve, self.context
         models, threads = context.outputs / "fetch" / "models", worker_count(context.config.threads)
+        samples = sample_tasks((self.queries, self.inputs.queries), (self.documents, self.inputs.corpus))
         for name, dense in params.dense.items():
             teacher = EmbeddedTexts(models, name, dense, context.cache)
             tasks = read_tasks(context.outputs / "prepare" / "tasks.yaml") if dense.task_prompts else {}
@@ -89,6 +92,8 @@ class Retrieval:
             self.sides[name] = {
                 task: teacher.sides(task, task in tasks and tasks[task].symmetric) for task in self.inputs.tasks
             }
+            model: SentenceModel = load_once(teacher.source)
+            warn_unknown_tokens(name, model.model.tokenizer, samples)
             rows = [part for task in self.inputs.tasks for part in self._rows(name, task)]
             teacher.fill(rows, f"retrieve: {name}: texts", params.engine, threads)
         for name in params.keep_vectors:

@@ -2,7 +2,7 @@
 
 `score.reranker` selects the teacher. `cross_encoder` and `llm` read query and document together and output a logit.
 `maxsim` uses the dense teacher's weights only: raw = dense_weight * cosine + (1 - dense_weight) * late
-interaction, in [-1, 1].
+interaction, in [-1, 1]. `score.second` is a second teacher, whose scores are fused with those (fusion.py).
 
 Work goes a block of queries at a time and holds rows, never texts: memory does not grow with the pairs.
 """
@@ -23,9 +23,13 @@ from components.contracts.tables import TEACHER_SCORES
 from components.contracts.texts import Texts
 from components.data.inputs import Inputs, read_inputs
 from components.model.sentence_model import Side
+from components.model.unknown_tokens import load_plain_tokenizer, sample_tasks, warn_unknown_tokens
 from components.stage.context import StageContext
+from components.teacher.carried_scores import carry_scores
 from components.teacher.curves import MOST, Curves, fit_curves
 from components.teacher.dense import EmbeddedTexts, Rows
+from components.teacher.fusion import Fusion
+from components.teacher.pair_model import PairModel
 from components.teacher.pairs import Block, Pairs, query_blocks
 from components.teacher.rescoring import Rescoring, scores_folder
 from components.teacher.scorers import LateInteraction, Reranker
@@ -50,6 +54,7 @@ def run(context: StageContext) -> dict[str, float]:
         f"{left_out:,}",
         context.config.score.queries,
     )
+    _warn_unknown_tokens(context, inputs, queries, documents)
     blocks = query_blocks(inputs.queries)
     candidates = context.outputs / "retrieve" / "candidates.parquet"
     pairs = Pairs(inputs, candidates, queries, documents, wanted, context.work / "tables")
@@ -61,9 +66,13 @@ def run(context: StageContext) -> dict[str, float]:
         scorer, seed = rescoring.scorer, context.config.seed
         pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
-    fitted, on = _pairs_to_fit(rescoring, blocks, inputs)
+    scored: Rescoring | Fusion = rescoring
+    if (second := _second_teacher(pairs, blocks, context)) is not None:
+        second.run(blocks, f"score: {second.model}", engine, threads)
+        scored = Fusion.of(rescoring, second, blocks, context.config.score.second.weight)
+    fitted, on = _pairs_to_fit(scored, blocks, inputs)
     curves = fit_curves(fitted, on, context.config.score, context.out)
-    metrics = _write(rescoring, blocks, curves, context)
+    metrics = _write(scored, pairs, blocks, curves, context)
     log.info(
         "%s pairs; mean score: positives %.3f, others %.3f; calibration error %.3f",
         f"{int(metrics['pairs']):,}",
@@ -75,15 +84,41 @@ def run(context: StageContext) -> dict[str, float]:
     return {**metrics, "calibration_error": curves.error, **counts}
 
 
+def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
+    """Of a model that retrieve has not told about."""
+    params = context.config.score
+    if params.model not in context.config.retrieve.dense:
+        tokenizer = load_plain_tokenizer(context.outputs / "fetch" / "models" / params.model)
+        samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
+        warn_unknown_tokens(params.model, tokenizer, samples)
+
+
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:
     params, models = context.config.score, context.outputs / "fetch" / "models"
     prepared = context.outputs / "prepare"
+    texts = [pairs.queries, pairs.documents]
     if params.reranker == "maxsim":
-        # a score depends in its last bits on the pairs of the same document, so it is not kept for another run
         late = _late_interaction(pairs, blocks, context)
-        return Rescoring(pairs, late, True, context.work / "scored", context.work, prepared, params.model)
-    folder = scores_folder(context.cache, models, params, [pairs.queries, pairs.documents])
+        vectors = [late.identity, *map(repr, (late.query, late.document))]
+        folder = scores_folder(context.cache, models, params, texts, vectors)
+        return Rescoring(pairs, late, True, folder, context.work, prepared, params.model)
+    folder = scores_folder(context.cache, models, params, texts)
+    carry_scores(folder, pairs, blocks, context.cache)
     return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
+
+
+def _second_teacher(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring | None:
+    """Scores by `score.second`, None without one."""
+    second, models = context.config.score.second, context.outputs / "fetch" / "models"
+    if second is None:
+        return None
+    folder = scores_folder(context.cache, models, second, [pairs.queries, pairs.documents])
+    by_document = second.reranker in ("dense", "sparse")  # then each document is encoded once
+    if not by_document:
+        carry_scores(folder, pairs, blocks, context.cache)
+    work, prepared = context.work / "second", context.outputs / "prepare"
+    scorer = PairModel(models, second, "score.second")
+    return Rescoring(pairs, scorer, by_document, folder, work, prepared, second.model)
 
 
 def _late_interaction(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> LateInteraction:
@@ -113,7 +148,9 @@ def _dense_teacher(context: StageContext) -> DenseTeacherParams:
     return dense
 
 
-def _pairs_to_fit(rescoring: Rescoring, blocks: Iterable[Block], inputs: Inputs) -> tuple[dict[str, pl.DataFrame], str]:
+def _pairs_to_fit(
+    scored: Rescoring | Fusion, blocks: Iterable[Block], inputs: Inputs
+) -> tuple[dict[str, pl.DataFrame], str]:
     """(by task: query, reranker_score, positive of at most about MOST dev pairs; what they are).
 
     All pairs take the place of the dev pairs where no task has any.
@@ -126,7 +163,7 @@ def _pairs_to_fit(rescoring: Rescoring, blocks: Iterable[Block], inputs: Inputs)
         asked = dev.filter(pl.col("query").is_between(block.start, block.stop, closed="left"))
         if sum(map(len, parts)) >= MOST or (len(dev) and asked.is_empty() and parts):
             continue
-        own = rescoring.table(block).select("query", "reranker_score", "positive")
+        own = scored.table(block).select("query", "reranker_score", "positive")
         parts.append(own.join(asked, on="query", how="semi", maintain_order="left") if len(dev) else own)
     return {task: pl.concat(parts) for task, parts in fitted.items()}, on
 
@@ -145,14 +182,16 @@ class _Mean:
         return self.total / self.number if self.number else 0.0
 
 
-def _write(rescoring: Rescoring, blocks: Sequence[Block], curves: Curves, context: StageContext) -> dict[str, float]:
+def _write(
+    scored: Rescoring | Fusion, pairs: Pairs, blocks: Sequence[Block], curves: Curves, context: StageContext
+) -> dict[str, float]:
     """Write teacher_scores.parquet; returns counts and means."""
     positives, others = _Mean(), _Mean()
     with TableWriter(context.out / "teacher_scores.parquet", TEACHER_SCORES) as writer:
         for block in progress(blocks, "score: write", unit="block"):
-            scores = rescoring.table(block)
+            scores = scored.table(block)
             raw = scores["reranker_score"].to_numpy()
-            candidates = rescoring.pairs.candidates(block)
+            candidates = pairs.candidates(block)
             rows = scores.join(candidates, on=["query", "document"], how="left", maintain_order="left")
             relevance = pl.Series(curves.by_task[block.task](raw))
             writer.append(rows.with_columns(relevance=relevance).select(list(TEACHER_SCORES.columns)))

@@ -28,7 +28,7 @@ def wanted_queries(inputs: Inputs, config: Config, prepared: Path) -> np.ndarray
     )
     by_task = {str(task): own["query"].to_numpy() for (task,), own in examples.group_by("task", maintain_order=True)}
     tasks = read_tasks(prepared / "tasks.yaml") if by_task else {}
-    schedule = Schedule({task: len(rows) for task, rows in by_task.items()}, tasks, config.train, config.seed)
+    schedule = Schedule({task: len(rows) for task, rows in by_task.items()}, tasks, config.schedule, config.seed)
     for task, drawn in (schedule.drawn() if by_task else {}).items():
         wanted[by_task[task][drawn]] = True
     return wanted

@@ -25,10 +25,10 @@ def origin_tags(root: Path, source: str) -> dict[str, str]:
     return tags | ({"mlflow.source.git.commit": code["git.commit"]} if code else {})
 
 
-def declared_params(config: Config, sections: list[str]) -> dict[str, str]:
-    """The parameter sections a stage declares in dvc.yaml, flattened: `train.lora.rank` -> `16`."""
+def declared_params(config: Config, keys: list[str]) -> dict[str, str]:
+    """The sections and keys of the parameters that a stage declares in dvc.yaml: `train.lora.rank` -> `16`."""
     values = flatten(config.model_dump(mode="json", by_alias=True))
-    return {k: v for k, v in values.items() if any(k == s or k.startswith(f"{s}.") for s in sections)}
+    return {k: v for k, v in values.items() if any(k == s or k.startswith(f"{s}.") for s in keys)}
 
 
 def system_tags() -> dict[str, str]:

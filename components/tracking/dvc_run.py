@@ -4,6 +4,9 @@ Each stage is a process of its own, and dvc knows nothing of MLflow. What they s
 it identifies the pipeline. The first stage that runs opens the run, in the name of dvc; later ones find it by dvc's
 pid and start. A dvc that runs no stage leaves no run. When dvc has ended, the uploader closes the run: what the stages
 have noted and dvc.lock say how it went.
+
+Nothing outlives a container whose command is dvc. So a stage that may be dvc's last ends the run in MLflow beforehand,
+with its description; a later stage sets it to RUNNING again.
 """
 
 import contextlib
@@ -21,7 +24,7 @@ from components.tracking.journal_files import all_events, first_event, journals,
 from components.tracking.snapshot import commit_lock, snapshot
 from components.tracking.store import tracking_folder
 from components.tracking.summary import pipeline_start, summarise
-from components.tracking.versions import locked_stages
+from components.tracking.versions import declared, locked_stages, stage_names
 
 
 def dvc_pipeline(root: Path) -> str:
@@ -68,6 +71,25 @@ def note_stage(root: Path, parent: str, name: str, status: str, **more: Any) -> 
         append_events(folder, [{"kind": "stage", "name": name, "status": status, **more}])
 
 
+def note_end(root: Path, parent: str, name: str, status: str, result: Value) -> None:
+    """Note how a stage ended; of a stage that may be the last of its dvc, also what describes the whole run."""
+    folder = tracking_folder(root) / parent.removeprefix("journal:")
+    own = parent.startswith("journal:") and (folder / "events.jsonl").exists() and first_event(folder).get("root")
+    last = bool(own) and (status != "FINISHED" or _may_be_last(root, name))
+    note_stage(root, parent, name, status, last=last, **result)
+    if last:
+        append_events(folder, [{"kind": "summary", **summarise(root, stage_events(folder), status == "FINISHED")}])
+
+
+def _may_be_last(root: Path, name: str) -> bool:
+    """Whether dvc's command names the stage, or no stage of dvc.yaml depends on it."""
+    dvc = find_dvc()
+    if dvc is not None and name in dvc.cmdline():
+        return True
+    outs = set(declared(root, name, "outs"))
+    return not any(outs.intersection(declared(root, other, "deps")) for other in stage_names(root))
+
+
 def close_dvc_run(folder: Path) -> None:
     """End the run of a dvc that has ended, as its stages noted it."""
     start, stages = first_event(folder), stage_events(folder)
@@ -78,9 +100,11 @@ def close_dvc_run(folder: Path) -> None:
         with contextlib.suppress(UserError):  # git has refused the snapshot at the start too, and said so
             commit = commit_lock(root, folder.name, f"run {folder.name}: {status}")
             events.append({"kind": "tags", "values": {"git.commit": commit} if commit else {}})
-    events.append({"kind": "summary", **summarise(root, stages, status == "FINISHED")})
+    noted = all_events(folder)
+    if noted[-1]["kind"] != "summary":  # else by the last stage
+        events.append({"kind": "summary", **summarise(root, stages, status == "FINISHED")})
     events.append({"kind": "end", "status": status})
-    last = all_events(folder)[-1]["time"]  # the same each time it is tried, so that MLflow keeps one point a metric
+    last = noted[-1]["time"]  # the same each time it is tried, so that MLflow keeps one point a metric
     append_events(folder, [{**event, "time": last} for event in events])
 
 

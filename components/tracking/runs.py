@@ -19,7 +19,7 @@ from components.base.owner import describe_owner
 from components.config import Config
 from components.tracking import upload
 from components.tracking.describe import declared_params, origin_tags, system_tags
-from components.tracking.dvc_run import dvc_pipeline, note_stage
+from components.tracking.dvc_run import dvc_pipeline, note_end, note_stage
 from components.tracking.journal import Journal, RunStart
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
 from components.tracking.versions import declared, dvc_md5, stage_inputs
@@ -86,8 +86,8 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         raise
     finally:
         sampler.stop()
+        note_end(root, parent, name, status, live.result)  # before its own end, which sends its pipeline's notes too
         journal.end(status)
-        note_stage(root, parent, name, status, **live.result)
         if status != "KILLED":  # don't wait on Ctrl-C; the uploader runs in its own process
             upload.wait_until_uploaded(journal.folder)
 

@@ -47,11 +47,18 @@ def _send_metrics(client: Any, run_id: str, folder: Path, events: Events) -> Non
 
 
 def _send_stage(client: Any, run_id: str, folder: Path, events: Events) -> None:
-    """What a stage has noted about itself in its pipeline's journal: its state, and in the end its metrics."""
+    """What a stage has noted about itself in its pipeline's journal: its state, and in the end its metrics.
+
+    The last stage of a dvc ends the run, see components/tracking/dvc_run.py.
+    """
     for event in events:
         client.set_tag(run_id, f"stage.{event['name']}", event["status"])
         values = {f"{event['name']}/{name}": value for name, value in event.get("metrics", {}).items()}
         send_metrics(client, run_id, [{"values": values, "time": event["time"], "step": 0}])
+        if event.get("last"):
+            client.set_terminated(run_id, event["status"], event["time"])
+        elif event["status"] == "RUNNING":
+            client.update_run(run_id, status="RUNNING")
 
 
 def _send_summary(client: Any, run_id: str, folder: Path, events: Events) -> None:

@@ -70,16 +70,24 @@ class Uploader:
             raise NotAnsweringError(f"{redact_uri(start['store'])} does not answer")
         client = self._client(start["store"])
         run_id = self._run_id(client, folder, start)
+        ended = any(event["kind"] == "end" for event in events)
+        if ended:
+            self._send_parent(start)
         for kind, group in group_by_kind(events):
             SENDERS[kind](client, run_id, folder, group)
         note_state(folder, offset=offset, problem="")
-        ended = any(event["kind"] == "end" for event in events)
         if dead and not ended:
             client.set_tag(run_id, "ended.because", "its process died")
             client.set_terminated(run_id, "KILLED")
         if ended or dead:
             self._finished(folder, run_link(start["store"], client.get_run(run_id).info.experiment_id, run_id))
         return True
+
+    def _send_parent(self, start: dict[str, Any]) -> None:
+        """Send what the pipeline's journal has: a stage waits for its own journal, and may be the last process."""
+        folder = self._tracking / start["parent"].partition("journal:")[2]
+        if folder != self._tracking and folder.exists():
+            self.send(folder, dead=False)
 
     def _client(self, store: str) -> Any:
         if store not in self._clients:

@@ -16,6 +16,11 @@ def stage_entry(root: Path, stage: str) -> dict[str, Any]:
     return entry
 
 
+def stage_names(root: Path) -> list[str]:
+    """The stages of dvc.yaml."""
+    return list(_read(root / "dvc.yaml").get("stages", {}))
+
+
 def declared(root: Path, stage: str, what: str) -> list[str]:
     """The names under a stage's deps, outs or params, whether or not they carry options."""
     names: list[str] = []

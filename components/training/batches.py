@@ -5,7 +5,8 @@ batch depends only on seed and step, a resumed run sees the same data as an unin
 """
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,14 +19,16 @@ from components.contracts.shots import Shot, shot_response
 from components.contracts.tasks import Task
 from components.training.draws import in_random_order
 from components.training.examples import Examples, TrainingData
+from components.training.losses import ordered_pairs
 from components.training.targets import Targets, make_targets
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data. `shots[c]` is the few-shot set of the c-th run of `train.shots.share` queries.
+    """One step's data. `shots[c]` is the few-shot set of the c-th run of at most `train.shots.share` queries.
 
-    instruction: the wording of this step, of the task's instruction or one of its paraphrases.
+    instruction: the wording of this step, of the task's instruction or one of its paraphrases. starts: place of the
+    first query of each run. own_instructions: of each run, the one that the source gives its queries, or None.
     objective: the loss's terms, those of the task's kind. graded: the loss is CoSENT over `grades` instead.
     """
 
@@ -39,8 +42,15 @@ class Batch:
     query_texts: list[str]
     document_texts: list[str]
     shots: list[list[Shot]]
+    starts: list[int]
+    own_instructions: list[str | None]
     targets: Targets
     grades: torch.Tensor  # float32 [B], relevance of each query's positive
+    ordered: torch.Tensor  # int64, pairs of queries by their grades (losses.ordered_pairs); empty if not graded
+
+    def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """The same batch with `change` of what the loss reads: in pinned memory, or on another device."""
+        return replace(self, targets=self.targets.mapped(change), ordered=change(self.ordered))
 
 
 Pairs = tuple[np.ndarray, np.ndarray]  # rows of queries and of their positives
@@ -66,6 +76,10 @@ class Batches:
         name, examples, chosen = turn.task, self.data.examples[turn.task], self.schedule.draw(turn)
         task, graded = self.data.tasks[name], self._graded[name]
         objective = self.params.objectives.of(task.kind)
+        own = self.data.own_instructions(examples.query[chosen])
+        order = np.argsort(own, kind="stable")  # queries of one instruction stand together
+        chosen, own = chosen[order], own[order]
+        starts = _run_starts(own, self.params.shots.share)
         queries, positives = examples.query[chosen], examples.positive[chosen]
         width = self.params.negatives if objective.hard_negatives and not graded else 0
         taken = self._negatives(step, examples, chosen, width)
@@ -73,6 +87,7 @@ class Batches:
         documents, group = _numbered(np.column_stack([positives.astype(np.int64), mined]))
         scores = np.column_stack([examples.positive_score[chosen], examples.negative_scores[taken]])
         relevant, other = self._known(queries, documents)
+        grades = torch.from_numpy(self.data.judgements.grades(queries, positives).astype(np.float32))
         query_texts = self.data.query_text.take(queries)
         document_texts = self.data.document_text.take(documents)
         return Batch(
@@ -85,7 +100,9 @@ class Batches:
             documents=documents,
             query_texts=query_texts,
             document_texts=document_texts,
-            shots=self._shots(step, name, {*query_texts, *document_texts}, len(queries)),
+            shots=self._shots(step, name, {*query_texts, *document_texts}, len(starts)),
+            starts=starts,
+            own_instructions=[self.data.instructions[own[one]] if own[one] >= 0 else None for one in starts],
             targets=make_targets(
                 torch.from_numpy(group),
                 torch.from_numpy(np.where(group < 0, 0.0, scores).astype(np.float32)),
@@ -95,11 +112,12 @@ class Batches:
                 query_texts,
                 document_texts,
             ),
-            grades=torch.from_numpy(self.data.judgements.grades(queries, positives).astype(np.float32)),
+            grades=grades,
+            ordered=ordered_pairs(grades if graded else grades[:0]),
         )
 
     def shot_number(self, step: int, chunk: int) -> int:
-        """Number of shots for the `chunk`-th run of `share` queries: uniform over {0..max}."""
+        """Number of shots for the `chunk`-th run of queries: uniform over {0..max}."""
         return self._shot_draw(step, chunk)[1]
 
     def _shot_draw(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
@@ -160,10 +178,10 @@ class Batches:
         alike = grades >= _ALIKE * grades.max() if grades.max() > 0 else grades == grades.max()
         return examples.query[alike], examples.positive[alike]
 
-    def _shots(self, step: int, name: str, in_batch: set[str], queries: int) -> list[list[Shot]]:
-        """A few-shot set for each run of `share` queries, without any text of the batch."""
+    def _shots(self, step: int, name: str, in_batch: set[str], runs: int) -> list[list[Shot]]:
+        """A few-shot set for each run of queries, without any text of the batch."""
         sets, shown, kind = [], self._shown[name], self.data.tasks[name].kind
-        for chunk in range(-(-queries // self.params.shots.share)):
+        for chunk in range(runs):
             draw, wanted = self._shot_draw(step, chunk)
             shots: list[Shot] = []
             most = 4 * (wanted + len(in_batch)) if wanted else 0
@@ -190,6 +208,19 @@ class Batches:
         there = documents[order[at]] == judged
         relevant[places[there], order[at[there]]] = True
         return relevant, labelled & ~relevant
+
+
+def _run_starts(instructions: np.ndarray, share: int) -> list[int]:
+    """Places where runs of at most `share` queries of one instruction begin.
+
+    >>> _run_starts(np.array([-1, -1, -1, 0, 0]), 2)
+    [0, 2, 3]
+    """
+    starts: list[int] = []
+    for place in range(len(instructions)):
+        if not starts or place - starts[-1] == share or instructions[place] != instructions[place - 1]:
+            starts.append(place)
+    return starts
 
 
 def _numbered(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from components.base import watchdog
 from components.config import DevParams
 from components.contracts.schedule import keyed_random
 from components.model.encoder import Encoder
@@ -42,6 +43,7 @@ class DevCheck:
         return float(np.mean(scores)) if scores else 0.0
 
     def _task(self, encoder: Encoder, name: str) -> float:
+        watchdog.beat()
         task, data = self.data.tasks[name], self.data
         texts = data.document_text.take(self.documents[name])
         queries = encoder.encode_queries(data.query_text.take(self.queries[name]), task.instruction)

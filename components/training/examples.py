@@ -1,27 +1,30 @@
 """Training data: examples by task as arrays of row numbers, their texts and labels, and the dev data."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from components.base.errors import UserError
-from components.contracts.tables import CORPUS, QRELS, QUERIES, TRIPLETS, read_table
+from components.contracts.tables import CORPUS, INSTRUCTIONS, QRELS, QUERIES, TRIPLETS, read_table
 from components.contracts.tasks import Task, read_tasks
 from components.contracts.texts import Texts
 from components.training.judgements import Judgements
 
 
 class TextsByRow(Protocol):
-    """Texts of one table, read by row; `identity` differs for other texts."""
+    """Texts of one table, read by row; `identity` differs for other texts; `hashes` are uint64 by row."""
 
     @property
     def identity(self) -> str: ...
 
     def take(self, rows: np.ndarray) -> list[str]: ...
+
+    def hashes(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Examples:
 class TrainingData:
     """Examples of the train split by task, and the texts, labels and judgements they refer to, by row.
 
-    Labels are numbers, places in `labels`; -1 = none.
+    Labels are numbers, places in `labels`, and so are the instructions that queries have of their own; -1 = none.
     """
 
     tasks: dict[str, Task]
@@ -88,6 +91,13 @@ class TrainingData:
     judgements: Judgements
     dev_queries: dict[str, np.ndarray]
     dev_documents: dict[str, np.ndarray]
+    query_instruction: np.ndarray | None = None  # int32 [queries]; None: no query has one of its own
+    instructions: Sequence[str] = ()
+
+    def own_instructions(self, queries: np.ndarray) -> np.ndarray:
+        """int32: place in `instructions` of each query's own instruction, -1 = none."""
+        none = np.full(len(queries), -1, dtype=np.int32)
+        return none if self.query_instruction is None else self.query_instruction[queries]
 
 
 def load_training_data(outputs: Path, cache: Path) -> TrainingData:
@@ -116,7 +126,19 @@ def load_training_data(outputs: Path, cache: Path) -> TrainingData:
         judgements=Judgements.of_table(_judged(read_table(prepared / "qrels.parquet", QRELS), triplets)),
         dev_queries=_rows_by_task(queries.filter(pl.col("split") == "dev")),
         dev_documents=_rows_by_task(corpus.filter(pl.col("split") == "dev")),
+        **_instructions(prepared / "instructions.parquet", len(queries)),
     )
+
+
+def _instructions(file: Path, queries: int) -> dict[str, Any]:
+    """Of prepare's table, which is there where a source brings instructions."""
+    if not file.is_file():
+        return {}
+    table = read_table(file, INSTRUCTIONS)
+    names = table["instruction"].unique().sort().to_list()
+    places = np.full(queries, -1, dtype=np.int32)
+    places[table["query"].to_numpy()] = table["instruction"].cast(pl.Enum(names)).to_physical().to_numpy()
+    return {"query_instruction": places, "instructions": names}
 
 
 def _judged(qrels: pl.DataFrame, triplets: pl.DataFrame) -> pl.DataFrame:

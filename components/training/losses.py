@@ -30,7 +30,7 @@ def info_nce(
         more: logits l of further negatives [B, K].
     """
     logits = _logits(scores, masked, temperature, more)
-    if bool((targets.weight == 1).all()):
+    if not targets.weighted:
         return functional.cross_entropy(logits, targets.positive)
     return _weighted(functional.cross_entropy(logits, targets.positive, reduction="none"), targets)
 
@@ -121,17 +121,23 @@ def margin_mse(scores: torch.Tensor, targets: Targets) -> torch.Tensor:
     return _mean_over((student - teacher).square(), there)
 
 
-def cosent(cosines: torch.Tensor, grades: torch.Tensor, temperature: float) -> torch.Tensor:
+def cosent(cosines: torch.Tensor, ordered: torch.Tensor, temperature: float) -> torch.Tensor:
     """Ranking loss for graded pairs (Su 2022, CoSENT): pairs with higher grades should have higher cosines.
 
         L = log(1 + sum_{g_i > g_j} exp((c_j - c_i) / t))
 
     Args:
-        cosines, grades: [B], the cosine and the grade of each pair.
+        cosines: [B], the cosine of each pair.
+        ordered: those of `ordered_pairs`, on the device of the cosines.
     """
     differences = (cosines[None, :] - cosines[:, None]) / temperature  # [i, j] = c_j - c_i
-    wrong_order = differences[grades[:, None] > grades[None, :]]
+    wrong_order = differences.flatten().index_select(0, ordered)
     return torch.logsumexp(torch.cat([differences.new_zeros(1), wrong_order]), dim=0)
+
+
+def ordered_pairs(grades: torch.Tensor) -> torch.Tensor:
+    """int64: i * B + j for all g_i > g_j of grades [B]. On the host: how many there are is not known before."""
+    return (grades[:, None] > grades[None, :]).flatten().nonzero()[:, 0]
 
 
 def _own(scores: torch.Tensor, targets: Targets) -> torch.Tensor:

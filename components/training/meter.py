@@ -65,7 +65,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, float]:
+def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, torch.Tensor]:
     """From cosines [B, M]: share of positives above the best negative, and mean margin to it (over temperature)."""
     own = scores.gather(1, targets.positive[:, None])[:, 0]
     others = (
@@ -74,7 +74,4 @@ def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict
         .max(-1)
         .values
     )
-    return {
-        "train/accuracy": float((own > others).float().mean()),
-        "train/margin": float(((own - others) / temperature).mean()),
-    }
+    return {"accuracy": (own > others).float().mean(), "margin": ((own - others) / temperature).mean()}

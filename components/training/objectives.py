@@ -18,6 +18,22 @@ class DenseScores(NamedTuple):
     guide: torch.Tensor | None = None
 
 
+def objective_at_widths(
+    queries: torch.Tensor, documents: torch.Tensor, batch: Batch, params: TrainParams, dense: DenseScores
+) -> torch.Tensor:
+    """Mean of `objective_of` over all dimensions of the vectors and their leading `train.matryoshka` ones."""
+    total, widths = queries.new_zeros(()), [*params.matryoshka, queries.shape[1]]
+    for width in widths:
+        leading = _leading(queries, width), _leading(documents, width)
+        total = total + objective_of(*leading, batch.targets, batch, params, dense) / len(widths)
+    return total
+
+
+def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
+    """The first `width` dimensions, of norm 1."""
+    return vectors if width == vectors.shape[1] else torch.nn.functional.normalize(vectors[:, :width], dim=-1)
+
+
 def objective_of(
     queries: torch.Tensor,
     documents: torch.Tensor,
@@ -29,12 +45,12 @@ def objective_of(
     """The loss of normalised vectors [B, dim] and [M, dim]: CoSENT of a graded batch, else InfoNCE and the teachers'.
 
     Args:
-        targets: those of the batch, on the device of the vectors.
+        targets: those of the batch; both are on the device of the vectors.
     """
     scores = queries @ documents.T
     if batch.graded:
         own = scores.gather(1, targets.positive[:, None])[:, 0]
-        return losses.cosent(own, batch.grades.to(own.device), params.temperature)
+        return losses.cosent(own, batch.ordered, params.temperature)
     kind, distillation = batch.objective, params.distillation
     total = _contrast(queries, documents, scores, targets, batch, params, dense.guide)
     if kind.distillation and distillation.weight:

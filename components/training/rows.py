@@ -4,6 +4,7 @@ The plan needs the length of every text, so each process reads the ids of the wh
 depend on the number of processes. A process packs only the rows that it encodes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.config import EncoderParams, TrainParams
-from components.model.packing import Row, pack, plan_rows
+from components.config import EncoderParams
+from components.model.packing import Group, Row, join_rows, pack, plan_joins, plan_rows
 from components.model.prompt import Prompt
 from components.training.world import World
 
@@ -21,18 +22,19 @@ from components.training.world import World
 class PlacedRow:
     """A packed row and the places of its vectors: indices into the batch's vectors (queries first, then documents).
 
-    row: None where another process encodes it. tokens, prefix_length: those of the row, in every process.
+    row: None where another process encodes it. tokens: those of the row, in every process. repeated: tokens that a
+    padded trainer computes besides, its prefixes again for every sequence but the first.
     """
 
     row: Row | None
     places: list[int]
     tokens: int
-    prefix_length: int
+    repeated: int
 
     @classmethod
     def of(cls, row: Row, places: list[int]) -> "PlacedRow":
         """A row that this process encodes."""
-        return cls(row, places, row.tokens, row.prefix_length)
+        return cls(row, places, row.tokens, sum(map(_repeated, row.groups)))
 
     def to(self, device: torch.device) -> "PlacedRow":
         """On the device that encodes it."""
@@ -45,48 +47,90 @@ class PlacedRow:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a batch's queries, documents and few-shot prefixes (one a set of shots), how many of the texts were
-    cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
+    """Token ids of a batch's queries, documents and few-shot prefixes (one a run of queries), how many of the texts
+    were cut to their length, and how many shots did not fit `prompt.prefix_tokens`.
 
-    document_prefix: of the documents of a symmetric task, else empty.
+    starts: place of the first query of each run. document_prefix: of the documents of a symmetric task, else empty.
     """
 
     queries: list[np.ndarray]  # int32
     documents: list[np.ndarray]
     prefixes: list[list[int]]
+    starts: list[int]
     document_prefix: list[int]
     cut: int
     shots_left_out: int
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """One prefix, the sequences behind it, and their places."""
+
+    prefix: list[int]
+    sequences: list[np.ndarray]
+    places: list[int]
+
+    @property
+    def group(self) -> Group:
+        return Group(len(self.prefix), tuple(map(len, self.sequences)))
+
+
 def pack_rows(
-    tokens: Tokens, row_tokens: int, train: TrainParams, encoder: EncoderParams, world: World
+    tokens: Tokens, row_tokens: int, encoder: EncoderParams, world: World, join: bool = False
 ) -> list[PlacedRow]:
     """The batch's rows of `row_tokens`: the queries of each few-shot set behind their prefix, then the documents.
 
     Symmetric tasks treat documents as queries without shots. Without prefix sharing (bidirectional attention or mean
     pooling) each query has its own copy of the prefix.
+
+    Args:
+        join: several prefixes share a row, so that rows of few-shot queries are full. Vectors and gradients are the
+            same but for rounding; a card multiplies short rows slowly, a CPU does not.
     """
-    causal = encoder.attention == "causal"
-    shared = causal and encoder.pooling == "last"
-    share = train.shots.share
-    groups = [  # (prefix, sequences, place of the first)
-        (prefix, tokens.queries[chunk * share : (chunk + 1) * share], chunk * share)
-        for chunk, prefix in enumerate(tokens.prefixes)
-    ]
-    groups.append((tokens.document_prefix, tokens.documents, len(tokens.queries)))
-    planned: list[tuple[list[int], list[np.ndarray], list[int]]] = []
-    for prefix, sequences, first in groups:
-        if prefix and not shared:
-            sequences, prefix = [np.concatenate([prefix, ids]) for ids in sequences], []
-        for members in plan_rows([len(ids) for ids in sequences], len(prefix), row_tokens):
-            planned.append((prefix, [sequences[i] for i in members], [first + i for i in members]))
-    costs = [len(prefix) + sum(map(len, sequences)) for prefix, sequences, _ in planned]
+    planned = _plan(tokens, row_tokens, encoder)
+    costs = [one.group.tokens for one in planned]
+    joins = plan_joins(costs, row_tokens) if join and _shares(encoder) else [[i] for i in range(len(planned))]
+    rows = [[planned[i] for i in members] for members in joins]
+    costs = [sum(one.group.tokens for one in row) for row in rows]
     encoded = world.encodes(costs)
     return [
-        PlacedRow(pack(prefix, sequences, causal) if i in encoded else None, places, costs[i], len(prefix))
-        for i, (prefix, sequences, places) in enumerate(planned)
+        PlacedRow(
+            _pack(row, encoder.attention == "causal") if i in encoded else None,
+            [place for one in row for place in one.places],
+            costs[i],
+            sum(_repeated(one.group) for one in row),
+        )
+        for i, row in enumerate(rows)
     ]
+
+
+def _plan(tokens: Tokens, row_tokens: int, encoder: EncoderParams) -> list[_Planned]:
+    """The batch in rows of one prefix."""
+    runs = zip(tokens.prefixes, itertools.pairwise([*tokens.starts, len(tokens.queries)]), strict=True)
+    # (prefix, sequences, place of the first)
+    sets = [(prefix, tokens.queries[start:stop], start) for prefix, (start, stop) in runs]
+    sets.append((tokens.document_prefix, tokens.documents, len(tokens.queries)))
+    planned = []
+    for prefix, sequences, first in sets:
+        if prefix and not _shares(encoder):
+            sequences, prefix = [np.concatenate([prefix, ids]) for ids in sequences], []
+        for members in plan_rows([len(ids) for ids in sequences], len(prefix), row_tokens):
+            planned.append(_Planned(prefix, [sequences[i] for i in members], [first + i for i in members]))
+    return planned
+
+
+def _shares(encoder: EncoderParams) -> bool:
+    """Whether sequences may share a prefix, so that the result is exact."""
+    return encoder.attention == "causal" and encoder.pooling == "last"
+
+
+def _pack(planned: list[_Planned], causal: bool) -> Row:
+    rows = [pack(one.prefix, one.sequences, causal) for one in planned]
+    return rows[0] if len(rows) == 1 else join_rows(rows)
+
+
+def _repeated(group: Group) -> int:
+    return group.prefix_length * (len(group.lengths) - 1)
 
 
 def fitting_prefix(prompt: Prompt, instruction: str, shots: Sequence[Any]) -> tuple[list[int], int]:

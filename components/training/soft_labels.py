@@ -1,5 +1,6 @@
 """Dense teachers of the loss: query-document cosines of a batch, from vectors saved by stage `retrieve`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +22,9 @@ class Vectors(NamedTuple):
     queries: torch.Tensor
     documents: torch.Tensor
 
-    def cosines(self, device: torch.device) -> torch.Tensor:
-        """float32 [B, M], computed on `device`."""
-        return self.queries.to(device) @ self.documents.to(device).T
+    def cosines(self) -> torch.Tensor:
+        """float32 [B, M]."""
+        return self.queries @ self.documents.T
 
 
 class SoftLabels:
@@ -62,9 +63,13 @@ class DenseVectors(NamedTuple):
     soft: Vectors | None = None
     guide: Vectors | None = None
 
-    def scores(self, device: torch.device) -> DenseScores:
-        """Their cosines, on `device`."""
-        return DenseScores(*(vectors and vectors.cosines(device) for vectors in self))
+    def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "DenseVectors":
+        """The same vectors in pinned memory, or on another device."""
+        return DenseVectors(*(vectors and Vectors(*map(change, vectors)) for vectors in self))
+
+    def scores(self) -> DenseScores:
+        """Their cosines."""
+        return DenseScores(*(vectors and vectors.cosines() for vectors in self))
 
 
 @dataclass(frozen=True)

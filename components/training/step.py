@@ -6,11 +6,13 @@ memory is that of one row for any batch size. Each row's random numbers are seed
 pass replays the first, and neither depends on the number of processes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from components.base import watchdog
 from components.model.backbone import pooled
 from components.training.rows import PlacedRow
 from components.training.world import World
@@ -60,8 +62,9 @@ class Step:
         at = self._places(mine)
         vectors = self._complete(parts[: len(mine)], at, total)
         value = loss(vectors[:queries], vectors[queries:])
-        if not torch.isfinite(value):
-            return float(value.detach())
+        read = float(value.detach())  # the one time in a step that the host waits for the device
+        if not math.isfinite(read):
+            return read
 
         def backward() -> None:
             value.backward()
@@ -76,7 +79,7 @@ class Step:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.sum_([p.grad for p in self.trainable if p.grad is not None])
-        return float(value.detach())
+        return read
 
     def _within_memory(self, work: Callable[[], None]) -> None:
         """Do `work`; when a process runs out of its card's memory, all raise, so that none waits for another.
@@ -94,6 +97,7 @@ class Step:
             raise torch.OutOfMemoryError("a row does not fit the card's memory")
 
     def _encode(self, step: int, i: int, placed: PlacedRow) -> torch.Tensor:
+        watchdog.beat()
         torch.manual_seed(hash((self.seed, step, i)) & 0x7FFFFFFF)
         assert placed.row is not None  # packed by the process that encodes it
         with self.autocast():

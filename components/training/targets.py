@@ -1,6 +1,6 @@
 """What a batch's vectors are compared with: positives, groups, soft labels, and who is no negative of whom."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ class Targets:
     equal: bool [B, M], documents whose text is the query's or its positive's, under any id: never negatives.
     alike: bool [B, B], queries with the text of query i or of its positive, or with an answer in common; i itself.
     weight: float32 [B], of each query's contrastive loss; below 1 for a positive that mine found suspicious.
+    weighted: whether any weight is not 1; kept beside them, since to ask a card for it would wait for the card.
     """
 
     positive: torch.Tensor
@@ -31,6 +32,7 @@ class Targets:
     equal: torch.Tensor
     alike: torch.Tensor
     weight: torch.Tensor
+    weighted: bool = True
 
     @property
     def answers(self) -> torch.Tensor:
@@ -42,9 +44,9 @@ class Targets:
         """bool [B, M]: equal texts, without the positive itself."""
         return self.equal.scatter(1, self.positive[:, None], False)
 
-    def to(self, device: torch.device) -> "Targets":
-        """The same targets on another device."""
-        return Targets(*(part.to(device) for part in vars(self).values()))
+    def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Targets":
+        """The same targets with `change` of each tensor: in pinned memory, or on another device."""
+        return Targets(*(change(part) if isinstance(part, torch.Tensor) else part for part in vars(self).values()))
 
 
 def make_targets(
@@ -71,7 +73,8 @@ def make_targets(
     known = (relevant | equal).scatter(1, positive[:, None], True)
     shared = known[:, positive]  # [i, j]: query j's positive answers query i
     alike = shared | shared.T | _equals(queries, queries) | _equals(answers, queries)
-    return Targets(positive, group, teacher, relevant, other, equal, alike, weight)
+    weighted = bool((weight != 1).any())
+    return Targets(positive, group, teacher, relevant, other, equal, alike, weight, weighted)
 
 
 def _numbered(*sides: Sequence[str]) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from components.base import watchdog
 from components.base.files import whole_file
 from components.base.progress import bar
 from components.model.prompt import Prompt
@@ -69,13 +70,15 @@ class TrainingTokens:
 
     def of(self, batch: Batch) -> Tokens:
         """The batch's ids. Documents of symmetric tasks are queries."""
-        symmetric, instruction = batch.task.symmetric, batch.instruction
+        symmetric = batch.task.symmetric
         queries, cut = self._ids["queries"].take(batch.queries)
         documents, cut_too = self._ids["prompted" if symmetric else "documents"].take(batch.documents)
-        fitting = [fitting_prefix(self._prompt, instruction, shots) for shots in batch.shots]
+        runs = zip(batch.own_instructions, batch.shots, strict=True)
+        fitting = [fitting_prefix(self._prompt, own or batch.instruction, shots) for own, shots in runs]
         left_out = sum(len(shots) - shown for shots, (_, shown) in zip(batch.shots, fitting, strict=True))
-        own = self._prompt.prefix_ids(instruction) if symmetric else []
-        return Tokens(queries, documents, [prefix for prefix, _ in fitting], own, cut + cut_too, left_out)
+        own = self._prompt.prefix_ids(batch.instruction) if symmetric else []
+        prefixes = [prefix for prefix, _ in fitting]
+        return Tokens(queries, documents, prefixes, batch.starts, own, cut + cut_too, left_out)
 
 
 def _rows_read(data: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,6 +106,7 @@ def _made(file: Path, texts: TextsByRow, rows: np.ndarray, cut: Cut) -> TokenIds
             bar("train: token ids", len(rows), "text") as shown,
         ):
             for start in range(0, len(rows), _PART):
+                watchdog.beat()
                 part = rows[start : start + _PART]
                 ids, flags = zip(*cut(texts.take(part)), strict=True)
                 columns = [pa.array(part), pa.array(ids, _SCHEMA.field("ids").type), pa.array(flags)]

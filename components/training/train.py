@@ -31,8 +31,8 @@ def run(context: StageContext) -> dict[str, float]:
     use_expandable_segments()
     config, student = context.config, context.outputs / "fetch" / "models" / "student"
     world = join_world(config.train.distributed)  # first: it sets the CUDA device of this process
-    data = world.in_turn(lambda: _load_data(context, config))
-    curve, merged = _fit(context, student, data, world)
+    data = world.in_turn(lambda: load_data(context, config))
+    curve, merged = fit_adapter(context, student, data, world)
     free_memory()  # of the trained model; the export loads the base again, in the encoder's precision
     if world.first:
         export_model(student, context.out / "adapter", context.out / "export", config, list(data.tasks.values()))
@@ -40,7 +40,7 @@ def run(context: StageContext) -> dict[str, float]:
     return _summary(curve) | merged
 
 
-def _load_data(context: StageContext, config: Config) -> TrainingData:
+def load_data(context: StageContext, config: Config) -> TrainingData:
     """The training data; with train.replay, what is new to the adapter that training goes on from, and some of the old.
 
     Raises:
@@ -56,7 +56,7 @@ def _load_data(context: StageContext, config: Config) -> TrainingData:
     return kept
 
 
-def _fit(
+def fit_adapter(
     context: StageContext, student: Path, data: TrainingData, world: World
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
@@ -75,6 +75,7 @@ def _fit(
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
     if world.first:
         _log_start(model, data, config)
+        _warn_unknown_tokens(tokenizer, data)
     trainer = Trainer(model, prompt, data, config, context.work, context.log, world, teachers, context.cache)
     curve = trainer.fit()
     if world.first:
@@ -96,6 +97,15 @@ def _log_start(model: Any, data: TrainingData, config: Config) -> None:
         place.device,
         str(place.dtype).removeprefix("torch."),
     )
+
+
+def _warn_unknown_tokens(tokenizer: Any, data: TrainingData) -> None:
+    from components.model.unknown_tokens import sample_texts, warn_unknown_tokens
+
+    sides = {
+        name: [(data.query_text, own.query), (data.document_text, own.positive)] for name, own in data.examples.items()
+    }
+    warn_unknown_tokens("student", tokenizer, {name: sample_texts(both) for name, both in sides.items()})
 
 
 _CURVE = {

@@ -29,13 +29,14 @@ from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.merge_parts import MergeParts
 from components.training.meter import Meter, contrast, matmul_rate
-from components.training.objectives import objective_of
+from components.training.objectives import objective_at_widths
+from components.training.reading import Reading, Unread
 from components.training.row_budget import RowBudget
 from components.training.rows import PlacedRow, Tokens, pack_rows
 from components.training.soft_labels import DenseTeachers, DenseVectors
 from components.training.step import Step
 from components.training.token_ids import TrainingTokens
-from components.training.watch import FirstSteps, spread
+from components.training.watch import FirstSteps
 from components.training.world import World
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,8 @@ class Trainer:
         self.meter = Meter(parameters, matmul_rate(device, next(model.parameters()).dtype), device)
         self.curve: list[dict[str, Any]] = []
         self.speeds: dict[str, float] = {}
+        self.lags = device.type == "cuda"  # a step's numbers are read when the next one's loss is known
+        self._unread: Unread | None = None
         self.watch = FirstSteps()
         self.budget = RowBudget(config.train.row_tokens, self.work)
         self.parts = MergeParts(self.work, config.train, self.named)
@@ -107,21 +110,25 @@ class Trainer:
                 watchdog.beat()
                 if self.parts.begin(step):
                     self.optimizer.state.clear()
-                row = self._run_step(step, ahead.take)
-                self.curve.append(row)
-                shown.set_postfix(self._postfix(row), refresh=False)
-                shown.update(1)
+                self._run_step(step, ahead.take)
                 last = step + 1 == self.params.steps
-                if self.dev and ((step + 1) % self.params.dev.every == 0 or last):
+                checked = self.dev is not None and ((step + 1) % self.params.dev.every == 0 or last)
+                saved = (step + 1) % self.params.checkpoint_every == 0
+                if last or checked or saved or not self.lags:
+                    self._finish_step()
+                if self.curve:
+                    shown.set_postfix(self._postfix(self.curve[-1]), refresh=False)
+                shown.update(1)
+                if checked:
                     watchdog.beat()
                     ahead.settle()
-                    row["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
+                    self.curve[-1]["dev_ndcg_at_10"] = self.world.of_first(self._check_dev(step))
                     if self.world.first and self.parts.one_run and best_step(self.curve) == step:
                         save_best(self.work, step, self.named)
                 stop = last or self._out_of_patience()
                 if self.world.first:
                     self.parts.keep(step + 1, stop)
-                if (step + 1) % self.params.checkpoint_every == 0 and not stop:
+                if saved and not stop:
                     self._save(step + 1)
                 if stop:
                     break
@@ -139,21 +146,26 @@ class Trainer:
         return self.curve
 
     def _prepare(self, step: int) -> Prepared:
-        """The batch and its rows: all that a step needs from the host."""
+        """The batch and its rows: all that a step needs from the host, pinned for a card."""
         batch = self.batches[step]
-        return self._packed(Prepared(batch, self.tokens.of(batch), 0, [], self.teachers.of(batch)))
+        tokens, dense = self.tokens.of(batch), self.teachers.of(batch)
+        if self.step.device.type == "cuda":
+            batch, dense = batch.mapped(torch.Tensor.pin_memory), dense.mapped(torch.Tensor.pin_memory)
+        return self._packed(Prepared(batch, tokens, 0, [], dense))
 
     def _packed(self, prepared: Prepared) -> Prepared:
         """With its rows packed to the number of tokens in force."""
         size = self.budget.tokens
         if prepared.row_tokens == size:
             return prepared
-        rows = pack_rows(prepared.tokens, size, self.params, self.config.encoder, self.world)
-        if self.step.device.type == "cuda":
+        on_card = self.step.device.type == "cuda"
+        rows = pack_rows(prepared.tokens, size, self.config.encoder, self.world, join=on_card)
+        if on_card:
             rows = [placed.pin() for placed in rows]
         return prepared._replace(row_tokens=size, rows=rows)
 
-    def _run_step(self, step: int, take: Callable[[], Prepared]) -> dict[str, Any]:
+    def _run_step(self, step: int, take: Callable[[], Prepared]) -> None:
+        """One update. `_finish_step` reads its numbers later: to read them now would wait for the device."""
         begin = time.perf_counter()
         prepared = take()
         waited = time.perf_counter() - begin
@@ -163,7 +175,9 @@ class Trainer:
         self.shots_left_out += prepared.tokens.shots_left_out
         self.model.train()
         seen: dict[str, torch.Tensor] = {}
-        loss, rows = self._run_rows(step, prepared, self._loss(batch, seen, prepared.dense))
+        there, dense = batch.mapped(self._put), prepared.dense.mapped(self._put)
+        loss, rows = self._run_rows(step, prepared, self._loss(there, seen, dense))
+        self._finish_step()  # the step before: this step's loss is known, so the device has done it
         if not math.isfinite(loss):
             queries = ", ".join(map(str, batch.queries[:3]))
             raise UserError(
@@ -172,22 +186,42 @@ class Trainer:
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
-        numbers = self._told(batch, seen)  # after the update: each number waits for the card
+        queries = seen["queries"]
+        numbers = contrast(queries @ seen["documents"].T, there.targets, self.params.temperature)
+        reading = Reading(gram=queries @ queries.T, gradient_norm=norm, **numbers)
+        known = {
+            "train/loss": loss,
+            "train/learning_rate": self._rate(step),
+            "data/texts_cut": float(self.cut),
+            "data/shots_left_out": float(self.shots_left_out),
+            "data/rows_over_budget": float(sum(placed.tokens > self.budget.tokens for placed in rows)),
+            "speed/wait_seconds": waited,
+        }
+        self._unread = Unread(step, batch, rows, time.perf_counter() - begin, known, reading)
+
+    def _finish_step(self) -> None:
+        """Read the numbers of the last step, and write them down: a row of the curve, and metrics."""
+        done, self._unread = self._unread, None
+        if done is None:
+            return
+        numbers, name = done.numbers(), done.batch.task.name
         if self.world.first:
-            self.watch.see(batch.task.name, loss, numbers["train/mean_cosine"])
-        numbers |= {"train/loss": loss, "train/gradient_norm": norm, "train/learning_rate": self._rate(step)}
-        if self.world.first:
-            left = self.params.steps - step - 1
-            self.speeds = self.meter.measure(time.perf_counter() - begin, *_tokens(rows), left)
-            self.log({**numbers, **self.speeds, "speed/wait_seconds": waited, **self._counters(batch, rows)}, step)
-        return {
-            "step": step,
-            "task": batch.task.name,
-            "loss": loss,
+            self.watch.see(name, numbers["train/loss"], numbers["train/mean_cosine"])
+            self.speeds = self.meter.measure(done.seconds, *done.tokens(), self.params.steps - done.step - 1)
+            self.log({**numbers, **self.speeds}, done.step)
+        row = {
+            "step": done.step,
+            "task": name,
+            "loss": numbers["train/loss"],
             "accuracy": numbers["train/accuracy"],
             "margin": numbers["train/margin"],
             "dev_ndcg_at_10": None,
         }
+        self.curve.append(row)
+
+    def _put(self, tensor: torch.Tensor) -> torch.Tensor:
+        """On the device; from pinned memory without waiting for it."""
+        return tensor.to(self.step.device, non_blocking=True)
 
     def _run_rows(
         self, step: int, prepared: Prepared, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -209,18 +243,6 @@ class Trainer:
             self.optimizer.zero_grad()
             free_memory()
 
-    def _counters(self, batch: Batch, rows: list[PlacedRow]) -> dict[str, float]:
-        """Counters: truncated texts and shots that did not fit (so far), rows over the token budget (a longer sequence
-        gets its own row), queries without hard negatives, and queries whose own or positive's text is masked in another
-        document."""
-        return {
-            "data/texts_cut": float(self.cut),
-            "data/shots_left_out": float(self.shots_left_out),
-            "data/rows_over_budget": float(sum(placed.tokens > self.budget.tokens for placed in rows)),
-            "data/groups_without_negatives": float((batch.targets.group[:, 1:] < 0).all(1).sum()),
-            "data/queries_with_masked_copies": float(batch.targets.copies.any(1).sum()),
-        }
-
     def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
         """Values for the progress bar, most important first: narrow terminals truncate the end."""
         shown = {"loss": f"{row['loss']:.3f}"}
@@ -233,33 +255,22 @@ class Trainer:
     def _loss(
         self, batch: Batch, seen: dict[str, torch.Tensor], vectors: DenseVectors = NO_VECTORS
     ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The batch's loss as a function of query and document vectors, which it keeps in `seen`."""
+        """The batch's loss as a function of query and document vectors, which it keeps in `seen`; on one device."""
 
         def loss(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
-            targets = batch.targets.to(queries.device)
-            dense = vectors.scores(queries.device)
-            total = queries.new_zeros(())
-            widths = [*self.params.matryoshka, queries.shape[1]]
-            for width in widths:
-                leading = _leading(queries, width), _leading(documents, width)
-                total = total + objective_of(*leading, targets, batch, self.params, dense) / len(widths)
             seen.update(queries=queries.detach(), documents=documents.detach())
-            return total
+            return objective_at_widths(queries, documents, batch, self.params, vectors.scores())
 
         return loss
 
-    def _told(self, batch: Batch, seen: dict[str, torch.Tensor]) -> dict[str, float]:
-        """How far the queries lie apart, accuracy and margin."""
-        scores = seen["queries"] @ seen["documents"].T
-        return spread(seen["queries"]) | contrast(scores, batch.targets.to(scores.device), self.params.temperature)
-
-    def _update(self, step: int) -> float:
+    def _update(self, step: int) -> torch.Tensor:
+        """One step of the optimizer; returns the norm of the gradients."""
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.params.clip_norm, foreach=False)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(step)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return float(norm)
+        return norm
 
     def _rate(self, step: int) -> float:
         params = self.params
@@ -331,15 +342,3 @@ class Trainer:
         """Parameters that a checkpoint must match, as JSON."""
         sections = self.config.model_dump(mode="json", include={"seed", "prompt", "encoder", "train"})
         return json.dumps(sections, sort_keys=True)
-
-
-def _leading(vectors: torch.Tensor, width: int) -> torch.Tensor:
-    """The first `width` dimensions, of norm 1."""
-    return vectors if width == vectors.shape[1] else torch.nn.functional.normalize(vectors[:, :width], dim=-1)
-
-
-def _tokens(rows: list[PlacedRow]) -> tuple[int, int]:
-    """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""
-    packed = sum(placed.tokens for placed in rows)
-    prefixes = sum(placed.prefix_length * (len(placed.places) - 1) for placed in rows)
-    return packed, packed + prefixes

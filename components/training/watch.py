@@ -7,6 +7,7 @@ each step moves all vectors the same way, and the loss stays at that of a guess.
 
 import logging
 import statistics
+from collections.abc import Sequence
 
 import torch
 
@@ -16,18 +17,28 @@ _CONSTANT = 0.999  # mean cosine; a decoder that has not learned yet has 0.9 to 
 _LATER, _FEW, _SHRUNK, _CLOSE = 30, 10, 0.75, 0.9  # steps; steps of a median; share of the first spread; mean cosine
 
 
-def spread(vectors: torch.Tensor) -> dict[str, float]:
-    """How far normalised vectors [n, dim] lie apart: mean cosine of two of them, and their effective rank.
+def spread(gram: torch.Tensor) -> dict[str, float]:
+    """How far normalised vectors lie apart, from their cosines [n, n]: mean cosine of two, and their effective rank.
 
     The effective rank is exp(entropy) of the singular values as shares of their sum (Roy and Vetterli 2007): 1 when
     all vectors are the same, n when they are orthogonal.
     """
-    number = len(vectors)
-    gram = (vectors @ vectors.T).double()
+    number, gram = len(gram), gram.double()
     mean = float((gram.sum() - gram.trace()) / max(1, number * (number - 1)))
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     shares = values / values.sum()
     return {"train/mean_cosine": mean, "train/effective_rank": float(torch.special.entr(shares).sum().exp())}
+
+
+def all_alike(cosines: Sequence[float]) -> bool:
+    """Whether the vectors are nearly the same in all of the first steps, by their mean cosine in each."""
+    return len(cosines) >= _STEPS and min(cosines[:_STEPS]) > _CONSTANT
+
+
+def moved_together(cosines: Sequence[float]) -> bool:
+    """Whether vectors are close and closer together in the last steps than in the first."""
+    first, last = statistics.median(cosines[:_FEW]), statistics.median(cosines[-_FEW:])
+    return last > _CLOSE and 1 - last < _SHRUNK * (1 - first)
 
 
 class FirstSteps:
@@ -51,7 +62,7 @@ class FirstSteps:
                 "masked ones (mine's report), or its pairs one grade",
                 task,
             )
-        if len(self._cosines) == _STEPS and min(self._cosines) > _CONSTANT:
+        if len(self._cosines) == _STEPS and all_alike(self._cosines):
             self._told = True
             log.warning(
                 "train: the vectors of all texts are nearly the same (mean cosine %.4f after %s steps); lower "
@@ -64,14 +75,13 @@ class FirstSteps:
 
     def _compare(self) -> None:
         """Warn when the vectors have moved together since the first steps."""
-        first, last = (statistics.median(part) for part in (self._cosines[:_FEW], self._cosines[-_FEW:]))
-        if last > _CLOSE and 1 - last < _SHRUNK * (1 - first):
+        if moved_together(self._cosines):
             log.warning(
                 "train: the vectors move together instead of apart (mean cosine %.4f in the first %s steps, %.4f %s "
                 "steps later): nothing is learned yet; lower train.learning_rate, raise train.warmup_steps, or train "
                 "with more tasks",
-                first,
+                statistics.median(self._cosines[:_FEW]),
                 _FEW,
-                last,
+                statistics.median(self._cosines[-_FEW:]),
                 _LATER - _FEW,
             )

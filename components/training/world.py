@@ -61,9 +61,10 @@ class World:
 
     def any(self, happened: bool) -> bool:
         """Whether it happened in any process; known to all."""
+        if self.size == 1 or self.sharded:
+            return happened
         seen = torch.tensor([happened], dtype=torch.int32)
-        if self.size > 1 and not self.sharded:
-            distributed.all_reduce(seen, distributed.ReduceOp.MAX, group=self.host)
+        distributed.all_reduce(seen, distributed.ReduceOp.MAX, group=self.host)
         return bool(seen)
 
     def owns(self, costs: list[int]) -> list[int]:

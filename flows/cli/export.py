@@ -42,12 +42,10 @@ def onnx(folder: Folder, version: Version = "") -> None:
     print(export_onnx(_model(version), folder))
 
 
-@group.command(epilog=examples("foundry export st5 my-model"))
-def st5(folder: Folder, version: Version = "") -> None:
-    """For sentence-transformers 5, which has one length limit for queries and documents."""
-    from components.serving.copies import export_st5
+@group.command(epilog=examples("foundry export sides my-sides"))
+def sides(folder: Folder, version: Version = "") -> None:
+    """For sentence-transformers 5, Infinity, TEI: a folder for queries, one for documents."""
+    from components.serving.sides import export_sides
 
-    length = export_st5(_model(version), folder)
+    export_sides(_model(version), folder)
     print(folder)
-    if length is not None:
-        print(f"before documents are encoded: model.max_seq_length = {length}")

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from components.base.errors import UserError
-from flows.cli import data, export, models, pipeline, recipes, reference, servers, watch
+from flows.cli import data, export, models, pipeline, recipes, reference, servers, tune, watch
 from flows.cli.checkout import use_code_of_checkout
 from flows.cli.group import examples, new_group
 
@@ -31,6 +31,6 @@ def new_app() -> typer.Typer:
     app.add_typer(recipes.group, name="recipes")
     app.add_typer(data.group, name="data")
     app.add_typer(export.group, name="export")
-    for module in (models, watch, servers, reference):
+    for module in (tune, models, watch, servers, reference):
         app.add_typer(module.group)
     return app

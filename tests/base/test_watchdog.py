@@ -26,8 +26,36 @@ time.sleep(0.5)
 """
 
 
-def run(file: Path, how: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", SCRIPT, str(file), how], capture_output=True, text=True, timeout=50)
+ALONE = """
+import sys, time
+from pathlib import Path
+from components.base import watchdog
+
+def stand_still():
+    time.sleep(60)
+
+with watchdog.watched("train", 0.3, Path(sys.argv[1])):
+    for _ in range(4):
+        time.sleep(0.15)
+        watchdog.beat()
+    if sys.argv[2] == "hang":
+        stand_still()
+time.sleep(0.5)
+"""
+
+
+def run(file: Path, how: str, script: str = SCRIPT) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", script, str(file), how], capture_output=True, text=True, timeout=50)
+
+
+def test_a_process_alone_says_in_one_line_where_it_stood(tmp_path: Path) -> None:
+    ended = run(tmp_path / "hung.txt", "hang", ALONE)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: train: nothing moved on in train.hang_seconds: 0.3; it stood at <string>:7 in stand")
+    assert "the last checkpoint is kept" in line
+    calm = run(tmp_path / "calm.txt", "go on", ALONE)
+    assert (calm.returncode, calm.stderr) == (0, "")
 
 
 def test_a_process_that_stands_still_is_ended_and_says_where(tmp_path: Path) -> None:

@@ -52,14 +52,6 @@ def problem(**changes: object) -> str:
     return str(caught.value)
 
 
-def test_mining_rules_that_exclude_everything_are_refused():
-    found = problem(mine={"min_score": 0.6, "max_score": 0.4})
-    assert "mine: min_score: 0.6 and max_score: 0.4 exclude every candidate; lower min_score" in found
-    found = problem(mine={"first_rank": 20, "last_rank": 10})
-    assert "first_rank: 20 and last_rank: 10 exclude every candidate" in found
-    assert "mine.first_rank: 61 excludes every candidate; a query has at most 60" in problem(mine={"first_rank": 61})
-
-
 def test_a_margin_s_scale_must_fit_the_reranker():
     assert parse_config(small_parameters(), "params").mine.scale("maxsim") == "raw"
     logits = parse_config(small_parameters(**{"score.reranker": "llm", "score.model": "student"}), "params")

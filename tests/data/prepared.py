@@ -29,5 +29,8 @@ class Outputs:
     def benchmark(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.folder / "benchmark" / f"{name}.parquet")
 
+    def frame(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.folder / f"{name}.parquet")
+
     def texts(self) -> set[str]:
         return {same(text) for frame in (self.corpus, self.queries) for text in frame["text"]}

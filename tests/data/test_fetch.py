@@ -1,6 +1,7 @@
 """fetch: sources in our columns, models in their folders, and a data card that says where each came from."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
+from components.base.hashing import content_hash
 from components.config import FetchParams, ModelParams, SourceParams
 from components.data import fetch
 from components.data.local_files import write_list
@@ -37,6 +39,27 @@ def test_source_and_card(tmp_path: Path, make_context: MakeContext) -> None:
     assert (entry["origin"], entry["licence"], entry["rows_read"], entry["rows_kept"]) == ("local", "CC0", 3, 1)
     assert (entry["rows_dropped_empty"], entry["rows_dropped_duplicate"]) == (1, 1)
     assert len(entry["sha256"]) == 64
+
+
+def test_the_copies_of_own_files_that_are_gone_give_the_same_bytes(tmp_path: Path, make_context: MakeContext) -> None:
+    file, model = write_jsonl(tmp_path / "in" / "in.jsonl", [{"query": "a", "document": "b"}]), tmp_path / "model"
+    (model / "deep").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "deep" / "weights").write_text("1")
+    origins = {"file": str(file), "folder": str(file.parent), "glob": f"{file.parent}/*.jsonl"}
+    sections = {
+        "sources": {name: local(path) for name, path in origins.items()},
+        "models": {"student": {"origin": local(model)["origin"]}},
+    }
+    context = make_context({}, {})
+    run(context, **sections)
+    first = content_hash(context.out)
+    for gone in (context.out, context.work, file.parent, model):
+        shutil.rmtree(gone)
+    params = FetchParams.model_validate(sections)
+    context.out.mkdir()
+    fetch.run(replace(context, config=context.config.model_copy(update={"fetch": params})))
+    assert content_hash(context.out) == first
 
 
 def test_a_broken_source_is_named(tmp_path: Path, make_context: MakeContext) -> None:

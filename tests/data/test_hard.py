@@ -30,6 +30,11 @@ def test_no_more_than_asked_and_no_more_than_there_are() -> None:
     assert hard_documents([("kite", ["x"])], [], 9) == []
 
 
+def test_questions_with_the_same_hits_look_further_down() -> None:
+    documents = [f"kite number {n}" for n in range(100)]
+    assert len(hard_documents([("kite", ["x"]), ("a kite", ["y"])], documents, 60)) == 60
+
+
 def test_the_order_is_bm25s_own() -> None:
     random_ = random.Random(0)
     words = ["kite", "wales", "the", "of", "a", "ICE", "été", "naïve", "x", "co-op", "under_score", "42"]

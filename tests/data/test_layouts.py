@@ -1,6 +1,7 @@
 """Layouts: what a file lacks is named with the way out, and columns are found by the table."""
 
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.formats import read_source
+from components.data.json_files import json_rows
 from components.data.layouts import LAYOUTS, find_columns
 from components.data.origins import Files
 from tests.data.test_formats import read, rows, write
@@ -187,3 +189,62 @@ def test_what_save_to_disk_wrote_is_read_by_split(tmp_path: Path) -> None:
     write(tmp_path / "other/a.txt", "x")
     with pytest.raises(UserError, match=r"other: not a folder that save_to_disk wrote"):
         read(tmp_path / "other", "dataset")
+
+
+def test_rows_may_have_an_instruction_of_their_own(tmp_path: Path) -> None:
+    flag = {"query": "q", "pos": ["p"], "prompt": "Find it: "}
+    grit = {"query": ["Find it", "q"], "pos": [["", "p"]]}
+    alone = {"query": "q", "document": "p", "instruction": "Find it"}
+    for row, asked, format, more in (
+        (flag, "Find it:", "flagembedding", {}),
+        (flag, "Find it:", "jsonl", {"shape": "positives_and_negatives"}),
+        (grit, "Find it", "gritlm", {}),
+        (
+            alone,
+            "Find it",
+            "jsonl",
+            {"fields": {"query": "query", "document": "document", "instruction": "instruction"}},
+        ),
+    ):
+        found = rows(write(tmp_path / "a.jsonl", json.dumps(row) + "\n"), format, **more)
+        assert [(one["query"], one["document"], one["instruction"]) for one in found] == [("q", "p", asked)]
+    assert "instruction" not in rows(write(tmp_path / "a.jsonl", json.dumps(alone)), "jsonl")[0]  # it must be named
+
+
+NESTED = [{"query": f"q{n} é", "document": 'd [1, {2}] \\ " ' * n} for n in range(1, 30)]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_list_is_read_in_pieces(
+    piece: int, indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.data.json_stream._PIECE", piece)
+    wanted = [(row["query"], row["document"].strip()) for row in NESTED]
+    about = {"version": 1.5, "none": None, "tags": ["a"], "rows": NESTED, "more": {"a": [1]}}
+    for document in (NESTED, about):
+        file = write(tmp_path / "a.json", json.dumps(document, indent=indent, ensure_ascii=False))
+        assert [tuple(row.values()) for row in rows(file, "json")] == wanted
+    lines = "".join(json.dumps(row) + "\n" for row in NESTED)
+    assert [tuple(row.values()) for row in rows(write(tmp_path / "b.json", lines), "json")] == wanted
+    for text, message in (
+        ('[{"query": "q", "document": "d"}\n{"query": "r"}]', "line 2: not valid JSON .Expecting ',' delimiter"),
+        ('[{"query": "q", "document": "d"}]\n\n]', "line 3: not valid JSON .Extra data"),
+        ('[{"query": "q", "document": "d"},\n{"query": "cut of', "line 2: not valid JSON .Unterminated string"),
+        ('{"rows": [{"query": "q", "document": "d"}], 1: 2}', "line 1: not valid JSON .Expecting property name"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(write(tmp_path / "c.json", text), "json")
+
+
+def test_memory_holds_an_element_of_a_json_list_and_not_the_file(tmp_path: Path) -> None:
+    row = json.dumps({"query": "q" * 100, "document": "d" * 900})
+    file = write(tmp_path / "a.json", f"[{', '.join([row] * 20_000)}]")
+    params = SourceParams.model_validate(
+        {"origin": {"kind": "local", "path": str(file), "licence": "MIT"}, "format": "json"}
+    )
+    tracemalloc.start()
+    assert sum(1 for _ in json_rows(file, params)) == 20_000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < file.stat().st_size / 2

@@ -1,5 +1,6 @@
 """The user's own files: every change of them changes the list, and what is read is what is listed."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ import yaml
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.config import FetchParams, SourceParams, load_config
-from components.data.local_files import LIST, changed_since, find_files, held_to_the_list, read_list, write_list
+from components.data.kept_files import FOLDER
+from components.data.local_files import LIST, find_files, listed_files, not_to_be_read, write_list
 from tests.command import foundry
 from tests.samples import small_parameters
 
@@ -21,10 +23,10 @@ KEY = "fetch.sources.faq.origin"
 ROW = '{"query": "how do I reset it", "document": "Hold the button."}\n'
 
 
-def checkout_with(root: Path, path: str, group: str = "sources") -> Path:
+def checkout_with(root: Path, path: str, group: str = "sources", keep: bool = True) -> Path:
     """A checkout whose parameters name one local origin."""
     raw = small_parameters()
-    origin = {"kind": "local", "path": path, "licence": "internal"}
+    origin = {"kind": "local", "path": path, "licence": "internal", "keep": keep}
     raw["fetch"][group]["faq"] = {"origin": origin} | ({"format": "jsonl"} if group == "sources" else {})
     root.mkdir(exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
@@ -46,13 +48,13 @@ def write(path: Path, text: str = ROW) -> Path:
     return path
 
 
-def own_data(path: str) -> Callable[[Path], Path]:
+def own_data(path: str, keep: bool = True) -> Callable[[Path], Path]:
     """A checkout with my/a.jsonl and my/deep/b.jsonl, of which `path` is the source."""
 
     def make(root: Path) -> Path:
         write(root / "my/a.jsonl")
         write(root / "my/deep/b.jsonl")
-        return checkout_with(root, path)
+        return checkout_with(root, path, keep=keep)
 
     return make
 
@@ -177,37 +179,102 @@ def test_a_deleted_file_is_refused_and_one_of_another_machine_is_kept(
             listed(place)
 
 
-def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    root = own_data("my")(tmp_path)
-    listed(root)
+def copies(root: Path) -> list[str]:
+    """Texts of the copies that are kept."""
+    return sorted(copy.read_text(encoding="utf-8") for copy in (root / "outputs" / FOLDER).glob("*"))
+
+
+def texts_read(root: Path, change: Callable[[], Any] = lambda: None) -> dict[str, str]:
+    """What a stage reads of the origin, by name, with a change during it."""
     item = parameters(root).sources["faq"]
+    with listed_files(item, KEY, root / "outputs", root, root / "place") as own:
+        assert own is not None
+        found, listing = own
+        assert sorted(listing.files) == found.names
+        texts = {name: (found.root / name).read_text(encoding="utf-8") for name in found.names}
+        change()
+    return texts
 
-    def reading(change: Callable[[], Any]) -> None:
-        with held_to_the_list(item, KEY, root / "outputs", root):
-            change()
 
-    reading(lambda: None)
+def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    root = own_data("my", keep=False)(tmp_path)
+    listed(root)
+    assert not (root / "outputs" / FOLDER).exists()
+    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
     with pytest.raises(UserError, match=rf"^{KEY}: {root}/my/a\.jsonl: changed during the run; run again"):
-        reading(lambda: write(root / "my/a.jsonl", ROW * 2))
+        texts_read(root, lambda: write(root / "my/a.jsonl", ROW * 2))
     with pytest.raises(UserError, match=r"my/a\.jsonl: changed during the run"):
-        reading(lambda: pytest.fail("must not be read"))
+        texts_read(root, lambda: pytest.fail("must not be read"))
     listed(root)
     with pytest.raises(UserError, match=r"my/new\.jsonl: changed during the run"):
-        reading(lambda: write(root / "my/new.jsonl"))
+        texts_read(root, lambda: write(root / "my/new.jsonl"))
+    item = parameters(root).sources["faq"]
     with (
         pytest.raises(UserError, match=r"^fetch\.sources\.other\.origin: not in .*files\.json; .*dvc repro fetch"),
-        held_to_the_list(item, "fetch.sources.other.origin", root / "outputs", root),
+        listed_files(item, "fetch.sources.other.origin", root / "outputs", root, root / "place"),
     ):
         pass
 
 
-def test_what_has_changed_since_a_list_was_written(tmp_path: Path) -> None:
+def test_what_has_changed_since_it_was_listed_is_read_from_its_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, edited = own_data("my")(tmp_path), ROW.replace("Hold", "Push")
+    listed(root)
+    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
+    assert not (root / "place").exists(), "the user's own files are read where they are as listed"
+    write(root / "my/a.jsonl", edited)
+    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
+    shutil.rmtree(root / "my")
+    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
+    assert capsys.readouterr().out.count("the copy that DVC keeps is read") == 2
+
+
+def test_a_copy_is_kept_for_each_content_and_no_other(tmp_path: Path) -> None:
     root = own_data("my")(tmp_path)
     listed(root)
-    before = read_list(root / "outputs")
-    fetch = parameters(root)
-    assert changed_since(before, fetch, root) == []
-    write(root / "my/a.jsonl", ROW * 2)
-    assert changed_since(before, fetch, root) == ["my"]
-    shutil.rmtree(root / "my")
-    assert changed_since(before, fetch, root) == ["my"]
+    assert copies(root) == [ROW], "two files of one content"
+    (copy,) = (root / "outputs" / FOLDER).glob("*")
+    made = copy.stat().st_mtime_ns
+    (copy.parent / ".left-by-a-kill").touch()
+    (root / "my/a.jsonl").rename(root / "my/c.jsonl")
+    write(root / "my/b.jsonl", ROW * 2)
+    listed(root)
+    assert copies(root) == [ROW, ROW * 2]
+    assert copy.stat().st_mtime_ns == made, "a renamed file is not copied again"
+    assert copy.stat().st_ino != (root / "my/c.jsonl").stat().st_ino, "DVC makes its files read-only"
+    checkout_with(root, "my", keep=False)
+    listed(root)
+    assert copies(root) == []
+
+
+def test_a_file_that_is_being_written_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = own_data("my/a.jsonl")(tmp_path)
+    monkeypatch.setattr("components.base.hash_index.HashIndex.hash", lambda index, path: "0" * 64)
+    with pytest.raises(UserError, match=r"my/a\.jsonl: is being written; run again when it is complete"):
+        listed(root)
+    assert copies(root) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*streams: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = own_data("my/a.jsonl")(tmp_path)
+    for module in ("fcntl.ioctl", "shutil.copyfileobj"):
+        monkeypatch.setattr(f"components.data.kept_files.{module}", full)
+    with pytest.raises(UserError, match=r"my/a\.jsonl: cannot be copied to .* \(No space left on device\); free disk"):
+        listed(root)
+    assert not list((root / "outputs" / FOLDER).iterdir())
+
+
+def test_what_can_be_read_as_it_was_listed(tmp_path: Path) -> None:
+    for keep in (False, True):
+        root = own_data("my", keep)(tmp_path / str(keep))
+        listed(root)
+        fetch = parameters(root)
+        assert not_to_be_read(root / "outputs", fetch, root) == []
+        write(root / "my/a.jsonl", ROW * 2)
+        assert not_to_be_read(root / "outputs", fetch, root) == ([] if keep else ["my"])
+        shutil.rmtree(root / "my")
+        assert not_to_be_read(root / "outputs", fetch, root) == ([] if keep else ["my"])

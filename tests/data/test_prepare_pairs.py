@@ -147,3 +147,48 @@ def test_the_sources_own_teacher_scores_go_with_their_pairs() -> None:
     assert len(found) < len(numbers)
     assert {n % 2 for n in numbers} == {0, 1}
     assert prepare_pairs("s", rows.drop("teacher_score"), params, seed=0).source_scores.is_empty()
+
+
+ASKED = ("Find the answer", "Find the proof", None)  # the first is the task's own
+
+
+def asked_rows(count: int = 30) -> Rows:
+    return [
+        {"query": f"what is {ANIMALS[n % 10]} {n * 31}", "pos": [f"animal {n * 31}"], "neg": [], "prompt": ASKED[n % 3]}
+        for n in range(count)
+    ]
+
+
+def test_the_instruction_of_a_row_is_kept_for_training_and_told(make_context: MakeContext, tmp_path: Path) -> None:
+    rows = [*asked_rows(), {**asked_rows()[1], "prompt": "Find more"}]
+    source = {"s": local(write_jsonl(tmp_path / "a.jsonl", rows), "flagembedding")}
+    metrics = run_stages(make_context(source, {"t": task("s", train=20, test=8)}))
+    out = Outputs(tmp_path)
+    texts = dict(out.queries.select("row", "text").iter_rows())
+    wanted = {row["query"]: row["prompt"] for row in asked_rows()}
+    found = {texts[row]: instruction for row, instruction in out.frame("instructions").iter_rows()}
+    assert found == {text: "Find the proof" for text in texts.values() if wanted[text] == "Find the proof"}
+    counted = {name: metrics[f"t.{name}"] for name in ("own_instructions", "instructions", "further_instructions")}
+    assert counted == {"own_instructions": len(found), "instructions": 1, "further_instructions": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "rows", "told"),
+    [
+        ({"symmetric": True, "kind": "pair_classification"}, asked_rows(), "unused_instructions"),
+        ({}, [{**row, "prompt": f"Find {n}"} for n, row in enumerate(asked_rows())], "too_many_instructions"),
+    ],
+)
+def test_instructions_that_are_not_read_are_told(
+    more: dict[str, Any],
+    rows: Rows,
+    told: str,
+    make_context: MakeContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("components.data.pairs.MOST_INSTRUCTIONS", 10)
+    source = {"s": local(write_jsonl(tmp_path / "a.jsonl", rows), "flagembedding")}
+    metrics = run_stages(make_context(source, {"t": task("s", **{"train": 20, **more})}))
+    assert metrics[f"t.{told}"] > 0
+    assert not (tmp_path / "outputs/prepare/instructions.parquet").exists()

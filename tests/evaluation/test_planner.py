@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from components.benchmark.adapter import FoundryModel
 from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EngineParams, PromptParams
 from components.contracts.shots import TaskPrompt
+from components.evaluation import planner
 from components.evaluation.planner import Lengths, Plan, TaskPlan, embed_plan, make_plan
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.model.embed_shard import Shard, Way, embed
@@ -66,6 +68,18 @@ def test_costs_are_counted_by_hand() -> None:
     cost = Lengths(prompt).cost(Way(False, "one two", ()), {"a b": 3, "c": 1})
     assert cost == {"plain": 3 * 4 + 3, "distinct": 4 + 3, "shared_prefix": 2 + 2 + 1}
     assert Lengths(prompt).cost(Way(True), {"a b": 2})["plain"] == 4
+
+
+def test_the_token_ids_of_few_texts_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(WordPrompt):
+        def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
+            assert len(texts) <= 2
+            return super().document_ids(texts)
+
+    texts = {"a b": 3, "c": 1, "d": 1, "e f g": 2, "h": 1}
+    whole = Lengths(WordPrompt()).cost(Way(True), texts)
+    monkeypatch.setattr(planner, "TOKENIZED", 2)
+    assert Lengths(Counting()).cost(Way(True), texts) == whole
 
 
 @pytest.fixture(params=["here", "two processes", "dask"])

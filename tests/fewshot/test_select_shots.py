@@ -1,5 +1,6 @@
 """The stage on a tiny random student: what it writes, its bytes, its length budget, and the guard."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from components.base.hashing import content_hash
 from components.config import Config, load_config
 from components.contracts.shots import read_shots
 from components.contracts.tables import QUERIES, write_table
-from components.contracts.tasks import Task, write_tasks
+from components.contracts.tasks import Task, read_tasks, write_tasks
+from components.data import shot_pool
+from components.data.inputs import Inputs
 from components.data.shot_pool import Candidate
 from components.fewshot import select_shots
 from components.fewshot.select_shots import select_fitting_shots
@@ -164,3 +167,21 @@ def test_the_same_query_is_not_shown_twice(tiny_student: Path) -> None:
     prompt = Prompt(load_tokenizer(tiny_student, params), params)
     pool = [Candidate(0, 1, "same", "one", None), Candidate(1, 2, "same", "two", None)]
     assert len(select_fitting_shots([0, 1], pool, prompt, "Find", 2)) == 1
+
+
+def test_the_texts_of_one_task_are_in_memory_at_a_time(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[weakref.ref[Inputs]] = []
+
+    def inputs_of(prepared: Path, task: str) -> Inputs:
+        assert all(one() is None for one in read)
+        found = shot_pool.inputs_of(prepared, task)
+        read.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(select_shots, "inputs_of", inputs_of)
+    prepared = outputs / "prepare"
+    params = config_of(["random"]).select_shots
+    pools, devs, problems = select_shots._pools_and_dev_sets(prepared, read_tasks(prepared / "tasks.yaml"), params, 0)
+    assert len(read) == 2
+    assert set(pools) == set(devs) == {"find", "sort"}
+    assert not problems

@@ -104,6 +104,17 @@ def test_runs_and_promotion_locks_of_dead_processes(toy: Path, monkeypatch: pyte
     assert repaired(toy) == ["nothing wrong"]
 
 
+def test_a_lock_that_a_living_promoter_has_taken_since_it_was_listed_is_left(toy: Path) -> None:
+    client = registry_client(toy)
+    client.create_registered_model(lock_name("m"), {LOCK_TAG: json.dumps(dead(toy))})
+    (finding,) = doctor.promotion_locks(toy)
+    client.delete_registered_model(lock_name("m"))
+    client.create_registered_model(lock_name("m"), {LOCK_TAG: json.dumps(describe_owner(toy))})
+    assert finding.repair is not None
+    finding.repair()
+    assert [model.name for model in client.search_registered_models()] == [lock_name("m")]
+
+
 def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     client, uri = registry_client(toy), tracking_uri(toy)

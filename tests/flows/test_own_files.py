@@ -20,6 +20,7 @@ from tests.flows.test_pipeline import runs
 from tests.samples import ROOT
 
 ROW = '{"query": "how do I reset it", "document": "Hold the button."}\n'
+PART = ROW.replace("reset", "start")
 SOURCES = {"file": "my/faq.jsonl", "folder": "my/folder", "glob": "my/part-*.jsonl"}
 STAGES = {
     "fetch": {
@@ -41,12 +42,16 @@ def own(toy: Path) -> Path:
     lists = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["local_files"]
     stages = {"local_files": {**lists, "deps": ["input.txt"]}, **STAGES}
     (toy / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    origins = {name: {"kind": "local", "path": path, "licence": "internal"} for name, path in SOURCES.items()}
+    origins: dict[str, dict[str, Any]] = {
+        name: {"kind": "local", "path": path, "licence": "internal"} for name, path in SOURCES.items()
+    }
+    origins["glob"]["keep"] = False
     sources = {f"fetch.sources.{name}": {"origin": origin, "format": "jsonl"} for name, origin in origins.items()}
     isolation.change_parameters(toy, "", sources)
     git(toy, "commit", "--quiet", "--all", "--message", "own data")
-    for name in ("faq.jsonl", "folder/a.jsonl", "folder/deep/b.jsonl", "part-1.jsonl"):
+    for name in ("faq.jsonl", "folder/a.jsonl", "folder/deep/b.jsonl"):
         write(toy / "my" / name)
+    write(toy / "my" / "part-1.jsonl", PART)
     return toy
 
 
@@ -113,9 +118,10 @@ def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_rea
     write(own / "my/faq.jsonl", ROW * 2)
     assert pipeline(root=str(own), isolated=True)["fetch"] == "executed"
 
+    (own / "my/part-1.jsonl").unlink()  # of it no copy is kept
     again = {item.path: (item.verdict, item.right) for item in reproduce(own, first)}
     assert again == {
-        "outputs/fetch": ("not rerun, since my/faq.jsonl changed or is not here", True),
+        "outputs/fetch": ("not rerun, since my/part-*.jsonl changed or is not here", True),
         "outputs/prepare": ("identical", True),
     }
 
@@ -123,14 +129,14 @@ def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_rea
     git(own, "clone", "--quiet", "--branch", "main", str(own.parent / "origin.git"), str(clone))
     git(clone, "config", "user.name", "t")
     (clone / ".cache").mkdir()
+    write(clone / "my/part-1.jsonl", PART)
     compared = {item.path: (item.verdict, item.right) for item in reproduce(clone, first)}
-    assert compared["outputs/fetch"][0].startswith(
-        "not rerun, since my/faq.jsonl, my/folder, my/part-*.jsonl changed or"
-    )
-    assert compared["outputs/prepare"] == ("identical", True)
+    assert compared == dict.fromkeys(("outputs/fetch", "outputs/prepare"), ("identical", True)), "read from the copies"
     restore(clone, first, own.parent / "restored")
     listed = json.loads((own.parent / "restored/outputs/fetch/files.json").read_text())
-    assert listed["fetch.sources.file.origin"]["files"]["faq.jsonl"] == hashlib.sha256(ROW.encode()).hexdigest()
+    digest = hashlib.sha256(ROW.encode()).hexdigest()
+    assert listed["fetch.sources.file.origin"]["files"]["faq.jsonl"] == digest
+    assert (own.parent / "restored/outputs/local_files/files" / digest).read_text() == ROW
 
 
 def give_remotes(root: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import polars as pl
+import numpy as np
 import pytest
 
 from components.base.errors import UserError
 from components.config import parse_config
 from components.config.overrides import apply_overrides
-from components.training.replay import TRAINED_ON
+from components.training.pair_keys import read_trained_on
 from flows import update as module
 from flows.update import judged_pairs, mined_pairs, update_parameters
 from tests.samples import ROOT, small_parameters, write_training_tables
@@ -57,13 +57,14 @@ def test_new_pairs_start_a_run_on_production_s_adapter(root: Path, monkeypatch: 
     assert module.update.fn(root=str(root), replay=0.5) == {"train": "executed"}
     assert asked["isolated"]
     parameters = asked["parameters"]
-    new = judged_pairs(root / "outputs" / "prepare") - judged_pairs(root / "production" / "prepare")
-    assert len(new) == 4
+    cache = root / ".cache"
+    before, now = (judged_pairs(root / name / "prepare", cache) for name in ("production", "outputs"))
+    assert len(np.setdiff1d(now, before)) == 4
     assert parameters["train.steps"] == 44, "6 of 26 pairs: that share of the recipe's 190 steps"
     folder = root / parameters["fetch.models.production_adapter"]["origin"]["path"]
-    known = set(pl.read_parquet(folder / TRAINED_ON)["key"])
-    assert known == judged_pairs(root / "production" / "prepare")
-    assert mined_pairs(root / "production") <= known
+    known = read_trained_on(folder).to_numpy()
+    assert known.tolist() == before.tolist()
+    assert set(mined_pairs(root / "production", cache)) <= set(known)
 
 
 def test_nothing_new_runs_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +84,10 @@ def test_a_failing_prepare_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_its_parameters_are_valid() -> None:
-    changes = update_parameters(Path(".cache/updates/model-3"), 10, 0.5, 0.5)
+    recipe = parse_config(small_parameters(**{"train.steps": 100, "train.warmup_steps": 25}), "test").train
+    changes = update_parameters(Path(".cache/updates/model-3"), recipe, 10, 0.5, 0.5)
     config = parse_config(apply_overrides(small_parameters(), changes), "test")
     assert config.train.merge is not None
     assert config.train.merge.method == "slerp"
     assert config.train.replay == 0.5
+    assert (config.train.steps, config.train.warmup_steps) == (10, 2)

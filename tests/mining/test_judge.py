@@ -13,9 +13,10 @@ from components.base.errors import UserError
 from components.config import JudgeParams, MineParams
 from components.contracts.tables import JUDGEMENTS, REJECTIONS, TEACHER_SCORES, TRIPLETS, read_table, write_table
 from components.contracts.tasks import Task, write_tasks
-from components.mining import judge as judging
 from components.mining import mine
 from components.mining.judge import Judge
+from components.teacher import pair_model
+from components.teacher.cross_encoder import CrossEncoderTeacher
 from tests.samples import write_prepared_tables
 from tests.teacher.conftest import _config, _tokenizer, make_dense_teacher, make_reranker
 
@@ -47,9 +48,20 @@ def test_a_cross_encoder_judges_by_probability_and_a_dense_model_by_the_positive
 
 def test_scores_are_cached_by_model_and_texts(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Judge(params(), models, tmp_path).score(PAIRS)
-    monkeypatch.setattr(judging, "load_once", lambda source: pytest.fail("asked again"))
+    monkeypatch.setattr(pair_model, "load_once", lambda source: pytest.fail("asked again"))
     again = Judge(params(threshold=0.2), models, tmp_path).score(PAIRS)  # a threshold decides no score
     assert again.tolist() == first.tolist()
+
+
+def test_only_new_pairs_are_asked(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Judge(params(), models, tmp_path).score(PAIRS)
+    asked, score = list[tuple[str, str]](), CrossEncoderTeacher.score
+    monkeypatch.setattr(CrossEncoderTeacher, "score", lambda self, pairs: asked.extend(pairs) or score(self, pairs))
+    new = ("what is new", "this is")
+    updated = Judge(params(), models, tmp_path).score([new, *PAIRS, new])
+    assert asked == [new]
+    assert updated[1:-1].tolist() == first.tolist()
+    assert updated[0] == updated[-1]
 
 
 def test_a_judge_that_cannot_be_loaded_is_one_line(models: Path, tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(world: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, float]:
-    monkeypatch.setattr(judging, "load_once", lambda source: Topics())
+    monkeypatch.setattr(pair_model, "load_once", lambda source: Topics())
     given = {"negatives": 3, "judge": {"reranker": "llm", "model": "judge"}, **changes}
     config = SimpleNamespace(
         seed=7, threads=1, mine=MineParams.model_validate(given), score=SimpleNamespace(reranker="maxsim")

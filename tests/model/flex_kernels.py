@@ -43,11 +43,11 @@ def capture() -> list[tuple[str, Any]]:
 
     from components.model.attention import flex_attention_over
     from components.model.fused import rms_norm, swiglu
-    from components.model.packing import pack
+    from components.model.packing import join_rows, pack
 
     torch_module._validate_device = lambda *tensors: None  # it refuses a backward on a CPU
     graphs: list[tuple[str, Any]] = []
-    row = pack([5] * 100, [[7] * 40] * 5)
+    row = join_rows([pack([5] * 100, [[7] * 40] * 3), pack([6] * 40, [[7] * 20] * 2)])
     query, key, value = (_random(1, heads, row.tokens, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
     flex = _kept("flex", torch_module.flex_attention, graphs)
     flex_attention_over(row, query, key, value, WIDTH**-0.5, flex).sum().backward()

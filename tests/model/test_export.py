@@ -12,7 +12,7 @@ from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
-from components.model.export import export_model, set_prompts
+from components.model.export import _old_rotation, export_model, set_prompts
 from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
 from components.training.train import add_adapter, save_adapter
@@ -225,6 +225,17 @@ def test_the_folder_has_the_keys_that_other_servers_read(exported):
     whole = config.prompt.prefix_tokens + config.prompt.query_tokens
     assert (about["max_seq_length"], about["do_lower_case"]) == (whole, False)
     assert about["document_length"] == config.prompt.document_tokens
+
+
+def test_transformers_4_and_tei_find_the_rotation_under_its_old_name(exported):
+    """Without it TEI does not start, and transformers 4 rotates by its default base: other vectors without a word."""
+    _, folder, _ = exported
+    about = json.loads((folder / "config.json").read_text())
+    assert about["rope_theta"] == about["rope_parameters"]["rope_theta"]
+    assert json.loads((folder / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+    scaled = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0}
+    assert _old_rotation(scaled) == {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
+    assert _old_rotation({"sliding_attention": {"rope_theta": 1e4}}) == {}
 
 
 def test_one_length_for_all_texts_needs_no_key_of_version_6(tiny_student, tmp_path):

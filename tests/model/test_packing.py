@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from components.config import EncoderParams
 from components.model.attention import blocked_attention, flex_attention_over
 from components.model.backbone import load_backbone, pooled
-from components.model.packing import pack, plan_rows
+from components.model.packing import join_rows, pack, plan_joins, plan_rows
 
 PREFIX = [1, 40, 41, 42, 43, 44, 45]
 SEQUENCES = [[50, 51, 2], [60, 2], [70, 71, 72, 73, 74, 75, 76, 2], [80, 81, 82, 2]]
@@ -69,11 +69,45 @@ def test_bidirectional_mean_pooling_equals_the_padded_batch(tiny_student):
     assert torch.allclose(pooled(model, row, "mean"), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("prefix", "causal"), [(PREFIX, True), ([], True), ([], False)])
-def test_both_attentions_equal_the_dense_mask(prefix, causal):
+def joined():
+    """A row of three groups: two prefixes, and texts without one."""
+    return join_rows([pack(PREFIX, SEQUENCES), pack([1, 90], SEQUENCES[:2]), pack([], SEQUENCES[1:])])
+
+
+ROWS = {
+    "prefix": lambda: pack(PREFIX, SEQUENCES),
+    "documents": lambda: pack([], SEQUENCES),
+    "bidirectional": lambda: pack([], SEQUENCES, causal=False),
+    "joined": joined,
+}
+
+
+def test_a_joined_row_is_its_rows_side_by_side():
+    """Its mask, positions, starts and last tokens are those of the rows, and no group sees another."""
+    row, parts = joined(), joined().parts
+    assert [part.groups for part in parts] == [(group,) for group in row.groups]
+    expected = torch.block_diag(*(part.dense_mask()[0, 0] for part in parts)).bool()
+    assert row.dense_mask()[0, 0].equal(expected)
+    assert row.positions.equal(torch.cat([part.positions for part in parts], dim=1))
+    sizes = [0, parts[0].tokens, parts[0].tokens + parts[1].tokens]
+    assert row.last.equal(torch.cat([part.last + size for part, size in zip(parts, sizes, strict=True)]))
+    assert row.blocked_cells == sum(part.blocked_cells for part in parts)
+    with pytest.raises(ValueError, match="causal"):
+        join_rows([pack([], SEQUENCES, causal=False)])
+
+
+def test_vectors_of_a_joined_row_are_those_of_its_rows(tiny_student):
+    model = backbone(tiny_student)
+    row = joined()
+    expected = torch.cat([pooled(model, part, "last") for part in row.parts])
+    assert torch.allclose(pooled(model, row.to(torch.device("cpu")), "last"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
+def test_both_attentions_equal_the_dense_mask(make):
     from torch.nn.attention.flex_attention import flex_attention
 
-    row = pack(prefix, SEQUENCES, causal)
+    row = make()
     query, key, value = torch.randn(1, 4, row.tokens, 16), *torch.randn(2, 1, 2, row.tokens, 16)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
@@ -84,9 +118,9 @@ def test_both_attentions_equal_the_dense_mask(prefix, causal):
     assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("prefix", [PREFIX, []])
-def test_blocked_attention_has_the_gradients_of_the_dense_mask(prefix):
-    row = pack(prefix, SEQUENCES)
+@pytest.mark.parametrize("name", ["prefix", "documents", "joined"])
+def test_blocked_attention_has_the_gradients_of_the_dense_mask(name):
+    row = ROWS[name]()
     inputs = [torch.randn(1, heads, row.tokens, 16, requires_grad=True) for heads in (4, 2, 2)]
     weights = torch.randn(1, row.tokens, 4, 16)
     found = torch.autograd.grad((blocked_attention(row, *inputs, 0.25) * weights).sum(), inputs)
@@ -97,9 +131,9 @@ def test_blocked_attention_has_the_gradients_of_the_dense_mask(prefix):
         assert (one - other).norm() / other.norm() < 1e-5
 
 
-@pytest.mark.parametrize(("prefix", "causal"), [(PREFIX, True), ([], True), ([], False)])
-def test_attention_written_out_for_bf16_equals_fp32_and_has_its_gradients(prefix, causal):
-    row = pack(prefix, SEQUENCES, causal)
+@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
+def test_attention_written_out_for_bf16_equals_fp32_and_has_its_gradients(make):
+    row = make()
     exact = [torch.randn(1, heads, row.tokens, 16).bfloat16().float().requires_grad_() for heads in (4, 2, 2)]
     half = [x.detach().bfloat16().requires_grad_() for x in exact]
     weights = torch.randn(1, row.tokens, 4, 16)
@@ -128,6 +162,16 @@ def test_plan_rows_keeps_every_sequence_within_the_budget(lengths, prefix_length
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     for row in rows:
         assert len(row) == 1 or prefix_length + sum(lengths[i] for i in row) <= budget
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(10, 64))
+@settings(deadline=None)
+def test_plan_joins_keeps_every_row_within_the_budget(tokens, budget):
+    joins = plan_joins(tokens, budget)
+    assert sorted(i for members in joins for i in members) == list(range(len(tokens)))
+    sizes = [sum(tokens[i] for i in members) for members in joins]
+    assert all(size <= budget or len(members) == 1 for size, members in zip(sizes, joins, strict=True))
+    assert sum(size <= budget // 2 for size in sizes) <= 1  # two such rows would be one
 
 
 def test_a_row_on_another_device_brings_what_is_read_there() -> None:

@@ -91,7 +91,7 @@ def test_counted_tokens_are_those_of_the_run(tiny_student, tmp_path, lengths):
     data = load_training_data(tmp_path, tmp_path / "cache")
     batches = Batches(data, config.train, config.seed)
     tokens = TrainingTokens(data, trained, tmp_path / "cache", World())
-    how = config.train.row_tokens, config.train, config.encoder, World()
+    how = config.train.row_tokens, config.encoder, World()
     real = sum(placed.tokens for i in range(60) for placed in pack_rows(tokens.of(batches[i]), *how))
     counted = counted_texts(tmp_path, Prompt(tokenizer, config.prompt), config.training_prompt)
     assert training_tokens(config, counted) == pytest.approx(real, rel=0.1)

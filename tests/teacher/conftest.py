@@ -40,11 +40,11 @@ def write_prepared(folder: Path, per_topic: int = 4) -> None:
     )
 
 
-def _tokenizer(folder: Path) -> Any:
+def _tokenizer(folder: Path, more_letters: str = "") -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = [chr(c) for c in (*range(97, 123), *range(48, 58))] + list(".,-?")
+    letters = [chr(c) for c in (*range(97, 123), *range(48, 58))] + list(f".,-?{more_letters}")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -71,8 +71,8 @@ def _config(vocabulary: int, labels: int = 1) -> Any:
     )
 
 
-def make_dense_teacher(folder: Path, seed: int = 0) -> Path:
-    """A random one-layer BERT with mean pooling, saved by sentence-transformers."""
+def make_dense_teacher(folder: Path, seed: int = 0, more_letters: str = "") -> Path:
+    """A random one-layer BERT with mean pooling, saved by sentence-transformers; it knows Latin and `more_letters`."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -80,7 +80,7 @@ def make_dense_teacher(folder: Path, seed: int = 0) -> Path:
 
     torch.manual_seed(seed)
     bare = folder.with_name(folder.name + ".bare")
-    tokenizer = _tokenizer(bare)
+    tokenizer = _tokenizer(bare, more_letters)
     BertModel(_config(len(tokenizer))).save_pretrained(bare)
     body = Transformer(str(bare), max_seq_length=96)
     SentenceTransformer(modules=[body, Pooling(32)], device="cpu").save_pretrained(str(folder))

@@ -25,6 +25,7 @@ from components.model.sentence_model import PLAIN, SentenceModel
 from components.teacher import dense, retrieve, score, source_scores
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.pairs import Block, Pairs
+from components.teacher.scorers import LateInteraction
 from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.both_stages import CROSS_ENCODER, run_both
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params, score_params
@@ -210,6 +211,29 @@ def test_maxsim_fuses_cosine_and_late_interaction(
     found = both[1.0].drop_nulls("dense_score")
     np.testing.assert_allclose(found["reranker_score"].to_numpy(), found["dense_score"].to_numpy(), atol=1e-6)
     assert len(set(built)) == len(built) >= 3  # a block's table is made once, however many passes read it
+
+
+def test_late_interaction_is_computed_once_for_the_same_pairs(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
+    plain, scored = LateInteraction.score, []
+
+    def counted(self: LateInteraction, pairs: Any) -> np.ndarray:
+        scored.extend(pairs)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(LateInteraction, "score", counted)
+    tables, numbers = [], []
+    for name, first in (("all", 24), ("again", 24), ("fewer", 9)):
+        monkeypatch.setattr(score, "wanted_queries", lambda inputs, *_, first=first: first_queries(inputs, first))
+        context = make_context(tmp_path, models, name, score=score_params(calibration="temperature"))
+        context.work.joinpath(name).mkdir()
+        score.run(replace(context, work=context.work / name))  # type: ignore[arg-type]
+        tables.append((context.out / "teacher_scores.parquet").read_bytes())
+        numbers.append(len(scored))
+    assert tables[0] == tables[1]
+    assert 0 < numbers[0] == numbers[1] < numbers[2]  # other pairs of a document are other scores
 
 
 def test_cross_encoder_scores_are_the_models(tmp_path: Path, models: Path) -> None:

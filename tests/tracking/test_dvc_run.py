@@ -16,10 +16,11 @@ import yaml
 
 from components.base.owner import describe_owner
 from components.tracking import dvc_run, upload
-from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_stage
+from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_end, note_stage
 from components.tracking.journal import Journal, RunStart, append_events
-from components.tracking.journal_files import all_events, journals
+from components.tracking.journal_files import all_events, first_event, journals
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
+from components.tracking.uploader import Uploader
 from tests.samples import ROOT
 
 LOCK = {
@@ -38,6 +39,8 @@ def root(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     shutil.copytree(ROOT / "recipes", root / "recipes")
     (root / "dvc.lock").write_text(yaml.safe_dump(LOCK))
+    stages = {"fetch": {"outs": ["outputs/fetch"]}, "prepare": {"deps": ["outputs/fetch"], "outs": ["outputs/prepare"]}}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     for name, rows in (("fetch", 7), ("prepare", 5)):
         (root / "outputs" / name).mkdir(parents=True)
         (root / "outputs" / name / "metrics.json").write_text(json.dumps({"rows": rows}))
@@ -71,9 +74,9 @@ def run_stage(root: Path, name: str, status: str = "FINISHED") -> str:
     journal = Journal.open(tracking_folder(root), start)
     note_stage(root, parent, name, "RUNNING", owner=describe_owner(root))
     journal.tags({"dvc.out.md5": f"{name}.dir"})
-    journal.end(status)
     result = {"metrics": {"rows": 7.0 if name == "fetch" else 5.0}, "md5": f"{name}.dir"}
-    note_stage(root, parent, name, status, **(result if status == "FINISHED" else {}))
+    note_end(root, parent, name, status, result if status == "FINISHED" else {})
+    journal.end(status)
     return parent.removeprefix("journal:")
 
 
@@ -90,9 +93,10 @@ def runs(name: str) -> list[Any]:
 
 
 def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subprocess.Popen[bytes]) -> None:
-    assert run_stage(root, "fetch") == run_stage(root, "prepare")
+    identity = run_stage(root, "fetch")
     assert upload.upload_all(root) == 0
     assert [run.info.status for run in runs("starter")] == ["RUNNING"], "dvc is at work"
+    assert run_stage(root, "prepare") == identity
     end(dvc)
     assert upload.upload_all(root) == 0
     assert journals(tracking_folder(root)) == []
@@ -125,6 +129,30 @@ def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen
     assert newest.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
     assert newest.data.tags["reused.fetch"] == made.info.run_id
     assert f"runs/{made.info.run_id}" in newest.data.tags["mlflow.note.content"]
+
+
+def test_the_last_stage_ends_the_run_with_its_own_upload(root: Path, dvc: subprocess.Popen[bytes]) -> None:
+    """Nothing is uploaded after dvc in a container whose command it is."""
+    identity = run_stage(root, "fetch")
+    tracking = tracking_folder(root)
+    run_stage(root, "prepare")
+    [stage] = [folder for folder in journals(tracking) if first_event(folder)["name"] == "prepare"]
+    Uploader(tracking).send(stage, dead=False)
+    [top] = runs("starter")
+    assert top.info.status == "FINISHED"
+    assert top.data.metrics == {"fetch/rows": 7.0, "prepare/rows": 5.0}
+    assert "prepare" in top.data.tags["mlflow.note.content"]
+    assert (tracking / identity).exists(), "dvc may go on"
+
+    note_stage(root, f"journal:{identity}", "prepare", "RUNNING", owner=describe_owner(root))
+    assert upload.upload_all(root) == 0
+    assert [run.info.status for run in runs("starter")] == ["RUNNING"], "dvc goes on"
+
+
+def test_a_stage_that_fails_ends_the_run_too(root: Path, dvc: subprocess.Popen[bytes]) -> None:
+    run_stage(root, "fetch", "FAILED")
+    assert upload.upload_all(root) == 0
+    assert [run.info.status for run in runs("starter")] == ["FAILED"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training data of one task, made from lists."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ class Listed:
     def take(self, rows: np.ndarray) -> list[str]:
         self.read.extend(rows.tolist())
         return [self.texts[row] for row in rows]
+
+    def hashes(self) -> np.ndarray:
+        return np.array([int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in self.texts], np.uint64)
 
 
 def examples_of(groups: Sequence[tuple[int, int, Sequence[int]]], scores: Sequence[float] = ()) -> Examples:

@@ -1,11 +1,14 @@
 """Triplets that do not fit their tables are refused, by file and row."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.contracts.tables import TRIPLETS, read_table, write_table
+from components.contracts.tables import INSTRUCTIONS, TRIPLETS, read_table, write_table
 from components.training.examples import load_training_data
 from tests.samples import write_training_tables
 
@@ -47,3 +50,13 @@ def test_a_relabelled_positive_is_no_negative_of_its_query_in_any_batch(tmp_path
 def test_only_train_queries_are_examples(data):
     assert set(data.examples["words"].query).isdisjoint(data.dev_queries["words"])
     assert len(data.dev_queries["words"]) == 4
+
+
+def test_instructions_of_the_source_are_read_by_query(training_tables: Path, tmp_path: Path) -> None:
+    shutil.copytree(training_tables, tmp_path / "outputs")
+    rows = pl.DataFrame({"query": [3, 5, 8], "instruction": ["b", "a", "b"]})
+    write_table(rows, tmp_path / "outputs/prepare/instructions.parquet", INSTRUCTIONS)
+    data = load_training_data(tmp_path / "outputs", tmp_path / "cache")
+    assert [data.instructions[place] for place in data.own_instructions(np.array([3, 5, 8]))] == ["b", "a", "b"]
+    assert data.own_instructions(np.array([4])).tolist() == [-1]
+    assert load_training_data(training_tables, tmp_path / "cache").own_instructions(np.array([3])).tolist() == [-1]

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from components.training.losses import cosent, distillation_kl, in_batch_kl, info_nce, margin_mse, multi_positive_nce
+from components.training.losses import (
+    cosent,
+    distillation_kl,
+    in_batch_kl,
+    info_nce,
+    margin_mse,
+    multi_positive_nce,
+    ordered_pairs,
+)
 from components.training.losses import extra_negatives as extra
 from components.training.masks import guided, masked_documents, masked_further
 from components.training.targets import Targets
@@ -145,4 +153,4 @@ def test_margin_mse_compares_margins():
 def test_cosent_counts_every_pair_in_the_wrong_order():
     cosines, grades = torch.tensor([0.9, 0.2, 0.5]), torch.tensor([1.0, 3.0, 2.0])
     terms = [math.exp((0.9 - 0.2) / 0.1), math.exp((0.5 - 0.2) / 0.1), math.exp((0.9 - 0.5) / 0.1)]
-    assert cosent(cosines, grades, 0.1).item() == pytest.approx(math.log(1 + sum(terms)), rel=1e-5)
+    assert cosent(cosines, ordered_pairs(grades), 0.1).item() == pytest.approx(math.log(1 + sum(terms)), rel=1e-5)

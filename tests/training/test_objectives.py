@@ -85,7 +85,7 @@ def test_graded_pairs_rank_by_their_own_grades_and_encode_no_negatives() -> None
     assert set(batch.documents.tolist()) == {0, 3, 6, 9}
     assert sorted(batch.grades.tolist()) == [-1.0, 0.0, 0.0, 5.0]
     scores, _ = scores_of(batch)
-    expected = losses.cosent(scores.diagonal(), batch.grades, 0.02)
+    expected = losses.cosent(scores.diagonal(), losses.ordered_pairs(batch.grades), 0.02)
     torch.testing.assert_close(objective(scores, batch, params), expected)
     no_cosent = {"train.objectives": {"sts": {"cosent": False}}}
     assert not made("sts", grades=(1.0, 5.0, 5.0, 5.0), **no_cosent)[0].graded

@@ -3,25 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from components.base.errors import UserError
 from components.training.examples import Examples, TrainingData
-from components.training.replay import TRAINED_ON, only_new, pair_key, write_trained_on
+from components.training.pair_keys import TRAINED_ON, pair_keys, write_trained_on
+from components.training.replay import only_new
 
 WORDS = 16  # pairs of the task that the adapter has seen
 
 
-def seen(data: TrainingData, tasks: list[str]) -> list[str]:
-    return [
-        pair_key(task, *texts)
-        for task in tasks
-        for texts in zip(
-            data.query_text.take(data.examples[task].query),
-            data.document_text.take(data.examples[task].positive),
-            strict=True,
-        )
-    ]
+def seen(data: TrainingData, tasks: list[str]) -> np.ndarray:
+    queries, documents = data.query_text.hashes(), data.document_text.hashes()
+    own = ((task, data.examples[task]) for task in tasks)
+    return np.concatenate([pair_keys(task, queries[some.query], documents[some.positive]) for task, some in own])
 
 
 def test_new_pairs_and_a_sample_of_the_old(data: TrainingData, tmp_path: Path) -> None:
@@ -58,3 +54,16 @@ def test_nothing_new_and_no_list_are_errors(data: TrainingData, tmp_path: Path) 
     write_trained_on(seen(data, list(data.examples)), tmp_path)
     with pytest.raises(UserError, match="no pair is new"):
         only_new(data, tmp_path, 1, 1)
+
+
+def test_a_list_of_an_earlier_version_is_an_error(data: TrainingData, tmp_path: Path) -> None:
+    pl.DataFrame({"key": ["0a"]}).write_parquet(tmp_path / TRAINED_ON)
+    with pytest.raises(UserError, match="earlier version"):
+        only_new(data, tmp_path, 1, 1)
+
+
+def test_a_key_is_of_the_task_and_both_texts_in_their_order() -> None:
+    one, two = np.array([7], np.uint64), np.array([9], np.uint64)
+    keys = [pair_keys("a", one, two), pair_keys("a", two, one), pair_keys("b", one, two), pair_keys("a", one, one)]
+    assert len({int(key[0]) for key in keys}) == 4
+    assert pair_keys("a", one, two) == keys[0]

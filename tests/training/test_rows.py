@@ -61,7 +61,7 @@ def test_many_texts_take_many_parts(trainer: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
     tokens = trainer.tokens.of(trainer.batches[1])
-    how = trainer.params.row_tokens, trainer.params, trainer.config.encoder
+    how = trainer.params.row_tokens, trainer.config.encoder
     alone = pack_rows(tokens, *how, World())
     assert len(alone) > 3
     packed = [pack_rows(tokens, *how, World(rank, 2)) for rank in (0, 1)]
@@ -72,11 +72,7 @@ def test_each_process_packs_what_it_encodes(trainer: Any) -> None:
         assert row.row is not None
         assert there[0].row.ids.equal(row.row.ids)
         for rows in packed:
-            assert (rows[i].places, rows[i].tokens, rows[i].prefix_length) == (
-                row.places,
-                row.tokens,
-                row.prefix_length,
-            )
+            assert (rows[i].places, rows[i].tokens, rows[i].repeated) == (row.places, row.tokens, row.repeated)
 
 
 def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any) -> None:
@@ -84,7 +80,31 @@ def test_a_paraphrase_stands_before_both_sides_of_a_symmetric_task(trainer: Any)
     batch = trainer.batches[step]
     own = replace(batch, instruction="In other words.", shots=[[] for _ in batch.shots])
     tokens = trainer.tokens.of(own)
-    rows = pack_rows(tokens, trainer.params.row_tokens, trainer.params, trainer.config.encoder, World())
+    rows = pack_rows(tokens, trainer.params.row_tokens, trainer.config.encoder, World())
     prefix = trainer.prompt.prefix_ids("In other words.")
     assert all(row.row is not None and row.row.ids.flatten()[: len(prefix)].tolist() == prefix for row in rows)
-    assert {row.prefix_length for row in rows} == {len(prefix)}
+    assert {row.row.prefix_length for row in rows if row.row is not None} == {len(prefix)}
+
+
+def test_queries_with_an_instruction_of_their_own_stand_behind_it_in_runs(trainer: Any) -> None:
+    data = trainer.batches.data
+    own = np.where(np.arange(len(data.query_label)) % 3 == 0, 0, -1).astype(np.int32)
+    trainer.batches.data = replace(data, query_instruction=own, instructions=["Prove it."])
+    step = next(step for step in range(6) if not trainer.batches[step].task.symmetric)
+    batch = trainer.batches[step]
+    wanted = ["Prove it." if query % 3 == 0 else None for query in batch.queries]
+    assert wanted == sorted(wanted, key=lambda one: one is not None)  # the task's first
+    ends = [*batch.starts[1:], len(wanted)]
+    for start, end, one in zip(batch.starts, ends, batch.own_instructions, strict=True):
+        assert set(wanted[start:end]) == {one}
+        assert end - start <= 2
+    assert {"Prove it.", None} <= set(batch.own_instructions)
+    tokens = trainer.tokens.of(replace(batch, shots=[[] for _ in batch.shots]))
+    instructions = [one or batch.instruction for one in batch.own_instructions]
+    assert tokens.prefixes == [trainer.prompt.prefix_ids(one) for one in instructions]
+    rows = pack_rows(tokens, trainer.params.row_tokens, trainer.config.encoder, World())
+    behind = {place: row for row in rows for place in row.places if place < len(wanted)}
+    for place, row in behind.items():
+        prefix = trainer.prompt.prefix_ids(wanted[place] or batch.instruction)
+        assert row.row is not None
+        assert row.row.ids.flatten()[: len(prefix)].tolist() == prefix

@@ -35,12 +35,12 @@ def test_cosines_are_those_of_the_batch_s_rows(
     batch = next(batch for batch in map(trainer.batches.__getitem__, range(6)) if batch.task.name == "words")
     rows = [torch.tensor(side.astype("int64")) for side in (batch.queries, batch.documents)]
     expected = vectors["queries"].float()[rows[0]] @ vectors["documents"].float()[rows[1]].T
-    found = teachers.of(batch).scores(torch.device("cpu"))
+    found = teachers.of(batch).scores()
     assert found.soft is not None
     assert found.guide is not None
     assert torch.equal(found.soft, expected)
     assert torch.equal(found.guide, expected)
-    assert teachers.of(dataclasses.replace(batch, graded=True)).scores(torch.device("cpu")) == (None, None)
+    assert teachers.of(dataclasses.replace(batch, graded=True)).scores() == (None, None)
     labelled = teachers.of(dataclasses.replace(batch, objective=LabelObjective()))
     assert labelled.soft is None
     assert labelled.guide is not None

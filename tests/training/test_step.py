@@ -5,6 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from components.model.backbone import training_precision
+from components.training.rows import pack_rows
+from components.training.world import World
 from tests.training.two_processes import WAYS, train, train_every_way
 from tests.warm import meeting_store, start_warm
 
@@ -16,10 +18,11 @@ TWO_STEPS = {
 }
 
 
-def gradients(trainer) -> tuple[float, torch.Tensor]:
+def gradients(trainer, rows=None) -> tuple[float, torch.Tensor]:
     batch = trainer.batches[1]
-    rows = trainer._prepare(1).rows
-    assert len(rows) > 3
+    if rows is None:
+        rows = trainer._prepare(1).rows
+        assert len(rows) > 3
     trainer.model.train()
     with torch.no_grad():  # LoRA's B starts at zero: move off it, so that A has a gradient too
         torch.manual_seed(5)
@@ -34,6 +37,27 @@ def test_gradcache_equals_one_pass_at_the_real_temperature(make_trainer):
     cached_loss, cached = gradients(make_trainer(**TWO_STEPS, **{"train.gradcache": True}))
     assert cached_loss == pytest.approx(loss, rel=1e-6)
     assert (cached - direct).norm() / direct.norm() < 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_rows_of_several_prefixes_give_the_loss_and_gradients_of_rows_of_one(make_trainer, precision):
+    changes = {
+        **TWO_STEPS,
+        "train.row_tokens": 250,
+        "train.precision": precision,
+        "train.lora": {"rank": 4, "alpha": 8},
+    }
+    first, second = (make_trainer(**changes, **{"train.gradcache": cached}) for cached in (False, True))
+    one = first._prepare(1).rows
+    several = pack_rows(first._prepare(1).tokens, 250, first.config.encoder, World(), join=True)
+    assert len(several) < len(one)
+    assert any(sum(group.prefix_length > 0 for group in placed.row.groups) > 1 for placed in several)
+    assert sum(placed.tokens for placed in several) == sum(placed.tokens for placed in one)
+    assert sum(placed.repeated for placed in several) == sum(placed.repeated for placed in one) > 0
+    loss, expected = gradients(first, one)
+    joined_loss, joined = gradients(second, several)
+    assert joined_loss == pytest.approx(loss, rel=1e-6 if precision == "fp32" else 0.02)
+    assert (joined - expected).norm() / expected.norm() < (1e-5 if precision == "fp32" else 0.05)
 
 
 def test_the_temperature_reaches_gradcache(make_trainer):
@@ -60,7 +84,7 @@ def test_a_base_in_bf16_gives_nearly_the_gradients_of_fp32_to_an_adapter_in_fp32
 def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": True, "amx_bf16": has})
         assert training_precision("auto", cpu) == expected
         assert training_precision("fp32", cpu) == "fp32"
 
@@ -69,7 +93,7 @@ def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
 def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encoder):
     trainer = make_trainer(**TWO_STEPS, **{f"encoder.{key}": value for key, value in encoder.items()})
     rows = trainer._prepare(1).rows
-    assert all(placed.prefix_length == 0 for placed in rows)
+    assert all(placed.row.prefix_length == 0 for placed in rows)
     loss, found = gradients(trainer)
     assert loss > 0
     assert found.norm() > 0

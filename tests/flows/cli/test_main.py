@@ -28,7 +28,7 @@ ARGUMENTS = {
     "compare": ["--queries", "x"],
     "export folder": ["x"],
     "export onnx": ["x"],
-    "export st5": ["x"],
+    "export sides": ["x"],
     "recipes show": ["starter"],
     "recipes copy": ["starter", "recipes/mine.yaml"],
 }

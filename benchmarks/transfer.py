@@ -1,0 +1,200 @@
+"""The trained starter on tasks far from its training, and what pairs of one's own add to it.
+
+    python -m benchmarks.transfer [--folder DIR] [--json FILE] [--seeds N] [--steps N] [--quick]
+
+Unseen tasks: those of recipes/bench.yaml whose sources nothing is trained on; the starter's training against its base
+and its dense teacher. Own data: boolq stands for it. A starter that was trained without boolq is the starting point;
+300 and 3,000 of its pairs are then trained on, from that adapter (train.init_adapter) and from a new one. Gains are
+over the starting point, which a user has without training. 95 % intervals over test examples (paired) and seeds.
+
+Runs that have finished in --folder are not run again. The defaults take over an hour of two cores.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ablation import QUICK, few_texts
+from benchmarks.ablation_figures import difference
+from benchmarks.about import about
+from benchmarks.peers.measure import score_test_tasks
+from benchmarks.quality_vs_peers import UNSEEN
+from benchmarks.rehearsal import ROOT
+from benchmarks.variant_runs import Result, Runs, Variant
+from components.base.errors import UserError
+from components.base.files import whole_file
+from components.config import read_parameters
+from components.config.load import parse_config
+from components.config.overrides import apply_overrides
+from components.model.encoder import EncoderSource
+from components.model.load_once import ModelSource
+from components.model.sentence_model import SentenceSource
+
+OWN = "boolq"
+OWN_STEPS = {300: 60, 3000: 120}  # by number of pairs
+ALWAYS: Mapping[str, Any] = {"score.queries": "all"}
+
+
+def main() -> None:
+    """Run what has not run, print the tables, write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where runs are kept; a temporary folder when empty")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=190, help="of the starter's training")
+    parser.add_argument("--quick", action="store_true", help="four steps of one layer: the path, not the figures")
+    given = parser.parse_args()
+    always, own = dict(ALWAYS), OWN_STEPS
+    if given.quick:
+        always, own = {**always, **QUICK, **few_texts()}, {20: 4, 40: 4}
+    variants = variants_of(4 if given.quick else given.steps, own, {} if given.quick else starter_sizes())
+    with tempfile.TemporaryDirectory(prefix="transfer-") as temporary:
+        runs = Runs(given.folder or Path(temporary), "bench", always, variants)
+        figures = measure(runs, own, given.seeds)
+    settings = {**always, "train.steps": variants["trained"].changes["train.steps"]}
+    figures["about"] = about(given.seeds, settings, runs.code)
+    print_tables(figures)
+    if given.json:
+        with whole_file(given.json) as partial:
+            partial.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def starter_sizes() -> dict[str, int]:
+    """The starter's numbers of training pairs, for the bench's tasks."""
+    tasks = read_parameters(ROOT / "recipes" / "starter.yaml")["prepare"]["tasks"]
+    return {f"prepare.tasks.{name}.train": task["train"] for name, task in tasks.items() if "train" in task}
+
+
+def variants_of(steps: int, own: Mapping[int, int], sizes: Mapping[str, int]) -> dict[str, Variant]:
+    """The starter, the starter without the own data, and the runs on own data.
+
+    Args:
+        own: steps by number of own pairs.
+        sizes: training pairs by dotted key.
+    """
+    budget = {"train.steps": steps, "train.dev.every": steps}
+    without = {key: value for key, value in sizes.items() if OWN not in key.split(".")}
+    trained = {
+        "trained": Variant("trained", "starter", {**sizes, **budget}),
+        "before": Variant("before", "starter", {**without, **own_task(train=0, dev=0, dev_documents=0), **budget}),
+    }
+    for pairs, own_steps in own.items():
+        changes = {"prepare.tasks": {OWN: _task(pairs)}, "train.steps": own_steps, "train.dev.every": own_steps}
+        trained[f"own_{pairs}"] = Variant(f"own_{pairs}", "own", changes)
+        trained[f"own_{pairs}_from_before"] = Variant(f"own_{pairs}_from_before", "own", changes, start="before")
+    return trained
+
+
+def own_task(**values: int) -> dict[str, int]:
+    """Values of the own data's task, by dotted key."""
+    return {f"prepare.tasks.{OWN}.{key}": value for key, value in values.items()}
+
+
+def _task(pairs: int) -> dict[str, Any]:
+    """The own data's task alone, with so many training pairs."""
+    task: dict[str, Any] = read_parameters(ROOT / "recipes" / "bench.yaml")["prepare"]["tasks"][OWN]
+    return {**task, "train": pairs}
+
+
+def measure(runs: Runs, own: Mapping[int, int], seeds: int) -> dict[str, Any]:
+    """The figures of both tables."""
+    numbers = range(1, seeds + 1)
+    results = {name: [runs.result(one, seed) for seed in numbers] for name, one in runs.variants.items()}
+    base, teacher = (reference(runs, runs.variants["trained"], name) for name in ("base", "teacher"))
+    return {**unseen_figures(results["trained"], base, teacher), "own": own_figures(results, own)}
+
+
+def reference(runs: Runs, trained: Variant, name: str) -> Result:
+    """The test scores of the student without training (base) or of the dense teacher, on the data of a variant."""
+    place = runs.place(trained, 1).with_name(f"{name}-{runs.place(trained, 1).name}")
+    file = place / "run.json"
+    if not file.is_file():
+        raw = apply_overrides(runs.raw, trained.changes)
+        runs.store.bring("select_shots", raw, {"train": 1, "select_shots": 1}, "")
+        config, outputs = parse_config(raw, name), runs.folder / "outputs"
+        models, vectors = outputs / "fetch" / "models", runs.folder / ".cache" / "vectors"
+        source: ModelSource = (
+            EncoderSource(models / "student", vectors, config.prompt, config.encoder)
+            if name == "base"
+            else SentenceSource(models / config.evaluate.teacher, vectors, config.encoder.device)
+        )
+        scores = score_test_tasks(name, source, None, config, outputs, place / "test")
+        test = {task: values.tolist() for task, values in scores.items()}
+        with whole_file(file) as partial:
+            partial.write_text(json.dumps(asdict(Result(name, 1, 0.0, test, 0.0, 0.0))), encoding="utf-8")
+    return Result(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def unseen_figures(trained: Sequence[Result], base: Result, teacher: Result) -> dict[str, Any]:
+    """Each unseen task, and the means over them. Scores x 100; share: of the way from base to teacher."""
+    rows: dict[str, Any] = {}
+    for task in UNSEEN:
+        one = {
+            name: 100 * float(np.mean([result.scores[task].mean() for result in side]))
+            for name, side in (("base", [base]), ("trained", trained), ("teacher", [teacher]))
+        }
+        gain = gain_over(trained, base, (task,))
+        rows[task] = {**one, "share": share_of_way(**one), **gain}
+    means = {name: float(np.mean([one[name] for one in rows.values()])) for name in ("base", "trained", "teacher")}
+    return {
+        "unseen_share": share_of_way(**means),
+        **{f"unseen_{name}": value for name, value in means.items()},
+        "unseen_above_base": sum(one["trained"] > one["base"] for one in rows.values()),
+        "unseen_tasks": len(rows),
+        "unseen": rows,
+    }
+
+
+def own_figures(results: Mapping[str, Sequence[Result]], own: Mapping[int, int]) -> dict[str, Any]:
+    """What the own pairs add over the starting point."""
+    before = results["before"]
+    start = 100 * float(np.mean([one.scores[OWN].mean() for one in before]))
+    rows = []
+    for pairs in own:
+        for name, init in ((f"own_{pairs}", False), (f"own_{pairs}_from_before", True)):
+            score = 100 * float(np.mean([one.scores[OWN].mean() for one in results[name]]))
+            cpu = float(np.mean([one.cpu_seconds for one in results[name]]))
+            gain = dict(zip(("gain", "gain_low", "gain_high"), difference(results[name], before, (OWN,)), strict=True))
+            rows.append({"pairs": pairs, "init_adapter": init, "score": score, "cpu_seconds": cpu, **gain})
+    return {"task": OWN, "before": start, "runs": rows}
+
+
+def gain_over(trained: Sequence[Result], base: Result, tasks: Sequence[str]) -> dict[str, float]:
+    """Trained minus base with the interval; the base has one seed, which stands beside each of the trained ones."""
+    beside = [Result(**{**asdict(base), "seed": one.seed}) for one in trained]
+    return dict(zip(("gain", "gain_low", "gain_high"), difference(trained, beside, tasks), strict=True))
+
+
+def share_of_way(base: float, trained: float, teacher: float) -> float:
+    """How far from base to teacher; NaN would be no JSON, so a teacher that is no better counts as reached.
+
+    >>> share_of_way(10, 40, 50), share_of_way(50, 40, 50)
+    (0.75, 1.0)
+    """
+    return (trained - base) / (teacher - base) if teacher != base else 1.0
+
+
+def print_tables(figures: Mapping[str, Any]) -> None:
+    """A line a task, a line a run."""
+    print(f"  {'unseen task':18} {'base':>6} {'trained':>8} {'teacher':>8} {'of the way':>11}")
+    for task, one in figures["unseen"].items():
+        print(f"  {task:18} {one['base']:6.1f} {one['trained']:8.1f} {one['teacher']:8.1f} {one['share']:11.0%}")
+    print(f"  of the way, mean: {figures['unseen_share']:.0%}; {OWN} before: {figures['own']['before']:.1f}")
+    for one in figures["own"]["runs"]:
+        start = "from the trained adapter" if one["init_adapter"] else "from a new adapter"
+        gain = f"{one['gain']:+.1f} [{one['gain_low']:+.1f}, {one['gain_high']:+.1f}]"
+        print(f"  {one['pairs']:5,} own pairs {start:26} {one['score']:5.1f} {gain:24} {one['cpu_seconds']:6.0f} CPU s")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as problem:
+        sys.exit(f"error: {problem}")
