@@ -18,7 +18,8 @@ PYTHON ?= python3
 RESULTS := $(foreach name,quality ablation transfer,--$(name) .cache/$(name).json)
 RUN_ENV := .venv/.run
 TEST_ENV := .venv/.test
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores: tests of servers, schedules and kills mostly wait.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1

@@ -5,8 +5,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -27,10 +29,28 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
 
 
+@cache
+def group_of(file: Path) -> str:
+    """Files that go to one process together: those that use the Dask cluster; any other file goes alone."""
+    return "dask" if "dask_engine" in file.read_text(encoding="utf-8") else str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process takes a group at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadGroups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / super()._split_scope(nodeid))
+
+    return LoadGroups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: what is left for the end is small, and two processes end together."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Groups with many slow tests come first: what is left for the end is small, and the processes end together."""
+    slow = Counter(group_of(item.path) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[group_of(item.path)])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
