@@ -148,9 +148,7 @@ def test_delimiters_quotes_and_columns_may_be_stated(tmp_path: Path) -> None:
     assert rows(write(tmp_path / "a.csv", "query#document\na#b;c\n"), "csv", delimiter="#") == pair
     assert rows(write(tmp_path / "a.csv", "a,b;c\n"), "csv", columns={"rows": ["query", "document"]}) == pair
     assert rows(write(tmp_path / "a.tsv", 'query\tdocument\na\t"b;c"\n'), "tsv", quotes=True) == pair
-    with pytest.raises(
-        UserError, match=r"row 1: 2 cells, the header has 1: 'query#document'; set the source's `delim"
-    ):
+    with pytest.raises(UserError, match=r"row 1: 2 cells, the header has 1: 'query#document'; set the source's `delim"):
         read(write(tmp_path / "a.csv", "query#document\na#b,c\n"), "csv")
     with pytest.raises(UserError, match=r"row 1: 2 cells, 3 columns are stated .*; set the source's `columns`"):
         read(write(tmp_path / "a.csv", "a,b\n"), "csv", columns={"rows": ["query", "document", "label"]})
