@@ -40,6 +40,7 @@ from components.model.load_once import ModelSource
 from components.stage.executor import each_shard
 
 Counted = dict[str, int]  # text -> how often mteb would embed it
+COUNTS = ("plain", "distinct", "shared_prefix")  # see Lengths.cost
 TOKENIZED = 1 << 12  # texts whose token ids are in memory at once
 
 
@@ -79,13 +80,13 @@ def make_plan(
         task = make()
         task.load_data()
         texts = task_texts(task, prompts[name])
-        cost: dict[str, int] = {}
+        cost = dict.fromkeys(COUNTS, 0)
         for way, counted in texts.items():
             for what, tokens in lengths.cost(way, counted).items():
-                cost[what] = cost.get(what, 0) + tokens
+                cost[what] += tokens
         found.append(TaskPlan(name, make, {way: list(counted) for way, counted in texts.items()}, cost))
         task.unload_data()
-    found.sort(key=lambda one: (-one.cost.get("shared_prefix", 0), one.name))
+    found.sort(key=lambda one: (-one.cost["shared_prefix"], one.name))
     seen: dict[Way, set[str]] = {}
     for one in found:
         for way, own in one.texts.items():

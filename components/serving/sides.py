@@ -68,9 +68,10 @@ def _set_tail(folder: Path, suffix: str) -> None:
 
     file, about = folder / "tokenizer.json", json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     tokenizer = Tokenizer.from_file(str(file))
-    bos, eos = about.get("bos_token"), tokenizer.token_to_id(about["eos_token"])
-    parts = [("bos", [tokenizer.token_to_id(bos)])] if bos else []
-    parts.append(("tail", [*_suffix_ids(tokenizer, suffix, folder), eos]))
+    around = [about.get("bos_token") or "", about["eos_token"]]
+    bos, eos = (tokenizer.encode(token, add_special_tokens=False).ids for token in around)
+    parts = [("bos", bos)] if bos else []
+    parts.append(("tail", [*_suffix_ids(tokenizer, suffix, folder), *eos]))
     tokenizer.post_processor = TemplateProcessing(
         single=[*(name for name, _ in parts[:-1]), "$A", "tail"],
         special_tokens=[
