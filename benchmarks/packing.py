@@ -106,7 +106,11 @@ def query_rows(draw: random.Random) -> dict[str, float]:
         while sum(lengths) > config.prompt.prefix_tokens:
             lengths.pop()
         prefixes.append([5] * sum(lengths))
-    tokens = Tokens([ids(10, 40) for _ in range(train.batch_queries)], [ids(100, 200)], prefixes, [], 0, 0)
+    queries, starts = (
+        [ids(10, 40) for _ in range(train.batch_queries)],
+        range(0, train.batch_queries, train.shots.share),
+    )
+    tokens = Tokens(queries, [ids(100, 200)], prefixes, [*starts], [], cut=0, shots_left_out=0)
     figures = {}
     for name, join in (("one_prefix", False), ("several", True)):
         rows = pack_rows(tokens, train.row_tokens, config.encoder, World(), join)

@@ -167,6 +167,7 @@ def _batch(bench: Bench, queries: int) -> tuple[list[PlacedRow], int]:
         queries=[_ids(bench, 20, 60) for _ in range(number)],
         documents=[_ids(bench, shortest, longest) for _ in range(8 * queries)],
         prefixes=[bench.ids(prefix) for _ in range(number // share)],
+        starts=[*range(0, number, share)],
         document_prefix=[],
         cut=0,
         shots_left_out=0,
