@@ -77,8 +77,8 @@ def blocked_attention(
     """
     if len(row.groups) > 1:
         sizes = [part.tokens for part in row.parts]
-        own = zip(row.parts, *(x.split(sizes, dim=2) for x in (query, key, value)), strict=True)
-        return torch.cat([blocked_attention(*given, scaling) for given in own], dim=1)
+        own = zip(row.parts, query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
+        return torch.cat([blocked_attention(part, q, k, v, scaling) for part, q, k, v in own], dim=1)
     groups = query.shape[1] // key.shape[1]
     if row.prefix_length and query.device.type == "cpu" and (query.dtype == torch.float32 or not _grad(query, key)):
         return shared_prefix_attention(row, query, _repeat(key, groups), _repeat(value, groups), scaling)

@@ -186,9 +186,9 @@ class Trainer:
                 "lower train.learning_rate or raise train.temperature; the last good checkpoint is kept"
             )
         norm = self._update(step)
-        queries = seen["queries"]
-        numbers = contrast(queries @ seen["documents"].T, there.targets, self.params.temperature)
-        reading = Reading(gram=queries @ queries.T, gradient_norm=norm, **numbers)
+        vectors = seen["queries"]
+        numbers = contrast(vectors @ seen["documents"].T, there.targets, self.params.temperature)
+        reading = Reading(gram=vectors @ vectors.T, gradient_norm=norm, **numbers)
         known = {
             "train/loss": loss,
             "train/learning_rate": self._rate(step),
