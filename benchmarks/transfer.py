@@ -126,9 +126,9 @@ def reference(runs: Runs, data: Variant, seed: int, name: str, adapter: Path | N
     place = runs.place(data, seed).with_name(f"{name}-on-{runs.place(data, seed).name}")
     file = place / "run.json"
     if not file.is_file():
-        raw = apply_overrides(runs.raw, data.changes)
-        before = {**data.changes, **(changes_from(runs.start_of(data, seed)) if data.start else {})}
-        runs.store.bring("select_shots", apply_overrides(runs.raw, before), dict.fromkeys(SEEDED, seed), "")
+        start = changes_from(runs.start_of(data, seed)) if data.start else {}
+        raw = apply_overrides(runs.raw, {**data.changes, **start})
+        runs.store.bring("select_shots", raw, dict.fromkeys(SEEDED, seed), "")
         config, outputs = parse_config(raw, name), runs.folder / "outputs"
         models, vectors = outputs / "fetch" / "models", runs.folder / ".cache" / "vectors"
         source: ModelSource = (
@@ -211,9 +211,8 @@ def print_tables(figures: Mapping[str, Any]) -> None:
     for one in figures["own"]["runs"]:
         start = "from the trained adapter" if one["init_adapter"] else "from a new adapter"
         gain = f"{one['gain']:+.1f} [{one['gain_low']:+.1f}, {one['gain_high']:+.1f}]"
-        print(
-            f"  {one['pairs']:5,} own pairs {start:26} {one['before']:5.1f} {one['score']:5.1f} {gain:24} {one['cpu_seconds']:6.0f} CPU s"
-        )
+        scores = f"{one['before']:5.1f} {one['score']:5.1f} {gain:24}"
+        print(f"  {one['pairs']:5,} own pairs {start:26} {scores} {one['cpu_seconds']:6.0f} CPU s")
 
 
 if __name__ == "__main__":
