@@ -15,7 +15,6 @@ without the option that side is reported as not run.
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,12 +24,14 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from benchmarks.about import about, processor
 from benchmarks.peers.data import write_student
 from benchmarks.peers.encoder import PeerSource
 from benchmarks.peers.measure import Scores, Source, dev_score, resampled_difference, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, start
 from components.config import load_config, read_parameters
 from components.model.encoder import EncoderSource
+from components.tracking.versions import code_version
 
 RATES = {
     "ours": (1e-3, 2e-3, 3e-3, 5e-3),
@@ -166,15 +167,16 @@ def main() -> None:
         figures = compare(bench, 2 if given.quick else given.seeds)
     for name, value in figures.items():
         print(f"  {name:44} {value:.4g}")
+    told = figures | {"about": about(given.seeds, {}, code_version(ROOT))}
     if not given.flagembedding:
         print("FlagEmbedding: not run; give --flagembedding the Python of an environment that has it")
     if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        given.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def compare(bench: Bench, seeds: int) -> dict[str, float]:
     """Figures: rates, CPU seconds and scores of each side, and differences with their intervals."""
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {seeds} seeds", flush=True)
+    print(f"{processor()}, {os.cpu_count()} cores, {seeds} seeds", flush=True)
     figures: dict[str, float] = {}
     scores: dict[str, list[Scores]] = {}
     for side in bench.sides:
