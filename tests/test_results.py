@@ -108,6 +108,7 @@ def test_the_readme_s_table_is_replaced_and_nothing_else(tmp_path: Path, monkeyp
     run(tmp_path, ("quality", "ablation", "transfer"), monkeypatch, "--readme", str(readme))
     text = readme.read_text()
     assert text.startswith(f"before\n{results.BEGIN}\n| mean over the test tasks")
+    assert "\nNot run yet: ours minus FlagEmbedding, the same student, pairs and CPU seconds" in text
     assert text.endswith(f"{results.END}\nafter\n")
     assert "old" not in text
     assert "**+6.0** [+4.0, +8.0]" in text
