@@ -70,7 +70,7 @@ def find_encoding(path: Path, params: SourceParams) -> str:
         except DAMAGED as problem:
             raise _damaged(path, problem) from None
         return encoding
-    if path.suffix.lower() in COMPRESSIONS:
+    if path.suffix.lower() in COMPRESSIONS and _unpacker(path) is None:
         raise UserError(f"{path}: neither a {path.suffix} file nor text; download it again")
     if mark:
         raise UserError(f"{path}: begins with the byte order mark of {mark}, and is not {mark} text; save it again")
@@ -92,10 +92,13 @@ def _bad_line(path: Path, encoding: str) -> str:
     """Where the first byte stands that is no text in an encoding of the utf-8 or one-byte kind; empty for others."""
     if "\n".encode(encoding) != b"\n":
         return ""
-    with open_text(path, encoding, errors="surrogateescape") as handle:
-        for number, line in enumerate(handle, start=1):
-            if any("\udc80" <= one <= "\udcff" for one in line):
-                return f": line {number}"
+    try:
+        with open_text(path, encoding, errors="surrogateescape") as handle:
+            for number, line in enumerate(handle, start=1):
+                if any("\udc80" <= one <= "\udcff" for one in line):
+                    return f": line {number}"
+    except DAMAGED as problem:  # its end, which nothing has read before
+        raise _damaged(path, problem) from None
     return ""
 
 
@@ -119,12 +122,15 @@ def _find_mark(path: Path) -> str | None:
 
 
 def _open_unpacked(path: Path) -> Any:
+    unpacker = _unpacker(path)
+    return path.open("rb") if unpacker is None else unpacker(path)
+
+
+def _unpacker(path: Path) -> Callable[[Path], Any] | None:
+    """What opens the file by its first bytes; None for a file that is not compressed."""
     with path.open("rb") as handle:
         begin = handle.read(8)
-    for magic, opened in COMPRESSIONS.values():
-        if begin.startswith(magic):
-            return opened(path)
-    return path.open("rb")
+    return next((opened for magic, opened in COMPRESSIONS.values() if begin.startswith(magic)), None)
 
 
 def read_lines(path: Path, params: SourceParams) -> Iterator[tuple[int, str]]:

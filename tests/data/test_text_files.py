@@ -74,3 +74,16 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     assert rows(tmp_path / "in", "text_folders") == [{"text": "Goal", "label": "sports"}]
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(table.encode()))
     assert rows(tmp_path / "a.csv.gz", "csv") == [ROW]
+
+
+@pytest.mark.parametrize(
+    ("cut", "cause"), [(None, r": line 1: not utf-8 text; set"), (-4, r": cannot be read \(.+damaged")]
+)
+def test_packed_text_of_another_encoding_is_named_as_that_and_a_damaged_end_too(
+    tmp_path: Path, cut: int | None, cause: str
+) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    line = LINES.encode() * 5000 if cut else b""
+    file.write_bytes(gzip.compress(line + b'{"query": "caf\xe9"}')[:cut])
+    with pytest.raises(UserError, match=rf"a\.jsonl\.gz{cause}"):
+        read(file, "jsonl")
