@@ -43,6 +43,8 @@ class Uploader:
         """Upload new events of every journal once; True if an owner process is alive or anything was sent."""
         busy = False
         for folder in journals(self._tracking):
+            if not folder.exists():
+                continue  # a pipeline's, sent with the last of its stages
             owner = owner_standing(folder)
             busy = busy or owner == "alive"
             if time.monotonic() < self._retry_at.get(folder.name, 0):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.tracking import upload
+from components.tracking import upload, uploader
 from components.tracking.journal import Journal, RunStart
 from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
@@ -47,6 +47,26 @@ def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) ->
     assert client.list_artifacts(runs["train"].info.run_id, "tables")[0].path == "tables/report.json"
     assert runs["mine"].data.tags["mlflow.parentRunId"] == runs["pipeline"].info.run_id
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("how", ["all", "round"])
+def test_a_pipeline_s_journal_that_went_with_its_stage_is_passed_over(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    uri = f"sqlite:///{store}"
+    parent = begin(tmp_path, uri, "pipeline")
+    stage = begin(tmp_path, uri, "mine", f"journal:{parent.identity}")
+    for journal in (stage, parent):
+        journal.end("FINISHED")
+    tracking = tracking_folder(tmp_path)
+    stage_first = sorted(journals(tracking), key=lambda folder: folder.name == parent.identity)
+    for module in (upload, uploader):
+        monkeypatch.setattr(module, "journals", lambda _: stage_first)
+    if how == "all":
+        assert upload.upload_all(tmp_path) == 0
+    else:
+        assert Uploader(tracking).round()
+    assert not any(folder.exists() for folder in stage_first)
 
 
 def test_a_kill_between_sending_and_noting_makes_no_second_run(
