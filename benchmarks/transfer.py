@@ -188,7 +188,7 @@ def mean_own(side: Sequence[Result]) -> float:
 
 
 def gain_over(trained: Sequence[Result], base: Result, tasks: Sequence[str]) -> dict[str, float]:
-    """Trained minus base with the interval; the base has one seed, which stands beside each of the trained ones."""
+    """Trained minus base with the interval; the base has one seed, compared with each of the trained ones."""
     beside = [Result(**{**asdict(base), "seed": one.seed}) for one in trained]
     return dict(zip(("gain", "gain_low", "gain_high"), difference(trained, beside, tasks), strict=True))
 

@@ -229,7 +229,7 @@ def changes_from(adapter: Path) -> dict[str, Any]:
 
 
 def fix_shots(number: int, source: EncoderSource, config: Config, outputs: Path, file: Path) -> None:
-    """Write shots.yaml with the first training pairs that fit as shots of every task, whatever dev says of them."""
+    """Write shots.yaml with the first training pairs that fit as shots of every task, without a choice on dev."""
     prepared = outputs / "prepare"
     inputs, tasks, prompt = read_inputs(prepared), read_tasks(prepared / "tasks.yaml"), load_once(source).prompt
     guard = held_out_guard(prepared)

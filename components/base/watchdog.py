@@ -2,7 +2,7 @@
 
 Of several processes that train together, one that stands still keeps all others waiting for good, and one alone keeps
 its card. The stack is written by a thread of the interpreter that needs no lock, so it also works while a CUDA or NCCL
-call never returns. Whoever started the processes reads `last_line` of the file; a process without such a parent says
+call never returns. The parent of the processes reads `last_line` of the file; a process without such a parent says
 it itself (`watched`).
 """
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from components.config.engine import EngineParams
 from components.config.pair_model import PairModelParams
-from components.config.types import FileName, Fraction, Params, Positive, PositiveFloat
+from components.config.types import FileName, Fraction, Params, Positive, PositiveFloat, PositiveFraction
 
 StopWords = Literal[
     "none",
@@ -95,7 +95,9 @@ class RetrieveParams(Params):
 class SecondTeacherParams(PairModelParams):
     """A second teacher, from other weights: its scores are fused with the reranker's."""
 
-    weight: Fraction = Field(default=0.2, description="share of its score, on the reranker's scale, in the fused score")
+    weight: PositiveFraction = Field(
+        default=0.2, description="share of its score, on the reranker's scale, in the fused score"
+    )
 
 
 class ScoreParams(Params):

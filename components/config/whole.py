@@ -68,7 +68,6 @@ class Config(Params):
             *_mining_rules_without_effect(self),
             *_examples_that_score_cannot_count(self),
             *_judges_that_made_the_candidates(self),
-            *_second_teachers_that_are_the_first(self),
             *_held_out_by_prepare(self),
             *_shots_without_use(self),
         ]
@@ -154,39 +153,19 @@ def _examples_that_score_cannot_count(whole: Config) -> Iterator[str]:
 
 
 def _judges_that_made_the_candidates(whole: Config) -> Iterator[str]:
-    judge = whole.mine.judge
-    if judge is None:
-        return
-    makers = _makers(whole)
-    if whole.score.second:
-        makers[whole.score.second.model] = "score.second"
-    if judge.model in makers:
-        yield (
-            f"mine.judge.model: {judge.model!r} made the candidates or their scores ({makers[judge.model]}); "
-            "name another model of fetch.models"
-        )
-    if judge.model not in whole.fetch.models:
-        known = ", ".join(whole.fetch.models)
-        yield f"mine.judge.model: unknown model {judge.model!r}; fetch.models has {known}"
-
-
-def _second_teachers_that_are_the_first(whole: Config) -> Iterator[str]:
-    second, makers = whole.score.second, _makers(whole)
-    if second is None:
-        return
-    if second.model in makers:
-        yield (
-            f"score.second.model: {second.model!r} is {makers[second.model]} already, and adds nothing of its own; "
-            "name another model of fetch.models"
-        )
-    if second.model not in whole.fetch.models:
-        known = ", ".join(whole.fetch.models)
-        yield f"score.second.model: unknown model {second.model!r}; fetch.models has {known}"
-
-
-def _makers(whole: Config) -> dict[str, str]:
-    """Model -> the parameter that names it as a maker of candidates or scores."""
-    return {**dict.fromkeys(whole.retrieve.dense, "retrieve.dense"), whole.score.model: "score.model"}
+    """A judge and a second teacher are models of their own."""
+    makers = {**dict.fromkeys(whole.retrieve.dense, "retrieve.dense"), whole.score.model: "score.model"}
+    for key, params in (("score.second", whole.score.second), ("mine.judge", whole.mine.judge)):
+        if params is None:
+            continue
+        if params.model in makers:
+            yield (
+                f"{key}.model: {params.model!r} made the candidates or their scores ({makers[params.model]}); "
+                "name another model of fetch.models"
+            )
+        if params.model not in whole.fetch.models:
+            yield f"{key}.model: unknown model {params.model!r}; fetch.models has {', '.join(whole.fetch.models)}"
+        makers.setdefault(params.model, f"{key}.model")
 
 
 def _held_out_by_prepare(whole: Config) -> Iterator[str]:

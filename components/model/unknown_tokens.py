@@ -22,7 +22,7 @@ class TextsByRow(Protocol):
     def take(self, rows: np.ndarray) -> list[str]: ...
 
 
-_MOST = 0.05  # share of unknown tokens from which on a task is told
+_MOST = 0.05  # share of unknown tokens from which on a task is warned of
 _TEXTS = 100  # of each side
 _LETTERS = 1_000  # of a text
 
@@ -59,7 +59,7 @@ def warn_unknown_tokens(model: str, tokenizer: Any, samples: Mapping[str, Sequen
         samples: texts by task.
 
     Returns:
-        the share of unknown tokens of each task that is told.
+        the share of unknown tokens of each task with a warning.
     """
     found = {}
     for task, texts in samples.items():

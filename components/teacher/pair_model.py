@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from components.model.load_once import load_once
 from components.model.sentence_model import SentenceModel
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.llm_reranker import LlmTeacher
+from components.teacher.pair_similarity import pair_similarities
 from components.teacher.sparse import SparseTeacher
 
 
@@ -55,8 +57,4 @@ class PairModel:
         model = load_once(self)
         if not isinstance(model, SentenceModel):
             return np.asarray(model.score(pairs))
-        sides = []
-        for place, side in enumerate((model.query, model.document)):
-            texts = {text: i for i, text in enumerate(dict.fromkeys(pair[place] for pair in pairs))}
-            sides.append(model.encode(list(texts), side)[[texts[pair[place]] for pair in pairs]])
-        return np.asarray((sides[0] * sides[1]).sum(axis=1))
+        return pair_similarities(pairs, *(partial(model.encode, side=side) for side in (model.query, model.document)))

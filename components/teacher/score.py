@@ -17,7 +17,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.base.progress import progress
 from components.base.threads import worker_count
-from components.config import DenseTeacherParams
+from components.config import DenseTeacherParams, SecondTeacherParams
 from components.contracts.streams import TableWriter
 from components.contracts.tables import TEACHER_SCORES
 from components.contracts.texts import Texts
@@ -67,8 +67,8 @@ def run(context: StageContext) -> dict[str, float]:
         pairs.given = on_our_scale(given, inputs, scorer, texts, context.work, seed, engine, threads)
     rescoring.run(blocks, f"score: {what}", engine, threads)
     scored: Rescoring | Fusion = rescoring
-    params, second = context.config.score.second, _second_teacher(pairs, blocks, context)
-    if params is not None and second is not None:
+    if (params := context.config.score.second) is not None:
+        second = _second_teacher(params, pairs, blocks, context)
         second.run(blocks, f"score: {second.model}", engine, threads)
         scored = Fusion.of(rescoring, second, blocks, params.weight)
     fitted, on = _pairs_to_fit(scored, blocks, inputs)
@@ -88,10 +88,10 @@ def run(context: StageContext) -> dict[str, float]:
 def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
     """Of the models that retrieve has not told about."""
     params, models = context.config.score, context.outputs / "fetch" / "models"
-    samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus))
-    for name in [params.model, *([params.second.model] if params.second else [])]:
-        if name not in context.config.retrieve.dense:
-            warn_unknown_tokens(name, load_plain_tokenizer(models / name), samples)
+    names = {params.model, *([params.second.model] if params.second else [])} - set(context.config.retrieve.dense)
+    samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus)) if names else {}
+    for name in sorted(names):
+        warn_unknown_tokens(name, load_plain_tokenizer(models / name), samples)
 
 
 def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring:
@@ -108,11 +108,10 @@ def _rescoring(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> 
     return Rescoring(pairs, Reranker(models, params), False, folder, context.work, prepared, params.model)
 
 
-def _second_teacher(pairs: Pairs, blocks: Sequence[Block], context: StageContext) -> Rescoring | None:
-    """Scores by `score.second`, None without one."""
-    second, models = context.config.score.second, context.outputs / "fetch" / "models"
-    if second is None:
-        return None
+def _second_teacher(
+    second: SecondTeacherParams, pairs: Pairs, blocks: Sequence[Block], context: StageContext
+) -> Rescoring:
+    models = context.outputs / "fetch" / "models"
     folder = scores_folder(context.cache, models, second, [pairs.queries, pairs.documents])
     by_document = second.reranker in ("dense", "sparse")  # then each document is encoded once
     if not by_document:

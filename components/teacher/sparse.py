@@ -17,6 +17,7 @@ import torch
 from components.base.errors import UserError
 from components.model.device import device_of
 from components.model.locate import locate_model
+from components.teacher.pair_similarity import pair_similarities
 
 _KEPT = 1 << 15  # vectors kept for the next pairs: about 1 kB each
 
@@ -37,10 +38,9 @@ class SparseTeacher:
             "relu",
         ):
             raise UserError(f"{located}: no SPLADE encoder (maximum over tokens, relu); name one")
-        self._model = model.eval()
         self._tokenizer: Any = model.tokenizer
         self._max_tokens = min(max_tokens, model.max_seq_length or max_tokens)
-        language_model: Any = model[0].model
+        language_model: Any = model.eval()[0].model
         head = language_model.get_output_embeddings()
         self._weight, self._bias = head.weight, head.bias
         head.forward = lambda hidden: hidden  # the "logits" of the model are then the head's inputs
@@ -49,12 +49,7 @@ class SparseTeacher:
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """float32 [n]; each text is encoded once."""
-        queries, documents = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
-        sides = []
-        for texts, place in ((queries, 0), (documents, 1)):
-            row = {text: i for i, text in enumerate(texts)}
-            sides.append(self._encode(texts)[[row[pair[place]] for pair in pairs]])
-        return np.asarray(sides[0].multiply(sides[1]).sum(axis=1), dtype=np.float32)
+        return pair_similarities(pairs, self._encode, self._encode).astype(np.float32, copy=False)
 
     def _encode(self, texts: Sequence[str]) -> scipy.sparse.csr_array:
         """float32 [n, vocabulary]."""
@@ -72,6 +67,6 @@ class SparseTeacher:
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")
         with torch.inference_mode():
             hidden = self._language_model(**inputs.to(self._weight.device)).logits[0]  # [tokens, width]
-            logits = torch.addmm(self._bias, hidden, self._weight.T)  # [tokens, vocabulary]
+            logits = torch.nn.functional.linear(hidden, self._weight, self._bias)  # [tokens, vocabulary]
             vector = logits.amax(0).relu_().log1p_()
         return scipy.sparse.csr_array(vector.float().cpu().numpy()[None])

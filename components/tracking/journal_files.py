@@ -15,6 +15,11 @@ def journals(tracking: Path) -> list[Path]:
     return sorted(folder.parent for folder in tracking.glob("[0-9]*/events.jsonl"))
 
 
+def remaining_journals(tracking: Path) -> Iterator[Path]:
+    """The pending journals, each if it is still there at its turn: a pipeline's may go with the last of its stages."""
+    yield from (folder for folder in journals(tracking) if folder.exists())
+
+
 def new_events(folder: Path) -> tuple[Events, int]:
     """Whole lines after the stored offset, and the offset after them; an incomplete last line is skipped."""
     start = int(read_state(folder).get("offset", 0))

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from components.base.locks import QUIET_SECONDS, try_lock
-from components.tracking.journal_files import first_event, journals, owner_standing, read_state
+from components.tracking.journal_files import first_event, journals, owner_standing, read_state, remaining_journals
 from components.tracking.store import tracking_folder
 from components.tracking.uploader import Uploader, one_line
 
@@ -107,9 +107,7 @@ def upload_all(root: Path) -> int:
         if not mine:
             print("another process is uploading already")
             return 0
-        for folder in journals(tracking):
-            if not folder.exists():
-                continue  # a pipeline's, sent with the last of its stages
+        for folder in remaining_journals(tracking):
             name = first_event(folder)["name"]
             try:
                 uploader.send(folder, dead=owner_standing(folder) == "dead")

@@ -15,11 +15,11 @@ from components.tracking.journal_files import (
     all_events,
     first_event,
     group_by_kind,
-    journals,
     new_events,
     note_state,
     owner_standing,
     read_state,
+    remaining_journals,
 )
 from components.tracking.senders import SENDERS, send_inputs, send_params
 from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
@@ -42,9 +42,7 @@ class Uploader:
     def round(self) -> bool:
         """Upload new events of every journal once; True if an owner process is alive or anything was sent."""
         busy = False
-        for folder in journals(self._tracking):
-            if not folder.exists():
-                continue  # a pipeline's, sent with the last of its stages
+        for folder in remaining_journals(self._tracking):
             owner = owner_standing(folder)
             busy = busy or owner == "alive"
             if time.monotonic() < self._retry_at.get(folder.name, 0):

@@ -1,4 +1,4 @@
-"""A UserError is one line, whatever a user's names hold."""
+"""A UserError is one line, also with line breaks in a user's names."""
 
 import pickle
 

@@ -68,6 +68,17 @@ def test_the_judge_is_another_model():
     assert "false_negatives: relabel needs a judge; set mine.judge" in problem(mine={"false_negatives": "relabel"})
 
 
+def test_a_second_teacher_is_another_model_and_has_a_say():
+    score = {**small_parameters()["score"], "second": {"reranker": "dense", "model": "dense_teacher"}}
+    assert "score.second.model: 'dense_teacher' made the candidates or their scores" in problem(score=score)
+    score["second"]["model"] = "student"
+    judge = {"reranker": "dense", "model": "student"}
+    found = problem(score=score, mine={"judge": judge})
+    assert "mine.judge.model: 'student' made the candidates or their scores (score.second.model)" in found
+    score["second"]["weight"] = 0.0
+    assert "score.second.weight" in problem(score=score)
+
+
 FAQ = {"source": "fiqa", "kind": "retrieval", "instruction": "Find"}
 SHOT = [{"query": "a", "response": "b"}]
 

@@ -1,4 +1,4 @@
-"""Texts that a tokenizer cannot represent are told, task by task."""
+"""Texts that a tokenizer cannot represent are a warning, task by task."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.tracking import upload, uploader
+from components.tracking import journal_files, upload
 from components.tracking.journal import Journal, RunStart
 from components.tracking.journal_files import journals
 from components.tracking.runs import StageRun
@@ -60,8 +60,7 @@ def test_a_pipeline_s_journal_that_went_with_its_stage_is_passed_over(
         journal.end("FINISHED")
     tracking = tracking_folder(tmp_path)
     stage_first = sorted(journals(tracking), key=lambda folder: folder.name == parent.identity)
-    for module in (upload, uploader):
-        monkeypatch.setattr(module, "journals", lambda _: stage_first)
+    monkeypatch.setattr(journal_files, "journals", lambda _: stage_first)
     if how == "all":
         assert upload.upload_all(tmp_path) == 0
     else:
