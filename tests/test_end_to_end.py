@@ -48,7 +48,12 @@ def write_sources(folder: Path) -> None:
         {"text1": f"{w} one", "text2": f"{w} {'one' if i % 2 else 'two'} {i}", "score": i % 2 + i / 99}
         for i, w in enumerate(WORDS)
     ]
-    sources = {"pairs": pairs, "labelled": labelled, "graded": graded, **{name: faq(name) for name in LANGUAGES}}
+    sources: dict[str, list[dict[str, Any]]] = {
+        "pairs": pairs,
+        "labelled": labelled,
+        "graded": graded,
+        **{name: faq(name) for name in LANGUAGES},
+    }
     for name, rows in sources.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -160,14 +165,14 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tup
 
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
-def test_two_runs_with_one_seed_give_the_same_bytes_in_every_stage(two_runs):
+def test_two_runs_with_one_seed_give_the_same_bytes_in_every_stage(two_runs: tuple[Path, Path]) -> None:
     for stage in STAGES:
         one, two = (place / "outputs" / stage for place in two_runs)
         assert content_hash(one) == content_hash(two), stage
 
 
 @pytest.mark.slow
-def test_an_unchanged_pipeline_runs_nothing(two_runs):
+def test_an_unchanged_pipeline_runs_nothing(two_runs: tuple[Path, Path]) -> None:
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=two_runs[0], capture_output=True, text=True, check=True
     )
@@ -175,14 +180,14 @@ def test_an_unchanged_pipeline_runs_nothing(two_runs):
 
 
 @pytest.mark.slow
-def test_every_stage_is_told_in_the_lock(two_runs):
+def test_every_stage_is_told_in_the_lock(two_runs: tuple[Path, Path]) -> None:
     lock = yaml.safe_load((two_runs[0] / "dvc.lock").read_text(encoding="utf-8"))
     assert set(lock["stages"]) == {"local_files", *STAGES}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_faq_without_spaces_goes_to_register_by_the_same_rules(two_runs, language):
+def test_a_faq_without_spaces_goes_to_register_by_the_same_rules(two_runs: tuple[Path, Path], language: str) -> None:
     outputs = two_runs[0] / "outputs"
     account = json.loads((outputs / "prepare/manifest.json").read_text(encoding="utf-8"))["tasks"][language]
     assert account["removed_texts"] >= 1  # a copy of a held-out answer, but for the courtesy

@@ -45,8 +45,8 @@ def make_context(tmp_path: Path) -> MakeContext:
             fetch=FetchParams.model_validate({"sources": sources, "models": {}}),
             prepare=PrepareParams.model_validate({"tasks": tasks}),
         )
-        folders = {name: tmp_path / name for name in ("outputs", "out", "work", "cache")}
-        return StageContext(config=config, log=lambda metrics, step: None, **folders)
+        outputs, out, work, cache = (tmp_path / name for name in ("outputs", "out", "work", "cache"))
+        return StageContext(config, outputs, out, work, cache, log=lambda metrics, step: None)
 
     return make
 

@@ -77,12 +77,12 @@ def mined(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.mark.parametrize("language", ["ja", "zh", "en"])
 def test_the_same_rules_hold(language: str, make_context: MakeContext, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "faq.jsonl", faq(language))
-    asked = {"train": 50, "dev": 6, "test": 12, "max_words": 80}
+    asked: dict[str, Any] = {"train": 50, "dev": 6, "test": 12, "max_words": 80}
     context = make_context({"faq": local(path)}, {"faq": task("faq", **asked)})
     metrics = run_stages(context)
     assert metrics["removed_near"] + metrics["removed_contains"] >= 1  # a copy of a held-out answer
     triplets, rejections = mined(context)
-    assert triplets["negatives"].list.len().mean() > 4  # BM25 found candidates, and they are no copies
+    assert triplets["negatives"].list.len().sum() > 4 * len(triplets)  # BM25 found candidates, and they are no copies
     copies = rejections.filter(pl.col("reason") == "duplicate_of_positive")
     assert len(copies) >= 4
-    assert copies["compared"].min() >= 0.5
+    assert (copies["compared"] >= 0.5).all()

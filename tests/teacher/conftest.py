@@ -60,15 +60,16 @@ def _tokenizer(folder: Path, more_letters: str = "") -> Any:
 def _config(vocabulary: int, labels: int = 1) -> Any:
     from transformers import BertConfig
 
-    return BertConfig(
+    config = BertConfig(
         vocab_size=vocabulary,
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=128,
-        num_labels=labels,
     )
+    config.num_labels = labels
+    return config
 
 
 def make_dense_teacher(folder: Path, seed: int = 0, more_letters: str = "") -> Path:
