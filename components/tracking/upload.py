@@ -1,6 +1,7 @@
 """Uploads run journals to MLflow: live, or later if the server was down.
 
-A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended.
+A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended. A
+run starts it too if an earlier one was killed before its end was uploaded.
 `foundry upload` uploads all pending journals.
 """
 
@@ -41,6 +42,12 @@ def start_uploader(root: Path) -> "subprocess.Popen[bytes] | None":
             stderr=log,
             start_new_session=True,
         )
+
+
+def resume_uploads(root: Path) -> None:
+    """Start the upload process if a run that was killed has left its journal: the next run may start no stage."""
+    if any(owner_standing(folder) == "dead" for folder in journals(tracking_folder(root))):
+        start_uploader(root)
 
 
 def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:

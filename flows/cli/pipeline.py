@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.process import die_with_dvc, die_with_parent
 from flows.cli.checkout import enter_checkout, enter_for_flows, require_git
@@ -181,10 +182,15 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
 
 
 def _run_stage(name: str, root: Path) -> None:
-    """`local_files` runs every time, so without what other stages share: the MLflow run and the folder for scratch."""
+    """`local_files` runs every time, so without what other stages share: the MLflow run and the folder for scratch.
+
+    It runs first in every kind of run, also in one that has nothing to do: there left journals are uploaded.
+    """
     if name == "local_files":
         from components.data.local_files import update_list
+        from components.tracking.upload import resume_uploads
 
+        resume_uploads(home(root))  # a worktree may be gone before its uploader is ready
         update_list(root)
         return
     from components.stage.run import run_stage

@@ -25,6 +25,18 @@ def begin(root: Path, store: str, name: str = "train", parent: str = "") -> Jour
     return Journal.open(tracking_folder(root), start)
 
 
+def leave_journal(root: Path, store: str) -> Journal:
+    """The journal of a run that logged no end: its process is dead."""
+    owner = subprocess.Popen(["sleep", "60"])
+    start = RunStart(store, EXPERIMENT, "starter", tags={"recipe": "starter"})
+    journal = Journal.open(tracking_folder(root), start, owner.pid)
+    journal.metrics({"evaluate/mean": 0.5})
+    journal.close()
+    owner.kill()
+    owner.wait()
+    return journal
+
+
 def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{store}"
     parent, child = begin(tmp_path, uri, "pipeline"), begin(tmp_path, uri, parent="")
@@ -192,6 +204,20 @@ def test_a_crashing_uploader_is_started_three_times(
     assert not upload.wait_until_uploaded(journal.folder)
     assert len(started) == 3
     assert "the upload process ended 3 times; see" in capsys.readouterr().err
+
+
+def test_uploads_are_resumed_only_for_a_run_whose_process_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr(upload, "start_uploader", started.append)
+    upload.resume_uploads(tmp_path)
+    begin(tmp_path, AWAY)
+    upload.resume_uploads(tmp_path)
+    assert not started, "its process is this one"
+    leave_journal(tmp_path, AWAY)
+    upload.resume_uploads(tmp_path)
+    assert started == [tmp_path]
 
 
 def test_a_password_comes_from_the_environment_and_never_into_the_journal(
