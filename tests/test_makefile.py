@@ -12,15 +12,20 @@ from tests.samples import ROOT
 OLD = "import sys; sys.version_info = (3, 10, 12); exec(sys.argv[2])"
 
 
+def write_old_python(file: Path) -> Path:
+    """A Python that says that it is 3.10.12."""
+    file.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{OLD}" "$@"\n')
+    file.chmod(0o755)
+    return file
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
     """A checkout in which nothing is installed, with a python3 of Ubuntu 22.04 beside the one that runs the tests."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    old = tmp_path / "python3.10"
-    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{OLD}" "$@"\n')
-    old.chmod(0o755)
+    write_old_python(tmp_path / "python3.10")
     return tmp_path
 
 
