@@ -1,10 +1,12 @@
 """A Prefect server that is killed while a flow's GPU stage runs: the stage runs once, and the run ends well."""
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,7 @@ def test_a_gpu_stage_outlives_prefect_and_runs_once(
         if again:
             server.restart()
             server.wait_ready()
+            crash_flow_run(env["PREFECT_API_URL"], flow_runs(toy)[0][0])
         assert slot.exists()
         assert not is_free(slot), "no server keeps the slot"
         (toy / "go").touch()
@@ -68,7 +71,21 @@ def test_a_gpu_stage_outlives_prefect_and_runs_once(
     assert (toy / "ran.txt").read_text() == "ran\n", "trained once"
     assert (toy / "outputs" / "train" / "input.txt").read_text() == "hello\n"
     assert ("Prefect went away" in log.read_text()) is not again
-    with sqlite3.connect(toy / ".cache" / "prefect" / "prefect.db") as database:
-        states = [name for (name,) in database.execute("SELECT state_name FROM flow_run ORDER BY created")]
+    states = [state for _, state in flow_runs(toy)]
     assert states[-1] == "Completed"
     assert len(states) == (1 if again else 2)
+
+
+def flow_runs(root: Path) -> list[tuple[str, str]]:
+    """Id and state of each flow run in the server's database, the oldest first."""
+    with sqlite3.connect(root / ".cache" / "prefect" / "prefect.db") as database:
+        return database.execute("SELECT id, state_name FROM flow_run ORDER BY created").fetchall()
+
+
+def crash_flow_run(api: str, identity: str) -> None:
+    """What the heartbeat automation does to a living flow whose heartbeats the server has missed."""
+    state = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": False}
+    address, header = f"{api}/flow_runs/{identity}/set_state", {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(state).encode(), header)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["status"] == "ACCEPT"

@@ -108,6 +108,9 @@ def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subpr
     assert top.data.tags["mlflow.source.name"] == "dvc repro prepare"
     assert top.data.tags["mlflow.user"]
     assert top.inputs.dataset_inputs[0].dataset.digest == "prepare.dir"
+    experiment = connect(os.environ["MLFLOW_TRACKING_URI"]).get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    assert "mlflow.sharedViewState.pipelines" in experiment.tags, "the view comes with the first pipeline"
     children = {run.data.tags["mlflow.parentRunId"] for name in ("fetch", "prepare") for run in runs(name)}
     assert children == {top.info.run_id}
 
