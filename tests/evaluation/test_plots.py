@@ -1,4 +1,4 @@
-"""`dvc plots show` and `dvc metrics show` draw what the stages leave, with the repository's own templates."""
+"""`dvc plots show`, `dvc metrics show` and `diff` of both read what the stages leave, with our own templates."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.evaluation.report import write_report
 from tests.evaluation.samples import example_values, write_evaluation
@@ -72,3 +73,28 @@ def test_the_metrics_of_training_selection_and_evaluation_are_shown(checkout: Pa
     assert found == {
         f"outputs/{stage}/metrics.json": {f"{stage}.mean": 0.5} for stage in ("train", "select_shots", "evaluate")
     }
+
+
+@pytest.mark.slow
+def test_two_commits_are_compared(checkout: Path, tmp_path: Path) -> None:
+    root, git = tmp_path / "repo", ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    shutil.copytree(checkout / "outputs", root / "made")
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    pipeline["stages"] = {
+        name: {"cmd": f"cp -r made/{name} outputs/{name}", "deps": [f"made/{name}"], "outs": [f"outputs/{name}"]}
+        for name in ("train", "select_shots", "evaluate")
+    }
+    (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    (root / "outputs").mkdir()
+    subprocess.run([*git, "init", "-q"], cwd=root, check=True)
+    dvc(root, "init", "-q")
+    shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots", dirs_exist_ok=True)
+    for score in (0.5, 0.75):
+        (root / "made" / "evaluate" / "metrics.json").write_text(json.dumps({"trained.mean": score}))
+        dvc(root, "repro", "-q")
+        for command in (["add", "-A"], ["commit", "-qm", str(score)]):
+            subprocess.run([*git, *command], cwd=root, check=True)
+    found = json.loads(dvc(root, "metrics", "diff", "--json", "HEAD~1"))
+    assert found == {"outputs/evaluate/metrics.json": {"trained.mean": {"old": 0.5, "new": 0.75, "diff": 0.25}}}
+    drawn = json.loads(dvc(root, "plots", "diff", "--json", "HEAD~1"))["data"]["scores by task"][0]
+    assert sorted(drawn["revisions"]) == ["HEAD~1", "workspace"]
