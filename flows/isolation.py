@@ -21,6 +21,7 @@ from components.base.owner import describe_owner, standing
 from components.config.extends import recipe_file
 from components.config.recipes import parameters_text
 from components.tracking.snapshot import git, run_ref
+from components.tracking.store import tracking_folder
 from flows.dag import read_dag, run_dvc, stale_stages
 
 PRIVATE = {"work", "runs", "prefect", "locks"}  # of .cache: two runs must not share these
@@ -144,7 +145,7 @@ def checkout_outputs(place: Path, pull: bool = False) -> None:
 
 def _share_cache(shared: Path, own: Path) -> None:
     own.mkdir()
-    (shared / "tracking").mkdir(parents=True, exist_ok=True)
+    tracking_folder(shared.parent)
     for entry in shared.iterdir():
         if entry.name not in PRIVATE:
             (own / entry.name).symlink_to(entry.resolve())

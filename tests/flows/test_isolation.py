@@ -57,6 +57,7 @@ def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
         assert isolation.abandoned(toy) == []
         assert stale_stages(place, read_dag(place))
     assert (toy / ".cache/fresh").is_dir()
+    assert (toy / ".cache/tracking").stat().st_mode & 0o077 == 0, "as a stage makes it"
     assert not place.exists()
     with (
         pytest.raises(UserError, match="git worktree"),
