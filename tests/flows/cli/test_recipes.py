@@ -113,13 +113,16 @@ def test_the_plan_of_a_recipe(checkout: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.startswith("error: plan: --gpu X1: unknown")
 
 
-def test_make_passes_recipe_and_values_on() -> None:
-    def would_run(*variables: str) -> str:
-        command = ["make", "--dry-run", "--old-file=.venv/.run", "run", *variables]
+def test_make_passes_recipe_values_and_ports_on() -> None:
+    def would_run(*arguments: str) -> str:
+        command = ["make", "--dry-run", "--old-file=.venv/.run", *arguments]
         own = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}  # `make test`
         return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=True).stdout.strip()
 
-    assert would_run() == "foundry run"
-    assert would_run("RECIPE=starter", "SET=train.steps=50 mine.margin=0.9") == (
+    assert would_run("run") == "foundry run"
+    assert would_run("run", "RECIPE=starter", "SET=train.steps=50 mine.margin=0.9") == (
         "foundry run --recipe starter --set 'train.steps=50' --set 'mine.margin=0.9'"
+    )
+    assert would_run("ui", "MLFLOW_PORT=5001", "PREFECT_PORT=4201") == (
+        "foundry ui --mlflow-port 5001 --prefect-port 4201"
     )
