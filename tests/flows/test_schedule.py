@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.base.daemon import Server
+from flows.monitor import DRIFT_EVENT
 from flows.pipeline import pipeline
 from flows.setup import AUTOMATION, DRIFT_AUTOMATION, POOL, make_heartbeat_automation, make_pool, set_up
 from tests.flows.test_processes import wait_for
@@ -78,8 +79,27 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
         found = {deployment.name: deployment for deployment in client.read_deployments()}
         assert len(client.read_automations_by_name(AUTOMATION)) == 1
         assert [one.enabled for one in client.read_automations_by_name(DRIFT_AUTOMATION)] == [False]
+        assert drift_starts(client) == found["weekly"].id
     assert set(found) >= {"nightly", "weekly", "on-demand", "promote", "rollback", "evaluate", "sweep"}
     crons = {name: [s.schedule.cron for s in found[name].schedules] for name in ("nightly", "weekly", "sweep")}
     assert crons == {"nightly": ["0 2 * * *"], "weekly": ["0 3 * * 0"], "sweep": ["*/15 * * * *"]}
     assert found["nightly"].parameters == {"isolated": True, "alone": "nightly"}
     assert not any(one.global_concurrency_limit for one in found.values()), "leases get lost"
+
+
+def drift_starts(client: Any) -> Any:
+    """The deployment of the flow run that the monitor's event creates, once the automation is on."""
+    from prefect.events import emit_event
+
+    [automation] = client.read_automations_by_name(DRIFT_AUTOMATION)
+    client.resume_automation(automation.id)
+    emit_event(DRIFT_EVENT, resource={"prefect.resource.id": "embedding-foundry.model.m"}, payload={"alerts": ["a"]})
+
+    def triggered() -> list[Any]:
+        return [run for run in client.read_flow_runs() if run.created_by and run.created_by.type == "AUTOMATION"]
+
+    wait_for(triggered, 60)
+    client.pause_automation(automation.id)
+    [run] = triggered()
+    client.delete_flow_run(run.id)
+    return run.deployment_id
