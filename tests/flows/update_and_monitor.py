@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from components.base.log import quiet_libraries
 from components.serving.sample import FOLDER, QuerySample
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, find_version, registry_client
 from components.training.pair_keys import read_trained_on
@@ -39,6 +40,7 @@ STEPS = 20
 
 def main() -> None:
     """All commands, one after the other."""
+    quiet_libraries(progress_bars=False)
     with tempfile.TemporaryDirectory() as scratch, own_server(Path(scratch)):
         place = make_place(Path(scratch))
         foundry(place, "pipeline")
