@@ -65,7 +65,7 @@ def watch(place: Path) -> None:
     sample = QuerySample(place / FOLDER, share=1.0)
     sample.note("faq", [row["query"] for row in rows(3, SERVED)])
     foundry(place, "monitor", "--novel", "0.9")
-    sample.note("faq", [f"{number} {'0123456789 ' * 4}" for number in range(2 * SERVED)])
+    sample.note("faq", [f"<b>{number}</b> PLEASE, ann@example.com; (thanks!)" for number in range(2 * SERVED)])
     said = foundry(place, "monitor", "--novel", "0.1", status=1)
     require("alert:" in said, f"the monitor failed without an alert: {said[-500:]}")
 
