@@ -162,11 +162,16 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
 
 def documented(block: str, **given) -> dict:
     """Run a block of docs/serving.md by its label, after the token ids that some need; returns the names it leaves."""
-    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     names = dict(given)
     for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
-        exec(text.split(f"```python {label}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
+        exec(documented_text(f"python {label}"), names)  # noqa: S102  # a block of our own page
     return names
+
+
+def documented_text(label: str) -> str:
+    """The lines of a block of docs/serving.md."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    return text.split(f"```{label}\n")[1].split("```")[0]
 
 
 def texts_around(limit: int) -> list[str]:
