@@ -52,7 +52,8 @@ def _write_side(folder: Path, length: int, suffix: str, prompts: dict[str, str])
     change_json(folder / "tokenizer_config.json", lambda own: own | {"model_max_length": length})
     change_json(folder / TRANSFORMER, lambda _: {"max_seq_length": length, "do_lower_case": False})
     change_json(folder / "1_Pooling" / "config.json", _old_keys)
-    change_json(folder / PROMPTS, lambda about: about | {"prompts": prompts, "query_suffix": ""})
+    own = {"prompts": prompts, "default_prompt_name": None, "query_suffix": ""}
+    change_json(folder / PROMPTS, lambda about: about | own)
     add_keys_of_transformers_4(folder)
 
 

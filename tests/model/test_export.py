@@ -270,22 +270,6 @@ def test_both_sides_of_a_symmetric_task_and_the_only_task_are_served(exported):
     assert ("query" in again["prompts"], "shots_from" in again) == (False, False)
 
 
-def test_queries_without_a_prompt_s_name_are_warned_of_where_there_are_several_tasks(exported, caplog):
-    from components.model.prompted import PromptedTransformer
-
-    encoder, folder, _ = exported
-    tasks = {name: TaskPrompt(TASK.instruction) for name in ("sky", "sea")}
-    set_prompts(folder, encoder.prompt, tasks)
-    model = PromptedTransformer(str(folder), device="cpu")
-    np.testing.assert_allclose(model.encode_query(QUERIES), model.encode_document(QUERIES), atol=1e-5)
-    said = "encode_query without prompt_name embeds queries as documents; name one of sky, sea"
-    assert [record.getMessage() for record in caplog.records if "encode_query" in record.getMessage()] == [said]
-    model.encode_query(QUERIES, prompt_name="sky")
-    set_prompts(folder, encoder.prompt, tasks, only="sky")
-    PromptedTransformer(str(folder), device="cpu").encode_query(QUERIES)
-    assert sum("encode_query" in record.getMessage() for record in caplog.records) == 1
-
-
 def test_the_documented_lines_give_the_same_vectors(exported):
     encoder, folder, _ = exported
     expected = encoder.encode_queries(QUERIES, TASK.instruction, SHOTS["sky"])
