@@ -169,7 +169,7 @@ def set_prompts(
     query           only of a model with one task: what `encode_query` takes without a name
 
     Where there are several tasks, `document` is also the default prompt. It changes no vector: a text without the name
-    of a prompt is embedded as a document in any case. But sentence-transformers warns of a default when it loads a model.
+    of a prompt is embedded as a document in any case. Sentence-transformers warns of a default prompt at loading.
 
     `query_suffix` is what follows a query's text, for clients without the chat template, and `shots_from` names the
     folder that has the chosen shots when this one does not; sentence-transformers leaves both alone.

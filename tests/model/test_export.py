@@ -1,6 +1,7 @@
 """The export loads in plain sentence-transformers and plain transformers, with the trainer's vectors."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from components.model.encoder import Encoder
 from components.model.export import _old_rotation, export_model, set_prompts
 from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
+from components.tracking.embedder import Embedder
 from components.training.train import add_adapter, save_adapter
 from tests.samples import ROOT, small_parameters
 
@@ -198,12 +200,29 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     assert real_ids(features) == [prefix + ids for ids in encoder.prompt.query_ids(texts, len(prefix))]
     np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), expected, atol=1e-5)
     np.testing.assert_allclose(encode_task(model, texts, "sky"), expected, atol=1e-5)
+    registered = Embedder()
+    registered.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+    np.testing.assert_allclose(registered.predict(None, texts, {"side": "query", "task": "sky"}), expected, atol=1e-5)
     by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
     np.testing.assert_allclose(np.asarray(by_hand), expected, atol=1e-5)
     documents = texts_around(config.prompt.document_tokens - 2)
     by_hand = documented("transformers", folder=str(folder), texts=documents, task="sky")["documents"]
     np.testing.assert_allclose(np.asarray(by_hand), encoder.encode_documents(documents), atol=1e-5)
     np.testing.assert_allclose(model.encode_document(documents), encoder.encode_documents(documents), atol=1e-5)
+    np.testing.assert_allclose(registered.predict(None, documents), encoder.encode_documents(documents), atol=1e-5)
+
+
+def test_a_long_document_of_a_symmetric_task_is_cut_as_the_trained_model_does(exported):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, folder, config = exported
+    set_prompts(folder, encoder.prompt, {"sky": TaskPrompt(TASK.instruction, True, SHOTS["sky"])})
+    whole = config.prompt.prefix_tokens + config.prompt.query_tokens
+    texts = texts_around(whole - len(encoder.prompt.prefix_ids(TASK.instruction)) - 3)
+    expected = encoder.encode_queries(texts, TASK.instruction)
+    assert encoder.prompt.cut >= 5
+    model = SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky:document"), expected, atol=1e-5)
 
 
 def test_a_document_is_right_however_it_is_tokenised(exported):
