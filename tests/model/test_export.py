@@ -18,7 +18,8 @@ from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
 from components.tracking.embedder import Embedder
 from components.training.train import add_adapter, save_adapter
-from tests.samples import ROOT, small_parameters
+from tests.samples import small_parameters
+from tests.serving_page import documented
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
 SHOTS = {"sky": (Shot("why is it so", "because of that"),)}
@@ -160,20 +161,6 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
         assert file.suffix in {"", ".json", ".safetensors", ".jinja", ".txt", ".model"}, file
         if file.suffix == ".json":
             assert str(folder.parent) not in file.read_text(encoding="utf-8"), file
-
-
-def documented(block: str, **given) -> dict:
-    """Run a block of docs/serving.md by its label, after the token ids that some need; returns the names it leaves."""
-    names = dict(given)
-    for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
-        exec(documented_text(f"python {label}"), names)  # noqa: S102  # a block of our own page
-    return names
-
-
-def documented_text(label: str) -> str:
-    """The lines of a block of docs/serving.md."""
-    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    return text.split(f"```{label}\n")[1].split("```")[0]
 
 
 def texts_around(limit: int) -> list[str]:

@@ -1,8 +1,6 @@
 """`foundry export onnx`, run by ONNX Runtime and transformers.js as docs/serving.md says: the evaluated vectors."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,10 @@ import pytest
 from components.base.errors import UserError
 from components.serving.ask import Model
 from components.serving.onnx import export_onnx
-from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, documented, documented_text, export_of
-from tests.samples import ROOT
+from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, export_of
+from tests.serving_page import documented, documented_in_node, missing_for_node
 
 LONG = ["the sea is blue, " * 40, "x" * 3000, "sky " * 124]
-NODE_MODULES = ROOT / "node_modules"
 
 
 @pytest.fixture(scope="module", params=["special", "plain"])
@@ -44,22 +41,11 @@ def test_onnx_runtime_gives_the_evaluated_vectors(exported: Any) -> None:
         export_onnx(model, folder)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(
-    not (NODE_MODULES / "@huggingface" / "transformers").is_dir(),
-    reason="transformers.js is not in node_modules: npm install --no-save --ignore-scripts @huggingface/transformers@4",
-)
+@pytest.mark.skipif(bool(missing_for_node()), reason=missing_for_node())
 def test_transformers_js_gives_the_evaluated_vectors(exported: Any) -> None:
     encoder, _, folder = exported
     texts = [*QUERIES, *DOCUMENTS, *MARKED, *LONG, "two\nlines", ""]
-    (folder.parent / "node_modules").symlink_to(NODE_MODULES.resolve())
-    script = folder.parent / "client.mjs"
-    given = f"const folder = {json.dumps(folder.name)}, task = 'sky', texts = {json.dumps(texts)};\n"
-    said = "console.log(JSON.stringify({ queries, documents }));\n"
-    script.write_text(given + documented_text("js transformers.js") + said, encoding="utf-8")
-    ran = subprocess.run(["node", script.name], cwd=script.parent, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
+    found = documented_in_node(folder, texts, "sky")
     expected = encoder.encode_queries(texts, TASK.instruction, SHOTS["sky"])
     np.testing.assert_allclose(found["queries"], expected, atol=1e-5)
     np.testing.assert_allclose(found["documents"], encoder.encode_documents(texts), atol=1e-5)

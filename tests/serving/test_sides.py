@@ -11,7 +11,8 @@ from components.base.errors import UserError
 from components.serving.ask import Model
 from components.serving.sides import export_sides
 from tests.model.decoders import write_decoder
-from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, documented, export_of
+from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, export_of
+from tests.serving_page import documented
 
 LONG = ["the sea is blue, " * 40, "x" * 3000, "sky " * 124]
 SETTINGS = "config_sentence_transformers.json"

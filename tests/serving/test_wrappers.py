@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, documented, export_of
+from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, export_of
+from tests.serving_page import documented
 
 TEXTS = [*QUERIES, *DOCUMENTS, *MARKED, "two\nlines", "the sea is blue, " * 40, "x" * 3000, "sky " * 124, ""]
 CURE = "pip install -c constraints.txt -e .[clients]"
