@@ -69,5 +69,5 @@ def test_a_tokenizer_that_merges_a_text_with_the_tail_is_refused(tmp_path: Path)
 def test_a_model_that_an_earlier_version_exported_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 8}')
     (tmp_path / SETTINGS).write_text('{"prompts": {}}')
-    with pytest.raises(UserError, match="an earlier version exported it, without query_suffix; use `foundry serve`$"):
+    with pytest.raises(UserError, match="an earlier version exported it, without query_suffix; use `foundry serve`"):
         export_sides(Model("old", tmp_path, {}), tmp_path / "sides")
