@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from components.model.encoder import Encoder
 from components.serving.ask import Model
 from tests.models import make_tiny_student
 from tests.samples import small_parameters
+from tests.serving_page import documented, documented_in_node, missing_for_node
 
-ROOT = Path(__file__).resolve().parents[1]
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="none")
 SHOTS = (Shot("why is it so", "because of that"),)
 WORDS = (
@@ -61,7 +62,10 @@ CLIENTS = {  # block of docs/serving.md -> the folder that it reads
     "shared prefix": "export",
     "transformers": "export",
     "onnx": "onnx",
+    "langchain": "export",
+    "llama-index": "export",
 }
+PACKAGES = {"langchain": "langchain_core", "llama-index": "llama_index"}  # of the extra `clients`
 SETTINGS = "config_sentence_transformers.json"
 
 
@@ -133,17 +137,26 @@ def differences(encoder: Encoder, folder: Path, texts: list[str]) -> dict[str, f
     export_onnx(model, folder.with_name("onnx"))
     figures = {"texts": float(len(texts)), "cut": float(encoder.prompt.cut)}
     for client, place in CLIENTS.items():
+        if client in PACKAGES and find_spec(PACKAGES[client]) is None:
+            print(f"{client}: not compared, {PACKAGES[client]} is not installed (extra `clients`)")
+            continue
         found: dict[str, list[np.ndarray]] = {}
         for start in range(0, len(texts), 50):
             part = texts[start : start + 50]
-            names = run_block(client, folder=str(folder.with_name(place)), texts=part, task=TASK.name)
+            names = documented(client, folder=str(folder.with_name(place)), texts=part, task=TASK.name)
             for side in expected:
                 found.setdefault(side, []).extend([np.asarray(names[side])] if side in names else [])
         figures |= compared(client, found, expected)
+    if missing_for_node():
+        print(f"transformers.js: not compared, {missing_for_node()}")
+    else:
+        vectors = documented_in_node(folder.with_name("onnx"), texts, TASK.name)
+        found = {side: [np.asarray(vectors[side])] for side in expected}
+        figures |= compared("transformers.js", found, expected)
     with served(model) as address:
         found = {side: [] for side in expected}
         for start in range(0, len(texts), 50):
-            names = run_block("openai", server=address, name="served", texts=texts[start : start + 50], task=TASK.name)
+            names = documented("openai", server=address, name="served", texts=texts[start : start + 50], task=TASK.name)
             for side in expected:
                 found[side].append(np.asarray(names[side]))
     return figures | compared("foundry serve", found, expected)
@@ -156,15 +169,6 @@ def compared(client: str, found: dict[str, list[np.ndarray]], expected: dict[str
         for side, parts in found.items()
         if parts
     }
-
-
-def run_block(block: str, **given: Any) -> dict[str, Any]:
-    """Run a block of docs/serving.md, after that of the token ids where it needs them; the names it leaves."""
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    names = dict(given)
-    for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
-        exec(page.split(f"```python {label}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
-    return names
 
 
 def read_model(folder: Path) -> Model:

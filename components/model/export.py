@@ -168,6 +168,9 @@ def set_prompts(
     document        empty
     query           only of a model with one task: what `encode_query` takes without a name
 
+    Where there are several tasks, `document` is also the default prompt. It changes no vector: a text without the name
+    of a prompt is embedded as a document in any case. Sentence-transformers warns of a default prompt at loading.
+
     `query_suffix` is what follows a query's text, for clients without the chat template, and `shots_from` names the
     folder that has the chosen shots when this one does not; sentence-transformers leaves both alone.
 
@@ -179,7 +182,8 @@ def set_prompts(
         document_prompt(name): prompt.prefix_text(task.instruction) for name, task in tasks.items() if task.symmetric
     }
     default = {"query": prompts[only]} if only else {}
-    new: dict[str, Any] = {"prompts": {**prompts, **both, **default, DOCUMENT: ""}, "default_prompt_name": None}
+    new: dict[str, Any] = {"prompts": {**prompts, **both, **default, DOCUMENT: ""}}
+    new |= {"default_prompt_name": None if only else DOCUMENT}
     new |= {"query_suffix": prompt.tail_text} | ({"shots_from": shots_from} if shots_from else {})
     change_json(folder / SETTINGS, lambda about: _without(about, "shots_from") | new)
 

@@ -31,10 +31,13 @@ def export_sides(model: Model, folder: Path) -> None:
     """Write `model` into the new folders FOLDER/queries and FOLDER/documents.
 
     Raises:
-        UserError: the folder exists, or the tokenizer merges the end of a text with the tail after it.
+        UserError: the folder exists, the model is of an earlier version, or the tokenizer merges the end of a text with
+            the tail after it.
     """
     lengths = json.loads((model.folder / TRANSFORMER).read_text(encoding="utf-8"))
-    suffix = str(json.loads((model.folder / PROMPTS).read_text(encoding="utf-8"))["query_suffix"])
+    suffix = json.loads((model.folder / PROMPTS).read_text(encoding="utf-8")).get("query_suffix")
+    if suffix is None:
+        raise UserError(f"{model.folder}: an earlier version exported it, without query_suffix; use `foundry serve`")
     whole = int(lengths["max_seq_length"])
     with new_folder(folder) as draft:
         copy_model(model, draft / "queries", without=[CHAT])
@@ -52,7 +55,8 @@ def _write_side(folder: Path, length: int, suffix: str, prompts: dict[str, str])
     change_json(folder / "tokenizer_config.json", lambda own: own | {"model_max_length": length})
     change_json(folder / TRANSFORMER, lambda _: {"max_seq_length": length, "do_lower_case": False})
     change_json(folder / "1_Pooling" / "config.json", _old_keys)
-    change_json(folder / PROMPTS, lambda about: about | {"prompts": prompts, "query_suffix": ""})
+    own = {"prompts": prompts, "default_prompt_name": None, "query_suffix": ""}
+    change_json(folder / PROMPTS, lambda about: about | own)
     add_keys_of_transformers_4(folder)
 
 

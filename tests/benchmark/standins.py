@@ -27,11 +27,12 @@ _WORDS = 400
 
 @dataclass(frozen=True)
 class Shape:
-    """How much data a stand-in has: `rows` scored items, `characters` on average, `distinct` share of the texts."""
+    """A stand-in's size: `rows` scored items of `characters` on average; shares of the texts: `distinct`, `empty`."""
 
     rows: int = 24
     characters: float = 40.0
     distinct: float = 1.0
+    empty: float = 0.0
 
 
 def write_standins(
@@ -65,10 +66,13 @@ class _Source:
         return " ".join(self.words[i] for i in np.where(self.random.random(count) < 0.5, own, other))
 
     def texts(self, topics: Sequence[int]) -> list[str]:
-        """A text for each topic; `1 - distinct` of them repeat an earlier text of their topic."""
+        """A text for each topic; `1 - distinct` of them repeat an earlier text of their topic, `empty` are empty."""
         known: dict[int, list[str]] = {}
         found = []
         for topic in topics:
+            if self.shape.empty and self.random.random() < self.shape.empty:
+                found.append("")
+                continue
             same = known.setdefault(topic, [])
             if not same or self.random.random() < self.shape.distinct:
                 same.append(self.text(topic))
@@ -102,9 +106,8 @@ def _retrieval(name: str, task: Any, source: _Source, folder: Path) -> None:
     relevant = [(i, j) for i in range(rows) for j in {i, (i + 12) % (3 * rows)}]
     ids = ["d1", *(f"q{i}" for i in range(1, rows))]  # the first query has a document's id, as in ArguAna
     configs = _ranking_configs([*documents, documents[0], ""], queries, ids, relevant)
-    for query, document in ((ids[0], "gone-0"), (ids[2], "gone-1")):  # judged, and not in the corpus: as in ArguAna
-        for column, value in zip(("query-id", "corpus-id", "score"), (query, document, 1), strict=True):
-            configs["default"]["test"][column].append(value)
+    _judge(configs, ids[0], "gone-0")
+    _judge(configs, ids[2], "gone-1")
     write_data_set(folder, configs)
 
 
@@ -118,9 +121,16 @@ def _reranking(name: str, task: Any, source: _Source, folder: Path) -> None:
     lists = [sorted(set(found)) for found in lists]
     relevant = [(3 * i + n, row) for i in range(impressions) for n in range(3) for row in lists[i][:2]]
     configs = _ranking_configs(documents, queries, ids, relevant)
+    _judge(configs, ids[0], "gone-0")
     shown = [[f"d{row}" for row in lists[i // 3]] for i in range(len(ids))]
     configs["top_ranked"] = {"test": {"query-id": ids, "corpus-ids": shown}}
     write_data_set(folder, configs)
+
+
+def _judge(configs: dict[str, dict[str, dict[str, Any]]], query: str, document: str) -> None:
+    """Call a document relevant that is not in the corpus, as in ArguAna."""
+    for column, value in zip(("query-id", "corpus-id", "score"), (query, document, 1), strict=True):
+        configs["default"]["test"][column].append(value)
 
 
 def _ranking_configs(

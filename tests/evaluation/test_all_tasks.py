@@ -1,4 +1,8 @@
-"""All 41 real task classes of MTEB(eng, v2) on stand-in data: our path scores what plain mteb scores, to 1e-6."""
+"""All 41 real task classes of MTEB(eng, v2) on stand-in data: our path scores what plain mteb scores, to 5e-7.
+
+The data has what real sets have: empty and repeated texts (so exact ties), judged documents that are not in the corpus,
+a query with a document's id.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +24,7 @@ from components.benchmark.tasks import ENGLISH, load_benchmark, mteb_task, mteb_
 from components.config import EvaluateParams, ShotParams
 from components.evaluation.planner import Way, task_texts
 from components.evaluation.runner import evaluate_task
-from tests.benchmark.standins import write_standins
+from tests.benchmark.standins import Shape, write_standins
 from tests.benchmark.test_prompts import recipe, trained_prompts
 from tests.evaluation.fakes import HashEncoder
 
@@ -33,7 +37,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Stand-ins of all data sets; what `datasets` caches of them goes to a folder of its own."""
     folder = tmp_path_factory.mktemp("mirror")
     before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, folder / "cache"
-    yield write_standins(folder / "data")
+    yield write_standins(folder / "data", shapes={name: Shape(distinct=0.7, empty=0.08) for name in NAMES})
     datasets.config.HF_DATASETS_CACHE = before
 
 
@@ -85,7 +89,7 @@ def test_score_and_plan(name: str, mirror: Path, tmp_path: Path) -> None:
     ours = mteb.results.TaskResult.from_disk(tmp_path / name / f"{name}.json").get_score()
     options: dict[str, Any] = {"cache": None, "co2_tracker": False, "show_progress_bar": False}
     found = mteb.evaluate(PlainModel(plain), plain_task(name, mirror), **options)  # type: ignore[arg-type]  # no __init__
-    assert ours == pytest.approx(found.task_results[0].get_score(), abs=1e-6)
+    assert ours == pytest.approx(found.task_results[0].get_score(), abs=5.01e-7)  # ours is rounded
     assert 0 < ours < 1
     task = small(make())
     task.load_data()

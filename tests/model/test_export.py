@@ -1,6 +1,7 @@
 """The export loads in plain sentence-transformers and plain transformers, with the trainer's vectors."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from components.model.encoder import Encoder
 from components.model.export import _old_rotation, export_model, set_prompts
 from components.model.prompt import PROBES, Prompt, Shot
 from components.model.shared_prefix import encode_task
+from components.tracking.embedder import Embedder
 from components.training.train import add_adapter, save_adapter
-from tests.samples import ROOT, small_parameters
+from tests.samples import small_parameters
+from tests.serving_page import documented
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
 SHOTS = {"sky": (Shot("why is it so", "because of that"),)}
@@ -160,15 +163,6 @@ def test_the_export_holds_no_pickle_and_no_path_of_this_machine(exported):
             assert str(folder.parent) not in file.read_text(encoding="utf-8"), file
 
 
-def documented(block: str, **given) -> dict:
-    """Run a block of docs/serving.md by its label, after the token ids that some need; returns the names it leaves."""
-    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    names = dict(given)
-    for label in ("token ids", block) if block in ("transformers", "onnx") else (block,):
-        exec(text.split(f"```python {label}\n")[1].split("```")[0], names)  # noqa: S102  # a block of our own page
-    return names
-
-
 def texts_around(limit: int) -> list[str]:
     """A character is a token of the tiny student: texts of 1 to `limit` + 60 tokens, most of them near the limit."""
     words = "the sea is blue, " * 200
@@ -193,12 +187,29 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     assert real_ids(features) == [prefix + ids for ids in encoder.prompt.query_ids(texts, len(prefix))]
     np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), expected, atol=1e-5)
     np.testing.assert_allclose(encode_task(model, texts, "sky"), expected, atol=1e-5)
+    registered = Embedder()
+    registered.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+    np.testing.assert_allclose(registered.predict(None, texts, {"side": "query", "task": "sky"}), expected, atol=1e-5)
     by_hand = documented("transformers", folder=str(folder), texts=texts, task="sky")["queries"]
     np.testing.assert_allclose(np.asarray(by_hand), expected, atol=1e-5)
     documents = texts_around(config.prompt.document_tokens - 2)
     by_hand = documented("transformers", folder=str(folder), texts=documents, task="sky")["documents"]
     np.testing.assert_allclose(np.asarray(by_hand), encoder.encode_documents(documents), atol=1e-5)
     np.testing.assert_allclose(model.encode_document(documents), encoder.encode_documents(documents), atol=1e-5)
+    np.testing.assert_allclose(registered.predict(None, documents), encoder.encode_documents(documents), atol=1e-5)
+
+
+def test_a_long_document_of_a_symmetric_task_is_cut_as_the_trained_model_does(exported):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, folder, config = exported
+    set_prompts(folder, encoder.prompt, {"sky": TaskPrompt(TASK.instruction, True, SHOTS["sky"])})
+    whole = config.prompt.prefix_tokens + config.prompt.query_tokens
+    texts = texts_around(whole - len(encoder.prompt.prefix_ids(TASK.instruction)) - 3)
+    expected = encoder.encode_queries(texts, TASK.instruction)
+    assert encoder.prompt.cut >= 5
+    model = SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky:document"), expected, atol=1e-5)
 
 
 def test_a_document_is_right_however_it_is_tokenised(exported):
@@ -263,22 +274,6 @@ def test_both_sides_of_a_symmetric_task_and_the_only_task_are_served(exported):
     set_prompts(folder, encoder.prompt, tasks)
     again = json.loads(settings.read_text())
     assert ("query" in again["prompts"], "shots_from" in again) == (False, False)
-
-
-def test_queries_without_a_prompt_s_name_are_warned_of_where_there_are_several_tasks(exported, caplog):
-    from components.model.prompted import PromptedTransformer
-
-    encoder, folder, _ = exported
-    tasks = {name: TaskPrompt(TASK.instruction) for name in ("sky", "sea")}
-    set_prompts(folder, encoder.prompt, tasks)
-    model = PromptedTransformer(str(folder), device="cpu")
-    np.testing.assert_allclose(model.encode_query(QUERIES), model.encode_document(QUERIES), atol=1e-5)
-    said = "encode_query without prompt_name embeds queries as documents; name one of sky, sea"
-    assert [record.getMessage() for record in caplog.records if "encode_query" in record.getMessage()] == [said]
-    model.encode_query(QUERIES, prompt_name="sky")
-    set_prompts(folder, encoder.prompt, tasks, only="sky")
-    PromptedTransformer(str(folder), device="cpu").encode_query(QUERIES)
-    assert sum("encode_query" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_the_documented_lines_give_the_same_vectors(exported):

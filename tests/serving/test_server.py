@@ -20,7 +20,7 @@ from components.serving.http import MOST_TEXTS
 from components.serving.sample import QuerySample, read_sample
 from components.serving.server import ServedModel, load_model, new_app
 from tests.command import foundry
-from tests.model.test_export import documented
+from tests.serving_page import documented
 
 TEXTS = ["is the sky blue", " Größe 42\n", "long " * 300, "", "<query> as a word"]
 

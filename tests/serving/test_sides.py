@@ -11,7 +11,8 @@ from components.base.errors import UserError
 from components.serving.ask import Model
 from components.serving.sides import export_sides
 from tests.model.decoders import write_decoder
-from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, documented, export_of
+from tests.model.test_export import DOCUMENTS, MARKED, QUERIES, SHOTS, TASK, export_of
+from tests.serving_page import documented
 
 LONG = ["the sea is blue, " * 40, "x" * 3000, "sky " * 124]
 SETTINGS = "config_sentence_transformers.json"
@@ -63,3 +64,10 @@ def test_a_tokenizer_that_merges_a_text_with_the_tail_is_refused(tmp_path: Path)
     with pytest.raises(UserError, match=r"merges 'x .*' with the .* after it.*use `foundry serve`"):
         export_sides(Model("tiny", folder, {"sky": "x"}), tmp_path / "sides")
     assert not (tmp_path / "sides").exists()
+
+
+def test_a_model_that_an_earlier_version_exported_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 8}')
+    (tmp_path / SETTINGS).write_text('{"prompts": {}}')
+    with pytest.raises(UserError, match="an earlier version exported it, without query_suffix; use `foundry serve`"):
+        export_sides(Model("old", tmp_path, {}), tmp_path / "sides")
