@@ -28,6 +28,7 @@ REASONS = {
     "unused_instructions": "{} instructions of rows are not read: symmetric tasks and labelled texts have the task's",
     "too_many_instructions": "{} instructions of rows are not read, as over 1,000 of them differ",
     "repeated_rows": "{} rows repeat a pair",
+    "other_grades": "{} pairs have several grades, the best counts",
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, read_cell, read_name, read_text
+from components.data.cells import Raw, list_names, read_cell, read_name, read_text
 from components.data.counts import Counts
 from components.data.layouts import COLLECTIONS, Found, Part, find_columns, find_stated
 from components.data.local_files import ENDINGS, bare_name
@@ -90,7 +90,9 @@ def _part_columns(raw: Raw, params: SourceParams, known: Part) -> Found:
     stated, gone = find_stated({ours: name for ours, name in params.fields.items() if ours in known.columns}, present)
     found, missing = find_columns({ours: spec for ours, spec in known.columns.items() if ours not in stated}, present)
     if gone or missing:
-        what = f"missing; the row has {', '.join(present)}: correct the file or set `fields`"
+        is_row = any(name.lstrip("-").isdigit() for name in present)
+        cure = "its first line is a row, so state `columns`" if is_row else "correct the file or set `fields`"
+        what = f"missing; the row has {list_names(present)}: {cure}"
         raise raw.error((gone + missing)[0], what)
     return found | stated
 

@@ -136,7 +136,10 @@ def test_values_are_translated_and_unknown_ones_refused(tmp_path: Path) -> None:
     assert (len(frame), counts.dropped["value"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("value", "message"), [('"high"', "not a number: 'high'"), ("NaN", "not a finite number")])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [('"high"', "not a number: 'high'"), ("NaN", "empty; correct"), ("Infinity", "not a finite number")],
+)
 def test_a_score_is_a_finite_number(tmp_path: Path, value: str, message: str) -> None:
     with pytest.raises(UserError, match=f"row 1: field score: {message}"):
         read(write(tmp_path / "a.jsonl", f'{{"text1": "a", "text2": "b", "score": {value}}}'), "jsonl")

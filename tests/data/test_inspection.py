@@ -80,6 +80,19 @@ def test_a_source_s_name_is_one_that_the_parameters_take(file: str, name: str) -
     assert source_name(Path(file)) == safe_name(name) == name
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("anchor,positive,negative\na,p,\n", "row 1: field negative: empty"),
+        ("query,positive,negative_1,negative_2\na,p,n,\n", "row 1: field negative_2: empty"),
+    ],
+)
+def test_a_bad_cell_hides_no_column_that_a_known_layout_reads(tmp_path: Path, rows: str, message: str) -> None:
+    finding = inspect_path(write(tmp_path / "a.csv", rows))
+    assert finding.settings["format"] == "sentence_transformers"
+    assert message in finding.problem
+
+
 def test_the_task_to_paste_has_a_tenth_each_for_dev_and_test(tmp_path: Path) -> None:
     lines = "".join(f'{{"query": "{Q} {number}", "document": "d{number}"}}\n' for number in range(50))
     finding = inspect_path(write(tmp_path / "a.jsonl", lines))

@@ -118,7 +118,15 @@ def test_fields_name_the_columns_of_a_layout_that_differ(tmp_path: Path) -> None
         ('{"query": {"0": "q"}, "document": {"1": "d"}}', r"a\.json: columns of different rows"),
         ('{"query": ["a", "b"], "document": ["c"]}', r"a\.json: neither a list of objects nor columns of one length"),
         ("[1]", r"a\.json: row 1: holds a int, expected an object"),
-        ("[" * 100_000, r"a\.json: not readable JSON"),
+        ("[" * 100_000, r"a\.json: line 1: not readable JSON"),
+        ('[{"query": "q",\n"query": "r"}]', r"a\.json: line 1: .*key 'query' is there twice in an object"),
+        ('{"rows": [], "rows": [{"query": "q"}]}', "key 'rows' is there twice in an object"),
+        (
+            '{"train": [{"query": "q"}], "test": [{"query": "r"}]}',
+            r"holds 2 lists of objects \(train, test\); write each",
+        ),
+        ('{"7": {"query": "q", "document": "d"}}', "an object for each row by its key, the first with query, document"),
+        ('{"7": {"a": "q"}, "8": {"a": "q"}}', "row 1: field 7, 8: none is one of ours"),
         ("[]", r"a\.json: no rows"),
         ("", r"a\.json: line 1: not valid JSON"),
     ],
@@ -246,3 +254,63 @@ def test_memory_holds_an_element_of_a_json_list_and_not_the_file(tmp_path: Path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < file.stat().st_size / 2
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_json_objects_may_follow_each_other(indent: int | None, between: str, tmp_path: Path) -> None:
+    pairs = [{"query": f"q{n}", "document": f"d{n}"} for n in range(3)]
+    text = between.join(json.dumps(row, indent=indent) for row in pairs)
+    assert rows(write(tmp_path / "a.json", text), "json") == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"query": "q", "document": "d", "document": "e"}', "key 'document' is there twice in an object"),
+        (
+            '{"query": "q", "document": "d"}{"query": "r", "document": "e"}',
+            "it holds several objects: set format: json",
+        ),
+        ('{"query": "q", "document": "d"},', "remove the comma at its end"),
+        (
+            '{"query": "q", "document": "d"}\r{"query": "r", "document": "e"}\r',
+            "its lines end in a carriage return alone",
+        ),
+        ('["q", "d"]', "not a JSON object; expected one object per line, with a name for each text"),
+        ('[{"query": "q"}]', "not a JSON object; the file looks like one JSON document: set format: json"),
+    ],
+)
+def test_a_line_that_is_no_row_is_told_with_its_cure(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"a\.jsonl: row 1: .*{message}"):
+        read(write(tmp_path / "a.jsonl", text), "jsonl")
+
+
+def test_a_header_in_the_middle_is_no_row(tmp_path: Path) -> None:
+    one = "query,document\na,b\n"
+    for joined in (one + one, one + "\ufeff" + one):
+        with pytest.raises(UserError, match=r"a\.csv: row 2: repeats the header, as joined files do; remove the line"):
+            read(write(tmp_path / "a.csv", joined), "csv")
+
+
+def test_an_error_shows_the_first_of_very_many_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(lines(tmp_path / "a.jsonl", {f"column {n}": "x" for n in range(2000)} | {"a\nb": "x"}), "jsonl")
+    assert len(str(caught.value)) < 500
+    assert " more: none is one of ours" in str(caught.value)
+
+
+def test_a_saved_data_set_may_have_any_layout(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    row = {"query": "q", "positive_passages": [{"docid": "1", "title": "T", "text": "p"}], "negative_passages": []}
+    parts = {name: Dataset.from_list([row]) for name in ("train", "validation", "extra")}
+    DatasetDict(parts).save_to_disk(str(tmp_path / "in"))
+    assert [row["document"] for row in rows(tmp_path / "in", "tevatron", split="extra")] == ["T p"]
+    with pytest.raises(UserError, match="'extra' is none of ours: choose one with `split`"):
+        read(tmp_path / "in", "tevatron")
+    del parts["extra"]
+    DatasetDict(parts).save_to_disk(str(tmp_path / "two"))
+    assert [row["split"] for row in rows(tmp_path / "two", "tevatron")] == ["train", "dev"]
+    with pytest.raises(UserError, match=r"split: .* is no folder that save_to_disk wrote, which has splits; remove it"):
+        read(lines(tmp_path / "b/a.jsonl", row), "tevatron", split="train")
