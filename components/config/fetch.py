@@ -154,6 +154,8 @@ class SourceParams(Params):
             for part in stated:
                 if part not in parts:
                     raise ValueError(f"{setting}.{part} is no part of {self.format}; its parts are {', '.join(parts)}")
+        if "pool" in self.columns and "pool" not in self.files:
+            raise ValueError("columns.pool has no effect without files.pool; remove it, or name the file")
         return self
 
 

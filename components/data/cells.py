@@ -71,7 +71,7 @@ def read_cell(raw: Raw, names: Sequence[str]) -> Any:
 def read_number(raw: Raw, column: str, value: Any) -> float:
     """Cell as a finite float. Raises UserError naming row and column for anything else."""
     try:
-        number = float(value)
+        number = float("no" if isinstance(value, str) and "_" in value else value)  # Python reads 1_0 as 10
     except (TypeError, ValueError, OverflowError):
         shown = repr(value)[:40]
         raise raw.error(column, f"not a number: {shown}; correct the row, or map it with `values`") from None
@@ -99,7 +99,12 @@ def read_text(raw: Raw, column: str, value: Any) -> str:
 
 
 def read_name(raw: Raw, column: str, value: Any) -> str:
-    """Like `read_text` for a label, id or split, which may be a number or boolean too."""
+    """Like `read_text` for a label, id or split, which may be a number or boolean too.
+
+    pandas writes whole numbers as 1.0 in a column with gaps; these are the id 1.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return read_text(raw, column, str(value) if isinstance(value, (int, float)) and not is_null(value) else value)
 
 

@@ -68,9 +68,10 @@ def first_cells(path: Path, params: SourceParams, kind: str) -> list[str]:
     with open_text(path, encoding, newline="") as handle:
         if is_said:  # Excel's sep= line is none
             handle.readline()
-        quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
         csv.field_size_limit(1 << 30)
-        return [cell.strip() for cell in next(csv.reader(handle, delimiter=delimiter, quoting=quoting), [])]
+        quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
+        reader = csv.reader(handle, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+        return [cell.strip() for cell in next(reader, [])]
 
 
 def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tuple[str, bool]:

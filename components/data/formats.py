@@ -31,6 +31,7 @@ from components.data.counts import Counts
 from components.data.grades import refuse_doubtful_grades
 from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
+from components.data.part_files import refuse_settings_of_other_files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES, Values
 
@@ -48,8 +49,17 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
     """Every row of a source under our column names, in file order.
 
     Raises:
-        UserError: a malformed row, an empty text, an unknown value, or a column the file does not have.
+        UserError: a malformed row, an empty text, an unknown value, a column the file does not have, or a setting
+            without effect on these files.
     """
+    try:
+        return _read(files, params)
+    except UserError as problem:
+        raise files.outside_the_cache(problem) from None
+
+
+def _read(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Counts]:
+    refuse_settings_of_other_files(files.names, params)
     counts = Counts()
     columns, among = Columns(params, counts), _AmongOthers(params)
     frames: list[pl.DataFrame] = []
@@ -73,6 +83,11 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
     if among.first is None:
         raise UserError(_no_rows(files, counts))
     read = pl.concat([*frames, _frame(rows)], how="diagonal")
+    for ours in params.values:
+        if ours not in read.columns:
+            raise UserError(
+                f"values.{ours}: the source gives {', '.join(read.columns)}, not this; correct or remove it"
+            )
     refuse_doubtful_grades(read, among.first[0], among.first[1].labels, params)
     return read, counts
 

@@ -56,16 +56,22 @@ def inspect_path(path: Path) -> Finding:
         UserError: there is no such file, or nothing in it looks like a data set.
     """
     path = path.expanduser().resolve()
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; correct the path")
     with tempfile.TemporaryDirectory() as cache:
         files = collect(_source({"format": "hub"}, path), str(path), Path(cache) / ".cache")
         failed: Finding | None = None
-        for about, settings in _candidates(files, path, Path(cache)):
-            try:
-                rows, counts = _read(settings, path, Path(cache))
-            except UserError as problem:
-                failed = failed or Finding(about, settings, problem=str(problem))
-                continue
-            return Finding(about, settings, rows, counts)
+        try:
+            for about, settings in _candidates(files, path):
+                try:
+                    rows, counts = _read(settings, path, Path(cache))
+                except UserError as problem:
+                    failed = failed or Finding(about, settings, problem=str(problem))
+                    continue
+                return Finding(about, settings, rows, counts)
+        except UserError as problem:
+            if failed is None:  # else the likelier layout, which has failed, is the one to tell of
+                raise files.outside_the_cache(problem) from None
     if failed is None:
         raise UserError(f"{path}: holds nothing that looks like a data set; docs/data.md lists the layouts")
     return failed
@@ -83,7 +89,7 @@ def _read(settings: Settings, path: Path, cache: Path) -> tuple[pl.DataFrame, Co
     return rows, counts
 
 
-def _candidates(files: Files, path: Path, cache: Path) -> Iterator[tuple[str, Settings]]:
+def _candidates(files: Files, path: Path) -> Iterator[tuple[str, Settings]]:
     """What the files may be, the most special first: (about, settings)."""
     names = [bare_name(name) for name in files.names]
     if any(name.endswith(("dataset_dict.json", "state.json")) for name in names):
@@ -183,21 +189,20 @@ def _of_header(raw: Raw, basic: Settings, kind: str) -> Iterator[tuple[str, Sett
     """Layouts whose columns the row has, and what is like one."""
     columns = list(raw.values)
     more = {name: value for name, value in basic.items() if name != "format"}
+    own: set[str] = set()  # what the likeliest layout reads; one that reads less would hide that a row of it is bad
     if any(set(names) <= set(columns) for names in WHOLE):
-        about = (
-            "a data set that save_to_disk wrote" if kind == "dataset" else f"rows with our own column names ({kind})"
-        )
-        yield about, basic
-    for name in recognise(columns):
-        if name == "corpus_and_ids":
+        is_saved = kind == "dataset"
+        yield "a data set that save_to_disk wrote" if is_saved else f"rows with our own column names ({kind})", basic
+        own = set(columns) & (set(COLUMNS) - {"instruction"})
+    layouts = {name: layout_columns(name, columns) for name in recognise(columns) if name != "corpus_and_ids"}
+    for name, read in layouts.items():
+        if not own <= read:
             continue
         values = {"values": {"score": _classes()}} if {"premise", "hypothesis", "label"} <= set(columns) else {}
         yield _about(name, columns), {"format": name, **more, **values}
-    known = [set(columns) & set(COLUMNS)] if any(set(names) <= set(columns) for names in WHOLE) else []
-    known += [layout_columns(name, columns) for name in recognise(columns) if name != "corpus_and_ids"]
     for about, settings in guess_settings(raw, basic):
         names = [one for spec in settings["fields"].values() for one in ([spec] if isinstance(spec, str) else spec)]
-        if all(one <= set(names) for one in known):  # else a bad row would hide columns that a known layout reads
+        if all(one <= set(names) for one in (own, *(read - {"title", "query_id", "id"} for read in layouts.values()))):
             yield about, settings
 
 

@@ -243,11 +243,11 @@ def _match(spec: str, present: Sequence[str]) -> list[str]:
 
 
 def layout_columns(name: str, present: Sequence[str]) -> set[str]:
-    """The columns of texts and scores that the first fitting layout of a format reads, without ids."""
+    """The columns that the first fitting layout of a format reads."""
     for layout in LAYOUTS.get(name, ()):
         found, missing = find_columns(layout.columns, present)
         if not missing:
-            return {one for ours, names in found.items() if ours not in ("query_id", "title") for one in names}
+            return {one for names in found.values() for one in names}
     return set()
 
 

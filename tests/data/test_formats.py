@@ -312,3 +312,31 @@ def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> No
     for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
         with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
             read(tmp_path, "hub", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "settings", "message"),
+    [
+        (
+            "a.jsonl",
+            "jsonl",
+            {"values": {"lable": {"a": "b"}}},
+            r"values\.lable: the source gives query, document, not this",
+        ),
+        ("a.jsonl", "sentence_transformers", {"delimiter": ";"}, r"delimiter has no effect, as no file is csv or tsv"),
+        (
+            "a.jsonl",
+            "sentence_transformers",
+            {"quotes": True},
+            r"quotes has no effect, as no file is csv or tsv \(a\.jsonl",
+        ),
+        ("a.parquet", "sentence_transformers", {"encoding": "latin-1"}, "encoding has no effect, as no file is text"),
+    ],
+)
+def test_a_setting_without_effect_on_these_files_is_refused(
+    tmp_path: Path, name: str, format: str, settings: dict[str, Any], message: str
+) -> None:
+    write(tmp_path / "a.jsonl", '{"query": "q", "document": "d"}\n')
+    pl.DataFrame([{"query": "q", "document": "d"}]).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / name, format, **settings)

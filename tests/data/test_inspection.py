@@ -93,6 +93,18 @@ def test_a_bad_cell_hides_no_column_that_a_known_layout_reads(tmp_path: Path, ro
     assert message in finding.problem
 
 
+def test_the_likelier_layout_is_the_one_that_is_told_of(tmp_path: Path) -> None:
+    write(tmp_path / "in/good/a.txt", "a good film")
+    write(tmp_path / "in/bad/b.txt", "")
+    finding = inspect_path(tmp_path / "in")
+    assert (finding.settings, finding.problem.split(": ", 2)[2]) == (
+        {"format": "text_folders"},
+        "field text: empty; correct or remove the row, or set drop_empty: true",
+    )
+    rows = '{"query": "q", "document": "d", "query_id": 1}\n{"query": "q", "document": "d", "query_id": null}\n'
+    assert "field query_id: empty" in inspect_path(write(tmp_path / "a.jsonl", rows)).problem
+
+
 def test_the_task_to_paste_has_a_tenth_each_for_dev_and_test(tmp_path: Path) -> None:
     lines = "".join(f'{{"query": "{Q} {number}", "document": "d{number}"}}\n' for number in range(50))
     finding = inspect_path(write(tmp_path / "a.jsonl", lines))

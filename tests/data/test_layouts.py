@@ -1,7 +1,6 @@
 """Layouts: what a file lacks is named with the way out, and columns are found by the table."""
 
 import json
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.formats import read_source
-from components.data.json_files import json_rows
 from components.data.layouts import LAYOUTS, find_columns
 from components.data.origins import Files
 from tests.data.test_formats import read, rows, write
@@ -182,6 +180,27 @@ def test_a_zip_file_is_a_folder_and_a_broken_one_is_one_line(tmp_path: Path) -> 
         read(tmp_path / "c.zip", "jsonl")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_what_is_wrong_in_a_zip_file_is_told_under_the_user_s_own_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.jsonl", '{"query": "q", "document": ""}\n')
+    with pytest.raises(UserError, match=rf"^{tmp_path}/a\.zip/a\.jsonl: row 1: field document: empty"):
+        read(tmp_path / "a.zip", "jsonl")
+    locked = bytearray((tmp_path / "a.zip").read_bytes())
+    locked[6] |= 1  # the flag of encryption, in the file's header and in the list of files
+    locked[locked.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "b.zip").write_bytes(locked)
+    with pytest.raises(UserError, match=r"b\.zip: is encrypted; unpack it yourself, and name the folder"):
+        read(tmp_path / "b.zip", "jsonl")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for query in ("q", "r"):
+            archive.writestr("a.jsonl", f'{{"query": "{query}", "document": "d"}}\n')
+    with pytest.raises(
+        UserError, match=r"c\.zip: two of its files are called a\.jsonl; unpack it yourself, and rename"
+    ):
+        read(tmp_path / "c.zip", "jsonl")
+
+
 def test_what_save_to_disk_wrote_is_read_by_split(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 
@@ -215,75 +234,6 @@ def test_rows_may_have_an_instruction_of_their_own(tmp_path: Path) -> None:
         found = rows(write(tmp_path / "a.jsonl", json.dumps(row) + "\n"), format, **more)
         assert [(one["query"], one["document"], one["instruction"]) for one in found] == [("q", "p", asked)]
     assert "instruction" not in rows(write(tmp_path / "a.jsonl", json.dumps(alone)), "jsonl")[0]  # it must be named
-
-
-NESTED = [{"query": f"q{n} é", "document": 'd [1, {2}] \\ " ' * n} for n in range(1, 30)]
-
-
-@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-@pytest.mark.parametrize("indent", [None, 1])
-def test_a_json_list_is_read_in_pieces(
-    piece: int, indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("components.data.json_stream._PIECE", piece)
-    wanted = [(row["query"], row["document"].strip()) for row in NESTED]
-    about = {"version": 1.5, "none": None, "tags": ["a"], "rows": NESTED, "more": {"a": [1]}}
-    for document in (NESTED, about):
-        file = write(tmp_path / "a.json", json.dumps(document, indent=indent, ensure_ascii=False))
-        assert [tuple(row.values()) for row in rows(file, "json")] == wanted
-    lines = "".join(json.dumps(row) + "\n" for row in NESTED)
-    assert [tuple(row.values()) for row in rows(write(tmp_path / "b.json", lines), "json")] == wanted
-    for text, message in (
-        ('[{"query": "q", "document": "d"}\n{"query": "r"}]', "line 2: not valid JSON .Expecting ',' delimiter"),
-        ('[{"query": "q", "document": "d"}]\n\n]', "line 3: not valid JSON .Extra data"),
-        ('[{"query": "q", "document": "d"},\n{"query": "cut of', "line 2: not valid JSON .Unterminated string"),
-        ('{"rows": [{"query": "q", "document": "d"}], 1: 2}', "line 1: not valid JSON .Expecting property name"),
-    ):
-        with pytest.raises(UserError, match=message):
-            read(write(tmp_path / "c.json", text), "json")
-
-
-def test_memory_holds_an_element_of_a_json_list_and_not_the_file(tmp_path: Path) -> None:
-    row = json.dumps({"query": "q" * 100, "document": "d" * 900})
-    file = write(tmp_path / "a.json", f"[{', '.join([row] * 20_000)}]")
-    params = SourceParams.model_validate(
-        {"origin": {"kind": "local", "path": str(file), "licence": "MIT"}, "format": "json"}
-    )
-    tracemalloc.start()
-    assert sum(1 for _ in json_rows(file, params)) == 20_000
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert most < file.stat().st_size / 2
-
-
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("between", ["", "\n"])
-def test_json_objects_may_follow_each_other(indent: int | None, between: str, tmp_path: Path) -> None:
-    pairs = [{"query": f"q{n}", "document": f"d{n}"} for n in range(3)]
-    text = between.join(json.dumps(row, indent=indent) for row in pairs)
-    assert rows(write(tmp_path / "a.json", text), "json") == pairs
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"query": "q", "document": "d", "document": "e"}', "key 'document' is there twice in an object"),
-        (
-            '{"query": "q", "document": "d"}{"query": "r", "document": "e"}',
-            "it holds several objects: set format: json",
-        ),
-        ('{"query": "q", "document": "d"},', "remove the comma at its end"),
-        (
-            '{"query": "q", "document": "d"}\r{"query": "r", "document": "e"}\r',
-            "its lines end in a carriage return alone",
-        ),
-        ('["q", "d"]', "not a JSON object; expected one object per line, with a name for each text"),
-        ('[{"query": "q"}]', "not a JSON object; the file looks like one JSON document: set format: json"),
-    ],
-)
-def test_a_line_that_is_no_row_is_told_with_its_cure(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"a\.jsonl: row 1: .*{message}"):
-        read(write(tmp_path / "a.jsonl", text), "jsonl")
 
 
 def test_a_header_in_the_middle_is_no_row(tmp_path: Path) -> None:
