@@ -58,6 +58,8 @@ def inspect_path(path: Path) -> Finding:
     path = path.expanduser().resolve()
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; correct the path")
+    if path.is_dir() and not any(one.is_file() for one in path.rglob("*")):
+        raise UserError(f"{path}: a folder without files; correct the path")
     with tempfile.TemporaryDirectory() as cache:
         files = collect(_source({"format": "hub"}, path), str(path), Path(cache) / ".cache")
         failed: Finding | None = None

@@ -64,6 +64,13 @@ def test_a_file_that_is_no_data_set(tmp_path: Path, name: str, text: str, messag
         inspect_path(write(tmp_path / name, text))
 
 
+def test_a_path_without_files(tmp_path: Path) -> None:
+    (tmp_path / "in/inner").mkdir(parents=True)
+    for name, what in (("in", "a folder without files"), ("other", "no such file or folder")):
+        with pytest.raises(UserError, match=rf"^{tmp_path}/{name}: {what}; correct the path"):
+            inspect_path(tmp_path / name)
+
+
 def test_a_layout_with_a_bad_row_is_named_with_the_row(tmp_path: Path) -> None:
     finding = inspect_path(write(tmp_path / "a.jsonl", '{"query": "q", "document": "d"}\n{"query": "q"}\n'))
     assert (finding.settings, finding.problem.split(": ", 1)[1][:29]) == (
