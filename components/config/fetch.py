@@ -130,7 +130,8 @@ class SourceParams(Params):
     skip_rows: Count = Field(default=0, description="csv and tsv: rows to skip after the header")
     config: str | None = Field(default=None, description="hub: configuration of the data set")
     split: str | None = Field(
-        default=None, description="hub: split of the data set, train when empty; dataset: all of them when empty"
+        default=None,
+        description="hub: split of the data set, train when empty; of a saved data set: all of them when empty",
     )
     encoding: Names = Field(
         default="utf-8", description="of text files; of a list, the first that fits a file; a byte order mark wins"
@@ -153,6 +154,8 @@ class SourceParams(Params):
             for part in stated:
                 if part not in parts:
                     raise ValueError(f"{setting}.{part} is no part of {self.format}; its parts are {', '.join(parts)}")
+        if "pool" in self.columns and "pool" not in self.files:
+            raise ValueError("columns.pool has no effect without files.pool; remove it, or name the file")
         return self
 
 
@@ -178,7 +181,7 @@ _SOURCE_SETTINGS = {
     "pattern": ("text_lines",),
     "skip_rows": ("csv", "tsv"),
     "config": ("hub",),
-    "split": ("hub", "dataset"),
+    "split": ("hub", "dataset", *LAYOUTS),
     "encoding": _TEXT_FILES,
     "on_missing": (*TABLES, *LAYOUTS, *COLLECTIONS, "corpus_and_ids", "hub"),
     "min_relevance": (*TABLES, "sentence_transformers", *COLLECTIONS, "hub"),

@@ -20,6 +20,8 @@ REASONS = {
     "decontaminated": "{} queries removed with texts that match an evaluation text",
     "singletons": "{} texts left out, the only ones of their label",
     "other_labels": "{} texts have several labels, the first counts",
+    "bare_labels": "{} labels have no letters and are the documents as they are: give them names with the source's "
+    "`values`, or set positives: example",
     "variants": "{} texts differ from another by case, spaces or id only; both are kept, in one split",
     "respelled": "{} rows spell the text of their id in another way; the first counts",
     "own_instructions": "{} training queries have an instruction of the source's own, in place of the task's",
@@ -28,6 +30,7 @@ REASONS = {
     "unused_instructions": "{} instructions of rows are not read: symmetric tasks and labelled texts have the task's",
     "too_many_instructions": "{} instructions of rows are not read, as over 1,000 of them differ",
     "repeated_rows": "{} rows repeat a pair",
+    "other_grades": "{} pairs have several grades, the best counts",
 }
 
 

@@ -1,7 +1,7 @@
 """A raw source row (file, row number, values) and readers for its text, name and number cells."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from components.base.errors import UserError
 
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # zero-width characters; a text of these only is empty
+MOST_SHOWN = 160  # letters of a list of columns in an error
 MISSING = object()  # what `find_value` gives for a column that the row does not have
 
 
@@ -23,7 +24,22 @@ class Raw:
 
     def error(self, column: str, what: str) -> UserError:
         """A one-line error that names this row and the column as the file calls it."""
-        return UserError(f"{self.file}: row {self.row}: field {column}: {what}")
+        return UserError(f"{self.file}: row {self.row}: field {' '.join(column.split())}: {what}")
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Names of columns for an error; the first ones of a file with very many.
+
+    >>> list_names(["a", "b"]), list_names(str(number) for number in range(2000))[-25:]
+    ('a, b', ', 36, 37, 38 and 1961 more')
+    """
+    every = [" ".join(str(name).split()) for name in names]
+    text = ", ".join(every)
+    if len(text) <= MOST_SHOWN:
+        return text
+    shown = text[:MOST_SHOWN].rpartition(", ")[0]
+    number = shown.count(", ") + 1 if shown else 1
+    return f"{shown or text[:MOST_SHOWN]} and {len(every) - number} more"
 
 
 def find_value(values: Mapping[str, Any], name: str) -> Any:
@@ -47,7 +63,7 @@ def read_cell(raw: Raw, names: Sequence[str]) -> Any:
     if len(names) == 1:
         value = find_value(raw.values, names[0])
         if value is MISSING:
-            raise raw.error(names[0], f"missing; the row has {', '.join(raw.values)}: correct `fields` or the file")
+            raise raw.error(names[0], f"missing; the row has {list_names(raw.values)}: correct `fields` or the file")
         return value
     return " ".join(text for name in names if (text := read_text(raw, name, read_cell(raw, (name,)))))
 
@@ -55,7 +71,7 @@ def read_cell(raw: Raw, names: Sequence[str]) -> Any:
 def read_number(raw: Raw, column: str, value: Any) -> float:
     """Cell as a finite float. Raises UserError naming row and column for anything else."""
     try:
-        number = float(value)
+        number = float("no" if isinstance(value, str) and "_" in value else value)  # Python reads 1_0 as 10
     except (TypeError, ValueError, OverflowError):
         shown = repr(value)[:40]
         raise raw.error(column, f"not a number: {shown}; correct the row, or map it with `values`") from None
@@ -83,7 +99,12 @@ def read_text(raw: Raw, column: str, value: Any) -> str:
 
 
 def read_name(raw: Raw, column: str, value: Any) -> str:
-    """Like `read_text` for a label, id or split, which may be a number or boolean too."""
+    """Like `read_text` for a label, id or split, which may be a number or boolean too.
+
+    pandas writes whole numbers as 1.0 in a column with gaps; these are the id 1.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return read_text(raw, column, str(value) if isinstance(value, (int, float)) and not is_null(value) else value)
 
 

@@ -6,8 +6,9 @@ from functools import cached_property
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw
+from components.data.cells import Raw, list_names
 from components.data.counts import Counts
+from components.data.grades import refuse_unread_grade
 from components.data.layouts import (
     COLLECTIONS,
     COLUMNS,
@@ -27,7 +28,7 @@ BESIDE_LISTS = ("query", "query_id", "label", "split", "instruction")
 MAY_BE_EMPTY = ("split", "instruction")
 SPLITS = ("train", "dev", "test")
 WHOLE = (("query", "document"), ("text", "label"), ("text1", "text2", "score"), ("text", "correct", "incorrect"))
-WITH = {"label": "text", "score": "text1"}  # in every row or none, like the texts, beside that column
+WITH = {"label": ("text",), "score": ("text1", "query")}  # in every row or none, beside one of those columns
 READ_UNDER_OUR_NAMES = (*COLLECTIONS, "documents_and_ratings")  # their readers map the columns
 
 
@@ -84,6 +85,8 @@ class Columns:
         plan = choose_layout(raw, params) if params.format in LAYOUTS else _own_plan(raw, params)
         if not self._whole:  # a later row that lacks a column is compared with the first
             _require_whole(raw, plan)
+        if plan.shape == "rows":
+            refuse_unread_grade(raw, plan.labels, params)
         self._whole = True
         self._counts.note_columns(raw.values, (name for names in plan.found.values() for name in names))
         return plan
@@ -108,18 +111,19 @@ def choose_layout(raw: Raw, params: SourceParams) -> Plan:
     of_rows = {ours: name for ours, name in params.fields.items() if ours not in ("doc_id", "document")}
     stated, gone = find_stated(of_rows if params.format == "corpus_and_ids" else params.fields, present)
     if gone:
-        raise raw.error(gone[0], f"missing; the row has {', '.join(present)}: correct `fields` or the file")
+        raise raw.error(gone[0], f"missing; the row has {list_names(present)}: correct `fields` or the file")
     lacking: list[str] = []
     for layout in LAYOUTS[params.format]:
         free = [name for name in present if (name,) not in stated.values()]
-        found, missing = find_columns({k: v for k, v in layout.columns.items() if k not in stated}, free)
+        specs = {**layout.columns, "split": "split?"}
+        found, missing = find_columns({ours: spec for ours, spec in specs.items() if ours not in stated}, free)
         if not missing and layout.classes and "score" not in params.values:
             cure = f"set `values: {{score: {layout.classes}}}` to say which are positive, left out and negative"
             raise raw.error(found["score"][0], f"is a class of format {params.format}, no grade: {cure}")
         if not missing:
             return Plan(found | stated, layout.shape, layout.cells)
         lacking.append(", ".join(missing))
-    what = f"missing for format {params.format}; the row has {', '.join(present)}: correct the file or set `fields`"
+    what = f"missing for format {params.format}; the row has {list_names(present)}: correct the file or set `fields`"
     raise raw.error(" or ".join(dict.fromkeys(lacking)), what + _hint(present, params.format))
 
 
@@ -138,9 +142,9 @@ def _own_plan(raw: Raw, params: SourceParams) -> Plan:
         found = {name: (name,) for name in present if name in COLUMNS and name != "instruction"}
         if not found:
             what = f"none is one of ours ({', '.join(COLUMNS)}); set `fields`"
-            raise raw.error(", ".join(present), what + _hint(present, params.format))
+            raise raw.error(list_names(present), what + _hint(present, params.format))
     if missing:
-        raise raw.error(missing[0], f"missing; the row has {', '.join(present)}: correct `fields` or the file")
+        raise raw.error(missing[0], f"missing; the row has {list_names(present)}: correct `fields` or the file")
     return Plan(found, params.shape)
 
 
@@ -152,8 +156,8 @@ def _require_whole(raw: Raw, plan: Plan) -> None:
         cure = "name the grades, or for texts that belong together set `fields: {query: text1, document: text2}`"
         raise raw.error("score", f"missing beside text1 and text2: {cure}")
     kinds = "; or ".join(", ".join(names) for names in WHOLE)
-    what = f"are the only columns of ours in this row, expected {kinds}; the row has {', '.join(raw.values)}"
-    raise raw.error(", ".join(plan.found), f"{what}: set `fields`{_hint(list(raw.values), '')}")
+    what = f"are the only columns of ours in this row, expected {kinds}; the row has {list_names(raw.values)}"
+    raise raw.error(list_names(plan.found), f"{what}: set `fields`{_hint(list(raw.values), '')}")
 
 
 def _hint(present: list[str], format: str) -> str:
@@ -168,7 +172,7 @@ def needed_columns(present: Iterable[str]) -> frozenset[str]:
     (['document', 'query'], ['label', 'text'])
     """
     columns = set(present)
-    return frozenset(name for name in columns if name in TEXTS or WITH.get(name) in columns)
+    return frozenset(name for name in columns if name in TEXTS or columns & set(WITH.get(name, ())))
 
 
 def refuse_other_columns(first: Raw, needed: frozenset[str], raw: Raw, present: frozenset[str]) -> None:
@@ -176,4 +180,5 @@ def refuse_other_columns(first: Raw, needed: frozenset[str], raw: Raw, present: 
     for one, other, lacks in ((raw, first, needed - present), (first, raw, present - needed)):
         for name in sorted(lacks):
             where = f"row {other.row}" if other.file == one.file else f"row {other.row} of {other.file.name}"
-            raise one.error(name, f"missing, and {where} has it; the row has {', '.join(one.values)}: correct the file")
+            cure = "correct the file, or set on_missing: skip" if name == "score" and one is raw else "correct the file"
+            raise one.error(name, f"missing, and {where} has it; the row has {list_names(one.values)}: {cure}")

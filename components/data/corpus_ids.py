@@ -6,7 +6,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, find_value, is_null, read_cell, read_name
+from components.data.cells import Raw, find_value, is_null, list_names, read_cell, read_name
 from components.data.collection import Entry, pool_row, read_by_id
 from components.data.columns import BESIDE_LISTS, Plan, choose_layout
 from components.data.counts import Counts
@@ -76,7 +76,7 @@ class _Join:
         label = self.plan.labels.get("query_id", "query")
         if is_null(values.get("query_id")) or not queries:
             cure = "add the column, or name the file of the queries in `files: {queries: ...}`"
-            raise self.raw.error("query", f"missing; the row has {', '.join(self.raw.values)}: {cure}")
+            raise self.raw.error("query", f"missing; the row has {list_names(self.raw.values)}: {cure}")
         own = read_name(self.raw, label, values["query_id"])
         if own not in queries:
             problems.append(_unknown(self.raw, label, own, "queries"))

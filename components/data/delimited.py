@@ -40,6 +40,8 @@ def delimited_rows(path: Path, params: SourceParams, kind: str, header: Sequence
                 line = reader.line_num
                 if number <= params.skip_rows or not cells:
                     continue
+                if cells[-1] == names[-1] and [cell.strip("\ufeff ") for cell in cells] == names:
+                    raise UserError(f"{path}: row {number}: repeats the header, as joined files do; remove the line")
                 if len(cells) != len(names):
                     raise UserError(f"{path}: row {number}: {_wrong_number(cells, names, header, delimiter)}")
                 yield Raw(path, number, dict(zip(names, cells, strict=True)))
@@ -60,15 +62,16 @@ def whitespace_rows(path: Path, params: SourceParams, header: Sequence[str]) -> 
 
 def first_cells(path: Path, params: SourceParams, kind: str) -> list[str]:
     """The cells of the first line, which may be the header; empty if the file is."""
-    for number in (1, 2):  # Excel's sep= line is none
-        with open_text(path, find_encoding(path, params), newline="") as handle:
-            lines = [handle.readline() for _ in range(number)]
-        delimiter, is_said = _delimiter(lines[0], params, kind, 0)
-        if not is_said:
-            break
-    if kind == "tsv":
-        return [cell.strip() for cell in lines[-1].rstrip("\r\n").split(delimiter)] if lines[-1] else []
-    return [cell.strip() for cell in next(csv.reader(lines[-1:], delimiter=delimiter), [])]
+    encoding = find_encoding(path, params)
+    with open_text(path, encoding, newline="") as handle:
+        delimiter, is_said = _delimiter(handle.readline(), params, kind, 0)
+    with open_text(path, encoding, newline="") as handle:
+        if is_said:  # Excel's sep= line is none
+            handle.readline()
+        csv.field_size_limit(1 << 30)
+        quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
+        reader = csv.reader(handle, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+        return [cell.strip() for cell in next(reader, [])]
 
 
 def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tuple[str, bool]:
@@ -91,7 +94,8 @@ def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
     read = set(names) if params.format not in ("csv", "tsv") else stated or {*COLUMNS, *FLAG.values()}
     for name in filter(None, names):
         if names.count(name) > 1 and name in read:
-            raise UserError(f"{path}: the header names column {name!r} twice; rename or remove one")
+            cure = "rename or remove one, or state `columns` if the first line is a row"
+            raise UserError(f"{path}: the header names column {name!r} twice; {cure}")
     return [name or f"column {place}" for place, name in enumerate(names, start=1)]
 
 

@@ -18,7 +18,6 @@ from components.base.errors import UserError
 from components.base.files import whole_file
 from components.base.progress import progress
 from components.config import HubOrigin, ModelParams, SourceParams
-from components.data.counts import Counts
 from components.data.formats import read_source
 from components.data.hub_files import download_hub_files, require_hub_files
 from components.data.local_files import Found, Listing, listed_files
@@ -79,19 +78,10 @@ def fetch_source(params: SourceParams, key: str, target: Path, cache: Path, own:
         raise UserError(f"{key.removesuffix('.origin')}: {problem}") from None
     target.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(target.with_name(f"{target.name}.parquet"), compression="zstd", statistics=False)
-    _tell(key.removesuffix(".origin"), counts)
+    for line in counts.lines():
+        print(f"{key.removesuffix('.origin')}: {line}")
     entry = _entry(params, files) | {"columns": rows.columns, "rows_read": counts.read, "rows_kept": len(rows)}
     return entry | counts.entry()
-
-
-def _tell(key: str, counts: Counts) -> None:
-    """Print what of the files is not read."""
-    if counts.not_read:
-        print(f"{key}: columns that nothing reads: {', '.join(counts.not_read)}")
-    if counts.skipped:
-        print(f"{key}: files that are no part of it: {', '.join(counts.skipped)}")
-    if counts.without_judgement:
-        print(f"{key}: {counts.without_judgement:,} queries have no judgement and are left out")
 
 
 def fetch_model(params: ModelParams, key: str, target: Path, cache: Path, seed: int, own: Own = None) -> dict[str, Any]:

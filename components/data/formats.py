@@ -28,8 +28,10 @@ from components.config import SourceParams
 from components.data.cells import Raw, is_null, read_name, read_number, read_text
 from components.data.columns import MAY_BE_EMPTY, SPLITS, TEXTS, Columns, Plan, refuse_other_columns
 from components.data.counts import Counts
+from components.data.grades import refuse_doubtful_grades
 from components.data.layouts import COLUMNS, LISTS, NUMBERS
 from components.data.origins import Files
+from components.data.part_files import refuse_settings_of_other_files
 from components.data.readers import READERS
 from components.data.shapes import SHAPES, Values
 
@@ -47,15 +49,24 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
     """Every row of a source under our column names, in file order.
 
     Raises:
-        UserError: a malformed row, an empty text, an unknown value, or a column the file does not have.
+        UserError: a malformed row, an empty text, an unknown value, a column the file does not have, or a setting
+            without effect on these files.
     """
+    try:
+        return _read(files, params)
+    except UserError as problem:
+        raise files.outside_the_cache(problem) from None
+
+
+def _read(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Counts]:
+    refuse_settings_of_other_files(files.names, params)
     counts = Counts()
     columns, among = Columns(params, counts), _AmongOthers(params)
     frames: list[pl.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for raw in islice(READERS[params.format](files, params, counts), params.max_rows):
         plan = columns.plan(raw)
-        for values in SHAPES[plan.shape](raw, plan, params):
+        for values in SHAPES[plan.shape](raw, plan, params, counts):
             counts.read += 1
             try:
                 row = _row(raw, values, plan, params)
@@ -71,7 +82,14 @@ def read_source(files: Files, params: SourceParams) -> tuple[pl.DataFrame, Count
             rows = []
     if among.first is None:
         raise UserError(_no_rows(files, counts))
-    return pl.concat([*frames, _frame(rows)], how="diagonal"), counts
+    read = pl.concat([*frames, _frame(rows)], how="diagonal")
+    for ours in params.values:
+        if ours not in read.columns:
+            raise UserError(
+                f"values.{ours}: the source gives {', '.join(read.columns)}, not this; correct or remove it"
+            )
+    refuse_doubtful_grades(read, among.first[0], among.first[1].labels, params)
+    return read, counts
 
 
 def _no_rows(files: Files, counts: Counts) -> str:
@@ -101,7 +119,10 @@ class _AmongOthers:
         elif self.first is None:
             self.first = raw, plan
         elif plan is not self.first[1] and plan.needed != self.first[1].needed:
-            if self._params.drop_empty and plan.needed < self.first[1].needed:
+            lacks = self.first[1].needed - plan.needed
+            if lacks == {"score"} and self._params.on_missing == "skip":
+                raise _LeftOutError("missing")
+            if lacks != {"score"} and self._params.drop_empty and plan.needed < self.first[1].needed:
                 raise _LeftOutError("empty")
             refuse_other_columns(self.first[0], self.first[1].needed, raw, plan.needed)
         self._documents_have_ids |= "doc_id" in row
@@ -155,7 +176,7 @@ def _score(raw: Raw, label: str, value: Any, params: SourceParams) -> float:
     """A grade. A pair without one is unjudged: `on_missing` says what becomes of it."""
     if params.on_missing == "skip" and (is_null(value) or value == ""):
         raise _LeftOutError("missing")
-    if value is None or value == "":
+    if is_null(value) or value == "":
         raise raw.error(label, "empty; correct or remove the row, or set on_missing: skip")
     return read_number(raw, label, value)
 

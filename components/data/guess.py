@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.data.cells import Raw
+from components.data.cells import Raw, list_names
+from components.data.grades import GRADES
 from components.data.layouts import LISTS
 
 Settings = dict[str, Any]  # of a source, without its origin
@@ -34,9 +35,14 @@ def guess_settings(raw: Raw, basic: Settings) -> Iterator[tuple[str, Settings]]:
     answered = next((names[name] for name in ANSWERED if name in names and names[name] != asked), None)
     if asked and answered in lists:
         fields = {"query": asked, "positives": answered}
+        negatives = next((names[name] for name in ("negatives", "negative", "neg") if names.get(name) in lists), None)
+        if negatives:
+            fields["negatives"] = negatives
         yield f"{asked} with a list of {answered}", {**basic, "shape": LISTS, "fields": fields}
     elif asked and answered:
-        yield f"pairs of {asked} and {answered}", {**basic, "fields": {"query": asked, "document": answered}}
+        grade = next((names[name] for name in names if name in GRADES), None)
+        fields = {"query": asked, "document": answered} | ({"score": grade} if grade else {})
+        yield f"{'graded ' if grade else ''}pairs of {asked} and {answered}", {**basic, "fields": fields}
 
 
 def _names(values: dict[str, Any]) -> dict[str, str]:
@@ -47,7 +53,8 @@ def _names(values: dict[str, Any]) -> dict[str, str]:
 
 def name_columns(raw: Raw) -> str:
     """What the columns are, and how to say which of them are texts; for a file of no known layout."""
-    has = ", ".join(raw.values)
-    shown = has if len(has) <= 160 else f"{has[:157]}..."
-    cure = "name the texts with `fields: {query: COLUMN, document: COLUMN}` (or text and label; a.b is b inside a)"
-    return f"its columns are {shown}, of no layout that is known: {cure}; docs/data.md lists the layouts"
+    cure = "name the texts with `fields: {query: COLUMN, document: COLUMN}`, and grades with `score: COLUMN` there"
+    cure += " (or text and label; a.b is b inside a)"
+    return (
+        f"its columns are {list_names(raw.values)}, of no layout that is known: {cure}; docs/data.md lists the layouts"
+    )

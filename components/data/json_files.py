@@ -1,17 +1,15 @@
 """Row iterators for JSON Lines, and for files that are one JSON document."""
 
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw
-from components.data.json_stream import JsonStream
+from components.data.cells import Raw, list_names
+from components.data.json_stream import JsonStream, unique_keys
 from components.data.layouts import recognise
 from components.data.text_files import find_encoding, open_text, read_lines
 
@@ -20,25 +18,39 @@ ONE_DOCUMENT = "the file looks like one JSON document: set format: json"
 
 def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
     """One JSON object per line."""
-    loads = json.JSONDecoder().decode
+    loads = json.JSONDecoder(object_pairs_hook=unique_keys).decode
     for number, line in read_lines(path, params):
         try:
             values = loads(line)
         except json.JSONDecodeError as problem:
-            cure = ONE_DOCUMENT if line.strip() in ("[", "{") else "correct or remove the line"
-            raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {cure}") from None
+            raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {_cure(line, problem)}") from None
         except (RecursionError, ValueError) as problem:
             raise UserError(f"{path}: row {number}: not readable JSON ({_short(problem)}); correct the line") from None
         if not isinstance(values, dict):
-            cure = ONE_DOCUMENT if isinstance(values, list) else "expected one object per line"
+            objects = isinstance(values, list) and values and isinstance(values[0], dict)
+            cure = ONE_DOCUMENT if objects else "expected one object per line, with a name for each text"
             raise UserError(f"{path}: row {number}: not a JSON object; {cure}")
         yield Raw(path, number, values)
 
 
-def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
-    """A JSON document: a list of objects, an object that holds one, or columns; or JSON Lines under that name.
+def _cure(line: str, problem: json.JSONDecodeError) -> str:
+    """What helps against a line that is no JSON."""
+    if line.strip() in ("[", "{"):
+        return ONE_DOCUMENT
+    rest = line[problem.pos :].lstrip()
+    if problem.msg != "Extra data":
+        return "correct or remove the line"
+    if "\r" in line:
+        return "its lines end in a carriage return alone: save it with line feeds"
+    if rest.startswith("{"):
+        return "it holds several objects: set format: json"
+    return "remove the comma at its end" if rest == "," else "correct or remove the line"
 
-    Lists are read an element at a time, columns whole.
+
+def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
+    """A JSON document: a list of objects, an object that holds one, or columns; or objects one after the other.
+
+    Lists are read an element at a time, columns whole. Objects on lines of their own are JSON Lines under that name.
     """
     encoding = find_encoding(path, params)
     with open_text(path, encoding) as handle:
@@ -48,15 +60,19 @@ def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
             yield from _rows(path, stream.elements())
             stream.end()
             return
-        found = _scan_object(stream) if first == "{" else None
-        lines = found is not None and found.one_line and bool(stream.peek()) and stream.line > found.line
-        if found and not lines:
+        found = _scan_object(path, stream) if first == "{" else None
+        several = found is not None and stream.peek() == "{"
+        lines = several and found is not None and found.one_line and stream.line > found.line
+        if found and not several:
             stream.end()
     if lines:
         yield from jsonl_rows(path, params)
         return
     with open_text(path, encoding) as handle:
         stream = JsonStream(path, handle)
+        if several:
+            yield from _rows(path, _values(stream))
+            return
         if found and found.rows is not None:
             for key in stream.names():
                 if key == found.rows:
@@ -67,6 +83,11 @@ def json_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
         document = stream.value()
         stream.end()
     yield from _rows(path, _objects(path, document))
+
+
+def _values(stream: JsonStream) -> Iterator[Any]:
+    while stream.peek():
+        yield stream.value()
 
 
 def _rows(path: Path, objects: Iterable[Any]) -> Iterator[Raw]:
@@ -85,32 +106,43 @@ class _Scanned:
     line: int
 
 
-def _scan_object(stream: JsonStream) -> _Scanned:
-    """Read an object without keeping its lists."""
+def _scan_object(path: Path, stream: JsonStream) -> _Scanned:
+    """Read an object without keeping its lists. Raises a UserError if several of them are lists of objects."""
     begin = stream.line
     lists: list[str] = []
     types: dict[str, type] = {}
+    lengths: set[int] = set()
     for key in stream.names():
         if stream.peek() == "[":
             types[key] = list
-            if any(isinstance(one, dict) for one in _drained(stream.elements())):
+            first, length = _drain(stream.elements())
+            lengths.add(length)
+            if isinstance(first, dict):
                 lists.append(key)
         else:
             types[key] = type(stream.value())
-    one_row = bool(set(recognise(list(types))) - {"squad"}) and next(iter(types.values())) is str
-    return _Scanned(lists[0] if len(lists) == 1 and not one_row else None, stream.line == begin, stream.line)
+    known = bool(set(recognise(list(types))) - {"squad"})
+    one_row = known and next(iter(types.values())) is str
+    are_columns = known and len(lengths) == 1 and set(types.values()) == {list}
+    if len(lists) > 1 and not (one_row or are_columns):
+        what = f"holds {len(lists)} lists of objects ({list_names(lists)})"
+        raise UserError(f"{path}: {what}; write each to a file of its own, or one list with a column split")
+    rows = lists[0] if lists and not (one_row or are_columns) else None
+    return _Scanned(rows, stream.line == begin, stream.line)
 
 
-def _drained(elements: Iterator[Any]) -> list[Any]:
-    """The first element, if any; all are read."""
-    first = list(islice(elements, 1))
-    deque(elements, maxlen=0)
-    return first
+def _drain(elements: Iterator[Any]) -> tuple[Any, int]:
+    """The first element, None if there is none, and the number of elements."""
+    first, number = None, 0
+    for number, one in enumerate(elements, start=1):
+        first = one if number == 1 else first
+    return first, number
 
 
 def _objects(path: Path, document: Any) -> list[Any]:
     """The rows of a document that is no list of objects and holds none."""
     if isinstance(document, dict):
+        _refuse_keyed_rows(path, document)
         if set(recognise(list(document))) - {"squad"} and isinstance(next(iter(document.values())), str):
             return [document]
         columns = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
@@ -119,9 +151,17 @@ def _objects(path: Path, document: Any) -> list[Any]:
             return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
         if all(not isinstance(one, (list, dict)) for one in document.values()):
             return [document]
-    has = f"; it has {', '.join(document)}"[:200] if isinstance(document, dict) else ""
+    has = f"; it has {list_names(document)}" if isinstance(document, dict) else ""
     cure = _inner_list(document) or "write one object per line"
     raise UserError(f"{path}: neither a list of objects nor columns of one length{has}; {cure}")
+
+
+def _refuse_keyed_rows(path: Path, document: dict[str, Any]) -> None:
+    """Objects by the key of their row (pandas' orient index), which look like columns by the key of theirs."""
+    inner = next(iter(document.values()), None)
+    if isinstance(inner, dict) and recognise(list(inner)) and not recognise(list(document)):
+        what = f"an object for each row by its key, the first with {list_names(inner)}"
+        raise UserError(f"{path}: {what}; write the objects as a list, or one per line")
 
 
 def _inner_list(document: Any) -> str:

@@ -13,7 +13,23 @@ from components.base.errors import UserError
 _PIECE = 1 << 20  # letters read at once
 _NEAR_END = 16  # letters before the end of the buffer from where on a fault may be a cut word, number or escape
 _SPACE = " \t\n\r"
-_DECODER = json.JSONDecoder()
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values, for Python's json. Raises ValueError for a key that is there twice.
+
+    >>> unique_keys([("a", 1), ("b", 2)])
+    {'a': 1, 'b': 2}
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} is there twice in an object")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 class JsonStream:
@@ -50,7 +66,9 @@ class JsonStream:
                 raise self._fault(problem.msg, problem.pos) from None
             except (RecursionError, ValueError) as problem:
                 reason = " ".join(str(problem).split())[:120]
-                raise UserError(f"{self._path}: not readable JSON ({reason}); correct the file") from None
+                raise UserError(
+                    f"{self._path}: line {self.line}: not readable JSON ({reason}); correct the file"
+                ) from None
             cut = isinstance(value, (int, float)) and end >= len(self._text) - _NEAR_END
             if not (cut and self._read_more()):
                 self._at = end
@@ -73,10 +91,14 @@ class JsonStream:
         if self.peek() == "}":
             self._at += 1
             return
+        seen: set[str] = set()
         while True:
             if self.peek() != '"':
                 raise self._fault("Expecting property name enclosed in double quotes", self._at)
             key: str = self.value()
+            if key in seen:
+                raise self._fault(f"key {key!r} is there twice in an object", self._at)
+            seen.add(key)
             self._take(":", "Expecting ':' delimiter")
             yield key
             if self._take(",}", "Expecting ',' delimiter") == "}":

@@ -49,6 +49,8 @@ def prepare_labelled(name: str, rows: pl.DataFrame, params: TaskParams, seed: in
     chosen = {part: every[[one for group in own for one in group.queries]] for part, own in split.items()}
     done = Prepared(benchmark=_benchmark(chosen, params), account=account)
     account.given["test"] = len(chosen["test"])
+    if params.train and params.positives == "label":
+        account.note(bare_labels=int((~rows["label"].unique().str.contains(r"\p{L}")).sum()))
     if params.train:
         train = chosen["train"][: params.train]
         (_with_labels if params.positives == "label" else _with_examples)(done, name, train, chosen["dev"])

@@ -84,9 +84,9 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout(
             "graded pairs",
             {
-                "text1": "sentence1|sentence_A",
-                "text2": "sentence2|sentence_B",
-                "score": "score|similarity_score|relatedness_score|label",
+                "text1": "sentence1|sentence_A|question1",
+                "text2": "sentence2|sentence_B|question2",
+                "score": "score|similarity_score|relatedness_score|label|is_duplicate",
             },
         ),
         Layout("NLI", {"text1": "premise", "text2": "hypothesis", "score": "label"}, classes=NLI_CLASSES),
@@ -155,6 +155,7 @@ COLLECTIONS: dict[str, dict[str, Part]] = {
         "qrels": Part(
             (
                 "qrels/*.tsv",
+                "qrels/*.csv",
                 "qrels/*.parquet",
                 "qrels/*.jsonl",
                 "qrels.tsv",
@@ -239,6 +240,15 @@ def _match(spec: str, present: Sequence[str]) -> list[str]:
             if numbered:
                 return numbered
     return []
+
+
+def layout_columns(name: str, present: Sequence[str]) -> set[str]:
+    """The columns that the first fitting layout of a format reads."""
+    for layout in LAYOUTS.get(name, ()):
+        found, missing = find_columns(layout.columns, present)
+        if not missing:
+            return {one for names in found.values() for one in names}
+    return set()
 
 
 def recognise(present: list[str]) -> list[str]:

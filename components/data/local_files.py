@@ -41,7 +41,8 @@ _EVERY = tuple(ending for endings in _KINDS.values() for ending in endings)
 ENDINGS = {
     **_KINDS,
     "json": (".json", ".jsonl"),
-    **dict.fromkeys((*LAYOUTS, "collection", "beir", "corpus_and_ids"), _EVERY),
+    **dict.fromkeys(("collection", "beir", "corpus_and_ids"), _EVERY),
+    **dict.fromkeys(LAYOUTS, (*_EVERY, ".arrow")),  # of what save_to_disk wrote
 }
 Item = SourceParams | ModelParams
 

@@ -36,6 +36,7 @@ class Files:
     """Files of one origin: `root` and the paths below it (sorted), with what the data card says of them.
 
     left_out: files of a local folder that are not taken, as their endings are not the format's.
+    archive: the user's own .zip that they were unpacked from.
     """
 
     root: Path
@@ -43,10 +44,15 @@ class Files:
     version: str
     sha256: str
     left_out: Sequence[str] = ()
+    archive: Path | None = None
 
     def paths(self) -> list[Path]:
         """Every file, in name order."""
         return [self.root / name for name in self.names]
+
+    def outside_the_cache(self, problem: UserError) -> UserError:
+        """The error with the user's archive in place of the folder that it was unpacked to."""
+        return UserError(str(problem).replace(str(self.root), str(self.archive))) if self.archive else problem
 
 
 def collect(item: SourceParams | ModelParams, key: str, cache: Path, own: tuple[Found, Listing] | None = None) -> Files:
@@ -161,6 +167,11 @@ def _unpack(files: Files, format: str, cache: Path) -> Files:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
             names = [name for name in members if not is_hidden(name) and not name.startswith("__MACOSX/")]
             fitting = fit_format(names, format) or names
+            if len(set(fitting)) < len(fitting):
+                twice = next(name for name in fitting if fitting.count(name) > 1)
+                raise UserError(f"{path}: two of its files are called {twice}; unpack it yourself, and rename one")
+            if any(archive.getinfo(name).flag_bits & 1 for name in fitting):
+                raise UserError(f"{path}: is encrypted; unpack it yourself, and name the folder")
             for name in fitting:
                 _extract(archive, name, folder, path)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as problem:
@@ -170,7 +181,7 @@ def _unpack(files: Files, format: str, cache: Path) -> Files:
         raise UserError(f"{path}: an archive without files; correct the path")
     kept, root = select(fitting, sorted(fitting))
     left_out = sorted(set(members) - set(fitting))
-    return Files(folder / root, below(kept, root), files.version, files.sha256, left_out)
+    return Files(folder / root, below(kept, root), files.version, files.sha256, left_out, path)
 
 
 def _joint(hashes: dict[str, str]) -> str:

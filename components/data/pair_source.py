@@ -65,11 +65,17 @@ class PairSource:
             .with_row_index("row")
             .filter(pl.col("query") >= 0)
             .group_by("query", "document")
-            .agg(pl.col("row").min(), pl.col("score").max(), pl.col("given").drop_nulls().first())
+            .agg(
+                pl.col("row").min(),
+                pl.col("score").max(),
+                pl.col("given").drop_nulls().first(),
+                several=pl.col("score").min() < pl.col("score").max(),
+            )
             .sort("query", "row")
         )
         self._start = np.searchsorted(judged["query"].to_numpy(), np.arange(len(self.queries) + 1))
         self.repeated_rows = int((query >= 0).sum()) - len(judged)
+        self.other_grades = int(judged["several"].sum())
         self._judged, self._scores = judged["document"].to_numpy(), judged["score"].to_numpy()
         self._given = judged["given"].to_numpy()
 

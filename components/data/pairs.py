@@ -51,6 +51,7 @@ def _account(source: PairSource, asked: dict[str, int]) -> Account:
         variants=source.queries.variants + source.documents.variants,
         respelled=source.queries.respelled + source.documents.respelled,
         repeated_rows=source.repeated_rows,
+        other_grades=source.other_grades,
     )
     return account
 

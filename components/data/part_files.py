@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from components.base.errors import UserError
 from components.config import SourceParams
-from components.data.cells import Raw, read_cell, read_name, read_text
+from components.data.cells import Raw, list_names, read_cell, read_name, read_text
 from components.data.counts import Counts
-from components.data.layouts import COLLECTIONS, Found, Part, find_columns, find_stated
+from components.data.layouts import COLLECTIONS, LAYOUTS, Found, Part, find_columns, find_stated
 from components.data.local_files import ENDINGS, bare_name
 from components.data.origins import Files
 from components.data.table_files import file_rows
@@ -90,9 +90,25 @@ def _part_columns(raw: Raw, params: SourceParams, known: Part) -> Found:
     stated, gone = find_stated({ours: name for ours, name in params.fields.items() if ours in known.columns}, present)
     found, missing = find_columns({ours: spec for ours, spec in known.columns.items() if ours not in stated}, present)
     if gone or missing:
-        what = f"missing; the row has {', '.join(present)}: correct the file or set `fields`"
+        is_row = any(name.lstrip("-").isdigit() for name in present)
+        cure = "its first line is a row, so state `columns`" if is_row else "correct the file or set `fields`"
+        what = f"missing; the row has {list_names(present)}: {cure}"
         raise raw.error((gone + missing)[0], what)
     return found | stated
+
+
+def refuse_settings_of_other_files(names: list[str], params: SourceParams) -> None:
+    """Raise a UserError for a setting of delimited or text files where a layout's files are none."""
+    if params.format not in (*LAYOUTS, *COLLECTIONS):
+        return
+    bare = [bare_name(name) for name in names]
+    other = (*ENDINGS["parquet"], ".arrow")
+    if all(name.endswith((*ENDINGS["jsonl"], *other)) for name in bare):
+        for setting in ("delimiter", "quotes", "columns"):
+            if getattr(params, setting) != SourceParams.model_fields[setting].default:
+                raise UserError(f"{setting} has no effect, as no file is csv or tsv ({_some(names)}); remove it")
+    if params.encoding != SourceParams.model_fields["encoding"].default and all(name.endswith(other) for name in bare):
+        raise UserError(f"encoding has no effect, as no file is text ({_some(names)}); remove it")
 
 
 def _some(names: list[str]) -> str:

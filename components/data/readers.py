@@ -15,7 +15,7 @@ from components.data.layouts import POOL, Part
 from components.data.local_files import fit_format
 from components.data.origins import Files
 from components.data.part_files import find_part, part_rows
-from components.data.table_files import file_rows, saved_rows
+from components.data.table_files import file_rows, is_saved, saved_rows
 from components.data.text_files import find_encoding, open_text, read_lines
 
 ALL = Part((), {})  # rows that `files` names
@@ -27,14 +27,23 @@ def read_tables(files: Files, params: SourceParams, counts: Counts) -> Iterator[
     rows = find_part(files, params, "rows", ALL) if "rows" in params.files else files.names
     if params.format in LAYOUTS:  # of a hub repository or package, no README; a local folder is without it already
         rows = fit_format(rows, params.format) or rows
-    for name in rows:
-        if name not in pool:
-            found = file_rows(files.root / name, params, params.columns.get("rows", ()))
-            yield from squad_rows(found) if params.format == "squad" else found
+    found = _rows_of(files, [name for name in rows if name not in pool], params)
+    yield from squad_rows(found) if params.format == "squad" else found
     for row in part_rows(files, pool, params, "pool", POOL, counts):
         entry = Entry(row.text("document"), "", row.raw.file, row.raw.row)
         yield pool_row(entry, row.name("doc_id") or None)
     counts.skipped += [name for name in files.names if name not in (*rows, *pool)]
+
+
+def _rows_of(files: Files, names: list[str], params: SourceParams) -> Iterator[Raw]:
+    """Rows of these files, or of the saved data set that they are."""
+    if params.format in LAYOUTS and is_saved(files.root):
+        yield from saved_rows(files.root, params)
+        return
+    if params.split:
+        raise UserError(f"split: {files.root} is no folder that save_to_disk wrote, which has splits; remove it")
+    for name in names:
+        yield from file_rows(files.root / name, params, params.columns.get("rows", ()))
 
 
 def read_dataset(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw]:

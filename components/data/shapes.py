@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from components.config import SourceParams
-from components.data.cells import MISSING, Raw, find_value, is_null, read_cell, read_number, read_text
+from components.data.cells import MISSING, Raw, find_value, is_null, list_names, read_cell, read_number, read_text
 from components.data.columns import BESIDE_LISTS, Plan
+from components.data.counts import Counts
 from components.data.layouts import LISTS, PASSAGE, find_columns
 
 Values = dict[str, Any]  # by our column
 
 
-def _one_row(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
+def _one_row(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     if plan.single is not None:
         try:
             yield {ours: raw.values[theirs] for ours, theirs in plan.single.items()}
@@ -26,7 +27,7 @@ def _one_row(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
     yield {ours: read_cell(raw, names) for ours, names in plan.found.items()}
 
 
-def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
+def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     """[{a: [1, 2], b: [3, 4]}] -> {a: 1, b: 3}, {a: 2, b: 4}."""
     lists = {ours: read_cell(raw, names) for ours, names in plan.found.items()}
     for ours, values in lists.items():
@@ -39,12 +40,12 @@ def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Valu
         yield dict(zip(lists, values, strict=True))
 
 
-def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams) -> Iterator[Values]:
+def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     """One row per document: query, document, score (1 or 0) [, teacher_score, doc_id, and of the row BESIDE_LISTS]."""
     found = plan.found
     shared = {ours: read_cell(raw, found[ours]) for ours in BESIDE_LISTS if ours in found}
     if plan.cells == "instructed":
-        shared |= _asked(raw, plan.labels["query"], shared["query"])
+        shared |= _instructed(raw, plan.labels["query"], shared["query"], "query", "instruction")
     positives = _documents(raw, plan, params, "positive", None)
     negatives = _documents(raw, plan, params, "negative", params.negatives)
     if not any(one["document"] for one in positives):
@@ -52,7 +53,8 @@ def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams) -> Iter
             label = plan.labels.get("positives") or plan.labels["positive"]
             cure = "correct or remove the row, or set drop_empty: true"
             raise raw.error(label, f"empty; a query needs a positive: {cure}")
-        positives, negatives = [{"document": ""}], []  # one row for drop_empty to drop and count
+        positives, negatives = [{"document": ""}] * (1 + len(negatives)), []  # rows for drop_empty to drop and count
+    counts.document_instructions += sum(bool(one.pop("own_instruction", "")) for one in (*positives, *negatives))
     for score, documents in ((1.0, positives), (0.0, negatives)):
         for one in documents:
             yield {**shared, **one, "score": score}
@@ -70,7 +72,8 @@ def _documents(raw: Raw, plan: Plan, params: SourceParams, side: str, limit: int
             if not isinstance(value, list):
                 raise raw.error(name, "expected a list of texts; correct `fields` or the file")
             cells += [(f"{name}[{place}]", one) for place, one in enumerate(value)]
-    scores = _scores(raw, plan, f"{side}_scores", len(cells)) if cells else None
+    is_checked = bool(cells) or side == "negative"  # a row without positives is refused or dropped as a whole
+    scores = _scores(raw, plan, f"{side}_scores", len(cells)) if is_checked else None
     documents = []
     for place, (label, cell) in enumerate(cells[:limit]):
         one = _document(raw, plan, label, cell)
@@ -84,12 +87,12 @@ def _document(raw: Raw, plan: Plan, label: str, value: Any) -> Values:
     if isinstance(value, dict) and plan.cells == "passages":
         found, missing = find_columns(PASSAGE, list(value))
         if missing:
-            raise raw.error(label, f"a passage without a text; it has {', '.join(value)}: correct the file")
+            raise raw.error(label, f"a passage without a text; it has {list_names(value)}: correct the file")
         inner = Raw(raw.file, raw.row, {f"{label}.{name}": one for name, one in value.items()})
         read = {ours: read_cell(inner, [f"{label}.{name}" for name in names]) for ours, names in found.items()}
         return read | {"document": read_text(raw, f"{label}.text", read["document"])}
     if plan.cells == "instructed":
-        return {"document": _instructed(raw, label, value)}
+        return _instructed(raw, label, value, "document", "own_instruction")
     if not (is_null(value) or isinstance(value, (str, bytes))):
         cure = "format: tevatron reads passages" if isinstance(value, dict) else "correct the row"
         cure = "format: gritlm reads [instruction, text]" if isinstance(value, list) and len(value) == 2 else cure
@@ -97,19 +100,13 @@ def _document(raw: Raw, plan: Plan, label: str, value: Any) -> Values:
     return {"document": read_text(raw, label, value)}
 
 
-def _asked(raw: Raw, label: str, value: Any) -> Values:
-    """A query's text, and its own instruction where it has one."""
-    own = value[0] if isinstance(value, list) and len(value) == 2 else None
-    return {"query": _instructed(raw, label, value), "instruction": read_text(raw, f"{label}[0]", own)}
-
-
-def _instructed(raw: Raw, label: str, value: Any) -> str:
-    """The text of [instruction, text]."""
-    if isinstance(value, list) and len(value) == 2:
-        value = value[1]
-    elif not isinstance(value, str):
+def _instructed(raw: Raw, label: str, value: Any, column: str, instruction: str) -> Values:
+    """The text of [instruction, text] under the name `column`, and its instruction; of a plain text only the former."""
+    if isinstance(value, str):
+        return {column: read_text(raw, label, value)}
+    if not (isinstance(value, list) and len(value) == 2):
         raise raw.error(label, "expected [instruction, text]; correct the row")
-    return read_text(raw, label, value)
+    return {column: read_text(raw, label, value[1]), instruction: read_text(raw, f"{label}[0]", value[0])}
 
 
 def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | None] | None:
@@ -118,7 +115,7 @@ def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | N
         return None
     name = plan.found[column][0]
     values = find_value(raw.values, name)
-    if is_null(values) or (values == [] and documents):
+    if is_null(values) or values == []:
         return None
     if not isinstance(values, list) or len(values) != documents:
         has = f"{len(values)} scores" if isinstance(values, list) else f"a {type(values).__name__}"
@@ -126,7 +123,7 @@ def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | N
     return [None if is_null(one) else read_number(raw, f"{name}[{place}]", one) for place, one in enumerate(values)]
 
 
-SHAPES: dict[str, Callable[[Raw, Plan, SourceParams], Iterator[Values]]] = {
+SHAPES: dict[str, Callable[[Raw, Plan, SourceParams, Counts], Iterator[Values]]] = {
     "rows": _one_row,
     "lists": _parallel_lists,
     LISTS: _positives_and_negatives,

@@ -15,6 +15,7 @@ from components.data.cells import Raw
 from components.data.delimited import delimited_rows, whitespace_rows
 from components.data.json_files import json_rows, jsonl_rows
 from components.data.local_files import ENDINGS, bare_name
+from components.data.text_files import refuse_other_content
 
 SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
@@ -63,6 +64,8 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
                 number += 1
                 yield Raw(path, number, values)
     except (pa.ArrowException, OSError) as problem:
+        with path.open("rb") as handle:
+            refuse_other_content(path, handle.read(100))
         raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(problem).split())[:120]})") from None
 
 
@@ -70,6 +73,11 @@ def _refuse_twins(path: Path, names: list[str]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"{path}: column {twice[0]!r} is there twice; rename or remove one")
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether save_to_disk wrote the folder."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
 def saved_rows(folder: Path, params: SourceParams) -> Iterator[Raw]:

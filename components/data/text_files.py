@@ -32,6 +32,7 @@ COMPRESSIONS: dict[str, tuple[bytes, Callable[[Path], Any]]] = {  # extension: (
     ".zst": (b"\x28\xb5\x2f\xfd", open_zst),
 }
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx", ".xls", ".ods")
+_BEGIN = 100  # bytes that tell what a file is
 SHEETS = (".xlsx", ".xls", ".ods")
 MARKS = {  # utf-32 before utf-16: the mark of one begins with that of the other
     codecs.BOM_UTF32_LE: "utf-32",
@@ -39,6 +40,17 @@ MARKS = {  # utf-32 before utf-16: the mark of one begins with that of the other
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
+}
+OTHERS: dict[bytes, str] = {  # first bytes: what the file is then, and the cure
+    b"version https://git-lfs": "a Git LFS pointer and not the file it stands for; run `git lfs pull`",
+    b"PK\x03\x04": "a zip archive or a workbook under another name; unpack it, or save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "a workbook of old Excel under another name; save the sheet as CSV UTF-8",
+    b"PAR1": "a Parquet file under another name; name it .parquet and set format: parquet",
+    b"ARROW1": "an Arrow file; write it as Parquet",
+    b"%PDF-": "a PDF; extract its texts to a file of rows",
+    b"SQLite format 3\0": "a SQLite database; export the table as CSV",
+    b"<!doctype html": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
 }
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -52,7 +64,7 @@ def find_encoding(path: Path, params: SourceParams) -> str:
     refuse_archive(path)
     choices = [params.encoding] if isinstance(params.encoding, str) else params.encoding
     try:
-        mark = _find_mark(path)
+        mark = find_mark(path)
     except DAMAGED as problem:
         raise _damaged(path, problem) from None
     for encoding in [mark] if mark else choices:
@@ -88,6 +100,17 @@ def refuse_archive(path: Path) -> None:
         raise UserError(f"{path}: an archive; {cure} and name the files in it")
 
 
+def refuse_other_content(path: Path, begin: bytes) -> None:
+    """Raise a UserError if the first bytes are those of something that is no table of rows."""
+    start = begin.lstrip(codecs.BOM_UTF8 + b" \r\n\t").lower()
+    for magic, what in OTHERS.items():
+        if begin.startswith(magic) or start.startswith(magic):
+            raise UserError(f"{path}: {what}")
+    for ending, (magic, _) in COMPRESSIONS.items():
+        if begin.startswith(magic):
+            raise UserError(f"{path}: holds a {ending} file; unpack it once")
+
+
 def _bad_line(path: Path, encoding: str) -> str:
     """Where the first byte stands that is no text in an encoding of the utf-8 or one-byte kind; empty for others."""
     if "\n".encode(encoding) != b"\n":
@@ -114,11 +137,21 @@ def open_text(path: Path, encoding: str, newline: str = "\n", errors: str = "str
     return io.TextIOWrapper(_open_unpacked(path), encoding=encoding, errors=errors, newline=newline)
 
 
-def _find_mark(path: Path) -> str | None:
+def find_mark(path: Path) -> str | None:
     """The encoding that a byte order mark at the begin of the file names."""
     with _open_unpacked(path) as handle:
-        begin = handle.read(4)
+        begin = handle.read(_BEGIN)
+    refuse_other_content(path, begin)
     return next((encoding for mark, encoding in MARKS.items() if begin.startswith(mark)), None)
+
+
+def read_begin(path: Path, size: int) -> bytes:
+    """The first bytes, decompressed. Raises a UserError if the file is damaged."""
+    try:
+        with _open_unpacked(path) as handle:
+            return bytes(handle.read(size))
+    except DAMAGED as problem:
+        raise _damaged(path, problem) from None
 
 
 def _open_unpacked(path: Path) -> Any:

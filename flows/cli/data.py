@@ -36,10 +36,10 @@ def inspect(
     for number, row in enumerate(finding.rows.head(3).to_dicts(), start=1):
         cells = (f"{name}: {_short(value)}" for name, value in row.items() if value is not None)
         print(f"  row {number}  " + " | ".join(cells))
-    if finding.counts.not_read:
-        print(f"columns that nothing reads: {', '.join(finding.counts.not_read)}")
-    if finding.counts.skipped:
-        print(f"files that are no part of it: {', '.join(finding.counts.skipped)}")
+    if "encoding" in finding.settings:
+        print("the encoding is a guess by the letters; look at the rows")
+    for line in finding.counts.lines():
+        print(line)
     print("\nFor params.yaml or a recipe:\n")
     checkout = find_checkout(Path.cwd())
     path = file.expanduser().resolve()

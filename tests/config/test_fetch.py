@@ -35,6 +35,8 @@ def test_parts_that_a_format_does_not_have_are_refused() -> None:
     for format, part, parts in (("beir", "rows", "corpus, queries, qrels"), ("jsonl", "corpus", "rows, pool")):
         with pytest.raises(ValueError, match=f"files.{part} is no part of {format}; its parts are {parts}"):
             SourceParams.model_validate({"origin": ORIGIN, "format": format, "files": {part: "x"}})
+    with pytest.raises(ValueError, match=r"columns\.pool has no effect without files\.pool"):
+        SourceParams.model_validate({"origin": ORIGIN, "format": "csv", "columns": {"pool": ["text"]}})
 
 
 def test_defaults_may_be_written_out() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import polars as pl
 import pyarrow
 
+from components.data.layouts import LISTS
+
 Content = str | bytes | list[dict[str, Any]]
 Q, P, N = "where is the town", "The town lies on the river.", "The lake is deep."
 Q2, P2 = "how deep is the lake", "The lake is nine metres deep."
@@ -77,6 +79,12 @@ def _saved(folder: Path) -> None:
     Dataset.from_list([{"query": Q, "document": P}, {"query": Q2, "document": P2}]).save_to_disk(str(folder))
 
 
+def _saved_triplets(folder: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list([{"anchor": Q, "positive": P, "negative": N}]).save_to_disk(str(folder))
+
+
 def _saved_splits(folder: Path) -> None:
     from datasets import Dataset, DatasetDict
 
@@ -126,6 +134,11 @@ SEMICOLONS = f'query;document\r\n{Q};"{P}"\r\n{Q2};{P2}\r\n'
 SAMPLES: dict[str, Sample] = {
     "our columns, JSON Lines": Sample({"faq.jsonl": TWO}, "jsonl", PLAIN),
     "BEIR folder": Sample(BEIR, "beir", BEIR_ROWS),
+    "BEIR with judgements in CSV": Sample(
+        {**{k: v for k, v in BEIR.items() if "qrels" not in k}, "qrels/test.csv": "query-id,corpus-id,score\n1,d1,1\n"},
+        "beir",
+        BEIR_ROWS,
+    ),
     "BEIR as it is downloaded": Sample(
         {"toy.zip": _zipped({f"toy/{k}": v for k, v in BEIR.items()})}, "beir", BEIR_ROWS
     ),
@@ -235,6 +248,28 @@ SAMPLES: dict[str, Sample] = {
         TRIPLET,
         {"values": {"score": {"0": "1", "1": None, "2": "0"}}},
     ),
+    "cross-encoder rows with our names": Sample(
+        {"train.csv": [{"query": Q, "document": P, "label": 1}, {"query": Q, "document": N, "label": 0}]},
+        "sentence_transformers",
+        TRIPLET,
+    ),
+    "pairs and a grade": Sample(
+        {"train.jsonl": [{"query": Q, "document": P, "relevance": 2}]},
+        "jsonl",
+        {(Q, P, 2.0)},
+        {"fields": {"query": "query", "document": "document", "score": "relevance"}},
+    ),
+    "Quora's duplicates": Sample(
+        {"train.tsv": f"id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n0\t1\t2\t{Q}\t{Q2}\t0\n"},
+        "sentence_transformers",
+        {(Q, Q2, 0.0)},
+    ),
+    "mteb's reranking": Sample(
+        {"test.jsonl": [{"query": Q, "positive": [P], "negative": [N]}]},
+        "jsonl",
+        TRIPLET,
+        {"shape": LISTS, "fields": {"query": "query", "positives": "positive", "negatives": "negative"}},
+    ),
     "sentence-transformers labelled texts": Sample(
         {"train.jsonl": [{"sentence": Q, "label": 3, "label_text": "place"}]}, "sentence_transformers", {(Q, "place")}
     ),
@@ -245,6 +280,7 @@ SAMPLES: dict[str, Sample] = {
         {"shape": "lists", "fields": {"text": "sentences", "label": "labels"}},
     ),
     "saved data set": Sample({}, "dataset", PLAIN, write=_saved),
+    "saved triplets": Sample({}, "sentence_transformers", TRIPLET, write=_saved_triplets),
     "saved splits": Sample({}, "dataset", PLAIN, write=_saved_splits),
     "JSON array": Sample({"faq.json": TWO}, "json", PLAIN),
     "JSON columns of pandas": Sample({"faq.json": json.dumps(pl.DataFrame(TWO).to_pandas().to_dict())}, "json", PLAIN),
@@ -289,5 +325,6 @@ SAMPLES: dict[str, Sample] = {
         "sentence_transformers",
         TRIPLET,
     ),
+    "a note beside the rows": Sample({"about.txt": "These are our questions.\n", "faq.jsonl": TWO}, "jsonl", PLAIN),
     "zip of one file": Sample({"faq.zip": _zipped({"faq.csv": SEMICOLONS, "__MACOSX/._faq.csv": "x"})}, "csv", PLAIN),
 }

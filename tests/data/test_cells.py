@@ -47,3 +47,21 @@ def test_what_is_no_text_is_refused(tmp_path: Path, value: Any) -> None:
 def test_an_escaped_emoji_is_read_whole(tmp_path: Path) -> None:
     whole = write(tmp_path / "b.jsonl", r'{"query": "\ud83d\ude00", "document": "whole"}')
     assert rows(whole, "jsonl")[0]["query"] == "😀"
+
+
+def test_whole_numbers_of_pandas_are_ids(tmp_path: Path) -> None:
+    for name, frame in (
+        ("corpus", {"doc_id": [1, 2], "text": ["a", "b"]}),
+        ("queries", {"query_id": [1], "text": ["q"]}),
+        ("qrels", {"query_id": [1.0], "doc_id": [2.0], "relevance": [1.0]}),
+    ):
+        path = tmp_path / "in" / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pl.DataFrame(frame).write_parquet(path)
+    found = rows(tmp_path / "in", "collection")
+    assert [(row["query_id"], row["doc_id"]) for row in found] == [("1", "2"), (None, "1")]
+
+
+def test_an_underscore_makes_no_number(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="row 1: field score: not a number: '1_0'"):
+        read(write(tmp_path / "a.jsonl", '{"query": "q", "document": "d", "score": "1_0"}\n'), "jsonl")

@@ -136,7 +136,10 @@ def test_values_are_translated_and_unknown_ones_refused(tmp_path: Path) -> None:
     assert (len(frame), counts.dropped["value"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("value", "message"), [('"high"', "not a number: 'high'"), ("NaN", "not a finite number")])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [('"high"', "not a number: 'high'"), ("NaN", "empty; correct"), ("Infinity", "not a finite number")],
+)
 def test_a_score_is_a_finite_number(tmp_path: Path, value: str, message: str) -> None:
     with pytest.raises(UserError, match=f"row 1: field score: {message}"):
         read(write(tmp_path / "a.jsonl", f'{{"text1": "a", "text2": "b", "score": {value}}}'), "jsonl")
@@ -309,3 +312,31 @@ def test_a_hub_snapshot_is_read_by_configuration_and_split(tmp_path: Path) -> No
     for wrong in ({"config": "de"}, {"config": "en", "split": "dev"}):
         with pytest.raises(UserError, match=f"config '{wrong['config']}', split "):
             read(tmp_path, "hub", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "settings", "message"),
+    [
+        (
+            "a.jsonl",
+            "jsonl",
+            {"values": {"lable": {"a": "b"}}},
+            r"values\.lable: the source gives query, document, not this",
+        ),
+        ("a.jsonl", "sentence_transformers", {"delimiter": ";"}, r"delimiter has no effect, as no file is csv or tsv"),
+        (
+            "a.jsonl",
+            "sentence_transformers",
+            {"quotes": True},
+            r"quotes has no effect, as no file is csv or tsv \(a\.jsonl",
+        ),
+        ("a.parquet", "sentence_transformers", {"encoding": "latin-1"}, "encoding has no effect, as no file is text"),
+    ],
+)
+def test_a_setting_without_effect_on_these_files_is_refused(
+    tmp_path: Path, name: str, format: str, settings: dict[str, Any], message: str
+) -> None:
+    write(tmp_path / "a.jsonl", '{"query": "q", "document": "d"}\n')
+    pl.DataFrame([{"query": "q", "document": "d"}]).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / name, format, **settings)

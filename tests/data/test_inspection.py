@@ -64,6 +64,13 @@ def test_a_file_that_is_no_data_set(tmp_path: Path, name: str, text: str, messag
         inspect_path(write(tmp_path / name, text))
 
 
+def test_a_path_without_files(tmp_path: Path) -> None:
+    (tmp_path / "in/inner").mkdir(parents=True)
+    for name, what in (("in", "a folder without files"), ("other", "no such file or folder")):
+        with pytest.raises(UserError, match=rf"^{tmp_path}/{name}: {what}; correct the path"):
+            inspect_path(tmp_path / name)
+
+
 def test_a_layout_with_a_bad_row_is_named_with_the_row(tmp_path: Path) -> None:
     finding = inspect_path(write(tmp_path / "a.jsonl", '{"query": "q", "document": "d"}\n{"query": "q"}\n'))
     assert (finding.settings, finding.problem.split(": ", 1)[1][:29]) == (
@@ -78,6 +85,31 @@ def test_a_layout_with_a_bad_row_is_named_with_the_row(tmp_path: Path) -> None:
 )
 def test_a_source_s_name_is_one_that_the_parameters_take(file: str, name: str) -> None:
     assert source_name(Path(file)) == safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("anchor,positive,negative\na,p,\n", "row 1: field negative: empty"),
+        ("query,positive,negative_1,negative_2\na,p,n,\n", "row 1: field negative_2: empty"),
+    ],
+)
+def test_a_bad_cell_hides_no_column_that_a_known_layout_reads(tmp_path: Path, rows: str, message: str) -> None:
+    finding = inspect_path(write(tmp_path / "a.csv", rows))
+    assert finding.settings["format"] == "sentence_transformers"
+    assert message in finding.problem
+
+
+def test_the_likelier_layout_is_the_one_that_is_told_of(tmp_path: Path) -> None:
+    write(tmp_path / "in/good/a.txt", "a good film")
+    write(tmp_path / "in/bad/b.txt", "")
+    finding = inspect_path(tmp_path / "in")
+    assert (finding.settings, finding.problem.split(": ", 2)[2]) == (
+        {"format": "text_folders"},
+        "field text: empty; correct or remove the row, or set drop_empty: true",
+    )
+    rows = '{"query": "q", "document": "d", "query_id": 1}\n{"query": "q", "document": "d", "query_id": null}\n'
+    assert "field query_id: empty" in inspect_path(write(tmp_path / "a.jsonl", rows)).problem
 
 
 def test_the_task_to_paste_has_a_tenth_each_for_dev_and_test(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Layouts: what a file lacks is named with the way out, and columns are found by the table."""
 
 import json
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.formats import read_source
-from components.data.json_files import json_rows
 from components.data.layouts import LAYOUTS, find_columns
 from components.data.origins import Files
 from tests.data.test_formats import read, rows, write
@@ -118,7 +116,15 @@ def test_fields_name_the_columns_of_a_layout_that_differ(tmp_path: Path) -> None
         ('{"query": {"0": "q"}, "document": {"1": "d"}}', r"a\.json: columns of different rows"),
         ('{"query": ["a", "b"], "document": ["c"]}', r"a\.json: neither a list of objects nor columns of one length"),
         ("[1]", r"a\.json: row 1: holds a int, expected an object"),
-        ("[" * 100_000, r"a\.json: not readable JSON"),
+        ("[" * 100_000, r"a\.json: line 1: not readable JSON"),
+        ('[{"query": "q",\n"query": "r"}]', r"a\.json: line 1: .*key 'query' is there twice in an object"),
+        ('{"rows": [], "rows": [{"query": "q"}]}', "key 'rows' is there twice in an object"),
+        (
+            '{"train": [{"query": "q"}], "test": [{"query": "r"}]}',
+            r"holds 2 lists of objects \(train, test\); write each",
+        ),
+        ('{"7": {"query": "q", "document": "d"}}', "an object for each row by its key, the first with query, document"),
+        ('{"7": {"a": "q"}, "8": {"a": "q"}}', "row 1: field 7, 8: none is one of ours"),
         ("[]", r"a\.json: no rows"),
         ("", r"a\.json: line 1: not valid JSON"),
     ],
@@ -174,6 +180,27 @@ def test_a_zip_file_is_a_folder_and_a_broken_one_is_one_line(tmp_path: Path) -> 
         read(tmp_path / "c.zip", "jsonl")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_what_is_wrong_in_a_zip_file_is_told_under_the_user_s_own_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.jsonl", '{"query": "q", "document": ""}\n')
+    with pytest.raises(UserError, match=rf"^{tmp_path}/a\.zip/a\.jsonl: row 1: field document: empty"):
+        read(tmp_path / "a.zip", "jsonl")
+    locked = bytearray((tmp_path / "a.zip").read_bytes())
+    locked[6] |= 1  # the flag of encryption, in the file's header and in the list of files
+    locked[locked.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "b.zip").write_bytes(locked)
+    with pytest.raises(UserError, match=r"b\.zip: is encrypted; unpack it yourself, and name the folder"):
+        read(tmp_path / "b.zip", "jsonl")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for query in ("q", "r"):
+            archive.writestr("a.jsonl", f'{{"query": "{query}", "document": "d"}}\n')
+    with pytest.raises(
+        UserError, match=r"c\.zip: two of its files are called a\.jsonl; unpack it yourself, and rename"
+    ):
+        read(tmp_path / "c.zip", "jsonl")
+
+
 def test_what_save_to_disk_wrote_is_read_by_split(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 
@@ -209,40 +236,31 @@ def test_rows_may_have_an_instruction_of_their_own(tmp_path: Path) -> None:
     assert "instruction" not in rows(write(tmp_path / "a.jsonl", json.dumps(alone)), "jsonl")[0]  # it must be named
 
 
-NESTED = [{"query": f"q{n} é", "document": 'd [1, {2}] \\ " ' * n} for n in range(1, 30)]
+def test_a_header_in_the_middle_is_no_row(tmp_path: Path) -> None:
+    one = "query,document\na,b\n"
+    for joined in (one + one, one + "\ufeff" + one):
+        with pytest.raises(UserError, match=r"a\.csv: row 2: repeats the header, as joined files do; remove the line"):
+            read(write(tmp_path / "a.csv", joined), "csv")
 
 
-@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-@pytest.mark.parametrize("indent", [None, 1])
-def test_a_json_list_is_read_in_pieces(
-    piece: int, indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("components.data.json_stream._PIECE", piece)
-    wanted = [(row["query"], row["document"].strip()) for row in NESTED]
-    about = {"version": 1.5, "none": None, "tags": ["a"], "rows": NESTED, "more": {"a": [1]}}
-    for document in (NESTED, about):
-        file = write(tmp_path / "a.json", json.dumps(document, indent=indent, ensure_ascii=False))
-        assert [tuple(row.values()) for row in rows(file, "json")] == wanted
-    lines = "".join(json.dumps(row) + "\n" for row in NESTED)
-    assert [tuple(row.values()) for row in rows(write(tmp_path / "b.json", lines), "json")] == wanted
-    for text, message in (
-        ('[{"query": "q", "document": "d"}\n{"query": "r"}]', "line 2: not valid JSON .Expecting ',' delimiter"),
-        ('[{"query": "q", "document": "d"}]\n\n]', "line 3: not valid JSON .Extra data"),
-        ('[{"query": "q", "document": "d"},\n{"query": "cut of', "line 2: not valid JSON .Unterminated string"),
-        ('{"rows": [{"query": "q", "document": "d"}], 1: 2}', "line 1: not valid JSON .Expecting property name"),
-    ):
-        with pytest.raises(UserError, match=message):
-            read(write(tmp_path / "c.json", text), "json")
+def test_an_error_shows_the_first_of_very_many_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(lines(tmp_path / "a.jsonl", {f"column {n}": "x" for n in range(2000)} | {"a\nb": "x"}), "jsonl")
+    assert len(str(caught.value)) < 500
+    assert " more: none is one of ours" in str(caught.value)
 
 
-def test_memory_holds_an_element_of_a_json_list_and_not_the_file(tmp_path: Path) -> None:
-    row = json.dumps({"query": "q" * 100, "document": "d" * 900})
-    file = write(tmp_path / "a.json", f"[{', '.join([row] * 20_000)}]")
-    params = SourceParams.model_validate(
-        {"origin": {"kind": "local", "path": str(file), "licence": "MIT"}, "format": "json"}
-    )
-    tracemalloc.start()
-    assert sum(1 for _ in json_rows(file, params)) == 20_000
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert most < file.stat().st_size / 2
+def test_a_saved_data_set_may_have_any_layout(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    row = {"query": "q", "positive_passages": [{"docid": "1", "title": "T", "text": "p"}], "negative_passages": []}
+    parts = {name: Dataset.from_list([row]) for name in ("train", "validation", "extra")}
+    DatasetDict(parts).save_to_disk(str(tmp_path / "in"))
+    assert [row["document"] for row in rows(tmp_path / "in", "tevatron", split="extra")] == ["T p"]
+    with pytest.raises(UserError, match="'extra' is none of ours: choose one with `split`"):
+        read(tmp_path / "in", "tevatron")
+    del parts["extra"]
+    DatasetDict(parts).save_to_disk(str(tmp_path / "two"))
+    assert [row["split"] for row in rows(tmp_path / "two", "tevatron")] == ["train", "dev"]
+    with pytest.raises(UserError, match=r"split: .* is no folder that save_to_disk wrote, which has splits; remove it"):
+        read(lines(tmp_path / "b/a.jsonl", row), "tevatron", split="train")

@@ -269,3 +269,19 @@ def test_what_was_asked_and_given_is_a_line_metrics_and_in_the_manifest(
     assert found["asked"] == {"train": 100, "dev": 5, "test": 20}
     assert found["given"] == {"train": 40, "dev": 2, "test": 8}
     assert found["because"] == {"no_positive": 1, "repeated_rows": 5}
+
+
+def test_a_pair_with_several_grades_has_the_best_and_is_told(make_context: MakeContext, tmp_path: Path) -> None:
+    rows = [{**row, "score": grade} for row in plain(4) for grade in (2, 0, 1)]
+    metrics, out = prepared(rows, make_context, tmp_path, train=4)
+    assert (metrics["t.other_grades"], set(out.qrels["relevance"])) == (4, {2.0})
+
+
+def test_labels_without_letters_are_told(make_context: MakeContext, tmp_path: Path) -> None:
+    rows = [{"text": f"note {n}", "label": n % 3} for n in range(9)]
+    metrics, _ = prepared(rows, make_context, tmp_path, kind="clustering", positives="label", train=9)
+    assert metrics["t.bare_labels"] == 3
+    words = [{**row, "label": f"kind {row['label']}"} for row in rows]
+    assert (
+        "t.bare_labels" not in prepared(words, make_context, tmp_path, kind="clustering", positives="label", train=9)[0]
+    )

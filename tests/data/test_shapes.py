@@ -57,7 +57,7 @@ def test_empty_positives_and_negatives_are_dropped_and_counted(tmp_path: Path) -
         ("q", "n2", 0.0),
         ("t", "p2", 1.0),
     ]
-    assert counts.dropped["empty"] == 4
+    assert counts.dropped["empty"] == 8  # two texts in lists, and two rows without a positive, with their negatives
 
 
 def test_the_scores_of_the_source_s_teacher_come_along(tmp_path: Path) -> None:
@@ -79,6 +79,26 @@ def test_the_scores_of_the_source_s_teacher_come_along(tmp_path: Path) -> None:
         ({"neg_scores": [1]}, "row 1: field neg_scores: 1 scores for 3 documents; correct the row"),
         ({"pos_scores": ["high", 1]}, r"row 1: field pos_scores\[0\]: not a number: 'high'"),
         ({"pos_scores": 3}, "row 1: field pos_scores: a int for 2 documents"),
+        ({"neg": [], "neg_scores": [1]}, "row 1: field neg_scores: 1 scores for 0 documents"),
     ):
         with pytest.raises(UserError, match=message):
             read(write(file, json.dumps({**FLAG, **change})), "flagembedding")
+
+
+def test_instructions_of_documents_are_counted_and_a_plain_query_keeps_its_prompt(tmp_path: Path) -> None:
+    lines = [
+        {"query": ["Find it", "q"], "pos": [["Represent it", "p"]], "neg": [["Represent it", "n"], ["", "m"]]},
+        {"query": "r", "pos": ["s"], "neg": []},
+    ]
+    file = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    frame, counts = read(file, "gritlm")
+    assert frame.select("query", "document", "instruction").rows() == [
+        ("q", "p", "Find it"),
+        ("q", "n", "Find it"),
+        ("q", "m", "Find it"),
+        ("r", "s", None),
+    ]
+    assert counts.entry()["document_instructions_not_read"] == 2
+    assert counts.lines() == ["instructions of 2 documents are not read, only those of queries"]
+    prompted = write(file, json.dumps({"query": "r", "pos": ["s"], "neg": [], "prompt": "Find: "}))
+    assert read(prompted, "gritlm")[0]["instruction"].to_list() == ["Find:"]

@@ -87,3 +87,23 @@ def test_packed_text_of_another_encoding_is_named_as_that_and_a_damaged_end_too(
     file.write_bytes(gzip.compress(line + b'{"query": "caf\xe9"}')[:cut])
     with pytest.raises(UserError, match=rf"a\.jsonl\.gz{cause}"):
         read(file, "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("begin", "what"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a Git LFS pointer .*`git lfs pull`",
+        ),
+        (b"<!DOCTYPE html>\n<html>", "a web page; download the file itself"),
+        (b"PK\x03\x04\x14\x00", "a zip archive or a workbook under another name"),
+        (b"%PDF-1.4\n", "a PDF"),
+        (gzip.compress(gzip.compress(b"x")), r"holds a \.gz file; unpack it once"),
+    ],
+)
+@pytest.mark.parametrize("format", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_what_is_no_table_is_named(tmp_path: Path, begin: bytes, what: str, format: str) -> None:
+    (tmp_path / f"a.{format}").write_bytes(begin)
+    with pytest.raises(UserError, match=rf"a\.{format}: {what}"):
+        read(tmp_path / f"a.{format}", format)

@@ -45,3 +45,12 @@ def test_a_file_that_does_not_read_is_named_with_its_row(tmp_path: Path, capsys:
     assert "a.jsonl: row 2: field document: empty" in said
     assert foundry("data", "inspect", str(tmp_path / "none.csv")) == 1
     assert "none.csv: no such file or folder" in capsys.readouterr().err
+
+
+def test_a_guessed_encoding_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"Как вернуть товар {n}?;Обратитесь в службу поддержки.\r\n" for n in range(20))
+    (tmp_path / "faq.csv").write_bytes(f"вопрос;ответ\r\n{rows}".encode("cp1251"))
+    assert foundry("data", "inspect", str(tmp_path / "faq.csv")) == 0
+    said = capsys.readouterr().out
+    assert "  row 1  query: Как вернуть товар 0? | document: Обратитесь в службу поддержки.\n" in said
+    assert "the encoding is a guess by the letters; look at the rows\n" in said
