@@ -18,6 +18,7 @@ from tests.databases import empty_prefect, empty_store
 from tests.hub import hub
 from tests.models import make_tiny_student
 from tests.warm import warm_cluster, warm_context
+from tests.warm_python import warm_python
 
 # fixtures for every folder
 __all__ = ["checkout", "empty_prefect", "empty_store", "hub", "no_upload", "store", "trained"]
@@ -89,6 +90,13 @@ def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     from components.stage import executor
 
     monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
+
+
+@pytest.fixture(scope="session")
+def warm_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `python` and `foundry`, whose processes start in a blink; for PATH."""
+    with warm_python(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
