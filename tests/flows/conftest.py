@@ -82,8 +82,8 @@ def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cold_toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the toy for one test, with an MLflow store of its own; its processes are those of a user."""
+def toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the toy for one test, with an MLflow store of its own."""
     root = tmp_path / "repo"
     shutil.copytree(toy_template, root, symlinks=True)
     shutil.copyfile(empty_store, root / "mlflow.db")
@@ -95,8 +95,8 @@ def cold_toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
-def toy(cold_toy: Path, warm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, whose dvc, stages and uploads start in a blink."""
+def warm_commands(toy: Path, warm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dvc, stages and uploads of the toy are forked; not for a test that kills or ends one of them."""
     from flows import dag, pipeline, reproduce
 
     monkeypatch.setenv("PATH", f"{warm_folder}{os.pathsep}{os.environ['PATH']}")
@@ -104,7 +104,6 @@ def toy(cold_toy: Path, warm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(sys, "executable", python)
     for module in (dag, pipeline, reproduce):
         monkeypatch.setattr(module, "DVC", (python, *dag.DVC[1:]))
-    return cold_toy
 
 
 def give_database(root: Path, empty_prefect: Path) -> None:

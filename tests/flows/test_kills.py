@@ -12,25 +12,25 @@ from tests.flows.kills import TARGETS, campaign, deploy, final_state, nothing_le
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("prefect_server")
-def test_killed_anywhere_the_rerun_gives_the_same_bytes(cold_toy: Path) -> None:
-    campaign(cold_toy, kills=len(TARGETS), seed=7)
+def test_killed_anywhere_the_rerun_gives_the_same_bytes(toy: Path) -> None:
+    campaign(toy, kills=len(TARGETS), seed=7)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("prefect_server")
-def test_cancelled_in_the_ui_leaves_nothing(cold_toy: Path) -> None:
+def test_cancelled_in_the_ui_leaves_nothing(toy: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
-    deploy(cold_toy)
-    with worker_running(cold_toy) as (_, run):
+    deploy(toy)
+    with worker_running(toy) as (_, run):
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run, Cancelling())
         assert final_state(run) == "Cancelled"
-    nothing_left(cold_toy)
-    doctor.repair_all(cold_toy, look=False, say=print)
-    client = connect(tracking_uri(cold_toy))
+    nothing_left(toy)
+    doctor.repair_all(toy, look=False, say=print)
+    client = connect(tracking_uri(toy))
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     ended = {r.info.run_name: r.info.status for r in client.search_runs([experiment.experiment_id])}

@@ -98,11 +98,11 @@ def test_a_recipe_that_does_not_fit_is_planned_and_not_run(
     assert ran == []
 
 
-def test_run_brings_stages_up_to_date_and_passes_dvc_s_status_on(cold_toy: Path) -> None:
+def test_run_brings_stages_up_to_date_and_passes_dvc_s_status_on(toy: Path) -> None:
     assert foundry("run", "left") == 0
-    assert (cold_toy / "outputs" / "left" / "out.txt").read_text().startswith("left(source(hello)")
-    assert not (cold_toy / "outputs" / "right").exists()
-    (cold_toy / "input.txt").write_text("boom\n")
+    assert (toy / "outputs" / "left" / "out.txt").read_text().startswith("left(source(hello)")
+    assert not (toy / "outputs" / "right").exists()
+    (toy / "input.txt").write_text("boom\n")
     assert foundry("run", "left") == 255
 
 
