@@ -18,7 +18,7 @@ from tests.databases import empty_prefect, empty_store
 from tests.hub import hub
 from tests.models import make_tiny_student
 from tests.warm import warm_cluster, warm_context
-from tests.warm_python import warm_python
+from tests.warm_python import SHARED, warm_python
 
 # fixtures for every folder
 __all__ = ["checkout", "empty_prefect", "empty_store", "hub", "no_upload", "store", "trained"]
@@ -73,6 +73,13 @@ def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_student(tmp_path_factory.mktemp("student"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the test processes find the server of tests/warm_python.py."""
+    own = tmp_path_factory.getbasetemp()
+    SHARED[:] = [own.parent if hasattr(pytestconfig, "workerinput") else own]
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Tests compute on one thread: tiny matrices gain nothing from two, and runs beside each other do not fight."""
@@ -92,11 +99,10 @@ def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
 
 
-@pytest.fixture(scope="session")
-def warm_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def warm_folder() -> Path:
     """A folder with `python` and `foundry`, whose processes start in a blink; for PATH."""
-    with warm_python(tmp_path_factory.mktemp("warm")) as folder:
-        yield folder
+    return warm_python()
 
 
 @pytest.fixture(scope="session")
