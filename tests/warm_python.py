@@ -11,6 +11,7 @@ All test processes of a machine share one server. It ends when the last of them 
 """
 
 import array
+import contextlib
 import fcntl
 import gc
 import json
@@ -135,7 +136,7 @@ def serve(listener: socket.socket, python: str) -> None:
         __import__(module)
     gc.freeze()
     gc.enable()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here: the launchers do
+    signal.signal(signal.SIGCHLD, _reap)
     here: set[socket.socket] = set()
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
@@ -164,6 +165,13 @@ def serve(listener: socket.socket, python: str) -> None:
                 connection.close()
                 for file in files:
                     os.close(file)
+
+
+def _reap(*_: Any) -> None:
+    """Take note of forked processes that have ended: their launchers know how."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _header(connection: socket.socket) -> "tuple[int, array.array[int]]":
