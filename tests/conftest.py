@@ -101,8 +101,8 @@ def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
 
 
-@pytest.fixture
-def warm_folder() -> Path:
+@pytest.fixture(scope="session")
+def warm_folder(shared_folder: None) -> Path:
     """A folder with `python` and `foundry`, whose processes start in a blink; for PATH."""
     return warm_python()
 
