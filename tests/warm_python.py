@@ -52,7 +52,7 @@ while words and words[0] in ("-u", "-B"):
 forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({fork_server!r})
 if not sys.argv[0].endswith("/foundry") and not forked and not (words and words[0].endswith(".py")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-files = [number for number in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{{number}}")]
+files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{{number}}")]
 request = json.dumps([[sys.argv[0], *words], os.getcwd(), dict(os.environ), files]).encode()
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
