@@ -18,12 +18,14 @@ from tests.databases import empty_prefect, empty_store
 from tests.hub import hub
 from tests.models import make_tiny_student
 from tests.warm import warm_cluster, warm_context
+from tests.warm_python import SHARED, warm_python
 
 # fixtures for every folder
 __all__ = ["checkout", "empty_prefect", "empty_store", "hub", "no_upload", "store", "trained"]
 
 SLOW_SECONDS = 5.0
 
+gc.disable()  # while the tests and what they import are collected: a fifth of the CPU seconds of an import
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two cores shared by test processes: no busy waiting
@@ -64,12 +66,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_finish() -> None:
     """The garbage collector leaves alone what the imports made: millions of objects, most of a collection's second."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
 def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random two-layer student."""
     return make_tiny_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the test processes find the server of tests/warm_python.py."""
+    own = tmp_path_factory.getbasetemp()
+    SHARED[:] = [own.parent if hasattr(pytestconfig, "workerinput") else own]
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +99,12 @@ def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     from components.stage import executor
 
     monkeypatch.setattr(executor, "multiprocessing", SimpleNamespace(get_context=lambda method: warm_context()))
+
+
+@pytest.fixture(scope="session")
+def warm_folder(shared_folder: None) -> Path:
+    """A folder with `python` and `foundry`, whose processes start in a blink; for PATH."""
+    return warm_python()
 
 
 @pytest.fixture(scope="session")

@@ -109,16 +109,16 @@ def make_checkout(place: Path, shared: Path) -> Path:
     """The project's code and pipeline under other parameters, with nothing run in it."""
     place.mkdir()
     for name in ("components", "flows"):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (place / name).symlink_to(ROOT / name)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copyfile(ROOT / name, place / name)
     (place / "params.yaml").write_text(yaml.safe_dump(parameters(shared), sort_keys=False), encoding="utf-8")
     return place
 
 
-def start_dvc_repro(checkout: Path) -> subprocess.Popen[str]:
-    """The pipeline as a user runs it: git, DVC, a process a stage."""
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(checkout)}
+def start_dvc_repro(checkout: Path, warm_folder: Path) -> subprocess.Popen[str]:
+    """The pipeline as a user runs it: git, DVC, a process a stage, which starts with its imports done."""
+    env = {**os.environ, "PATH": f"{warm_folder}:{os.environ['PATH']}", "PYTHONPATH": str(checkout)}
     env.pop("MLFLOW_TRACKING_URI", None)
     git = ["git", "-C", str(checkout), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in ([*git, "init", "-q"], [*git, "add", "."], [*git, "commit", "-q", "-m", "start"]):
@@ -146,7 +146,7 @@ def run_stages(checkout: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, Path]:
+def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, warm_folder: Path) -> tuple[Path, Path]:
     """Two fresh checkouts, run side by side to the end: by `dvc repro`, and all stages in one process."""
     shared = tmp_path_factory.mktemp("shared")
     write_sources(shared)
@@ -155,7 +155,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tup
     make_dense_teacher(shared / "dense_teacher", more_letters="".join(sorted(letters)))
     one, two = (make_checkout(shared / name, shared) for name in ("one", "two"))
     shutil.copyfile(empty_store, one / "mlflow.db")
-    by_dvc, in_one_process = start_dvc_repro(one), start_warm(run_stages, two)
+    by_dvc, in_one_process = start_dvc_repro(one, warm_folder), start_warm(run_stages, two)
     told, _ = by_dvc.communicate(timeout=900)
     assert by_dvc.returncode == 0, told[-3000:]
     in_one_process.join(900)

@@ -11,19 +11,23 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, spawn
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-HEAVY = ["peft", "sentence_transformers", "polars", "components.training.train", "components.evaluation.evaluate"]
+from tests.warm_python import warm_python
 
 
 def warm_context() -> ForkServerContext:
-    """A start method for `multiprocessing` whose server runs, with everything of `HEAVY` imported."""
+    """A start method for `multiprocessing` whose server runs, with the heavy packages imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(HEAVY)
-    forkserver.ensure_running()
+    cold = spawn.get_executable()
+    spawn.set_executable(str(warm_python() / "python"))
+    try:
+        forkserver.ensure_running()
+    finally:
+        spawn.set_executable(cold)
     return context
 
 

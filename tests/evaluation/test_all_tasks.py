@@ -22,6 +22,7 @@ from components.benchmark.adapter import FoundryModel
 from components.benchmark.prompts import prompt_table
 from components.benchmark.tasks import ENGLISH, load_benchmark, mteb_task, mteb_task_names, name_sides, scope
 from components.config import EvaluateParams, ShotParams
+from components.contracts.shots import TaskPrompt
 from components.evaluation.planner import Way, task_texts
 from components.evaluation.runner import evaluate_task
 from tests.benchmark.standins import Shape, write_standins
@@ -41,7 +42,12 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     datasets.config.HF_DATASETS_CACHE = before
 
 
-def foundry(mirror: Path) -> FoundryModel:
+@pytest.fixture(scope="module")
+def prompts(mirror: Path) -> dict[str, TaskPrompt]:
+    return seven_b_prompts(mirror)
+
+
+def seven_b_prompts(mirror: Path) -> dict[str, TaskPrompt]:
     """The prompts of the 7B recipe with a shot for every task: chosen for a training task, or stated."""
     benchmark = load_benchmark(EvaluateParams(benchmark="MTEB(eng, v2)", mirror=str(mirror)), mirror)
     trained = trained_prompts(recipe())
@@ -50,7 +56,11 @@ def foundry(mirror: Path) -> FoundryModel:
     table = prompt_table(benchmark, trained, stated)
     assert len(table) == 41
     assert all(one.prompt.shots for one in table.values())
-    return FoundryModel("m", HashEncoder(), {name: one.prompt for name, one in table.items()}, {})
+    return {name: one.prompt for name, one in table.items()}
+
+
+def foundry(prompts: dict[str, TaskPrompt]) -> FoundryModel:
+    return FoundryModel("m", HashEncoder(), dict(prompts), {})
 
 
 class PlainModel(AbsEncoder):
@@ -81,9 +91,10 @@ def plain_task(name: str, mirror: Path) -> AbsTask:
     return small(name_sides(task))
 
 
+@pytest.mark.slow  # all 41 together
 @pytest.mark.parametrize("name", NAMES)
-def test_score_and_plan(name: str, mirror: Path, tmp_path: Path) -> None:
-    model, plain = foundry(mirror), foundry(mirror)
+def test_score_and_plan(name: str, mirror: Path, prompts: dict[str, TaskPrompt], tmp_path: Path) -> None:
+    model, plain = foundry(prompts), foundry(prompts)
     make = partial(mteb_task, name, mirror)
     evaluate_task(model, lambda: small(make()), tmp_path)
     ours = mteb.results.TaskResult.from_disk(tmp_path / name / f"{name}.json").get_score()
@@ -106,8 +117,7 @@ def asked(model: FoundryModel) -> Iterator[tuple[Way, str]]:
         yield from ((way, text) for text in texts)
 
 
-def test_every_task_has_its_own_instruction(mirror: Path) -> None:
-    prompts = foundry(mirror).prompts
+def test_every_task_has_its_own_instruction(prompts: dict[str, TaskPrompt]) -> None:
     assert set(prompts) == set(NAMES)
     assert all(len(prompt.instruction) > 20 for prompt in prompts.values())
 
@@ -119,7 +129,7 @@ def test_reranking_without_its_candidates_is_refused(name: str, tmp_path: Path) 
     text = readme.read_text()
     readme.write_text(text[: text.index("- config_name: top_ranked")] + "---\n")
     with pytest.raises(UserError, match=r"top_ranked|candidate"):
-        evaluate_task(foundry(tmp_path), partial(mteb_task, name, tmp_path), tmp_path / "out")
+        evaluate_task(foundry(seven_b_prompts(tmp_path)), partial(mteb_task, name, tmp_path), tmp_path / "out")
 
 
 def test_a_data_set_missing_from_the_mirror_is_named(tmp_path: Path) -> None:

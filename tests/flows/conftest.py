@@ -83,15 +83,30 @@ def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the toy for one test, with an MLflow store of its own."""
+    """A copy of the toy for one test, with an MLflow store and a GPU slot of its own: others here do not hold it up."""
+    from flows import gpu_slot
+
     root = tmp_path / "repo"
     shutil.copytree(toy_template, root, symlinks=True)
     shutil.copyfile(empty_store, root / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "FOUNDRY_PIPELINE_JOURNAL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(gpu_slot, "FOLDER", tmp_path)
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture
+def warm_commands(toy: Path, warm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dvc, stages and uploads of the toy are forked; not for a test that kills or ends one of them."""
+    from flows import dag, pipeline, reproduce
+
+    monkeypatch.setenv("PATH", f"{warm_folder}{os.pathsep}{os.environ['PATH']}")
+    python = str(warm_folder / "python")
+    monkeypatch.setattr(sys, "executable", python)
+    for module in (dag, pipeline, reproduce):
+        monkeypatch.setattr(module, "DVC", (python, *dag.DVC[1:]))
 
 
 def give_database(root: Path, empty_prefect: Path) -> None:

@@ -18,7 +18,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_commands")
 def test_isolated_run_reproduction_and_no_change_the_next_night(toy: Path) -> None:
     (toy / "input.txt").write_text("an edit that is not committed\n")
     assert set(pipeline(root=str(toy), isolated=True).values()) == {"executed"}
@@ -46,6 +46,7 @@ def test_parameters_are_validated_and_recipes_named(toy: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
     for name in ("vectors", "work"):
         (toy / ".cache" / name).mkdir()

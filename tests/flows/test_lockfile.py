@@ -14,7 +14,7 @@ from flows.pipeline import pipeline
 
 
 @pytest.fixture
-def done(toy: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def done(toy: Path, warm_commands: None, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The toy has run; its dvc.lock."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing listens there: nothing is uploaded
     run_dvc(toy, "repro")

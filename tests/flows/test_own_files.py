@@ -88,6 +88,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_plain_dvc_sees_every_change_and_nothing_else(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_dvc_repro(own, monkeypatch) == {"local_files", "fetch"}
     unchanged: dict[str, Callable[[Path], Any]] = {
@@ -106,7 +107,7 @@ def test_plain_dvc_sees_every_change_and_nothing_else(own: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_commands")
 def test_the_flow_and_an_isolated_run_see_an_edit_and_an_old_run_has_what_it_read(own: Path) -> None:
     stages = ("local_files", "fetch", "prepare")
     give_remotes(own)

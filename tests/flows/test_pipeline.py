@@ -49,7 +49,7 @@ def recorded_states() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_commands")
 def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SLEEP", "2")
     assert pipeline(root=str(toy)) == dict.fromkeys(("source", "left", "right", "join"), "executed")
@@ -79,7 +79,7 @@ def test_states_nested_runs_and_no_new_runs_when_unchanged(toy: Path, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_commands")
 def test_failure_speaks_in_the_stage_s_words_and_a_transient_one_is_tried_again(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

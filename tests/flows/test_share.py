@@ -11,7 +11,7 @@ from flows.pipeline import pipeline
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_commands")
 def test_the_next_machine_has_nothing_to_do(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     origin, store = toy.parent / "origin.git", toy.parent / "store"
     run(toy, "git", "clone", "--quiet", "--bare", ".", str(origin))
@@ -26,6 +26,7 @@ def test_the_next_machine_has_nothing_to_do(toy: Path, monkeypatch: pytest.Monke
     assert set(pipeline(root=str(machines[1]), isolated=True, share=True).values()) == {"executed"}
 
 
+@pytest.mark.usefixtures("warm_commands")
 def test_no_remote_is_one_line(toy: Path) -> None:
     from components.base.errors import UserError
 

@@ -23,6 +23,7 @@ from components.stage.context import StageContext
 from tests.models import make_tiny_student
 from tests.samples import ROOT, small_parameters, write_training_tables
 from tests.warm import meet_as_under_torchrun, meeting_store, start_warm
+from tests.warm_python import warm_python
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,12 @@ def checkout(template: Path, root: Path, **changes: Any) -> Path:
 
 
 def start(root: Path, command: str = "stage") -> "subprocess.Popen[bytes]":
-    """The train stage, or another machine that joins it; MLflow is away, so its run stays on disk for us to read."""
+    """The train stage, or another machine that joins it; MLflow is away, so its run stays on disk for us to read.
+
+    What torchrun starts is forked.
+    """
     env = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(root)}
+    env["PYTHON_EXEC"] = str(warm_python() / "python")
     with (root / f"{command}.log").open("wb") as said:
         arguments = [sys.executable, "-m", "flows.cli", command, "train"]
         return subprocess.Popen(arguments, cwd=root, env=env, stdout=said, stderr=said)
