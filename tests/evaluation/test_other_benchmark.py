@@ -135,3 +135,14 @@ def test_a_kind_that_is_not_of_texts_alone_is_refused_before_any_work(monkeypatc
     params = EvaluateParams.model_validate({"benchmark": NAME, "instructions": INSTRUCTIONS})
     with pytest.raises(UserError, match=r"Company\(fra\): task MockMultilingualImageClassification\w* has image"):
         load_benchmark(params, Path("unused"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mteb_s_leaderboard_scores_of_a_benchmark_are_ours(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, SCOPES)
+    found = mteb.get_benchmark(NAME).get_score(mteb.ResultCache(finished.out).load_results(), raise_error=True)
+    scores = pl.read_parquet(finished.out / "scores.parquet").filter(pl.col("task").is_in(list(SCOPES)))
+    assert len(found) == 3
+    for model, values in found.items():
+        own = scores.filter(model=model.split("/")[1])["score"].mean()
+        assert values["Mean(Task)"] == pytest.approx(own, abs=1e-5)
