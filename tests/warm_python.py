@@ -158,7 +158,8 @@ def serve(listener: socket.socket, python: str) -> None:
                     selector.register(connection, selectors.EVENT_READ)
                     continue
                 if os.fork() == 0:
-                    for other in (selector, listener, *here):
+                    selector.close()
+                    for other in (listener, *here):
                         other.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     become(connection, length, files, python)
@@ -258,7 +259,8 @@ def run_as_main(arguments: list[str]) -> None:
         from flows.cli.main import main
 
         sys.argv = arguments
-        sys.exit(main())
+        main()
+        return
     if rest[0] == "-c":
         sys.argv = ["-c", *rest[2:]]
         exec(rest[1], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
