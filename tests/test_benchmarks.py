@@ -124,7 +124,7 @@ def test_the_documented_hours_of_a_7b_model_are_those_the_benchmark_prints() -> 
 def test_what_is_served_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("served.py", tmp_path / "figures.json", monkeypatch)
     differences = {name: value for name, value in figures.items() if name.endswith((", queries", ", documents"))}
-    assert len(differences) == 11
+    assert len(differences) >= 11  # more where the clients of other packages are installed
     assert max(differences.values()) < 1e-5
     assert figures["cut"] > 10
 

@@ -31,7 +31,7 @@ def list_names(names: Iterable[str]) -> str:
     """Names of columns for an error; the first ones of a file with very many.
 
     >>> list_names(["a", "b"]), list_names(str(number) for number in range(2000))[-25:]
-    ('a, b', ', 36, 37, 38 and 1961 more')
+    ('a, b', ' 39, 40, 41 and 1958 more')
     """
     every = [" ".join(str(name).split()) for name in names]
     text = ", ".join(every)

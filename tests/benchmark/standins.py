@@ -121,7 +121,8 @@ def _reranking(name: str, task: Any, source: _Source, folder: Path) -> None:
     lists = [sorted(set(found)) for found in lists]
     relevant = [(3 * i + n, row) for i in range(impressions) for n in range(3) for row in lists[i][:2]]
     configs = _ranking_configs(documents, queries, ids, relevant)
-    _judge(configs, ids[0], "gone-0")
+    for query in ids[:3]:  # an impression has one set of judgements: of several, mteb takes any
+        _judge(configs, query, "gone-0")
     shown = [[f"d{row}" for row in lists[i // 3]] for i in range(len(ids))]
     configs["top_ranked"] = {"test": {"query-id": ids, "corpus-ids": shown}}
     write_data_set(folder, configs)
