@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.config.types import Count, Params, Positive
+from components.config.types import Count, Params, Positive, differs_from_default
 
 _DASK_ONLY = ("address", "connect_seconds", "retries")
 
@@ -28,7 +28,7 @@ class EngineParams(Params):
         if self.kind == "dask" and self.address is None:
             raise ValueError("kind: dask needs address, such as tcp://host:8786")
         for name in _DASK_ONLY if self.kind == "local" else ("workers",):
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if differs_from_default(self, name):
                 raise ValueError(f"{name} has no effect on kind: {self.kind}; remove it or change kind")
         return self
 

@@ -41,6 +41,11 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def differs_from_default(section: Params, setting: str) -> bool:
+    """Whether a setting has another value than its default."""
+    return bool(getattr(section, setting) != type(section).model_fields[setting].default)
+
+
 def refuse_settings_without_effect(section: Params, belong_to: Mapping[str, tuple[str, ...]], *chosen: str) -> None:
     """Refuse settings that are set but belong to another choice than the one made here.
 
@@ -54,7 +59,7 @@ def refuse_settings_without_effect(section: Params, belong_to: Mapping[str, tupl
     wrong = [
         f"{setting} has no effect on {', '.join(chosen)}, it belongs to {' and '.join(choices)}; remove it"
         for setting, choices in belong_to.items()
-        if getattr(section, setting) != type(section).model_fields[setting].default and not set(chosen) & set(choices)
+        if differs_from_default(section, setting) and not set(chosen) & set(choices)
     ]
     if wrong:
         raise ValueError("\n".join(wrong))

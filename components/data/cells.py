@@ -71,7 +71,9 @@ def read_cell(raw: Raw, names: Sequence[str]) -> Any:
 def read_number(raw: Raw, column: str, value: Any) -> float:
     """Cell as a finite float. Raises UserError naming row and column for anything else."""
     try:
-        number = float("no" if isinstance(value, str) and "_" in value else value)  # Python reads 1_0 as 10
+        if isinstance(value, str) and "_" in value:
+            raise ValueError("Python would read 1_0 as 10")
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         shown = repr(value)[:40]
         raise raw.error(column, f"not a number: {shown}; correct the row, or map it with `values`") from None

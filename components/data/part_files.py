@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from components.base.errors import UserError
 from components.config import SourceParams
+from components.config.types import differs_from_default
 from components.data.cells import Raw, list_names, read_cell, read_name, read_text
 from components.data.counts import Counts
 from components.data.layouts import COLLECTIONS, LAYOUTS, Found, Part, find_columns, find_stated
@@ -105,9 +106,9 @@ def refuse_settings_of_other_files(names: list[str], params: SourceParams) -> No
     other = (*ENDINGS["parquet"], ".arrow")
     if all(name.endswith((*ENDINGS["jsonl"], *other)) for name in bare):
         for setting in ("delimiter", "quotes", "columns"):
-            if getattr(params, setting) != SourceParams.model_fields[setting].default:
+            if differs_from_default(params, setting):
                 raise UserError(f"{setting} has no effect, as no file is csv or tsv ({_some(names)}); remove it")
-    if params.encoding != SourceParams.model_fields["encoding"].default and all(name.endswith(other) for name in bare):
+    if differs_from_default(params, "encoding") and all(name.endswith(other) for name in bare):
         raise UserError(f"encoding has no effect, as no file is text ({_some(names)}); remove it")
 
 
