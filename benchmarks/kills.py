@@ -83,19 +83,14 @@ def make_template(place: Path, shared: Path, quick: bool) -> None:
     """A repository in which nothing has run: the project's pipeline on the tiny data in `shared`, or the toy."""
     sys.path.insert(0, str(REPOSITORY))
     from tests import test_end_to_end
+    from tests.checkouts import make_repository
     from tests.flows.conftest import make_toy
 
     if quick:
         make_toy(place)
     else:
         test_end_to_end.make_checkout(place, shared)
-        for command in (
-            ["git", "init", "-q"],
-            [sys.executable, "-m", "dvc", "init", "-q"],
-            ["git", "add", "-A"],
-            ["git", "-c", "user.name=k", "-c", "user.email=k@localhost", "commit", "-qm", "start"],
-        ):
-            subprocess.run(command, cwd=place, check=True)
+        make_repository(place)
     (place / ".cache" / "prefect").mkdir(parents=True)
     shutil.copyfile(shared / "prefect.db", place / ".cache" / "prefect" / "prefect.db")
     shutil.copyfile(shared / "mlflow.db", place / "mlflow.db")

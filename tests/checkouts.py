@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ TASKS = [
     Task("boolq", "retrieval", "Given a question, retrieve a passage that answers it", False, 1.0, "cc0", "boolq"),
     Task("sts", "sts", "Retrieve a sentence that says the same", True, 1.0, "cc0", "sts"),
 ]
+
+
+def make_repository(root: Path) -> None:
+    """git and DVC in a folder, and a first commit of its files."""
+    for command in (
+        ["git", "init", "-q", "-b", "main"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        ["git", "config", "user.name", "t"],
+        ["git", "config", "user.email", "t@localhost"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-qm", "start"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.base.daemon import free_port
+from tests.checkouts import make_repository
 
 REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """\
@@ -62,15 +62,7 @@ def make_toy(root: Path) -> Path:
     (root / ".gitignore").write_text("/outputs/\n/.cache/\n/mlflow.db*\n/mlartifacts/\n__pycache__/\n")
     shutil.copyfile(REPOSITORY / "params.yaml", root / "params.yaml")
     shutil.copytree(REPOSITORY / "recipes", root / "recipes")
-    for command in (
-        ["git", "init", "-q", "-b", "main"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        ["git", "config", "user.name", "t"],
-        ["git", "config", "user.email", "t@t"],
-        ["git", "add", "-A"],
-        ["git", "commit", "-qm", "toy"],
-    ):
-        subprocess.run(command, cwd=root, check=True)
+    make_repository(root)
     (root / ".cache").mkdir()
     return root
 

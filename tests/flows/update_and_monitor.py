@@ -24,6 +24,7 @@ from components.base.log import quiet_libraries
 from components.serving.sample import FOLDER, QuerySample
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, find_version, registry_client
 from components.training.pair_keys import read_trained_on
+from tests.checkouts import make_repository
 from tests.flows.kills import own_server
 from tests.models import make_tiny_student
 from tests.samples import small_parameters
@@ -149,15 +150,7 @@ def make_place(folder: Path) -> Path:
     with (place / ".gitignore").open("a", encoding="utf-8") as ignored:
         ignored.write("\n/my/\n")
     make_empty_store(place / "mlflow.db")
-    for command in (
-        ["git", "init", "-q", "-b", "main"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        ["git", "config", "user.name", "t"],
-        ["git", "config", "user.email", "t@localhost"],
-        ["git", "add", "-A"],
-        ["git", "commit", "-qm", "start"],
-    ):
-        subprocess.run(command, cwd=place, check=True)
+    make_repository(place)
     return place
 
 

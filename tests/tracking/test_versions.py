@@ -10,6 +10,7 @@ import yaml
 from components.base.errors import UserError
 from components.tracking.snapshot import resolve, snapshot
 from components.tracking.versions import ancestry, code_version, dvc_md5, locked_outputs, stage_inputs
+from tests.checkouts import make_repository
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +26,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (root / "in.txt").write_text("text\n")
     (root / "code.py").write_text("pass\n")
-    for command in (
-        ["git", "init", "-q", "-b", "main"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        ["git", "config", "user.name", "t"],
-        ["git", "config", "user.email", "t@t"],
-        ["git", "add", "-A"],
-        ["git", "commit", "-qm", "start"],
-        [sys.executable, "-m", "dvc", "repro", "-q", "a", "b"],
-    ):
-        subprocess.run(command, cwd=root, check=True)
+    make_repository(root)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "a", "b"], cwd=root, check=True)
     return root
 
 
