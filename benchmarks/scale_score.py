@@ -73,8 +73,8 @@ def run_stage(outputs: Path) -> dict[str, float]:
         (outputs / folder).mkdir(parents=True)
     (outputs / "fetch" / "models" / "stub" / "config.json").write_text("{}", encoding="utf-8")
     params = ScoreParams(reranker="cross_encoder", model="stub", queries="all", engine=EngineParams(workers=0))
-    told = SimpleNamespace(dense={"stub": None})  # it has no tokenizer whose unknown tokens could be counted
-    config = SimpleNamespace(seed=7, threads=0, score=params, retrieve=told)
+    retrieve = SimpleNamespace(dense={"stub": None})  # so score counts no unknown tokens: the stub has no tokenizer
+    config = SimpleNamespace(seed=7, threads=0, score=params, retrieve=retrieve)
     folders = {name: outputs / name for name in ("work", "cache")}
     context: Any = SimpleNamespace(outputs=outputs, out=outputs / "score", config=config, **folders)
     start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""A `python` and a `foundry` whose processes start in a blink: each is forked from a server with its imports done.
+"""A `python` and a `foundry` whose processes start at once: each is forked from a server with its imports done.
 
-A process of the pipeline works one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
+A process of the pipeline takes one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
 `warm_python()` is a folder to put first on PATH: dvc, a stage, a process of torchrun and the upload to MLflow that a
-test starts by these names, and what they start by `sys.executable`, are forked; any other process starts as ever. To
+test starts by these names, and what they start by `sys.executable`, are forked; any other process starts as usual. To
 its parent a forked one looks like any: arguments, folder, environment, open files, exit status, and a signal or
 kill -9 ends it. Its parent, however, is the server: what looks for dvc among its ancestors finds none. Tests of
 commands that are killed, and of the command line, start cold ones.

@@ -22,7 +22,7 @@ class TextsByRow(Protocol):
     def take(self, rows: np.ndarray) -> list[str]: ...
 
 
-_MOST = 0.05  # share of unknown tokens from which on a task is warned of
+_MOST = 0.05  # share of unknown tokens from which on a task gets a warning
 _TEXTS = 100  # of each side
 _LETTERS = 1_000  # of a text
 

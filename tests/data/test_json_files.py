@@ -1,4 +1,4 @@
-"""JSON: lists are read in pieces, objects may follow each other, and what is no row is told with its cure."""
+"""JSON: lists are read in pieces, objects may follow each other, and what is no row is an error with its cure."""
 
 import json
 import tracemalloc
