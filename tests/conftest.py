@@ -49,6 +49,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LoadGroups(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Test processes are forked with their imports done: one import of torch, MLflow and DVC for all of them."""
+    SHARED[:] = [config._tmp_path_factory.getbasetemp()]  # type: ignore[attr-defined]
+    for spec in specs:
+        spec.python = str(warm_python() / "python")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups with many slow tests come first: what is left for the end is small, and the processes end together."""
     slow = Counter(group_of(item.path) for item in items if item.get_closest_marker("slow"))

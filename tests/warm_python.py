@@ -2,10 +2,10 @@
 
 A process of the pipeline takes one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
 `warm_python()` is a folder to put first on PATH: dvc, a stage, a process of torchrun and the upload to MLflow that a
-test starts by these names, and what they start by `sys.executable`, are forked; any other process starts as usual. To
-its parent a forked one looks like any: arguments, folder, environment, open files, exit status, and a signal or
-kill -9 ends it. Its parent, however, is the server: what looks for dvc among its ancestors finds none. Tests of
-commands that are killed, and of the command line, start cold ones.
+test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes of xdist;
+any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment, open
+files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among its
+ancestors finds none. Tests of commands that are killed, and of the command line, start cold ones.
 
 All test processes of a machine share one server. It ends when the last of them has ended.
 """
@@ -39,7 +39,10 @@ MODULES = (
     *("dvc.repo.reproduce", "dvc.utils.strictyaml"),
 )
 FORKED = ("dvc", "components.tracking.upload", "components.stage.launch")  # of `python -m`
-FORK_SERVER = "from multiprocessing.forkserver import main;"  # the start of its `python -c`
+FORKED_CODE = (  # of `python -c`, the start: multiprocessing's fork server, a test process of xdist
+    "from multiprocessing.forkserver import main;",
+    "import sys;exec(eval(sys.stdin.readline()))",
+)
 MOST_FILES = 32
 STARTS = 3
 
@@ -49,7 +52,7 @@ import array, json, os, signal, socket, sys
 words = sys.argv[1:]
 while words and words[0] in ("-u", "-B"):
     del words[0]
-forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({fork_server!r})
+forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({code})
 if not sys.argv[0].endswith("/foundry") and not forked and not (words and words[0].endswith(".py")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{{number}}")]
@@ -105,7 +108,7 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start(folder: Path) -> socket.socket:
     address = folder / "server"
     address.unlink(missing_ok=True)
-    made = {"python": sys.executable, "address": str(address), "forked": FORKED, "fork_server": FORK_SERVER}
+    made = {"python": sys.executable, "address": str(address), "forked": FORKED, "code": FORKED_CODE}
     for name in ("python", "foundry"):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
         (folder / name).chmod(0o755)
