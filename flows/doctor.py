@@ -26,12 +26,11 @@ from components.base.files import whole_file
 from components.base.locks import try_lock
 from components.base.owner import is_own, sees_all_processes, standing
 from components.promotion.lock import LOCK_TAG, SUFFIX, all_locks, free_dead_lock
-from components.tracking import upload
+from components.tracking import lockfile, upload
 from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
 from components.tracking.uploader import OWNER_TAG, one_line
-from flows import lockfile
 from flows.at_work import cancelled, lock_file, nobody_at_work
 from flows.isolation import abandoned, remove
 from flows.record import OWNER_VARIABLE

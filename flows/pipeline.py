@@ -28,10 +28,11 @@ from prefect.tasks import exponential_backoff
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.locks import try_lock
+from components.tracking import lockfile
 from components.tracking.journal import Journal
 from components.tracking.snapshot import git, run_ref
 from components.tracking.store import comparison_link, is_reachable
-from flows import isolation, lockfile
+from flows import isolation
 from flows.at_work import cancelled, lock_file, only_run
 from flows.dag import DVC, Stage, outputs_of, read_dag, select, stale_stages
 from flows.gpu_slot import hold_cards

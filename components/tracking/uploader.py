@@ -21,6 +21,7 @@ from components.tracking.journal_files import (
     read_state,
     remaining_journals,
 )
+from components.tracking.lockfile import mend
 from components.tracking.senders import SENDERS, send_inputs, send_params
 from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
 
@@ -60,8 +61,11 @@ class Uploader:
         Raises:
             NotAnsweringError: the store's server does not accept connections.
         """
-        if dead and first_event(folder).get("root") and all_events(folder)[-1]["kind"] != "end":
-            close_dvc_run(folder)
+        if dead and first_event(folder).get("root"):
+            for repair in mend(Path(first_event(folder)["root"])):  # plain `dvc repro` would fail from now on
+                print(repair, flush=True)
+            if all_events(folder)[-1]["kind"] != "end":
+                close_dvc_run(folder)
         events, offset = new_events(folder)
         if not events and not dead:
             return False

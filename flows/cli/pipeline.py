@@ -50,7 +50,7 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
             _print_plan(root / "params.yaml", root, hub=True)
     elif change:
         raise UserError("--set needs --recipe NAME; without one, edit params.yaml")
-    from flows import lockfile
+    from components.tracking import lockfile
     from flows.at_work import only_run
 
     with only_run(root):

@@ -18,7 +18,7 @@ from components.tracking.journal import Journal, RunStart
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, experiment_id, tracking_folder, tracking_uri
 from components.tracking.uploader import OWNER_TAG
-from flows import doctor, lockfile
+from flows import doctor
 from flows.at_work import stage_at_work
 from flows.dag import read_dag, run_dvc
 from flows.isolation import owner_lock, owner_note
@@ -51,7 +51,6 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     assert repaired(toy) == ["nothing wrong"]
 
-    monkeypatch.setattr(lockfile, "WRITING_SECONDS", 0.2)
     monkeypatch.setattr(doctor, "sees_all_processes", lambda: True)
     lock = toy / ".dvc" / "tmp" / "rwlock"
     lock.parent.mkdir(exist_ok=True)

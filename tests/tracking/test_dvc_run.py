@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from components.base.owner import describe_owner
-from components.tracking import dvc_run, upload
+from components.tracking import dvc_run, lockfile, upload
 from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_end, note_stage
 from components.tracking.journal import Journal, RunStart, append_events
 from components.tracking.journal_files import all_events, first_event, journals
@@ -174,6 +174,20 @@ def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, 
     closing = [event for event in all_events(tracking_folder(root) / identity) if event["kind"] == "tags"]
     assert closing[-1]["values"] == ({"stage.prepare": "KILLED"} if second == "RUNNING" else {})
     assert all_events(tracking_folder(root) / identity)[-1]["status"] == status
+
+
+def test_what_a_killed_dvc_left_half_written_is_repaired_by_the_upload(
+    root: Path, dvc: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage(root, "fetch")
+    lockfile.rwlock(root).parent.mkdir(parents=True)
+    lockfile.rwlock(root).write_bytes(b"")
+    assert upload.upload_all(root) == 0
+    assert lockfile.rwlock(root).exists()  # of a dvc that lives
+    end(dvc)
+    assert upload.upload_all(root) == 0
+    assert not lockfile.rwlock(root).exists()
+    assert "left invalid by a killed dvc: removed it" in capsys.readouterr().out
 
 
 def test_a_kill_while_it_is_closed_leaves_one_run_and_one_point_a_metric(

@@ -1,0 +1,91 @@
+"""Detect and repair a half-written dvc.lock or rwlock: DVC writes them in place, so a killed dvc can leave them so.
+
+Every dvc command fails on such a file. The rwlock is removed. The dvc.lock is replaced by the last committed one, or
+removed: outputs made since then come from DVC's run cache, so nothing is recomputed. DVC's own locks say whether a dvc
+is just writing: rwlock.lock for the rwlock, the repository's lock for dvc.lock.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.base.files import whole_file
+from components.base.locks import try_lock
+from components.tracking.snapshot import git
+
+
+def mend(root: Path) -> list[str]:
+    """Repair both files unless a dvc is just writing them; returns a line for each repair."""
+    done = []
+    if read_rwlock(root) is None:
+        rwlock(root).unlink(missing_ok=True)
+        done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
+    if is_broken(root):
+        done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
+    return done
+
+
+def rwlock(root: Path) -> Path:
+    """The file in which DVC notes what its commands read and write; every command fails if it is invalid."""
+    return _temporary(root) / "rwlock"
+
+
+def read_rwlock(root: Path) -> dict[str, Any] | None:
+    """DVC's rwlock, empty if there is none or a dvc is just writing it; None if it was left invalid."""
+    noted = _read_json(rwlock(root))
+    if noted is not None:
+        return noted
+    with try_lock(_temporary(root) / "rwlock.lock", shared=True) as nobody_writes:
+        return _read_json(rwlock(root)) if nobody_writes else {}
+
+
+def is_broken(root: Path) -> bool:
+    """Whether `root` has an incomplete dvc.lock that no running dvc is writing."""
+    if _is_whole_file(root / "dvc.lock"):
+        return False
+    with try_lock(_temporary(root) / "lock", shared=True) as nobody_writes:
+        return nobody_writes and not _is_whole_file(root / "dvc.lock")
+
+
+def repair_lockfile(root: Path) -> str:
+    """Replace a broken dvc.lock by the last committed one, or remove it; returns a description of the repair."""
+    path, committed = root / "dvc.lock", git(root, "show", "HEAD:./dvc.lock", check=False)
+    if is_whole(committed):
+        with whole_file(path) as partial:
+            partial.write_text(committed + "\n", encoding="utf-8")
+        return "restored the last committed one"
+    path.unlink()
+    return "removed it"
+
+
+def is_whole(text: str) -> bool:
+    """Whether DVC accepts this text as a dvc.lock."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
+    except (Invalid, yaml.YAMLError):
+        return False
+    return True
+
+
+def _is_whole_file(path: Path) -> bool:
+    return not path.exists() or is_whole(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file, empty if there is no file; None if it is not JSON."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return None
+
+
+def _temporary(root: Path) -> Path:
+    """DVC's folder for the locks of a checkout."""
+    return root / ".dvc" / "tmp"
