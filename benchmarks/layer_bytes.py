@@ -110,9 +110,9 @@ def _as_one(function: Callable[..., torch.Tensor], traffic: Traffic) -> Callable
             traffic.paused = True
             result = graph(*values)
             traffic.paused = False
-            # What is handed on to the backward as it came in is neither written nor copied.
+            # What is handed on to the backward as it came in, or besides being the result, is not written once more.
             taken = {id(value) for value in values}
-            traffic.add(values, [x for x in tree_leaves(result) if id(x) not in taken])
+            traffic.add(values, [x for name, x in {id(x): x for x in tree_leaves(result)}.items() if name not in taken])
             return result
 
         return make_boxed_func(run)
