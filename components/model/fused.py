@@ -57,14 +57,14 @@ def _rotate_with(attention: Any, compile_: Compile) -> None:
     rotate = getattr(own, "__globals__", {}).get(_ROTATE)
     if not isinstance(rotate, FunctionType):
         return
-    seen = {**own.__globals__, _ROTATE: compile_(_of_known_heads(rotate))}
+    seen = {**own.__globals__, _ROTATE: compile_(of_known_heads(rotate))}
     forward = FunctionType(own.__code__, seen, own.__name__, own.__defaults__, own.__closure__)
     forward.__kwdefaults__ = own.__kwdefaults__
     attention.forward = MethodType(forward, attention)
 
 
 @cache
-def _of_known_heads(rotate: Function) -> Function:
+def of_known_heads(rotate: Function) -> Function:
     """`rotate` with the number of heads and their width as constants of its kernel: it divides by them for each value,
     and reads several values at once only where it knows that they lie together."""
 
