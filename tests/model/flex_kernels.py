@@ -1,4 +1,4 @@
-"""Compiled kernels for a card that is not here: shared memory of FlexAttention's and of those of components/model/fused.
+"""Compiled kernels for a card that is not here: shared memory of FlexAttention's and of those of model/fused.py.
 
 Graphs of forward and backward are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card and
 compiled to a cubin by triton's ptxas. This needs triton and no GPU. What torch.cuda tells of a card is replaced, so
@@ -40,10 +40,9 @@ HEADS, KV_HEADS, WIDTH = 32, 8, 128  # Mistral-7B's
 def capture() -> list[tuple[str, Any]]:
     """("flex forward", "flex backward", "norm forward", ... , its graph), as `torch.compile` hands them to Inductor."""
     from torch.nn.attention import flex_attention as torch_module
-
-    from components.model.attention import flex_attention_over
     from transformers.models.mistral.modeling_mistral import apply_rotary_pos_emb
 
+    from components.model.attention import flex_attention_over
     from components.model.fused import add_norm, of_known_heads, rms_norm, swiglu
     from components.model.packing import join_rows, pack
 
