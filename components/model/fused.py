@@ -1,5 +1,5 @@
-"""RMSNorm, SwiGLU, RoPE, and the residual sum with the norm after it, as one compiled kernel each on a card; elsewhere a
-model keeps its own.
+"""RMSNorm, SwiGLU, RoPE, and the residual sum with its norm, as one compiled kernel each on a card; elsewhere a model
+keeps its own.
 
 transformers computes a norm in six passes over the hidden states, most of them in fp32. benchmarks/layer_bytes.py
 counts what a layer reads and writes with and without. The MLP's residual sum stays apart: the norm after it is the next
