@@ -35,14 +35,15 @@ def fuse_elementwise(backbone: Any, compile_: Compile = compiled) -> None:
     once = cache(compile_)  # all layers share a function's graphs
     norm, gate, layer_of = once(rms_norm), once(swiglu), cache(partial(_layer_class, add_norm=once(add_norm)))
     for module in backbone.modules():
+        kind: Any = type(module)
         if _is_norm(module):
             module.forward = partial(_norm, module, norm)
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")) and _is_silu(module):
             module.forward = partial(_gated, module, gate)
         elif hasattr(module, "q_proj"):
             _rotate_with(module, once)
-        elif _is_norm(getattr(module, "post_attention_layernorm", None)) and _is_plain_layer(type(module)):
-            module.__class__ = layer_of(type(module))
+        elif _is_norm(getattr(module, "post_attention_layernorm", None)) and _is_plain_layer(kind):
+            module.__class__ = layer_of(kind)
 
 
 _ROTATE = "apply_rotary_pos_emb"  # transformers' function; an attention's forward finds it among its globals
@@ -78,7 +79,7 @@ def of_known_heads(rotate: Function) -> Function:
     return apply
 
 
-def _is_plain_layer(kind: type) -> bool:
+def _is_plain_layer(kind: Any) -> bool:
     """Whether a layer computes what Mistral's does, as those of Llama and Qwen do: others scale the sum, or put a norm
     before it."""
     from transformers.models.mistral.modeling_mistral import MistralDecoderLayer

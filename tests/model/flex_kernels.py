@@ -49,7 +49,7 @@ def capture() -> list[tuple[str, Any]]:
     torch_module._validate_device = lambda *tensors: None  # it refuses a backward on a CPU
     graphs: list[tuple[str, Any]] = []
     row = join_rows([pack([5] * 100, [[7] * 40] * 3), pack([6] * 40, [[7] * 20] * 2)])
-    query, key, value = (_random(1, heads, row.tokens, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    query, key, value = (_random(1, row.tokens, heads, WIDTH).transpose(1, 2) for heads in (HEADS, KV_HEADS, KV_HEADS))
     flex = _kept("flex", torch_module.flex_attention, graphs)
     flex_attention_over(row, query, key, value, WIDTH**-0.5, flex).sum().backward()
     weight = torch.nn.Parameter(torch.ones(HEADS * WIDTH, dtype=torch.bfloat16), requires_grad=False)
