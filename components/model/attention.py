@@ -145,12 +145,15 @@ def _block_mask(row: Row, width: int, lengths: torch.Tensor) -> torch.Tensor | N
 def flex_attention_over(
     row: Row, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, flex: Any
 ) -> torch.Tensor:
-    """FlexAttention with the row's mask as a BlockMask; [1, H, T, D] in, [1, T, H, D] out."""
+    """FlexAttention with the row's mask as a BlockMask; [1, H, T, D] in, [1, T, H, D] out.
+
+    The heads of a token stay together in memory, as the projections give and take them: nothing is transposed.
+    """
     block_mask = row.__dict__.get("_flex_mask")
     if block_mask is None:  # built once per row, used by every layer
         block_mask = row.__dict__["_flex_mask"] = flex_mask(row)
     pad = _flex_size(row) - row.tokens
-    padded = (functional.pad(x, (0, 0, 0, pad)) for x in (query, key, value))
+    padded = (functional.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, pad)).transpose(1, 2) for x in (query, key, value))
     grouped = query.shape[1] != key.shape[1]
     options = flex_options(_shared_memory(query.device)) if query.is_cuda else None
     attended = flex(*padded, block_mask=block_mask, scale=scaling, enable_gqa=grouped, kernel_options=options)

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams
 from components.model.attention import PACKED
+from components.model.device import card_has_bf16
 from components.model.fused import fuse_elementwise
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
@@ -29,7 +30,7 @@ def training_precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return "bf16" if card_has_bf16() else "fp32"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
 
 

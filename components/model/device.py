@@ -62,6 +62,16 @@ def use_expandable_segments() -> None:
         torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
 
 
+def card_has_bf16() -> bool:
+    """Whether the card multiplies bf16. torch emulates it on those that do not (T4, V100), slower than fp32."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device; to a card from pinned memory, so that the host does not wait for the card's work."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
 def all_cards() -> list[torch.device]:
     """Every GPU that this process may see."""
     return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]

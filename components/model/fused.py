@@ -1,19 +1,21 @@
-"""RMSNorm, SwiGLU and RoPE as one compiled kernel each on a card; elsewhere a model keeps its own.
+"""RMSNorm, SwiGLU, RoPE, and the residual sum with its norm, as one compiled kernel each on a card; elsewhere a model
+keeps its own.
 
 transformers computes a norm in six passes over the hidden states, most of them in fp32. benchmarks/layer_bytes.py
-counts what a layer reads and writes with and without. The residual's sum stays apart: fused with the norm after it, it
-would save 8 KB a token of a layer of Mistral-7B, 2 %.
+counts what a layer reads and writes with and without. The MLP's residual sum stays apart: the norm after it is the next
+layer's, and gradient checkpointing hands one tensor from layer to layer.
 """
 
+import inspect
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, partial, wraps
 from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-Function = Callable[..., torch.Tensor]
+Function = Callable[..., Any]
 Compile = Callable[[Function], Function]
 
 
@@ -29,16 +31,19 @@ def compiled(function: Any) -> Any:
 
 
 def fuse_elementwise(backbone: Any, compile_: Compile = compiled) -> None:
-    """Let the norms, gated MLPs and rotary embeddings of `backbone` compute with compiled functions."""
+    """Let the norms, gated MLPs, rotary embeddings and residual sums of `backbone` compute with compiled functions."""
     once = cache(compile_)  # all layers share a function's graphs
-    norm, gate = once(rms_norm), once(swiglu)
+    norm, gate, layer_of = once(rms_norm), once(swiglu), cache(partial(_layer_class, add_norm=once(add_norm)))
     for module in backbone.modules():
-        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        kind: Any = type(module)
+        if _is_norm(module):
             module.forward = partial(_norm, module, norm)
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")) and _is_silu(module):
             module.forward = partial(_gated, module, gate)
         elif hasattr(module, "q_proj"):
             _rotate_with(module, once)
+        elif _is_norm(getattr(module, "post_attention_layernorm", None)) and _is_plain_layer(kind):
+            module.__class__ = layer_of(kind)
 
 
 _ROTATE = "apply_rotary_pos_emb"  # transformers' function; an attention's forward finds it among its globals
@@ -53,10 +58,50 @@ def _rotate_with(attention: Any, compile_: Compile) -> None:
     rotate = getattr(own, "__globals__", {}).get(_ROTATE)
     if not isinstance(rotate, FunctionType):
         return
-    seen = {**own.__globals__, _ROTATE: compile_(rotate)}
+    seen = {**own.__globals__, _ROTATE: compile_(of_known_heads(rotate))}
     forward = FunctionType(own.__code__, seen, own.__name__, own.__defaults__, own.__closure__)
     forward.__kwdefaults__ = own.__kwdefaults__
     attention.forward = MethodType(forward, attention)
+
+
+@cache
+def of_known_heads(rotate: Function) -> Function:
+    """`rotate` with the number of heads and their width as constants of its kernel: it divides by them for each value,
+    and reads several values at once only where it knows that they lie together."""
+
+    @wraps(rotate)
+    def apply(query: torch.Tensor, key: torch.Tensor, *given: Any, **named: Any) -> Any:
+        for heads in (query, key):  # [1, H, T, D]
+            torch._dynamo.mark_static(heads, 1)
+            torch._dynamo.mark_static(heads, 3)
+        return rotate(query, key, *given, **named)
+
+    return apply
+
+
+def _is_plain_layer(kind: Any) -> bool:
+    """Whether a layer computes what Mistral's does, as those of Llama and Qwen do: others scale the sum, or put a norm
+    before it."""
+    from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
+
+    own, known = (inspect.unwrap(layer.forward).__code__ for layer in (kind, MistralDecoderLayer))
+    return (own.co_code, own.co_names, own.co_consts) == (known.co_code, known.co_names, known.co_consts)
+
+
+def _layer_class(plain: type, add_norm: Function) -> type:
+    """A class of the same layer with the attention's sum and the norm after it in one function.
+
+    A class, since transformers wraps the forward of each class of layers with gradient checkpointing.
+    """
+
+    def forward(self: Any, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
+        attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **given)
+        norm = self.post_attention_layernorm
+        summed, normed = add_norm(hidden_states, attended, norm.weight, norm.variance_epsilon)
+        result: torch.Tensor = summed + self.mlp(normed)
+        return result
+
+    return type(plain.__name__, (plain,), {"forward": forward})
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -66,13 +111,26 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     return weight * wide.to(x.dtype)
 
 
+def add_norm(
+    x: torch.Tensor, change: torch.Tensor, weight: torch.Tensor, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(x + change, the `rms_norm` of it)."""
+    summed = x + change
+    return summed, rms_norm(summed, weight, epsilon)
+
+
 def swiglu(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     """silu(gate) * up (Shazeer 2020)."""
     return functional.silu(gate) * up
 
 
+def _is_norm(module: Any) -> bool:
+    return type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+
+
 def _norm(module: Any, norm: Function, x: torch.Tensor) -> torch.Tensor:
-    return norm(x, module.weight, module.variance_epsilon)
+    normed: torch.Tensor = norm(x, module.weight, module.variance_epsilon)
+    return normed
 
 
 def _gated(module: Any, gate: Function, x: torch.Tensor) -> torch.Tensor:

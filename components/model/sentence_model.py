@@ -27,7 +27,7 @@ from components.base.hashing import content_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
 from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch, token_batches
-from components.model.device import device_of
+from components.model.device import device_of, send
 from components.model.locate import locate_model
 from components.model.stored_embedder import StoredEmbedder
 from components.model.vector_store import VectorStore
@@ -143,7 +143,7 @@ class SentenceModel(StoredEmbedder):
                 "input_ids": padded_batch(sequences, length, rows, self.model.tokenizer.pad_token_id),
                 "attention_mask": attention_mask(sequences, length, rows),
             }
-            features = {name: values.to(self.model.device) for name, values in features.items()}
+            features = {name: send(values, self.model.device) for name, values in features.items()}
             if prompt_length is not None:
                 features["prompt_length"] = prompt_length  # read by poolings that leave the prompt out
             return self._computed(features, sequences, side, tokens)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from components.base.errors import UserError
+from components.model.device import send
 from components.search.stream import Blocks
 from components.search.top_k import EMPTY, LAST_DOCUMENT
 
@@ -26,14 +27,20 @@ class CardTopK:
         self.queries = torch.from_numpy(queries).to(card)
         self.best = torch.full((len(queries), k), EMPTY, dtype=torch.int64, device=card)
         self.norm = torch.zeros((), device=card)  # the largest of any document
+        self._added: torch.cuda.Event | None = None
 
     def add(self, block: np.ndarray, first: int) -> None:
-        """Add documents first ... first + len(block) - 1; returns before the card has finished."""
-        documents = torch.from_numpy(block).to(self.card, non_blocking=True)
+        """Add documents first ... first + len(block) - 1; returns before the card has finished, but not two ahead."""
+        documents = send(torch.from_numpy(block), self.card)
         self.norm = torch.maximum(self.norm, torch.linalg.vector_norm(documents, dim=1).max())  # keeps a NaN
         numbers = torch.arange(first, first + len(block), device=self.card)
         keys = torch.cat([self.best, _as_keys(self.queries @ documents.T, numbers)], dim=1)
         self.best = keys.topk(self.k, dim=1, sorted=False).values
+        if self.card.type == "cuda":
+            before, self._added = self._added, torch.cuda.Event()
+            self._added.record(torch.cuda.current_stream(self.card))
+            if before is not None:
+                before.synchronize()  # two blocks in pinned memory, no more
 
 
 def _as_keys(scores: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:

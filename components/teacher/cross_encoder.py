@@ -15,6 +15,7 @@ import torch
 
 from components.base.errors import UserError
 from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch
+from components.model.device import card_has_bf16, device_of, send
 from components.model.locate import locate_model
 
 _READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}  # model types
@@ -44,9 +45,9 @@ class CrossEncoderTeacher:
         from sentence_transformers import CrossEncoder
 
         folder = locate_model(models / name)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of("auto")
         model = CrossEncoder(
-            str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype or _precision(device)}
+            str(folder), device=str(device), local_files_only=True, model_kwargs={"dtype": dtype or _precision(device)}
         )
         if model.num_labels != 1:
             raise UserError(f"{folder}: score.model: outputs {model.num_labels} logits per pair; a reranker outputs 1")
@@ -64,23 +65,26 @@ class CrossEncoderTeacher:
             )
         scores = np.empty(len(pairs), dtype=np.float32)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        for members, own in self._batches.run(lengths, partial(self._forward, encoded)):
-            scores[members] = own
+        # A card is given every batch before the first result is read: to read one waits for it.
+        for members, own in list(self._batches.run(lengths, partial(self._forward, encoded))):
+            scores[members] = own.cpu().numpy()[: len(members)]
         return scores
 
-    def _forward(self, encoded: Any, members: list[int], length: int) -> np.ndarray:
+    def _forward(self, encoded: Any, members: list[int], length: int) -> torch.Tensor:
+        """float32 [rows], on the model's device."""
         fill = {"input_ids": self.model.tokenizer.pad_token_id}
         rows = batch_rows(length, self.token_budget) if self._on_cpu else len(members)
         features = {
             name: padded_batch([values[i] for i in members], length, rows, fill.get(name, 0))
             for name, values in encoded.items()
+            if name != "attention_mask"
         }  # [rows, length] each
         ids = [encoded["input_ids"][i] for i in members]
         features["attention_mask"] = attention_mask(ids, length, rows)
-        features = {name: values.to(self.model.device) for name, values in features.items()}
+        features = {name: send(values, self.model.device) for name, values in features.items()}
         with torch.inference_mode():
-            logits = self.model.model(**features).logits[:, 0]
-        return np.asarray(logits.float().cpu().numpy()[: len(members)])
+            logits: torch.Tensor = self.model.model(**features).logits[:, 0].float()
+        return logits
 
 
 def compute_first_token_only(model: Any) -> None:
@@ -97,6 +101,6 @@ def _first_token(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[to
     return tuple(hidden[:, :1] for hidden in args)  # attention output and residual, [rows, length, dim] each
 
 
-def _precision(device: str) -> torch.dtype:
-    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+def _precision(device: torch.device) -> torch.dtype:
+    fast = card_has_bf16() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32

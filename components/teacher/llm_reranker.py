@@ -14,6 +14,7 @@ import torch
 
 from components.base.errors import UserError
 from components.model.batches import TokenBatches, attention_mask, batch_rows, padded_batch
+from components.model.device import card_has_bf16, device_of, send
 from components.model.locate import locate_model
 
 PREFIX = (
@@ -40,11 +41,12 @@ class LlmTeacher:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = locate_model(models / name)
-        cuda = torch.cuda.is_available()
-        dtype = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float32
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        device = device_of("auto")
+        half = device.type == "cuda" and card_has_bf16()
+        how: Any = {"dtype": torch.bfloat16 if half else torch.float32, "device_map": {"": device}}
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **how)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(model.to("cuda" if cuda else "cpu").eval(), tokenizer, instruction, max_tokens, token_budget)
+        return cls(model.eval(), tokenizer, instruction, max_tokens, token_budget)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """float32 [n]: logit of yes minus logit of no. The document is truncated so that a pair fits `max_tokens`."""
@@ -71,13 +73,13 @@ class LlmTeacher:
 
     def _forward(self, sequences: list[list[int]], length: int) -> np.ndarray:
         rows = batch_rows(length, self.token_budget) if self._on_cpu else len(sequences)
-        ids = padded_batch(sequences, length, rows)  # [rows, length]
-        mask = attention_mask(sequences, length, rows)
-        last_token = mask.sum(dim=1) - 1  # [rows]
         device = self.model.device
+        ids, mask = (make(sequences, length, rows) for make in (padded_batch, attention_mask))  # [rows, length]
+        row, last_token = torch.arange(rows), mask.sum(dim=1) - 1  # [rows]
+        ids, mask, row, last_token = (send(tensor, device) for tensor in (ids, mask, row, last_token))
         with torch.inference_mode():
-            hidden = self.model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
-            last = hidden[torch.arange(len(ids)), last_token]  # [rows, hidden]: the same shape for every batch
+            hidden = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            last = hidden[row, last_token]  # [rows, hidden]: the same shape for every batch
             yes, no = self.model.get_output_embeddings().weight[[self.yes, self.no]].float()
             # a sum a row, not last @ head.T: a product of two columns rounds odd rows differently on Intel CPUs (MKL)
             scores = (last.float() * yes).sum(dim=1) - (last.float() * no).sum(dim=1)

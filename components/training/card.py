@@ -4,6 +4,7 @@ import torch
 
 from components.base.errors import UserError
 from components.config import Config
+from components.model.device import card_has_bf16
 
 NO_BF16 = (
     "take a card of compute capability 8.0 or more (A100, L4, RTX 30 and 40, H100), or set encoder.precision and "
@@ -25,5 +26,5 @@ def check_card(config: Config, device: torch.device) -> None:
     """
     if device.type != "cuda" or not needs_bf16(config):
         return
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
+    if not card_has_bf16():
         raise UserError(f"train: {torch.cuda.get_device_name(device)} does not multiply bf16; {NO_BF16}")

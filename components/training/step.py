@@ -14,6 +14,7 @@ import torch
 
 from components.base import watchdog
 from components.model.backbone import pooled
+from components.model.device import send
 from components.training.rows import PlacedRow
 from components.training.world import World
 
@@ -104,9 +105,9 @@ class Step:
             return pooled(self.model, placed.row, self.pooling)
 
     def _places(self, rows: list[tuple[int, PlacedRow]]) -> torch.Tensor:
-        """int64 [n]: the places of all vectors of these rows, on the device by one copy that does not block."""
+        """int64 [n]: the places of all vectors of these rows, on the device by one copy."""
         places = torch.tensor([place for _, placed in rows for place in placed.places], dtype=torch.int64)
-        return (places.pin_memory() if self.device.type == "cuda" else places).to(self.device, non_blocking=True)
+        return send(places, self.device)
 
     def _complete(self, parts: list[torch.Tensor], at: torch.Tensor, total: int) -> torch.Tensor:
         """All vectors [total, dim] as a leaf tensor that collects its gradient; a process may have no row."""

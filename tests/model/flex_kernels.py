@@ -1,4 +1,4 @@
-"""Compiled kernels for a card that is not here: shared memory of FlexAttention's, the norms' and SwiGLU's.
+"""Compiled kernels for a card that is not here: shared memory of FlexAttention's and of those of model/fused.py.
 
 Graphs of forward and backward are captured on the CPU, moved to fake CUDA tensors, lowered by Inductor for the card and
 compiled to a cubin by triton's ptxas. This needs triton and no GPU. What torch.cuda tells of a card is replaced, so
@@ -40,20 +40,26 @@ HEADS, KV_HEADS, WIDTH = 32, 8, 128  # Mistral-7B's
 def capture() -> list[tuple[str, Any]]:
     """("flex forward", "flex backward", "norm forward", ... , its graph), as `torch.compile` hands them to Inductor."""
     from torch.nn.attention import flex_attention as torch_module
+    from transformers.models.mistral.modeling_mistral import apply_rotary_pos_emb
 
     from components.model.attention import flex_attention_over
-    from components.model.fused import rms_norm, swiglu
+    from components.model.fused import add_norm, of_known_heads, rms_norm, swiglu
     from components.model.packing import join_rows, pack
 
     torch_module._validate_device = lambda *tensors: None  # it refuses a backward on a CPU
     graphs: list[tuple[str, Any]] = []
     row = join_rows([pack([5] * 100, [[7] * 40] * 3), pack([6] * 40, [[7] * 20] * 2)])
-    query, key, value = (_random(1, heads, row.tokens, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    query, key, value = (_random(1, row.tokens, heads, WIDTH).transpose(1, 2) for heads in (HEADS, KV_HEADS, KV_HEADS))
     flex = _kept("flex", torch_module.flex_attention, graphs)
     flex_attention_over(row, query, key, value, WIDTH**-0.5, flex).sum().backward()
-    weight = torch.ones(HEADS * WIDTH, dtype=torch.bfloat16)  # frozen
-    _kept("norm", rms_norm, graphs)(_random(1, row.tokens, HEADS * WIDTH), weight, 1e-5).sum().backward()
+    weight = torch.nn.Parameter(torch.ones(HEADS * WIDTH, dtype=torch.bfloat16), requires_grad=False)
+    hidden, change = (_random(1, row.tokens, HEADS * WIDTH) for _ in range(2))
+    _kept("norm", rms_norm, graphs)(hidden, weight, 1e-5).sum().backward()
+    sum(x.sum() for x in _kept("residual", add_norm, graphs)(hidden, change, weight, 1e-5)).backward()
     _kept("gate", swiglu, graphs)(_random(1, row.tokens, 14336), _random(1, row.tokens, 14336)).sum().backward()
+    angles = (torch.randn(1, row.tokens, WIDTH, dtype=torch.bfloat16) for _ in range(2))
+    rotated = _kept("rope", of_known_heads(apply_rotary_pos_emb), graphs)(query, key, *angles)
+    sum(x.sum() for x in rotated).backward()
     return graphs
 
 
@@ -81,6 +87,7 @@ def pretend(name: str) -> None:
     import torch._inductor.scheduler as scheduler
     from torch._dynamo.device_interface import CudaInterface
     from torch._inductor import config
+    from torch._inductor.fx_passes import reinplace
     from torch._inductor.runtime import triton_helpers
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
@@ -126,6 +133,7 @@ def pretend(name: str) -> None:
     torch._C._cuda_getCurrentRawStream = lambda _: 0
     hop: Any = sys.modules["torch._higher_order_ops.flex_attention"]  # torch's package gives the name to a function
     hop._permute_strides = _permuted
+    reinplace.canonicalize_view_scatter_ops = lambda graph: None  # it copies between fake tensors, as above
     config.fx_graph_cache = False
     config.compile_threads = 1
     config.use_static_triton_launcher = False

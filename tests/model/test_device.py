@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from components.base.errors import UserError
 from components.model import device
-from components.model.device import all_cards, card_environment, device_of, told_when_full
+from components.model.device import all_cards, card_environment, device_of, send, told_when_full
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,15 @@ def test_workers_take_the_visible_cards_in_turn(
 def test_a_process_that_owns_all_cards_searches_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_cards() == [torch.device("cuda", 0), torch.device("cuda", 1)]
+
+
+def test_what_goes_to_a_card_goes_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: done.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, place, **how: done.append((place.type, how)) or tensor)
+    for place in ("cuda", "cpu"):
+        send(torch.ones(1), torch.device(place))
+    assert done == ["pinned", ("cuda", {"non_blocking": True}), ("cpu", {"non_blocking": True})]
 
 
 def test_a_driver_that_is_too_old_is_told_and_not_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

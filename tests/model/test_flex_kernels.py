@@ -19,7 +19,9 @@ def test_kernels_compiled_for_four_architectures_fit_with_room() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-2000:]
     needs = json.loads(done.stdout)
-    sides = {f"{name} {side}" for name in ("flex", "norm", "gate") for side in ("forward", "backward")}
+    sides = {
+        f"{name} {side}" for name in ("flex", "norm", "residual", "gate", "rope") for side in ("forward", "backward")
+    }
     assert {kind for found in needs.values() for kind in found} == sides
     spare = {
         (name, kind): CARDS[name].shared_memory - number

@@ -116,6 +116,11 @@ def test_both_attentions_equal_the_dense_mask(make):
     with torch.no_grad():
         assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
     assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
+    # As the projections give them: the result goes into the next one without a copy.
+    of_tokens = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (query, key, value)]
+    found = flex_attention_over(row, *of_tokens, 0.25, flex_attention)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found.is_contiguous()
 
 
 @pytest.mark.parametrize("name", ["prefix", "documents", "joined"])

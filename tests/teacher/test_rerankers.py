@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from components.base.errors import UserError
 from components.model.batches import batch_rows, token_batches
 from components.model.locate import locate_model
-from components.teacher.cross_encoder import CrossEncoderTeacher, compute_first_token_only
+from components.teacher.cross_encoder import CrossEncoderTeacher, _precision, compute_first_token_only
 from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
 from tests.models import make_tiny_student
 from tests.teacher.conftest import make_reranker
@@ -114,6 +114,25 @@ def test_a_gpu_that_is_too_small_for_a_batch_gets_smaller_ones(models: Path, mon
     np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
     assert sorted(computed) == list(range(len(PAIRS)))  # each pair once
     assert 75 <= teacher._batches.budget <= 150
+
+
+def test_a_card_gets_every_batch_before_a_result_is_read(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = CrossEncoderTeacher.load(models, "reranker", 128, 400, torch.float32)
+    forward, read, seen = teacher._forward, torch.Tensor.cpu, []
+    monkeypatch.setattr(teacher, "_forward", lambda *given: seen.append("batch") or forward(*given))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: seen.append("read") or read(tensor))
+    teacher.score(PAIRS)
+    number = len(seen) // 2
+    assert number > 2
+    assert seen == ["batch"] * number + ["read"] * number
+
+
+def test_a_card_that_only_emulates_bf16_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has, expected in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True, has=has: has or including_emulation
+        )
+        assert _precision(torch.device("cuda", 0)) == expected
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "electra"])
