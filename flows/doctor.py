@@ -25,12 +25,13 @@ from components.base.checkout import home
 from components.base.files import whole_file
 from components.base.locks import try_lock
 from components.base.owner import is_own, sees_all_processes, standing
+from components.base.short_lines import describe_exception
 from components.promotion.lock import LOCK_TAG, SUFFIX, all_locks, free_dead_lock
 from components.tracking import upload
 from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
-from components.tracking.uploader import OWNER_TAG, one_line
+from components.tracking.uploader import OWNER_TAG
 from flows import lockfile
 from flows.at_work import cancelled, lock_file, nobody_at_work
 from flows.isolation import abandoned, remove
@@ -78,7 +79,7 @@ def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding
         try:
             ask()
         except Exception as problem:  # noqa: BLE001  any error of the store is reported as one line
-            yield Finding(f"{name} at {redact_uri(uri)}: {one_line(problem)}", "repair or restore it", None)
+            yield Finding(f"{name} at {redact_uri(uri)}: {describe_exception(problem)}", "repair or restore it", None)
 
 
 def is_dead_and_ours(record: str, root: Path) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import Config, load_config, read_parameters
+from components.config.flatten import value_at
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
 from components.training.watch import all_alike, moved_together
@@ -157,7 +158,7 @@ def tune(root: Path, searches: Sequence[Search], trials: int, steps: int, train:
     raw = read_parameters(root / "params.yaml")
     study = open_study(root, raw, searches, steps)
     train = train or trainer_of(root)
-    _put_back(study, {one.key: value_of(raw, one.key) for one in searches if one.covers(value_of(raw, one.key))})
+    _put_back(study, {one.key: value_at(raw, one.key) for one in searches if one.covers(value_at(raw, one.key))})
     while (left := trials - len(finished(study))) > 0:
         trial = study.ask()
         values = {one.key: one.suggest(trial) for one in searches}
@@ -277,10 +278,3 @@ def rounded(value: Any) -> Any:
     (0.00123, 16, 'linear')
     """
     return float(f"{value:.3g}") if isinstance(value, float) else value
-
-
-def value_of(raw: Any, key: str) -> Any:
-    """The value at a dotted key of a parameter file; None when it is not stated."""
-    for part in key.split("."):
-        raw = raw.get(part) if isinstance(raw, dict) else None
-    return raw

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 
 
 class HubUnreachableError(UserError):
@@ -137,7 +138,7 @@ def clear_errors(repo: HubRepo, key: str) -> Iterator[None]:
     except RepositoryNotFoundError:
         raise UserError(f"{key}.repo: {repo.name}: no such repository; correct its name or log in") from None
     except (OSError, ValueError, httpx2.HTTPError) as problem:
-        reason = " ".join(str(problem).split())[:160]
+        reason = describe_exception(problem)
         raise HubUnreachableError(
             f"{key}: the hub cannot be reached for {repo} ({type(problem).__name__}: {reason}); "
             "check the network, or point HF_HOME at a cache that holds it"

@@ -17,6 +17,7 @@ _REPEATED = (  # library warnings that come on every run and that a user cannot 
     r".*is_gradient_checkpointing.*",
     r".*Sparse CSR tensor support is in beta.*",
     r".*torch\.jit\.script.*",
+    r".*Add type hints to the `predict` method.*",
 )
 _LOUD = ("bm25s", "bitsandbytes")  # log progress or missing optional kernels as warnings
 

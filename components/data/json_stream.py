@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 
 _PIECE = 1 << 20  # letters read at once
 _NEAR_END = 16  # letters before the end of the buffer from where on a fault may be a cut word, number or escape
@@ -65,7 +66,7 @@ class JsonStream:
                     continue
                 raise self._fault(problem.msg, problem.pos) from None
             except (RecursionError, ValueError) as problem:
-                reason = " ".join(str(problem).split())[:120]
+                reason = describe_exception(problem)
                 raise UserError(
                     f"{self._path}: line {self.line}: not readable JSON ({reason}); correct the file"
                 ) from None

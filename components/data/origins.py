@@ -20,6 +20,7 @@ from pathlib import Path
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.hashing import file_hash
+from components.base.short_lines import describe_exception
 from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
 from components.data.hub_files import download_hub_files
 from components.data.local_files import Found, Listing, fit_format, is_hidden, list_files
@@ -175,7 +176,7 @@ def _unpack(files: Files, format: str, cache: Path) -> Files:
             for name in fitting:
                 _extract(archive, name, folder, path)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as problem:
-        reason = " ".join(str(problem).split())[:120]
+        reason = describe_exception(problem)
         raise UserError(f"{path}: cannot be unpacked ({reason}); download it again, or unpack it yourself") from None
     if not fitting:
         raise UserError(f"{path}: an archive without files; correct the path")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import SourceParams
 
 
@@ -126,8 +127,7 @@ def _bad_line(path: Path, encoding: str) -> str:
 
 
 def _damaged(path: Path, problem: Exception) -> UserError:
-    reason = " ".join(str(problem).split()) or type(problem).__name__
-    return UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again")
+    return UserError(f"{path}: cannot be read ({describe_exception(problem)}); damaged file: download it again")
 
 
 def open_text(path: Path, encoding: str, newline: str = "\n", errors: str = "strict") -> IO[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.short_lines import shorten_line
 from components.contracts.shots import EvaluatedPrompt, count_prompts
 from components.contracts.tables import read_table
 from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
@@ -247,8 +248,7 @@ def _cut(text: str | None) -> str:
     """At most _SHOWN_TEXT characters on one line; None is a judged document that the corpus does not have."""
     if text is None:
         return "(not in the corpus)"
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SHOWN_TEXT else flat[: _SHOWN_TEXT - 1] + "…"
+    return shorten_line(text, _SHOWN_TEXT)
 
 
 def _cost(path: Path) -> list[list[str]]:

@@ -70,8 +70,8 @@ def launch(
     finally:
         shared.unlink(missing_ok=True)  # the other machines' sign that the stage has ended
     raise UserError(
-        f"a process died at every of {restarts + 1} starts (train.restarts: {restarts}), at last: {_ended(exchange)}; "
-        "its output is above, the last checkpoint is kept: run it again to go on from there"
+        f"failed {restarts + 1} times (train.restarts: {restarts}), the last time: {_ended(exchange)}; "
+        "see its output above; run it again to continue from the last checkpoint"
     )
 
 

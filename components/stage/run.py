@@ -36,7 +36,7 @@ def run_stage(name: str, root: Path, after: Sequence[Finisher] = ()) -> dict[str
     after: called like the stage's own finishers, after them; they may add to the run and write no output.
     """
     if name not in STAGES:
-        raise UserError(f"no such stage; stages: {', '.join(STAGES)}")
+        raise UserError(f"no such stage; stages: local_files, {', '.join(STAGES)}")
     config = load_config(root / "params.yaml")
     limit_threads(config.threads)
     keep_freed_memory()

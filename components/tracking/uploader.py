@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from components.base.short_lines import describe_exception
 from components.tracking.dvc_run import close_dvc_run
 from components.tracking.journal_files import (
     all_events,
@@ -50,7 +51,7 @@ class Uploader:
             try:
                 busy = self.send(folder, dead=owner == "dead") or busy
             except Exception as problem:  # noqa: BLE001  on any error of the store the journal is kept for later
-                note_state(folder, problem=one_line(problem))
+                note_state(folder, problem=describe_exception(problem))
                 self._retry_at[folder.name] = time.monotonic() + 15
         return busy
 
@@ -136,7 +137,3 @@ def uploaded_link(tracking: Path, journal: str) -> str:
     """Link to the MLflow run of a journal; empty while it is not uploaded."""
     note = tracking / "done" / journal
     return note.read_text(encoding="utf-8") if note.exists() else ""
-
-
-def one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:300] or type(problem).__name__

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from components.config.flatten import value_at
+
 
 def stage_entry(root: Path, stage: str) -> dict[str, Any]:
     """The stage's entry in dvc.yaml; empty if there is none."""
@@ -91,7 +93,7 @@ def current_stages(root: Path) -> dict[str, str]:
             entry.get("outs")
             and all(made_by[dep["path"]]["md5"] == str(dep["md5"]) for dep in inputs)
             and all(made_by[dep["path"]]["stage"] in current for dep in inputs)
-            and all(_value_at(values, key) == value for key, value in read.items())
+            and all(value_at(values, key) == value for key, value in read.items())
         ):
             current[stage] = str(entry["outs"][0]["md5"])
     return current
@@ -104,13 +106,6 @@ def _in_order(stages: dict[str, dict[str, Any]], made_by: dict[str, dict[str, st
         for name, entry in stages.items()
     }
     return list(TopologicalSorter(needs).static_order())
-
-
-def _value_at(values: Any, key: str) -> Any:
-    """The value at a dotted key; None if there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 def dvc_md5(path: Path) -> str:

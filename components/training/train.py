@@ -61,7 +61,7 @@ def fit_adapter(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
     from components.model.backbone import load_tokenizer
-    from components.model.device import device_of, told_when_full
+    from components.model.device import card_memory_error_as_user_error, device_of
     from components.model.prompt import Prompt
     from components.training.card import check_card
     from components.training.trainer import Trainer
@@ -69,7 +69,8 @@ def fit_adapter(
     config = context.config
     tokenizer = load_tokenizer(student, config.prompt)
     check_card(config, device_of(config.encoder.device))
-    with told_when_full("train", "set train.quantization: 4bit, which takes a quarter, or take a larger card"):
+    cure = "set train.quantization: 4bit, which takes a quarter, or take a larger card"
+    with card_memory_error_as_user_error("train", cure):
         model = add_adapter(student, tokenizer, config)
     shard(model, world)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from components.base.errors import UserError
+from components.base.short_lines import shorten_line
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, split_version
 from flows.cli.checkout import enter_checkout, enter_for_flows
 from flows.cli.group import examples, new_group
@@ -53,12 +54,7 @@ def ask(
     print(f"model   {answer.model}")
     print(f"corpus  {answer.corpus}, {answer.documents:,} documents\n")
     for rank, (score, text) in enumerate(answer.hits, start=1):
-        print(f"{rank:2}  {score:.4f}  {_one_line(text)}")
-
-
-def _one_line(text: str, width: int = 300) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width - 3]}..."
+        print(f"{rank:2}  {score:.4f}  {shorten_line(text, 300)}")
 
 
 @group.command(
