@@ -187,7 +187,7 @@ def flex_options(shared_memory: int) -> dict[str, int] | None:
     """Options of FlexAttention's kernels on a card with so many bytes of shared memory a block; None: torch's own.
 
     With heads of 128 in bf16 torch's forward kernel takes 97 KiB of the 99 that 24 GB cards have (RTX 4090, L4, L40S,
-    A10G, RTX 3090). Two stages in place of three leave room. tests/model/test_flex_kernels.py compiles them.
+    A10G, RTX 3090). Two stages in place of three leave room. tests/model/test_attention.py compiles them.
     """
     return {"fwd_num_stages": 2} if shared_memory < _FLEX_DEFAULT_NEEDS else None
 
