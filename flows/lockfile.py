@@ -57,7 +57,7 @@ def rwlock(root: Path) -> Path:
     return root / ".dvc" / "tmp" / "rwlock"
 
 
-def mend(root: Path) -> list[str]:
+def repair_files(root: Path) -> list[str]:
     """Repair both files before a run that holds the checkout's lock; returns a line for each repair."""
     done = []
     if read_rwlock(root) is None:

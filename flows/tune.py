@@ -51,7 +51,7 @@ class Search:
             return trial.suggest_categorical(self.key, self.choices)
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.key, self.low, self.high, log=self.log)
-        return rounded(trial.suggest_float(self.key, self.low, self.high, log=self.log))
+        return round_value(trial.suggest_float(self.key, self.low, self.high, log=self.log))
 
 
 @dataclass
@@ -159,10 +159,10 @@ def tune(root: Path, searches: Sequence[Search], trials: int, steps: int, train:
     study = open_study(root, raw, searches, steps)
     train = train or trainer_of(root)
     _put_back(study, {one.key: value_at(raw, one.key) for one in searches if one.covers(value_at(raw, one.key))})
-    while (left := trials - len(finished(study))) > 0:
+    while (left := trials - len(finished_trials(study))) > 0:
         trial = study.ask()
         values = {one.key: one.suggest(trial) for one in searches}
-        log.info("trial %s, %s left: %s", trial.number, left - 1, shown(values))
+        log.info("trial %s, %s left: %s", trial.number, left - 1, format_values(values))
         _run_trial(study, trial, trial_config(raw, values, steps), root / ".cache" / "work" / "tune", train)
     return study
 
@@ -239,7 +239,7 @@ def trainer_of(root: Path) -> Train:
     return train
 
 
-def finished(study: Any) -> list[Any]:
+def finished_trials(study: Any) -> list[Any]:
     """The trials that have ended, the best first."""
     from optuna.trial import TrialState
 
@@ -249,30 +249,32 @@ def finished(study: Any) -> list[Any]:
 
 def table(study: Any) -> list[str]:
     """A line a trial, the best first."""
-    rows = finished(study)
+    rows = finished_trials(study)
     lines = [f"{'dev nDCG@10':>12} {'steps':>6} {'mean cosine':>12}  values"]
     for trial in rows:
         told = trial.user_attrs
         cosine = f"{told['mean_cosine']:.3f}" if told["mean_cosine"] is not None else "-"
         why = told["note"] or ("stopped early" if trial.state.name == "PRUNED" else "")
-        values = shown({key: rounded(value) for key, value in trial.params.items()})
+        values = format_values({key: round_value(value) for key, value in trial.params.items()})
         lines.append(f"{told['best']:12.4f} {told['steps']:6} {cosine:>12}  {values}{f'  ({why})' if why else ''}")
     return lines
 
 
 def best_values(study: Any) -> dict[str, Any]:
     """The values of the best trial. Raises UserError: every trial collapsed or diverged."""
-    best = next((one for one in finished(study) if one.state.name == "COMPLETE" and not one.user_attrs["note"]), None)
+    best = next(
+        (one for one in finished_trials(study) if one.state.name == "COMPLETE" and not one.user_attrs["note"]), None
+    )
     if best is None:
         raise UserError("tune: every trial collapsed or diverged; try lower values of train.learning_rate")
-    return {key: rounded(value) for key, value in best.params.items()}
+    return {key: round_value(value) for key, value in best.params.items()}
 
 
-def shown(values: Mapping[str, Any]) -> str:
+def format_values(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
-def rounded(value: Any) -> Any:
+def round_value(value: Any) -> Any:
     """
     >>> rounded(0.00123456), rounded(16), rounded("linear")
     (0.00123, 16, 'linear')

@@ -17,7 +17,7 @@ from components.base.errors import UserError
 from components.base.short_lines import shorten_line
 from components.contracts.shots import EvaluatedPrompt, count_prompts
 from components.contracts.tables import read_table
-from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
+from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, rank_among_public
 from components.page.plots import Bar, Difference, bars, difference_plot, difference_rows
 from components.page.render import render_page
 from components.page.svg import split_words
@@ -124,7 +124,7 @@ def _headline(scores: pl.DataFrame, models: Sequence[str], public: pl.DataFrame 
         if len(found) < count:
             rows.append((model, [None] * (len(categories) + 2), ""))
             continue
-        place = standing(found, category_of, public)
+        place = rank_among_public(found, category_of, public)
         ranked = place.models - 1 if place.models else None
         cells: list[float | None] = [place.mean_task, place.mean_type, *(place.categories[name] for name in categories)]
         rows.append((model, cells, str(place.borda_rank or "")))

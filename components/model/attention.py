@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from transformers import AttentionInterface
 
 from components.base.errors import UserError
-from components.model.fused import compiled
+from components.model.fused import compile_function
 from components.model.packing import IN_GROUP, Row
 from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
@@ -206,4 +206,4 @@ def compiled_flex() -> Any:
     """
     from torch.nn.attention.flex_attention import flex_attention
 
-    return compiled(flex_attention)
+    return compile_function(flex_attention)

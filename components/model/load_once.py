@@ -25,12 +25,12 @@ def load_once(source: ModelSource) -> Any:
     """The model of `source`. Loading another source frees it: two 7B models in bf16 are 27 GiB."""
     with _loading:
         if source not in _held:
-            let_go()
+            free_model()
             _held[source] = source.load()
         return _held[source]
 
 
-def let_go() -> None:
+def free_model() -> None:
     """Free the cached model, unless it is referenced elsewhere."""
     _held.clear()
     free_memory()

@@ -24,7 +24,7 @@ def in_groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield group
 
 
-def wait(tasks: Iterable[Future[None]]) -> None:
+def wait_for_all(tasks: Iterable[Future[None]]) -> None:
     """Until all are done. Who waits for a group's tasks after giving out the next keeps two groups in hand, no more."""
     for task in tasks:
         task.result()

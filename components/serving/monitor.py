@@ -17,7 +17,7 @@ from components.page.render import render_page
 from components.page.svg import Drawing
 from components.serving.ask import Model, load_with_store, registered_model, search_texts
 from components.serving.corpus import task_corpus
-from components.serving.drift import Agreement, Novelty, agreement, novelty, overlap
+from components.serving.drift import Agreement, Novelty, measure_agreement, measure_novelty, measure_overlap
 from components.serving.sample import FOLDER, read_sample, redact
 
 if TYPE_CHECKING:
@@ -122,16 +122,16 @@ def _watch_task(
 ) -> TaskWatch:
     texts = task_corpus(root / "outputs", task)[1]
     production, query = load_with_store(model, task, root / ".cache" / "vectors")
-    found = novelty(*(production.encode(texts, query) for texts in (asked, own["train"], own["dev"])))
+    found = measure_novelty(*(production.encode(texts, query) for texts in (asked, own["train"], own["dev"])))
     teacher, sides = _teacher(root, config, task)
     best = [
-        overlap(
+        measure_overlap(
             search_texts(production, query, production.document, some, texts, TOP).documents,
             search_texts(teacher, *sides, some, texts, TOP).documents,
         )
         for some in (asked, own["dev"])
     ]
-    agreed = agreement(*best)
+    agreed = measure_agreement(*best)
     order = np.argsort(found.nearest)[:10]
     novel = [(float(found.nearest[i]), asked[i]) for i in order if found.nearest[i] < found.limit]
     return TaskWatch(task, len(asked), found, agreed, novel, _alerts(found, agreed, limits))

@@ -10,11 +10,11 @@ from components.config import Config
 Finisher = Callable[[Any, Path, Path], None]  # (the run's journal, checkout, the stage's finished folder)
 
 
-def unpublished(name: str, text: str) -> None:
+def ignore_page(name: str, text: str) -> None:
     """Default `publish`: do nothing."""
 
 
-def unfinished(finisher: Finisher) -> None:
+def ignore_end(finisher: Finisher) -> None:
     """Default `on_finish`: do nothing, as there is no run."""
 
 
@@ -37,5 +37,5 @@ class StageContext:
     work: Path
     cache: Path
     log: Callable[[dict[str, float], int | None], None]
-    publish: Callable[[str, str], None] = unpublished
-    on_finish: Callable[[Finisher], None] = unfinished
+    publish: Callable[[str, str], None] = ignore_page
+    on_finish: Callable[[Finisher], None] = ignore_end

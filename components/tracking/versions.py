@@ -23,7 +23,7 @@ def stage_names(root: Path) -> list[str]:
     return list(_read(root / "dvc.yaml").get("stages", {}))
 
 
-def declared(root: Path, stage: str, what: str) -> list[str]:
+def declared_names(root: Path, stage: str, what: str) -> list[str]:
     """The names under a stage's deps, outs or params, whether or not they carry options."""
     names: list[str] = []
     for item in stage_entry(root, stage).get(what, []):
@@ -54,7 +54,7 @@ def locked_outputs(root: Path) -> dict[str, dict[str, str]]:
 def stage_inputs(root: Path, stage: str) -> list[dict[str, str]]:
     """The outputs of other stages that `stage` reads, from dvc.lock: name, path, md5 and the stage that made it."""
     known = locked_outputs(root)
-    paths = [d for d in declared(root, stage, "deps") if d in known]
+    paths = [d for d in declared_names(root, stage, "deps") if d in known]
     return [{"name": known[p]["stage"], "path": p, "md5": known[p]["md5"], "stage": known[p]["stage"]} for p in paths]
 
 
@@ -65,7 +65,7 @@ def ancestry(root: Path, stage: str) -> dict[str, str]:
     """
     stages, made_by = locked_stages(root), locked_outputs(root)
     found: dict[str, str] = {}
-    waiting = [path for path in declared(root, stage, "deps") if path in made_by]
+    waiting = [path for path in declared_names(root, stage, "deps") if path in made_by]
     while waiting:
         path = waiting.pop()
         if path in found or path not in made_by:

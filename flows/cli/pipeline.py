@@ -54,7 +54,7 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
     from flows.at_work import only_run
 
     with only_run(root):
-        for repair in lockfile.mend(root):
+        for repair in lockfile.repair_files(root):
             print(f"warning: {repair}", file=sys.stderr)
         status = _run_dvc(root, stages or [])
     if status:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from components.config import benchmark_tasks, serving_tasks
+from components.config.benchmark_tasks import benchmark_tasks, serving_tasks
 from tests.config.tasks import tasks_of
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.base.errors import UserError
-from components.serving.drift import agreement, novelty
+from components.serving.drift import measure_agreement, measure_novelty
 from components.serving.monitor import TaskWatch, Watch
 from flows import monitor as module
 from flows.monitor import DRIFT_EVENT, PAGE, monitor, restore_inputs
@@ -47,7 +47,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]
 
 def report(*alerts: str) -> Watch:
     rows = np.eye(4, dtype=np.float32)
-    found, agreed = novelty(rows, rows, rows), agreement(np.ones(4), np.ones(4))
+    found, agreed = measure_novelty(rows, rows, rows), measure_agreement(np.ones(4), np.ones(4))
     return Watch("version 3", 30, [TaskWatch("boolq", 4, found, agreed, [], list(alerts))], {})
 
 

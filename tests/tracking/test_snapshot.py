@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import UserError
-from components.tracking.snapshot import resolve, snapshot
+from components.tracking.snapshot import resolve_commit, snapshot
 from components.tracking.versions import code_version
 from tests.checkouts import make_repository
 
@@ -30,10 +30,10 @@ def test_snapshot_holds_lock_and_edits_and_leaves_the_user_s_index_alone(reposit
     assert run("status", "--porcelain", "--branch") == before
     assert run("show", f"{commit}:code.py") == "edited = True\n"
     assert run("show", f"{commit}:dvc.lock") == (repository / "dvc.lock").read_text()
-    assert resolve(repository, "one") == commit
+    assert resolve_commit(repository, "one") == commit
     assert code_version(repository)["git.dirty"] == "true"
     with pytest.raises(UserError, match="git for-each-ref refs/runs"):
-        resolve(repository, "two")
+        resolve_commit(repository, "two")
 
 
 def test_outside_git_there_is_no_snapshot(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.training.masks import guided
+from components.training.masks import mask_by_guide
 from tests.training.batch_of_two import contrast, cross_entropy, targets
 
 
@@ -18,7 +18,7 @@ def test_a_document_of_another_label_is_masked_by_the_margin_and_not_by_the_guid
     for known in ((), ((0, 3), (1, 3))):
         assert contrast(targets(other=known), **margin) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2]]))
     guide = torch.tensor([[0.5, 0.1, 0.1, 0.9], [0.1, 0.5, 0.9, 0.1]])
-    assert guided(guide, targets(other=[(0, 3)]), 0.0).tolist() == [[False] * 4, [False, False, True, False]]
+    assert mask_by_guide(guide, targets(other=[(0, 3)]), 0.0).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 def test_without_in_batch_negatives_only_the_own_group_counts():
@@ -33,5 +33,5 @@ def test_likely_false_negatives_are_masked():
 
 def test_a_guide_masks_what_it_finds_as_relevant_as_the_positive():
     guide = torch.tensor([[0.8, 0.1, 0.85, 0.3], [0.2, 0.9, 0.1, 0.86]], dtype=torch.float64)
-    assert guided(guide, targets(), 0.0).nonzero().tolist() == [[0, 2]]
-    assert guided(guide, targets(), 0.05).nonzero().tolist() == [[0, 2], [1, 3]]
+    assert mask_by_guide(guide, targets(), 0.0).nonzero().tolist() == [[0, 2]]
+    assert mask_by_guide(guide, targets(), 0.05).nonzero().tolist() == [[0, 2], [1, 3]]
