@@ -2,7 +2,7 @@
 
 A trial trains with a small budget of steps on what `mine` left, and is compared by the trainer's own dev check. Optuna
 proposes values and stops trials that are worse than half of the others at the same step. Trials are kept in
-.cache/tune.db: a sweep that was stopped goes on, and the trial that was at work runs again.
+.cache/tune.db: a stopped sweep continues, and the trial that was running starts again.
 """
 
 import hashlib
@@ -118,7 +118,7 @@ def trial_config(raw: Any, values: Mapping[str, Any], steps: int) -> Config:
 
 
 def open_study(root: Path, raw: Any, searches: Sequence[Search], steps: int) -> Any:
-    """Optuna's study of this sweep: the same parameters, negatives and ranges go on with the same one.
+    """Optuna's study of this sweep: the same parameters, negatives and ranges continue the same one.
 
     Raises:
         UserError: Optuna is not installed.

@@ -130,7 +130,9 @@ def clear_errors(repo: HubRepo, key: str) -> Iterator[None]:
     try:
         yield
     except RevisionNotFoundError:
-        raise UserError(f"{key}.revision: {repo}: this revision is gone; choose another commit") from None
+        raise UserError(
+            f"{key}.revision: {repo}: this revision does not exist any more; choose another commit"
+        ) from None
     except GatedRepoError:
         raise UserError(
             f"{key}.repo: {repo.name}: access is gated; accept its terms on the hub and log in (hf auth login)"

@@ -37,7 +37,7 @@ def wait_for_lock(
     """Hold the lock, waiting for it as long as it takes.
 
     Args:
-        say: told once who holds it, after ten seconds.
+        say: called once with the holder, after ten seconds.
         check: called twice a second while waiting; it may raise to give up.
     """
     descriptor = _open(file)

@@ -17,7 +17,7 @@ _SPACE = " \t\n\r"
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these keys and values, for Python's json. Raises ValueError for a key that is there twice.
+    """The object of these keys and values, for Python's json. Raises ValueError for a key that occurs twice.
 
     >>> unique_keys([("a", 1), ("b", 2)])
     {'a': 1, 'b': 2}
@@ -26,7 +26,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} is there twice in an object")
+        raise ValueError(f"key {twice!r} occurs twice in an object")
     return found
 
 
@@ -98,7 +98,7 @@ class JsonStream:
                 raise self._fault("Expecting property name enclosed in double quotes", self._at)
             key: str = self.value()
             if key in seen:
-                raise self._fault(f"key {key!r} is there twice in an object", self._at)
+                raise self._fault(f"key {key!r} occurs twice in an object", self._at)
             seen.add(key)
             self._take(":", "Expecting ':' delimiter")
             yield key

@@ -185,7 +185,7 @@ def bare_name(name: str) -> str:
 
 
 def is_elsewhere(item: Item, checkout: Path) -> bool:
-    """Whether this machine has no file of the origin, and never had one: what is gone was deleted."""
+    """Whether this machine has no file of the origin, and never had one: a file that it once had was deleted."""
     seen = _index(checkout).has_seen(str(checkout / Path(str(item.origin.path)).expanduser()))
     return not seen and not find_files(item, checkout).names
 

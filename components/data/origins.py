@@ -26,7 +26,7 @@ from components.data.hub_files import download_hub_files
 from components.data.local_files import Found, Listing, fit_format, is_hidden, list_files
 from components.data.select import names_below, select
 
-# The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
+# The platform asked for, on any machine: only files are read, so its compiled code never has to fit.
 _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
     part for name in ("manylinux_2_28_x86_64", "manylinux_2_24_x86_64", "any") for part in ("--platform", name)
 ]

@@ -73,7 +73,7 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
 def _refuse_twins(path: Path, names: list[str]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is there twice; rename or remove one")
+        raise UserError(f"{path}: column {twice[0]!r} occurs twice; rename or remove one")
 
 
 def is_saved(folder: Path) -> bool:

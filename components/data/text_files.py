@@ -1,7 +1,7 @@
 """Text files of a source: compression, encoding and line iteration.
 
 Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) names the
-encoding, whatever the source's `encoding` says, and is no text.
+encoding, even if the source's `encoding` names another, and is no text.
 """
 
 import bz2

@@ -31,7 +31,7 @@ from components.model.vector_store import VectorStore
 
 
 class _Way(NamedTuple):
-    """How texts are put to a student: the ids they share, and what makes the ids of their own."""
+    """How texts are prompted for a student: the shared prefix ids, and the function that makes each text's own ids."""
 
     prefix: list[int]
     tokenise: Callable[[Sequence[str]], list[list[int]]]

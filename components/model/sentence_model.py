@@ -2,7 +2,7 @@
 
 One identity and one way to compute a vector, so that a text which one stage embedded is a hit for the others. What
 decides a vector is the weights, the length limit and the dtype (the identity, which names the store's folder), and how
-the text is put to the model (the side, part of the text's key): its prompt, and the kind of text where the model treats
+the text is prompted (the side, part of the text's key): its prompt, and the kind of text where the model treats
 queries and documents differently.
 
 A batch always has the same shape (components/model/batches.py) and is computed on one thread, so a vector does not
@@ -42,7 +42,7 @@ Kind = Literal["query", "document"]
 
 
 class Side(NamedTuple):
-    """How texts are put to the model: what stands before them and, if that matters to the model, their kind."""
+    """How texts are prompted: the prefix and, where the model treats queries and documents differently, their kind."""
 
     prompt: str = ""
     kind: Kind | None = None
@@ -237,13 +237,13 @@ class OwnPrompt:
 
 
 def text_key(side: Side, text: str) -> str:
-    """The store's key of a text put that way."""
+    """The store's key of a text prompted that way."""
     kind = f"{side.kind}\0" if side.kind else ""
     return hashlib.sha256(f"{kind}{side.prompt}\0{text}".encode()).hexdigest()
 
 
 def _own_side(model: Any, kind: Kind) -> Side:
-    """How the library puts texts of this kind."""
+    """How sentence-transformers prompts texts of this kind."""
     names = ("query",) if kind == "query" else ("document", "passage", "corpus")
     name = next((name for name in names if name in model.prompts), model.default_prompt_name)
     return Side(model.prompts.get(name) or "", kind if _knows_kinds(model) else None)

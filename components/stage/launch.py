@@ -76,10 +76,10 @@ def launch(
 
 
 def _ended(exchange: Path) -> str:
-    """How the processes ended: one stood still and where, or lost the others and why, or died."""
+    """How the processes ended: one made no progress (and where), lost the others (and why), or died."""
     for file in sorted(exchange.glob(HUNG)):
         if line := watchdog.last_line(file):
-            return f"process {file.stem.partition('-')[2]} did not move on in train.hang_seconds; it stood at {line}"
+            return f"process {file.stem.partition('-')[2]} made no progress within train.hang_seconds, at {line}"
     for file in sorted(exchange.glob(LOST)):
         cause = file.read_text(encoding="utf-8")
         return (
@@ -112,7 +112,7 @@ def _run_all(start: Start, context: StageContext, exchange: Path) -> int:
 
 
 def _pass_on(file: Path, start: int, log: Callable[[dict[str, float], int | None], None]) -> int:
-    """Log the whole lines after byte `start`; returns where to go on."""
+    """Log the whole lines after byte `start`; returns where the next call begins."""
     with file.open("rb") as handle:
         handle.seek(start)
         data = handle.read()

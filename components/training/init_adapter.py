@@ -1,4 +1,4 @@
-"""Go on from another adapter: `train.init_adapter` names a model of `fetch.models` whose format is adapter."""
+"""Continue from another adapter: `train.init_adapter` names a model of `fetch.models` whose format is adapter."""
 
 import json
 from pathlib import Path

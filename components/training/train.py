@@ -41,7 +41,7 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def load_data(context: StageContext, config: Config) -> TrainingData:
-    """The training data; with train.replay, what is new to the adapter that training goes on from, and some of the old.
+    """The training data; with train.replay, what is new to the initial adapter, and some of the old.
 
     Raises:
         UserError: as `load_training_data` and `only_new`.
@@ -123,7 +123,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     """Load the student, straight to its device, with a new, seeded LoRA adapter or that of `train.init_adapter`.
 
     Raises:
-        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to go on from.
+        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to continue from.
     """
     from components.model.backbone import load_backbone, training_precision
     from components.model.device import device_of

@@ -20,7 +20,7 @@ MOCKS = {type(task).__name__: type(task) for task in ALL_MOCK_TASK_TEST_GRID if 
 
 
 def test_mteb_has_the_mocks_that_we_know_of() -> None:
-    assert len(MOCKS) == 28  # 29 entries; one is there twice
+    assert len(MOCKS) == 28  # 29 entries; one occurs twice
 
 
 @pytest.mark.parametrize("mock", MOCKS.values(), ids=MOCKS)

@@ -165,5 +165,5 @@ def test_how_processes_ended_is_one_line(tmp_path: Path) -> None:
     assert "process 3" in launch._ended(tmp_path)
     frame = 'File "/x/components/training/world.py", line 57 in sum_'
     (tmp_path / "hung-1.txt").write_text(f"Timeout!\nThread 0x1 (most recent call first):\n  {frame}\n")
-    stood = "process 1 did not move on in train.hang_seconds; it stood at components/training/world.py:57 in sum_"
+    stood = "process 1 made no progress within train.hang_seconds, at components/training/world.py:57 in sum_"
     assert launch._ended(tmp_path) == stood
