@@ -135,8 +135,8 @@ class TrainParams(ScheduleParams):
     )
     hang_seconds: Positive = Field(
         default=3600,
-        description="a process in which no row, step or task of a dev check ends in this time is ended with where it "
-        "hung; longer than loading the data and the model, and the export take",
+        description="a process that finishes no row, step or task of a dev check in this time is ended, and the line "
+        "where it hung is logged; longer than loading the data and the model, and the export take",
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()

@@ -10,7 +10,6 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import torch
 from torch.nn.functional import normalize
 
 from components.base.errors import UserError
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, json_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
 from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch, token_batches
@@ -263,4 +262,4 @@ def _identity(folder: Path, model: Any) -> str:
         "max_tokens": model.max_seq_length,
         "dtype": str(next(model.parameters()).dtype),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return json_hash(parts)

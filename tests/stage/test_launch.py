@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from components.base.daemon import free_port
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import load_config
@@ -90,12 +90,6 @@ def wait_for(find: Callable[[], list[Any]], run: "subprocess.Popen[bytes]", root
         assert run.poll() is None, (root / "stage.log").read_text()[-3000:]
         time.sleep(0.01)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow
