@@ -2,7 +2,7 @@
 
     foundry update
 
-A light adapter goes on from production's: on the pairs that are new since production was trained and a sample of the
+A light adapter continues from production's: on the pairs that are new since production was trained and a sample of the
 old ones (`train.replay`). Its update is merged with production's (`train.merge`, slerp), and the pipeline evaluates and
 registers the result: a candidate like any other, for the gate. If nothing is new, nothing runs.
 """

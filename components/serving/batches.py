@@ -94,7 +94,7 @@ class Batches:
             sequences = [sequence for _, _, sequence, _ in batch]
             try:
                 vectors = self._embed(sequences)
-            except Exception as problem:  # noqa: BLE001  # belongs to those who wait for it; the thread goes on
+            except Exception as problem:  # noqa: BLE001  # raised in the callers; the thread continues
                 for request, _, _, _ in batch:
                     if not request.done.done():
                         request.done.set_exception(problem)

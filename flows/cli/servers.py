@@ -39,7 +39,7 @@ def serve(
     version: Annotated[str, typer.Option(help="[MODEL/]VERSION of the registry, by number or alias")] = PRODUCTION,
     trained: Annotated[bool, typer.Option("--trained", help="the model in outputs/train instead")] = False,
     host: Annotated[str, typer.Option(help="there is no authentication: put a proxy before another address")] = HOST,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="to listen on")] = 8080,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     token_budget: Annotated[int, typer.Option(min=1, help="tokens of a batch, its prompt counted once")] = 8192,
     queue_tokens: Annotated[int, typer.Option(min=1, help="tokens that may wait; more is answered with 503")] = 500_000,
