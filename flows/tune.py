@@ -56,7 +56,7 @@ class Search:
 
 @dataclass
 class Watched:
-    """What a trial reports: the best dev score so far, and the mean cosine of the queries at each step."""
+    """Results of a trial: the best dev score so far, and the mean cosine of the queries at each step."""
 
     best: float = 0.0
     cosines: list[float] = field(default_factory=list)

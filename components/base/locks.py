@@ -71,7 +71,7 @@ def is_free(file: Path) -> bool:
 
 
 def lock_holder(file: Path) -> str:
-    """What the holder of a lock wrote about itself; meaningful only while the lock is held."""
+    """The note of a lock's holder; meaningful only while the lock is held."""
     try:
         return file.read_text(encoding="utf-8", errors="replace").strip() or "another process"
     except OSError:

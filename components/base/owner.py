@@ -1,4 +1,4 @@
-"""Who owns a run, a lock or a worktree, and whether that process is provably dead.
+"""Owner records of runs, locks and worktrees, and whether the owner process is provably dead.
 
 A pid says little: pids are reused, a container has its own, and other machines write to the same MLflow. So an owner is
 host, boot, PID namespace, pid, start time in clock ticks since boot (which does not move when the clock is set) and

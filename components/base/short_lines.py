@@ -14,5 +14,5 @@ def shorten_line(text: object, letters: int) -> str:
 
 
 def describe_exception(problem: BaseException) -> str:
-    """What an exception of a library says, for the text of a UserError; its type if it says nothing."""
+    """The message of a library's exception, for the text of a UserError; its type if it has none."""
     return shorten_line(problem, MOST) or type(problem).__name__

@@ -86,7 +86,7 @@ def copy_recipe(name: str, file: Path, root: Path) -> None:
 
 
 def parameters_text(source: Path, changes: Mapping[str, Any]) -> str:
-    """What params.yaml holds for the parameter file `source` with `changes` on top, by dotted key.
+    """The text of params.yaml for the parameter file `source` with `changes` on top, by dotted key.
 
     Raises:
         UserError: the file is not valid, or a change is not.

@@ -93,7 +93,7 @@ class Columns:
 
 
 def _known_fields(params: SourceParams) -> tuple[str, ...]:
-    """What `fields` may name."""
+    """The names that `fields` may hold."""
     if params.format == "documents_and_ratings":
         return ("documents", "ratings")
     if params.format in COLLECTIONS:

@@ -115,7 +115,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    """What two texts are compared by: words, and pairs of letters in scripts without spaces."""
+    """The set that two texts are compared by: words, and pairs of letters in scripts without spaces."""
     if is_western(text):
         return frozenset(normalise(text, punctuation=True).split())
     return frozenset(search_words(text))

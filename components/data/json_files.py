@@ -37,7 +37,7 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
 
 
 def _cure(line: str, problem: json.JSONDecodeError) -> str:
-    """What helps against a line that is no JSON."""
+    """The cure for a line that is no JSON."""
     if line.strip() in ("[", "{"):
         return ONE_DOCUMENT
     rest = line[problem.pos :].lstrip()

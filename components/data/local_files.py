@@ -105,7 +105,7 @@ def update_list(root: Path) -> None:
 
 
 def read_list(outputs: Path) -> dict[str, Listing]:
-    """What `write_list` wrote, by key path (fetch.sources.NAME.origin); empty where the stage has not run."""
+    """The list that `write_list` wrote, by key path (fetch.sources.NAME.origin); empty where the stage has not run."""
     file = outputs / LIST
     raw = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return {key: Listing(**entry) for key, entry in raw.items()}

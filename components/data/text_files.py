@@ -160,7 +160,7 @@ def _open_unpacked(path: Path) -> Any:
 
 
 def _unpacker(path: Path) -> Callable[[Path], Any] | None:
-    """What opens the file by its first bytes; None for a file that is not compressed."""
+    """The function that opens the file, by its first bytes; None for a file that is not compressed."""
     with path.open("rb") as handle:
         begin = handle.read(8)
     return next((opened for magic, opened in COMPRESSIONS.values() if begin.startswith(magic)), None)

@@ -1,4 +1,4 @@
-"""What an evaluation must embed, known before anything is embedded.
+"""The plan of an evaluation: every text that it must embed, known before anything is embedded.
 
 mteb's tasks ask for vectors one after another, with every duplicate. Reading the data first gives the whole job: each
 distinct text once per way it is prompted. Tasks are sorted by the work they cause, most first; a task's part is what no

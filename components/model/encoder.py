@@ -129,7 +129,7 @@ class Encoder(StoredEmbedder):
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """What an encoder is loaded from, in plain values that travel to another process."""
+    """The source of an encoder, as plain values that can be sent to another process."""
 
     model: Path
     store: Path

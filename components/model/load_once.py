@@ -14,7 +14,7 @@ _held: dict["ModelSource", Any] = {}
 
 
 class ModelSource(Protocol):
-    """Where a model comes from: hashable plain values that travel to another process."""
+    """Where a model comes from: hashable plain values that can be sent to another process."""
 
     def load(self) -> Any: ...
 

@@ -195,7 +195,7 @@ def _run_on_cpu(
 
 @dataclass(frozen=True)
 class SentenceSource:
-    """What a sentence model is loaded from, in plain values that travel to another process.
+    """The source of a sentence model, as plain values that can be sent to another process.
 
     own_precision: see `SentenceModel.load`. It is decided here, by the device of the process that makes the source, so
     that workers on other devices compute in the same precision, under the same identity.

@@ -30,7 +30,7 @@ class Deferred:
 
 
 class TextEncoder(Protocol):
-    """What embeds a task's texts: queries behind its instruction and shots, and documents."""
+    """Interface that embeds a task's texts: queries behind its instruction and shots, and documents."""
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray: ...
 

@@ -110,7 +110,7 @@ def submit_version(journal: Journal, root: Path, out: Path) -> None:
 
 
 def model_metrics(evaluated: Mapping[str, float], trained: Mapping[str, float]) -> dict[str, float]:
-    """What describes the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
+    """Metrics of the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
     own = {name: value for name, value in evaluated.items() if name.startswith(("trained.", "gain."))}
     return {**own, **trained}
 

@@ -30,7 +30,7 @@ BLOCK = 8192  # vectors that the search holds at a time, several times over
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked of what, and the best documents with their cosine similarity, best first."""
+    """Task, model, corpus, and the best documents with their cosine similarity, best first."""
 
     task: str
     instruction: str
@@ -87,7 +87,7 @@ def instruction_of(prompt: str) -> str:
 
 
 def trained_model(outputs: Path) -> Model:
-    """What the train stage exported, with the prompts of the register stage where that has run (they have the shots).
+    """The export of the train stage, with the prompts of the register stage where that has run (they have the shots).
 
     Raises:
         UserError: no model is trained yet.

@@ -1,4 +1,4 @@
-"""Watch production after promotion: the sampled queries against training, and against what a teacher finds."""
+"""Monitor production: sampled queries compared with training queries, and with the documents that a teacher finds."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ TOP = 10  # documents whose overlap with the teacher's counts
 
 @dataclass(frozen=True)
 class Limits:
-    """What is an alert: more novel queries than this share, or agreement with the teacher lower by more than this."""
+    """Thresholds of an alert: the share of novel queries, and the drop in agreement with the teacher."""
 
     novel: float = 0.2
     drop: float = 0.1
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class TaskWatch:
-    """What was seen of one task. novel: the most novel queries, redacted."""
+    """Results of one task. novel: the most novel queries, redacted."""
 
     task: str
     served: int
@@ -73,7 +73,7 @@ class Watch:
         return [f"{one.task}: {alert}" for one in self.tasks for alert in one.alerts]
 
     def lines(self) -> list[str]:
-        """What the terminal and the flow's log show."""
+        """Lines for the terminal and the flow's log."""
         seen = [
             f"{one.task}: {one.served} queries, {100 * one.novelty.share:.0f} % novel, agreement with the teacher "
             f"{one.agreement.served:.2f} (dev {one.agreement.dev:.2f})"

@@ -1,4 +1,4 @@
-"""What a stage may see: `StageContext`."""
+"""The interface between a stage and its runner: `StageContext`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def ignore_end(finisher: Finisher) -> None:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may see: its parameters, where it reads and writes, and where its live metrics go.
+    """A stage's parameters, the folders it reads and writes, and where its live metrics go.
 
     outputs: the folder that holds one folder per finished stage; read `outputs / "prepare" / "corpus.parquet"`.
     out: this stage's own folder; becomes `outputs / NAME` when the stage ends well.

@@ -133,7 +133,7 @@ def _refuse(exchange: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """What torchrun starts: `STAGE OUT WORK`; returns the exit status."""
+    """Entry point of each torchrun process: `STAGE OUT WORK`; returns the exit status."""
     name, out, work = arguments[0], Path(arguments[1]), Path(arguments[2])
     die_with_dvc()
     exchange, rank = work / "exchange", int(os.environ["RANK"])

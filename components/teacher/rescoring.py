@@ -32,7 +32,7 @@ _SCHEMA = {"query": pl.UInt32, "document": pl.UInt32, "score": pl.Float32}
 
 
 class PairScorer(Protocol):
-    """What scores pairs of texts, in plain values that travel to a worker."""
+    """A scorer of pairs of texts, as plain values that can be sent to a worker."""
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray: ...
 

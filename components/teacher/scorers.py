@@ -1,4 +1,4 @@
-"""What scores pairs of texts: a reranker that reads both, or late interaction over stored token vectors.
+"""Scorers of pairs of texts: a reranker that reads both, or late interaction over stored token vectors.
 
 A scorer is plain values; a worker loads the model, or opens the stores, once.
 """

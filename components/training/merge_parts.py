@@ -15,7 +15,7 @@ _MUCH = 0.1  # of the update's norm cut
 
 
 class MergeParts:
-    """What is merged at the end of a run: nothing without `train.merge`."""
+    """The adapters that are merged at the end of a run: none without `train.merge`."""
 
     def __init__(self, folder: Path, params: TrainParams, named: Weights) -> None:
         self.folder, self.params, self.merge, self.named = folder, params, params.merge, named

@@ -92,7 +92,7 @@ def _rows_read(data: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _key(side: str, texts: TextsByRow, rows: np.ndarray, prompt: Prompt) -> str:
-    """What decides the ids."""
+    """The cache key: a hash of everything that affects the ids."""
     tokenizer = prompt.tokenizer.backend_tokenizer.to_str(), prompt.bos, prompt.eos
     parts = [side, texts.identity, hashlib.sha256(rows.tobytes()).hexdigest(), tokenizer, prompt.params.model_dump()]
     return json_hash(parts)[:32]

@@ -45,7 +45,7 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
+    """Host data of a step: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
 
     batch: Batch
     tokens: Tokens

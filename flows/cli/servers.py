@@ -47,9 +47,10 @@ def serve(
         float, typer.Option(min=0, max=1, help="share of the queries kept, redacted, for foundry monitor; 0: none")
     ] = 0.0,
 ) -> None:
-    """Serve a model's vectors: /v1/embeddings as of OpenAI, /v1/models and /health.
+    """Serve a model behind OpenAI's /v1/embeddings.
 
-    Requests that come in while the model computes are embedded together, behind one prompt, up to the token budget.
+    Also /v1/models and /health. Requests that come in while the model computes are embedded together, behind one
+    prompt, up to the token budget.
     """
     root = enter_checkout()
     from components.base.log import quiet_libraries
