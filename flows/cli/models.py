@@ -73,7 +73,7 @@ def runs(
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="how many of the newest")] = 4,
 ) -> None:
-    """Compare pipelines: recipe, data, metrics, differing parameters."""
+    """Compare pipelines: recipe, data, metrics and parameters."""
     root = enter_checkout()
     from components.tracking.compare import compare_runs
 
