@@ -276,7 +276,7 @@ def format_values(values: Mapping[str, Any]) -> str:
 
 def round_value(value: Any) -> Any:
     """
-    >>> rounded(0.00123456), rounded(16), rounded("linear")
+    >>> round_value(0.00123456), round_value(16), round_value("linear")
     (0.00123, 16, 'linear')
     """
     return float(f"{value:.3g}") if isinstance(value, float) else value

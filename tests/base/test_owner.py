@@ -52,7 +52,7 @@ def test_a_step_of_the_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.skipif(sys.platform != "linux", reason="PID namespaces are Linux's")
 def test_from_another_pid_namespace_everything_is_unseen(tmp_path: Path) -> None:
     who = describe_owner(ROOT)
-    code = f"from components.base.owner import standing; print(standing({who!r}))"
+    code = f"from components.base.owner import owner_state; print(owner_state({who!r}))"
     inside = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
     for option in (["--mount-proc"], []):
         done = subprocess.run(
