@@ -33,7 +33,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]
     stubs: dict[str, Any] = {
         "find_version": lambda *_: SimpleNamespace(version="3", tags={"git.commit": "abc", "gate.verdict": "promote"}),
         "registry_client": lambda root: None,
-        "resolve": lambda root, commit: commit,
+        "resolve_commit": lambda root, commit: commit,
         "run_dvc": lambda place, *words: seen["dvc"].append(words[-1]),
         "get_run_logger": lambda: SimpleNamespace(info=lambda text: None),
         "create_markdown_artifact": lambda *_, **__: None,
@@ -41,7 +41,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]
     }
     for name, stub in stubs.items():
         monkeypatch.setattr(module, name, stub)
-    monkeypatch.setattr(module.isolation, "isolated", isolated)
+    monkeypatch.setattr(module.isolation, "isolated_worktree", isolated)
     return seen
 
 
