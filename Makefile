@@ -4,7 +4,7 @@
 # make fast   the tests under five seconds each
 # make check  ruff, mypy, import layers
 # make ui     MLflow and Prefect servers on loopback; MLFLOW_PORT=5001 PREFECT_PORT=4201 for other ports
-# make ablation  every ingredient of the recipe on and off, in hours; ARGS="--only full naive" for some; goes on after a kill
+# make ablation  every ingredient of the recipe on and off, in hours; ARGS="--only full naive" for some; continues after a kill
 # make results   docs/results.md and README's table from .cache/quality.json, ablation.json and transfer.json
 # make reproduce RUN=<id or version>   a run again, from its own code, parameters and data
 # make remake the environment .venv again, after an interrupted installation; PYTHON=python3.12 with another Python

@@ -31,7 +31,7 @@ from components.benchmark.adapter import FoundryModel
 from components.benchmark.tasks import ENGLISH, mteb_task, name_sides, scope
 from components.config import EncoderParams, PromptParams, benchmark_tasks
 from components.contracts.shots import TaskPrompt
-from components.evaluation.planner import Lengths, make_plan
+from components.evaluation.planner import Lengths, plan_embedding
 from components.model.embed_shard import embed
 from components.model.encoder import Encoder
 from components.model.prompt import Shot
@@ -217,7 +217,7 @@ def compare(scratch: Path, rows: int, layers: int, width: int, only: int | None)
     assert isinstance(encoder, TimedEncoder)
     ours = FoundryModel("ours", encoder, prompts, {})
     makers = {name: partial(mteb_task, name, mirror) for name in names}
-    for part in make_plan(makers, prompts, Lengths(encoder.prompt)).tasks:
+    for part in plan_embedding(makers, prompts, Lengths(encoder.prompt)).tasks:
         for shard in part.shards(1024):
             embed(encoder, shard)
     found = run(ours, (small(makers[name]()) for name in names))

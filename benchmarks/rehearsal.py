@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 
 from components.config import Config, load_config, read_parameters
-from components.training.checkpoint import checkpoints
+from components.training.checkpoint import list_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE, AFTER = ("fetch", "prepare", "retrieve", "score", "mine"), ("select_shots", "evaluate")
@@ -153,7 +153,7 @@ def train_until_killed(folder: Path) -> int:
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:
-    return [path for work in folder.glob(".cache/work/train-*") for path in checkpoints(work / "checkpoints")]
+    return [path for work in folder.glob(".cache/work/train-*") for path in list_checkpoints(work / "checkpoints")]
 
 
 def training_log(folder: Path) -> tuple[int, float]:

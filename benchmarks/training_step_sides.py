@@ -143,7 +143,7 @@ def fair_batches(kind: str, work: Path, steps: int) -> tuple[Any, Any]:
     for seed in range(100_000):
         config = our_config(kind, steps, seed)
         batches = Batches(data, config.train, seed)
-        numbers = [batches.shot_number(step, 0) for step in range(1, steps + 1)]
+        numbers = [batches.draw_shot_number(step, 0)[1] for step in range(1, steps + 1)]
         if all(numbers.count(n) == steps // (MAX_SHOTS + 1) for n in range(MAX_SHOTS + 1)):
             return config, batches
     raise SystemExit("error: no seed gives each number of shots equally often; take fewer --steps")

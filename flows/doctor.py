@@ -24,15 +24,16 @@ from prefect import flow, get_run_logger
 from components.base.checkout import home
 from components.base.files import whole_file
 from components.base.locks import try_lock
-from components.base.owner import is_own, sees_all_processes, standing
+from components.base.owner import is_own, owner_state, sees_all_processes
+from components.base.short_lines import describe_exception
 from components.promotion.lock import LOCK_TAG, SUFFIX, all_locks, free_dead_lock
 from components.tracking import lockfile, upload
 from components.tracking.journal_files import has_ended, journals, owner_standing
 from components.tracking.registry import registry_client
 from components.tracking.store import EXPERIMENT, is_reachable, redact_uri, store_exists, tracking_folder, tracking_uri
-from components.tracking.uploader import OWNER_TAG, one_line
+from components.tracking.uploader import OWNER_TAG
 from flows.at_work import cancelled, lock_file, nobody_at_work
-from flows.isolation import abandoned, remove
+from flows.isolation import abandoned_worktrees, remove_worktree
 from flows.record import OWNER_VARIABLE
 
 
@@ -47,22 +48,22 @@ class Finding:
 
 def examine(root: Path) -> Iterator[Finding]:
     """All problems of the checkout `root`, in order of repair."""
-    yield from orphans(root)
+    yield from find_orphans(root)
     with nobody_at_work(root) as idle:
         if idle:
-            yield from dvc_locks(root)
-            yield from dvc_lockfile(root)
-    yield from worktrees(root)
-    yield from waiting_journals(root)
+            yield from find_dvc_locks(root)
+            yield from find_broken_lockfile(root)
+    yield from find_worktrees(root)
+    yield from find_waiting_journals(root)
     recorded = store_exists(tracking_uri(root))  # else no run has made the checkout's store, and looking must not
     trouble = [*_trouble("MLflow", tracking_uri(root) if recorded else "", lambda: _ask_mlflow(root))]
     trouble += _trouble("Prefect", _prefect_address(), lambda: None)
     yield from trouble
     if recorded and not any(finding.what.startswith("MLflow") for finding in trouble):
-        yield from mlflow_runs(root)
-        yield from promotion_locks(root)
+        yield from find_mlflow_runs(root)
+        yield from find_promotion_locks(root)
         if _prefect_address() and not trouble:
-            yield from prefect_runs(root)  # by the owner records in MLflow
+            yield from find_prefect_runs(root)  # by the owner records in MLflow
 
 
 def _ask_mlflow(root: Path) -> None:
@@ -77,7 +78,7 @@ def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding
         try:
             ask()
         except Exception as problem:  # noqa: BLE001  any error of the store is reported as one line
-            yield Finding(f"{name} at {redact_uri(uri)}: {one_line(problem)}", "repair or restore it", None)
+            yield Finding(f"{name} at {redact_uri(uri)}: {describe_exception(problem)}", "repair or restore it", None)
 
 
 def is_dead_and_ours(record: str, root: Path) -> bool:
@@ -86,13 +87,13 @@ def is_dead_and_ours(record: str, root: Path) -> bool:
         who = json.loads(record or "{}")
     except ValueError:
         return False
-    return isinstance(who, dict) and is_own(who, home(root)) and standing(who) == "dead"
+    return isinstance(who, dict) and is_own(who, home(root)) and owner_state(who) == "dead"
 
 
 # ---------------------------------------------------------------- processes
 
 
-def orphans(root: Path) -> Iterator[Finding]:
+def find_orphans(root: Path) -> Iterator[Finding]:
     """Processes of a pipeline whose flow is dead: they would continue to write to the outputs."""
     for process in psutil.process_iter():
         if _is_orphan(process, root):
@@ -127,7 +128,7 @@ def _end(process: psutil.Process) -> None:
 # ---------------------------------------------------------------- DVC and git
 
 
-def dvc_locks(root: Path) -> Iterator[Finding]:
+def find_dvc_locks(root: Path) -> Iterator[Finding]:
     """An empty or invalid rwlock (every dvc command fails on it), and entries of dead processes.
 
     DVC's entries have a pid but no machine or container. From inside a container they are left: the next dvc command
@@ -144,7 +145,7 @@ def dvc_locks(root: Path) -> Iterator[Finding]:
         yield Finding(f"{path} has entries of dead processes ({pids})", "removed their entries", repair)
 
 
-def dvc_lockfile(root: Path) -> Iterator[Finding]:
+def find_broken_lockfile(root: Path) -> Iterator[Finding]:
     """A dvc.lock that a killed dvc left half-written."""
     if lockfile.is_broken(root):
         cure = "restored the last committed one, or removed it"
@@ -188,16 +189,16 @@ def _dvc_runs(root: Path) -> bool:
     return False
 
 
-def worktrees(root: Path) -> Iterator[Finding]:
+def find_worktrees(root: Path) -> Iterator[Finding]:
     """Worktrees of isolated runs whose process is dead."""
-    for place in abandoned(root):
-        yield Finding(f"{place} is a leftover of a dead run", "removed it", partial(remove, root, place))
+    for place in abandoned_worktrees(root):
+        yield Finding(f"{place} is a leftover of a dead run", "removed it", partial(remove_worktree, root, place))
 
 
 # ---------------------------------------------------------------- MLflow
 
 
-def waiting_journals(root: Path) -> Iterator[Finding]:
+def find_waiting_journals(root: Path) -> Iterator[Finding]:
     """Runs that ended, or whose process is dead, and are not in MLflow yet."""
     found = journals(tracking_folder(root))
     waiting = [folder for folder in found if owner_standing(folder) == "dead" or has_ended(folder)]
@@ -207,7 +208,7 @@ def waiting_journals(root: Path) -> Iterator[Finding]:
         )
 
 
-def mlflow_runs(root: Path) -> Iterator[Finding]:
+def find_mlflow_runs(root: Path) -> Iterator[Finding]:
     """Runs of this checkout that are RUNNING in MLflow and have no process and no journal."""
     client, tracking = registry_client(root), tracking_folder(root)
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -227,7 +228,7 @@ def _end_run(client: Any, run: Any) -> None:
         client.set_terminated(run.info.run_id, "KILLED")
 
 
-def promotion_locks(root: Path) -> Iterator[Finding]:
+def find_promotion_locks(root: Path) -> Iterator[Finding]:
     """Promotion locks of dead processes: registered models with the lock's tag and without any version."""
     client = registry_client(root)
     for model in all_locks(client):
@@ -246,7 +247,7 @@ def _prefect_address() -> str:
     return PREFECT_API_URL.value() or ""
 
 
-def prefect_runs(root: Path) -> Iterator[Finding]:
+def find_prefect_runs(root: Path) -> Iterator[Finding]:
     """Flow runs RUNNING in Prefect whose process is dead, by the owner record of their MLflow run."""
     client = registry_client(root)
     experiment = client.get_experiment_by_name(EXPERIMENT)

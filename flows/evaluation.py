@@ -24,7 +24,7 @@ from components.config import load_config
 from components.promotion.gate_version import AGAIN, FIRST
 from components.registration.register import EVALUATION
 from components.tracking.registry import DEFAULT_NAME, find_version, registry_client
-from components.tracking.snapshot import resolve
+from components.tracking.snapshot import resolve_commit
 from components.tracking.store import tracking_uri, version_link
 from components.tracking.summary import metrics_of
 from flows import isolation
@@ -44,8 +44,8 @@ def evaluate_version(root: Path, name: str, version: Any, again: bool) -> dict[s
     Raises:
         UserError: the version's commit is not in this repository, or a stage failed.
     """
-    commit = resolve(root, version.tags.get("git.commit", ""))
-    with isolation.isolated(root, "HEAD", f"evaluation-{uuid.uuid4().hex[:8]}") as place:
+    commit = resolve_commit(root, version.tags.get("git.commit", ""))
+    with isolation.isolated_worktree(root, "HEAD", f"evaluation-{uuid.uuid4().hex[:8]}") as place:
         isolation.begin_from_newest(root, place)
         _run("the benchmark's input stages", [*DVC, "repro", *benchmark_stages(place)], place)
         for path in OWN:

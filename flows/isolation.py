@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.locks import try_lock
-from components.base.owner import describe_owner, standing
+from components.base.owner import describe_owner, owner_state
 from components.config.extends import recipe_file
 from components.config.recipes import parameters_text
 from components.tracking.snapshot import git, run_ref
@@ -29,7 +29,7 @@ LATEST = "latest"
 
 
 @contextmanager
-def isolated(root: Path, revision: str, identity: str) -> Iterator[Path]:
+def isolated_worktree(root: Path, revision: str, identity: str) -> Iterator[Path]:
     """A worktree of `revision` with its outputs checked out; always removed afterwards.
 
     Raises:
@@ -51,7 +51,7 @@ def _worktree(root: Path, revision: str, place: Path) -> Iterator[Path]:
         yield place
     finally:
         _give_back_cache(root / ".cache", place / ".cache")
-        remove(root, place)
+        remove_worktree(root, place)
 
 
 def owner_note(place: Path) -> Path:
@@ -64,15 +64,15 @@ def owner_lock(place: Path) -> Path:
     return place.with_name(f"{place.name}.lock")
 
 
-def abandoned(root: Path) -> list[Path]:
+def abandoned_worktrees(root: Path) -> list[Path]:
     """Worktrees whose owner process is dead."""
     folder = root / ".cache" / "runs"
     notes = sorted(folder.glob("*.owner")) if folder.exists() else []
     places = {note.with_suffix(""): json.loads(note.read_text(encoding="utf-8")) for note in notes}
-    return [place for place, who in places.items() if standing(who, owner_lock(place)) == "dead"]
+    return [place for place, who in places.items() if owner_state(who, owner_lock(place)) == "dead"]
 
 
-def remove(root: Path, place: Path) -> None:
+def remove_worktree(root: Path, place: Path) -> None:
     """Remove a worktree, also an incomplete one."""
     git(root, "worktree", "remove", "--force", "--force", str(place), check=False)
     shutil.rmtree(place, ignore_errors=True)

@@ -23,7 +23,7 @@ from components.config import load_config
 from components.serving.monitor import Limits, Watch, monitor_page, watch
 from components.serving.sample import FOLDER
 from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
-from components.tracking.snapshot import resolve
+from components.tracking.snapshot import resolve_commit
 from flows import isolation
 from flows.dag import run_dvc
 
@@ -43,9 +43,9 @@ def monitor(name: str = DEFAULT_NAME, days: int = 30, novel: float = 0.2, drop: 
     limits = Limits(novel, drop)
     version = find_version(registry_client(place), name, PRODUCTION)
     refuse_ungated(version)
-    commit = resolve(place, version.tags.get("git.commit", ""))
+    commit = resolve_commit(place, version.tags.get("git.commit", ""))
     (place / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
-    with isolation.isolated(place, commit, f"monitor-{uuid.uuid4().hex[:8]}") as made:
+    with isolation.isolated_worktree(place, commit, f"monitor-{uuid.uuid4().hex[:8]}") as made:
         restore_inputs(made)
         report = watch(made, f"{name}/{version.version}", days, limits)
     (place / PAGE).write_text(monitor_page(report, limits), encoding="utf-8")

@@ -196,7 +196,7 @@ def _run_isolated(
 ) -> dict[str, str]:
     if share:
         isolation.fetch_runs(place)
-    with isolation.isolated(place, revision, f"pipeline-{uuid.uuid4().hex[:8]}") as own:
+    with isolation.isolated_worktree(place, revision, f"pipeline-{uuid.uuid4().hex[:8]}") as own:
         isolation.change_parameters(own, recipe, parameters)
         isolation.begin_from_newest(place, own, pull=share)
         latest = "" if recipe or parameters or targets else isolation.LATEST
@@ -204,7 +204,7 @@ def _run_isolated(
 
 
 def _reproduce(root: Path, targets: list[str], share: bool, latest: str = "") -> dict[str, str]:
-    for repair in lockfile.mend(root):
+    for repair in lockfile.repair_files(root):
         get_run_logger().warning(repair)
     dag = select(read_dag(root), targets)
     always = {name: dag.pop(name) for name in list(dag) if dag[name].always}

@@ -21,6 +21,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from components.base.machine import user_name
+from components.base.short_lines import describe_exception
 from components.promotion import audit as audit_record
 from components.promotion import smoke
 from components.promotion import swap as registry_swap
@@ -28,7 +29,6 @@ from components.promotion.gate_version import GateResult, gate_version
 from components.promotion.swap import previous_version
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, RefusedError, registry_client
 from components.tracking.store import tracking_uri, version_link
-from components.tracking.uploader import one_line
 from flows.links import run_page
 
 APPROVAL_SECONDS = 24 * 3600
@@ -47,7 +47,7 @@ class Approval(RunInput):
 def gate(root: str, name: str, version: str) -> GateResult:
     """The statistical verdict on the version."""
     result = gate_version(registry_client(Path(root)), name, version)
-    create_markdown_artifact(gate_page(result), key="gate", description=f"{name} version {result.version}")
+    create_markdown_artifact(gate_markdown(result), key="gate", description=f"{name} version {result.version}")
     return result
 
 
@@ -129,7 +129,7 @@ def _audited(place: str, record: dict[str, Any]) -> dict[str, Any]:
     try:
         record["git_tag"] = audit(place, record)
     except Exception as problem:  # noqa: BLE001  any error of MLflow or git
-        record["warning"] = f"production has moved, but the audit record is incomplete: {one_line(problem)}"
+        record["warning"] = f"production has moved, but the audit record is incomplete: {describe_exception(problem)}"
         get_run_logger().warning(record["warning"])
     return record
 
@@ -146,7 +146,7 @@ def rollback(because: str, name: str = DEFAULT_NAME, who: str = "", root: str = 
 
 
 def _ask(result: GateResult, beside: str, link: str) -> Approval:
-    page = f"{gate_page(result)}\n{beside}\n\n[The version in MLflow]({link})\n"
+    page = f"{gate_markdown(result)}\n{beside}\n\n[The version in MLflow]({link})\n"
     form = Approval.with_initial_data(description=page, approve=False)
     get_run_logger().info(f"waiting for approval: press Resume on {run_page()}")
     answer: Approval = pause_flow_run(wait_for_input=form, timeout=APPROVAL_SECONDS)
@@ -155,7 +155,7 @@ def _ask(result: GateResult, beside: str, link: str) -> Approval:
     return answer
 
 
-def gate_page(result: GateResult) -> str:
+def gate_markdown(result: GateResult) -> str:
     """The verdict as Markdown, for the form and the run's page."""
     reasons = "\n".join(f"- {reason}" for reason in result.reasons)
     return (

@@ -20,10 +20,10 @@ from components.base.errors import UserError
 from components.config import load_config
 from components.data.local_files import not_to_be_read
 from components.tracking.registry import find_version, registry_client, split_version
-from components.tracking.snapshot import git, resolve, run_ref
+from components.tracking.snapshot import git, resolve_commit, run_ref
 from components.tracking.versions import locked_outputs
 from flows.dag import DVC, Stage, read_dag, run_dvc
-from flows.isolation import checkout_outputs, isolated, share_dvc
+from flows.isolation import checkout_outputs, isolated_worktree, share_dvc
 from flows.processes import run_streamed
 from flows.record import close_record, open_record, stage_environment
 
@@ -68,12 +68,12 @@ def find_commit(root: Path, run: str) -> str:
 
 def _find_commit(root: Path, run: str) -> str:
     if git(root, "rev-parse", "--verify", "--quiet", run_ref(run), check=False):
-        return resolve(root, run)
+        return resolve_commit(root, run)
     try:
         version = find_version(registry_client(root), *split_version(run))
     except UserError as no_version:
         try:
-            return resolve(root, run)
+            return resolve_commit(root, run)
         except UserError:
             raise UserError(
                 f"{run}: neither a run under refs/runs, a git revision nor a version: {no_version}"
@@ -83,7 +83,7 @@ def _find_commit(root: Path, run: str) -> str:
         raise UserError(
             f"{version.name} version {version.version} has no git.commit tag: it was not made in a git checkout"
         )
-    return resolve(root, commit)
+    return resolve_commit(root, commit)
 
 
 def reproduce(root: Path, run: str) -> list[Comparison]:
@@ -93,7 +93,7 @@ def reproduce(root: Path, run: str) -> list[Comparison]:
         UserError: no such run, or a stage failed.
     """
     commit, identity = find_commit(root, run), f"reproduce-{uuid.uuid4().hex[:8]}"
-    with isolated(root, commit, identity) as place:
+    with isolated_worktree(root, commit, identity) as place:
         before, dag = locked_outputs(place), read_dag(place)
         kept = keep_own_files(place, dag)
         wanted = [name for name, stage in dag.items() if not (stage.publishes or stage.always or name in kept)]
@@ -128,17 +128,17 @@ def keep_own_files(place: Path, dag: dict[str, Stage]) -> dict[str, str]:
     lists = [name for name, stage in dag.items() if stage.always]
     if not lists:
         return {}
-    bring(place, lists)
+    checkout_stages(place, lists)
     fetch = load_config(place / "params.yaml").fetch
     changed = not_to_be_read(place / "outputs", fetch, home(place))
     if not changed:
         return {}
     readers = [name for name, stage in dag.items() if set(lists) & set(stage.needs)]
-    bring(place, readers)
+    checkout_stages(place, readers)
     return dict.fromkeys(readers, f"since {', '.join(changed)} changed or is not here")
 
 
-def bring(place: Path, stages: list[str]) -> None:
+def checkout_stages(place: Path, stages: list[str]) -> None:
     """Check out the outputs of `stages`, from DVC's cache or, as in a fresh clone, from its remote.
 
     Raises:

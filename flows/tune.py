@@ -2,7 +2,7 @@
 
 A trial trains with a small budget of steps on what `mine` left, and is compared by the trainer's own dev check. Optuna
 proposes values and stops trials that are worse than half of the others at the same step. Trials are kept in
-.cache/tune.db: a sweep that was stopped goes on, and the trial that was at work runs again.
+.cache/tune.db: a stopped sweep continues, and the trial that was running starts again.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import Config, load_config, read_parameters
+from components.config.flatten import value_at
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
 from components.training.watch import all_alike, moved_together
@@ -50,12 +51,12 @@ class Search:
             return trial.suggest_categorical(self.key, self.choices)
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.key, self.low, self.high, log=self.log)
-        return rounded(trial.suggest_float(self.key, self.low, self.high, log=self.log))
+        return round_value(trial.suggest_float(self.key, self.low, self.high, log=self.log))
 
 
 @dataclass
 class Watched:
-    """What a trial reports: the best dev score so far, and the mean cosine of the queries at each step."""
+    """Results of a trial: the best dev score so far, and the mean cosine of the queries at each step."""
 
     best: float = 0.0
     cosines: list[float] = field(default_factory=list)
@@ -117,7 +118,7 @@ def trial_config(raw: Any, values: Mapping[str, Any], steps: int) -> Config:
 
 
 def open_study(root: Path, raw: Any, searches: Sequence[Search], steps: int) -> Any:
-    """Optuna's study of this sweep: the same parameters, negatives and ranges go on with the same one.
+    """Optuna's study of this sweep: the same parameters, negatives and ranges continue the same one.
 
     Raises:
         UserError: Optuna is not installed.
@@ -157,11 +158,11 @@ def tune(root: Path, searches: Sequence[Search], trials: int, steps: int, train:
     raw = read_parameters(root / "params.yaml")
     study = open_study(root, raw, searches, steps)
     train = train or trainer_of(root)
-    _put_back(study, {one.key: value_of(raw, one.key) for one in searches if one.covers(value_of(raw, one.key))})
-    while (left := trials - len(finished(study))) > 0:
+    _put_back(study, {one.key: value_at(raw, one.key) for one in searches if one.covers(value_at(raw, one.key))})
+    while (left := trials - len(finished_trials(study))) > 0:
         trial = study.ask()
         values = {one.key: one.suggest(trial) for one in searches}
-        log.info("trial %s, %s left: %s", trial.number, left - 1, shown(values))
+        log.info("trial %s, %s left: %s", trial.number, left - 1, format_values(values))
         _run_trial(study, trial, trial_config(raw, values, steps), root / ".cache" / "work" / "tune", train)
     return study
 
@@ -238,7 +239,7 @@ def trainer_of(root: Path) -> Train:
     return train
 
 
-def finished(study: Any) -> list[Any]:
+def finished_trials(study: Any) -> list[Any]:
     """The trials that have ended, the best first."""
     from optuna.trial import TrialState
 
@@ -248,39 +249,34 @@ def finished(study: Any) -> list[Any]:
 
 def table(study: Any) -> list[str]:
     """A line a trial, the best first."""
-    rows = finished(study)
+    rows = finished_trials(study)
     lines = [f"{'dev nDCG@10':>12} {'steps':>6} {'mean cosine':>12}  values"]
     for trial in rows:
         told = trial.user_attrs
         cosine = f"{told['mean_cosine']:.3f}" if told["mean_cosine"] is not None else "-"
         why = told["note"] or ("stopped early" if trial.state.name == "PRUNED" else "")
-        values = shown({key: rounded(value) for key, value in trial.params.items()})
+        values = format_values({key: round_value(value) for key, value in trial.params.items()})
         lines.append(f"{told['best']:12.4f} {told['steps']:6} {cosine:>12}  {values}{f'  ({why})' if why else ''}")
     return lines
 
 
 def best_values(study: Any) -> dict[str, Any]:
     """The values of the best trial. Raises UserError: every trial collapsed or diverged."""
-    best = next((one for one in finished(study) if one.state.name == "COMPLETE" and not one.user_attrs["note"]), None)
+    best = next(
+        (one for one in finished_trials(study) if one.state.name == "COMPLETE" and not one.user_attrs["note"]), None
+    )
     if best is None:
         raise UserError("tune: every trial collapsed or diverged; try lower values of train.learning_rate")
-    return {key: rounded(value) for key, value in best.params.items()}
+    return {key: round_value(value) for key, value in best.params.items()}
 
 
-def shown(values: Mapping[str, Any]) -> str:
+def format_values(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
-def rounded(value: Any) -> Any:
+def round_value(value: Any) -> Any:
     """
-    >>> rounded(0.00123456), rounded(16), rounded("linear")
+    >>> round_value(0.00123456), round_value(16), round_value("linear")
     (0.00123, 16, 'linear')
     """
     return float(f"{value:.3g}") if isinstance(value, float) else value
-
-
-def value_of(raw: Any, key: str) -> Any:
-    """The value at a dotted key of a parameter file; None when it is not stated."""
-    for part in key.split("."):
-        raw = raw.get(part) if isinstance(raw, dict) else None
-    return raw

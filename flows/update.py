@@ -2,7 +2,7 @@
 
     foundry update
 
-A light adapter goes on from production's: on the pairs that are new since production was trained and a sample of the
+A light adapter continues from production's: on the pairs that are new since production was trained and a sample of the
 old ones (`train.replay`). Its update is merged with production's (`train.merge`, slerp), and the pipeline evaluates and
 registers the result: a candidate like any other, for the gate. If nothing is new, nothing runs.
 """
@@ -23,7 +23,7 @@ from components.config import TrainParams, load_config
 from components.contracts.tables import QRELS, QUERIES, TRIPLETS, read_table
 from components.contracts.texts import Texts
 from components.tracking.registry import DEFAULT_NAME, PRODUCTION, find_version, refuse_ungated, registry_client
-from components.tracking.snapshot import resolve
+from components.tracking.snapshot import resolve_commit
 from components.training.pair_keys import pair_keys, write_trained_on
 from flows import isolation
 from flows.dag import DVC, run_dvc
@@ -51,8 +51,8 @@ def update(name: str = DEFAULT_NAME, steps: int = 0, replay: float = 1.0, weight
     allow_running()
     version = find_version(registry_client(place), name, PRODUCTION)
     refuse_ungated(version)
-    commit = resolve(place, version.tags.get("git.commit", ""))
-    with isolation.isolated(place, "HEAD", f"update-{uuid.uuid4().hex[:8]}") as own:
+    commit = resolve_commit(place, version.tags.get("git.commit", ""))
+    with isolation.isolated_worktree(place, "HEAD", f"update-{uuid.uuid4().hex[:8]}") as own:
         isolation.begin_from_newest(place, own)
         command, environment = [*DVC, "repro", "prepare"], {**os.environ, **stage_environment(None, place)}
         if run_streamed(command, own, environment, log.info, DAY_SECONDS):

@@ -110,11 +110,11 @@ def _write_outputs(root: Path, config: Config) -> None:
 
 
 def _lock(root: Path) -> dict[str, object]:
-    from components.tracking.versions import declared, dvc_md5
+    from components.tracking.versions import declared_names, dvc_md5
 
     stages = {}
     for stage in ("fetch", "prepare", "train", "select_shots", "evaluate"):
-        made = [d for d in declared(root, stage, "deps") if d.startswith("outputs/") and (root / d).exists()]
+        made = [d for d in declared_names(root, stage, "deps") if d.startswith("outputs/") and (root / d).exists()]
         stages[stage] = {
             "deps": [{"path": path, "md5": dvc_md5(root / path)} for path in made],
             "outs": [{"path": f"outputs/{stage}", "md5": dvc_md5(root / "outputs" / stage)}],

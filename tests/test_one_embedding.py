@@ -15,7 +15,7 @@ from components.data.held_out import held_out_texts
 from components.evaluation import evaluate
 from components.fewshot import select_shots
 from components.model.encoder import Encoder
-from components.model.load_once import let_go
+from components.model.load_once import free_model
 from components.model.sentence_model import SentenceModel
 from components.stage.context import StageContext
 from components.teacher import retrieve
@@ -62,7 +62,7 @@ def test_a_text_that_retrieve_embedded_is_embedded_by_no_stage_after_it(
     embedded: dict[str, list[str]] = {}
 
     def context(stage: str) -> StageContext:
-        let_go()
+        free_model()
 
         def counted(self: SentenceModel, texts: Any, *rest: Any, **tokens: bool) -> tuple[np.ndarray, list[np.ndarray]]:
             embedded.setdefault(stage, []).extend(texts)

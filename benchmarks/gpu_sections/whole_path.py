@@ -20,7 +20,7 @@ from benchmarks.gpu_sections.bench import ROOT, Bench
 from benchmarks.rehearsal import adapter_difference, export_differences
 from components.config import load_config
 from components.data.random_model import write_random_mistral
-from components.training.checkpoint import checkpoints
+from components.training.checkpoint import list_checkpoints
 from tests.models import make_tiny_student
 from tests.samples import small_parameters, write_training_tables
 
@@ -35,11 +35,11 @@ def resume(bench: Bench) -> None:
         prepare_folder(bench, folder)
         killed, whole = folder / "killed", folder / "whole"
         child = _train(folder, killed)
-        while child.poll() is None and not checkpoints(killed / "work" / "checkpoints"):
+        while child.poll() is None and not list_checkpoints(killed / "work" / "checkpoints"):
             time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        saved = checkpoints(killed / "work" / "checkpoints")
+        saved = list_checkpoints(killed / "work" / "checkpoints")
         if not saved:
             raise RuntimeError("the training process ended before its first checkpoint; its traceback is above")
         bench.note(killed_at_step=int(saved[-1].name.removeprefix("step-")))

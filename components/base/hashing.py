@@ -1,7 +1,9 @@
-"""sha256 content hashes of files and folders."""
+"""sha256 hashes of files, folders and plain values."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 
 def content_hash(path: Path) -> str:
@@ -25,3 +27,8 @@ def file_hash(path: Path) -> str:
     """sha256 (hex) of one file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def json_hash(value: Any) -> str:
+    """sha256 (hex) of plain values as JSON, keys in order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

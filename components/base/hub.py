@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 
 
 class HubUnreachableError(UserError):
@@ -129,7 +130,9 @@ def clear_errors(repo: HubRepo, key: str) -> Iterator[None]:
     try:
         yield
     except RevisionNotFoundError:
-        raise UserError(f"{key}.revision: {repo}: this revision is gone; choose another commit") from None
+        raise UserError(
+            f"{key}.revision: {repo}: this revision does not exist any more; choose another commit"
+        ) from None
     except GatedRepoError:
         raise UserError(
             f"{key}.repo: {repo.name}: access is gated; accept its terms on the hub and log in (hf auth login)"
@@ -137,7 +140,7 @@ def clear_errors(repo: HubRepo, key: str) -> Iterator[None]:
     except RepositoryNotFoundError:
         raise UserError(f"{key}.repo: {repo.name}: no such repository; correct its name or log in") from None
     except (OSError, ValueError, httpx2.HTTPError) as problem:
-        reason = " ".join(str(problem).split())[:160]
+        reason = describe_exception(problem)
         raise HubUnreachableError(
             f"{key}: the hub cannot be reached for {repo} ({type(problem).__name__}: {reason}); "
             "check the network, or point HF_HOME at a cache that holds it"

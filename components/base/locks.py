@@ -37,7 +37,7 @@ def wait_for_lock(
     """Hold the lock, waiting for it as long as it takes.
 
     Args:
-        say: told once who holds it, after ten seconds.
+        say: called once with the holder, after ten seconds.
         check: called twice a second while waiting; it may raise to give up.
     """
     descriptor = _open(file)
@@ -71,7 +71,7 @@ def is_free(file: Path) -> bool:
 
 
 def lock_holder(file: Path) -> str:
-    """What the holder of a lock wrote about itself; meaningful only while the lock is held."""
+    """The note of a lock's holder; meaningful only while the lock is held."""
     try:
         return file.read_text(encoding="utf-8", errors="replace").strip() or "another process"
     except OSError:

@@ -9,15 +9,18 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
 _FORMAT = "%(asctime)s %(stage)s: %(message)s"
 _REPEATED = (  # library warnings that come on every run and that a user cannot act on
-    r".*is_gradient_checkpointing.*",
-    r".*Sparse CSR tensor support is in beta.*",
-    r".*torch\.jit\.script.*",
+    "is_gradient_checkpointing",
+    "Sparse CSR tensor support is in beta",
+    "torch.jit.script",
+    "Add type hints to the `predict` method",
 )
+_show_warning = warnings.showwarning
 _LOUD = ("bm25s", "bitsandbytes")  # log progress or missing optional kernels as warnings
 
 
@@ -43,12 +46,24 @@ def set_up_logging(stage: str, file: Path, progress_bars: bool = True) -> None:
 
 def quiet_libraries(progress_bars: bool) -> None:
     """Silence what libraries repeat on every run; call it before they are imported. See `set_up_logging`."""
-    for message in _REPEATED:
-        warnings.filterwarnings("ignore", message=message)
+    warnings.showwarning = _show_unless_repeated
     if logging.lastResort:  # prints where no handler is set up
         logging.lastResort.addFilter(_is_worth_a_line)
     if not progress_bars:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by transformers too when it is imported
+
+
+def _show_unless_repeated(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """For `warnings.showwarning`: MLflow sets filters of its own around a warning, which come before ours."""
+    if not any(repeated in str(message) for repeated in _REPEATED):
+        _show_warning(message, category, filename, lineno, file, line)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Near-duplicate texts: normalisation, word n-grams, Jaccard and containment.
+"""Near-duplicate texts: normalisation, word trigrams, Jaccard and containment.
 
 Pure functions. Each caller passes its own thresholds, minimum lengths and normalisation:
 
@@ -53,22 +53,16 @@ def normalise(text: str, *, punctuation: bool) -> str:
     return " ".join(kept.split()) or folded
 
 
-def word_ngrams(normalised: str, *, min_words: int, size: int = SHINGLE) -> frozenset[str]:
-    """Word n-grams of a normalised text; empty below `min_words` words, as short texts share most n-grams by chance.
+def word_trigrams(normalised: str, *, min_words: int) -> frozenset[str]:
+    """Word trigrams of a normalised text; empty below `min_words` words, as short texts share most of them by chance.
 
-    >>> sorted(word_ngrams("a b c d", min_words=4))
+    >>> sorted(word_trigrams("a b c d", min_words=4))
     ['a b c', 'b c d']
     """
     words = normalised.split()
     if len(words) < min_words:
         return frozenset()
-    return frozenset(" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
-
-
-def distinct_words(normalised: str, *, min_letters: int = 1, min_words: int = 1) -> frozenset[str]:
-    """Words of at least `min_letters` letters; empty below `min_words` words."""
-    found = frozenset(word for word in normalised.split() if len(word) >= min_letters)
-    return found if len(found) >= min_words else frozenset()
+    return frozenset(" ".join(words[start : start + SHINGLE]) for start in range(len(words) - SHINGLE + 1))
 
 
 def jaccard(left: Set[str], right: Set[str]) -> float:

@@ -1,4 +1,4 @@
-"""Who owns a run, a lock or a worktree, and whether that process is provably dead.
+"""Owner records of runs, locks and worktrees, and whether the owner process is provably dead.
 
 A pid says little: pids are reused, a container has its own, and other machines write to the same MLflow. So an owner is
 host, boot, PID namespace, pid, start time in clock ticks since boot (which does not move when the clock is set) and
@@ -28,7 +28,7 @@ def describe_owner(checkout: Path, pid: int | None = None) -> Owner:
     return {**_here(), "pid": pid, "ticks": _start_ticks(pid), "checkout": str(checkout)}
 
 
-def standing(who: Mapping[str, Any], lock: Path | None = None) -> Standing:
+def owner_state(who: Mapping[str, Any], lock: Path | None = None) -> Standing:
     """Whether the owner runs, is dead, or cannot be seen from here (another host or PID namespace, an old record).
 
     Everything of an earlier boot of this machine is dead, if the machine has an id. A zombie is dead.

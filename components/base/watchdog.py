@@ -1,8 +1,8 @@
-"""A watchdog of this process: when nothing moves on for some time, its stack goes to a file and the process ends.
+"""A watchdog of this process: without progress for some time, its stack is written to a file and the process ends.
 
-Of several processes that train together, one that stands still keeps all others waiting for good, and one alone keeps
+Of several processes that train together, one that hangs blocks all others forever, and one alone keeps
 its card. The stack is written by a thread of the interpreter that needs no lock, so it also works while a CUDA or NCCL
-call never returns. The parent of the processes reads `last_line` of the file; a process without such a parent says
+call never returns. The parent of the processes reads `last_line` of the file; a process without such a parent prints
 it itself (`watched`).
 """
 
@@ -41,7 +41,7 @@ def arm(seconds: float, file: Path) -> None:
 
 
 def beat() -> None:
-    """Something has moved on: a row, a step. Nothing happens in a process without a watchdog."""
+    """Report progress: a row, a step. Nothing happens in a process without a watchdog."""
     if _armed:
         watch = _armed[-1]
         watch.latest = time.monotonic()
@@ -57,7 +57,7 @@ def disarm() -> None:
 
 @contextmanager
 def watched(name: str, seconds: float, file: Path) -> Iterator[None]:
-    """Watch the block; a process that stands still says in one line where, and ends with status 1."""
+    """Watch the block; a process that hangs prints one line with the place, and ends with status 1."""
     arm(seconds + _GRACE, file)
     ended = threading.Event()
     threading.Thread(target=_end_when_still, args=(name, seconds, file, _armed[-1], ended), daemon=True).start()
@@ -74,8 +74,8 @@ def _end_when_still(name: str, seconds: float, file: Path, watch: _Watch, ended:
             continue
         faulthandler.dump_traceback(watch.file)
         print(
-            f"error: {name}: nothing moved on in train.hang_seconds: {seconds:g}; it stood at {last_line(file)}; the "
-            "last checkpoint is kept: run it again to go on from there, or raise train.hang_seconds",
+            f"error: {name}: no progress within train.hang_seconds: {seconds:g}, at {last_line(file)}; the "
+            "last checkpoint is kept: run it again to continue from there, or raise train.hang_seconds",
             file=sys.stderr,
             flush=True,
         )
@@ -83,7 +83,7 @@ def _end_when_still(name: str, seconds: float, file: Path, watch: _Watch, ended:
 
 
 def last_line(file: Path) -> str | None:
-    """Where the main thread of a process that was ended stood: "components/training/step.py:70 in run"."""
+    """The place of the main thread of a process that was ended: "components/training/step.py:70 in run"."""
     said = file.read_text(encoding="utf-8") if file.is_file() else ""
     frames = [match for match in map(_LINE.search, said.rpartition("Thread 0x")[2].splitlines()) if match]
     own = [frame for frame in frames if "/components/" in frame["file"]] or frames

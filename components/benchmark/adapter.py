@@ -14,8 +14,6 @@ mteb identifies a model by name and revision only, so the revision is a hash of 
 weights, tokenizer, template, lengths, dtype, instructions and shots. A stale cached result is impossible.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +23,7 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.types import PromptType
 
 from components.base.errors import UserError
+from components.base.hashing import json_hash
 from components.benchmark.ranking import Corpus, search
 from components.contracts.shots import TaskPrompt
 from components.model.stored_embedder import TextEncoder
@@ -111,8 +110,7 @@ def _revision(identity: str, prompts: Mapping[str, TaskPrompt], settings: Mappin
         task: [prompt.instruction, prompt.symmetric, [[shot.query, shot.response] for shot in prompt.shots]]
         for task, prompt in prompts.items()
     }
-    text = json.dumps([identity, table, dict(settings)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return json_hash([identity, table, dict(settings)])[:24]
 
 
 def _meta(name: str, revision: str, dimension: int) -> ModelMeta:

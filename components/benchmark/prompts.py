@@ -12,6 +12,7 @@ from dataclasses import replace
 from components.base.errors import UserError
 from components.benchmark.tasks import Benchmark
 from components.config import ShotParams
+from components.config.benchmark_tasks import serving_tasks
 from components.contracts.shots import EvaluatedPrompt, Shot, TaskPrompt, TrainedPrompt
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def prompt_table(
     Raises:
         UserError: shots that reach no task of the benchmark, or stated ones for a task that a training task serves.
     """
-    serving = _serving(benchmark, trained)
+    serving = serving_tasks({name: one.serves for name, one in trained.items()})
+    serving = {task: name for task, name in serving.items() if task in benchmark.prompts}
     _check_reach(benchmark, trained, serving)
     _check_stated(benchmark, stated, serving)
     seen = {one.prompt.instruction for one in trained.values()}
@@ -48,16 +50,6 @@ def prompt_table(
 def without_shots(prompt: TaskPrompt) -> TaskPrompt:
     """For models that did not learn to read shots: the base student and the teacher."""
     return replace(prompt, shots=())
-
-
-def _serving(benchmark: Benchmark, trained: Mapping[str, TrainedPrompt]) -> dict[str, str]:
-    """Benchmark task -> the first training task that serves it; one of its own name comes before."""
-    serving = {name: name for name in trained if name in benchmark.prompts}
-    for name, one in trained.items():
-        for served in one.serves:
-            if served in benchmark.prompts:
-                serving.setdefault(served, name)
-    return serving
 
 
 def _check_reach(benchmark: Benchmark, trained: Mapping[str, TrainedPrompt], serving: Mapping[str, str]) -> None:

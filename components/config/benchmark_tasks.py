@@ -1,12 +1,12 @@
 """The tasks of MTEB(eng, v2) with their default prompts, and how training tasks and benchmark tasks share one prompt.
 
     training task     instruction and symmetric as stated; what is left out comes from the benchmark task it serves
-    benchmark task    those of the training task that serves it (the first in prepare.tasks), else its own of the table
+    benchmark task    those of the training task that serves it (`serving_tasks`), else its own of the table
 
 So a benchmark task that a training task serves is asked as in training. Training tasks that serve the same must agree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,19 @@ def benchmark_tasks() -> dict[str, BenchmarkTask]:
         for group, tasks in groups.items()
         for name, instruction in tasks.items()
     }
+
+
+def serving_tasks(served: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Benchmark task -> the training task that serves it: one of its own name, else the first.
+
+    Args:
+        served: by training task, the benchmark tasks of its `in_domain`.
+    """
+    serving = {name: name for name in served}
+    for name, tasks in served.items():
+        for task in tasks:
+            serving.setdefault(task, name)
+    return serving
 
 
 def fill_from_benchmark(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,3 +15,14 @@ def flatten(values: Any, path: str = "") -> dict[str, str]:
     for key, value in values.items():
         parts |= flatten(value, f"{path}.{key}" if path else str(key))
     return parts
+
+
+def value_at(values: Any, key: str) -> Any:
+    """The value at a dotted key; None if there is none.
+
+    >>> value_at({"train": {"steps": 3}}, "train.steps")
+    3
+    """
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

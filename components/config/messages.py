@@ -1,4 +1,4 @@
-"""What is wrong with a parameter file, all of it, one line an error: `path: key: cause and cure`."""
+"""Error messages for a parameter file: all errors, one line each, as `path: key: cause and cure`."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -69,7 +69,7 @@ def copy_recipe(name: str, file: Path, root: Path) -> None:
     """Write a recipe of the user's own to `file`: it extends `name`, so it holds what the user changes and no more.
 
     Raises:
-        UserError: there is no such recipe, `file` exists, or lies where no recipe is looked for.
+        UserError: there is no such recipe, `file` exists, or is outside the folder of recipes.
     """
     recipe_file(name, _folder(root))
     if file.suffix != ".yaml" or file.resolve().parent != _folder(root).resolve():
@@ -86,7 +86,7 @@ def copy_recipe(name: str, file: Path, root: Path) -> None:
 
 
 def parameters_text(source: Path, changes: Mapping[str, Any]) -> str:
-    """What params.yaml holds for the parameter file `source` with `changes` on top, by dotted key.
+    """The text of params.yaml for the parameter file `source` with `changes` on top, by dotted key.
 
     Raises:
         UserError: the file is not valid, or a change is not.

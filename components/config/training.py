@@ -95,7 +95,7 @@ class TrainParams(ScheduleParams):
     matryoshka: list[Positive] = Field(default=[], description="also train these leading dimensions")
     lora: LoraParams = LoraParams()
     init_adapter: str | None = Field(
-        default=None, description="go on from this adapter of fetch.models (format: adapter); null: a new one"
+        default=None, description="continue from this adapter of fetch.models (format: adapter); null: a new one"
     )
     replay: NonNegative | None = Field(
         default=None,
@@ -118,7 +118,7 @@ class TrainParams(ScheduleParams):
     )
     document_tokens: Positive | None = Field(default=None, description="likewise; prompt.document_tokens when empty")
     row_tokens: Positive = Field(default=1024, description="tokens in one packed row")
-    gradcache: bool = Field(default=False, description="two passes: memory of one row whatever the batch")
+    gradcache: bool = Field(default=False, description="two passes: memory of one row for any size of batch")
     gradient_checkpointing: bool = Field(
         default=False, description="compute activations again in the backward pass: less memory, more time"
     )
@@ -135,8 +135,8 @@ class TrainParams(ScheduleParams):
     )
     hang_seconds: Positive = Field(
         default=3600,
-        description="a process in which no row, step or task of a dev check ends in this time is ended with where it "
-        "stood; longer than loading the data and the model, and the export take",
+        description="a process that finishes no row, step or task of a dev check in this time is ended, and the line "
+        "where it hung is logged; longer than loading the data and the model, and the export take",
     )
     restarts: Count = Field(default=3, description="when one of several processes dies, all start again this often")
     dev: DevParams = DevParams()
@@ -147,7 +147,7 @@ class TrainParams(ScheduleParams):
         if merge is None:
             return self
         if merge.of == "init_adapter" and self.init_adapter is None:
-            raise ValueError("merge.of: init_adapter needs init_adapter, the adapter to go on from")
+            raise ValueError("merge.of: init_adapter needs init_adapter, the adapter to continue from")
         if merge.of == "bags" and self.dev.patience:
             raise ValueError("merge.of: bags and dev.patience: an early stop would leave bags out; remove one")
         written = -(-self.steps // self.checkpoint_every)

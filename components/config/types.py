@@ -1,4 +1,4 @@
-"""What every section of the parameters is made of: the base class, number ranges and names."""
+"""Building blocks of every section of the parameters: the base class, number ranges and names."""
 
 import re
 from collections.abc import Mapping

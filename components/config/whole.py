@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
-from components.config.benchmark_tasks import benchmark_tasks
+from components.config.benchmark_tasks import benchmark_tasks, serving_tasks
 from components.config.evaluation import EvaluateParams
 from components.config.fetch import FetchParams
 from components.config.fewshot import SelectShotsParams
@@ -175,7 +175,8 @@ def _held_out_by_prepare(whole: Config) -> Iterator[str]:
 
 
 def _shots_without_use(whole: Config) -> Iterator[str]:
-    drawn, serving = whole.train.shots.max, _serving(whole)
+    drawn = whole.train.shots.max
+    serving = serving_tasks({name: task.in_domain for name, task in whole.prepare.tasks.items() if task.train})
     if whole.shots_tried > drawn:
         yield f"select_shots.max_shots: {whole.shots_tried} is over train.shots.max: {drawn}, the most in training"
     for name in whole.evaluate.shots:
@@ -191,9 +192,3 @@ def _shots_without_use(whole: Config) -> Iterator[str]:
             f"select_shots.max_shots: {whole.shots_tried}, but no shots would reach evaluate.benchmark: {benchmark!r}; "
             "name the benchmark tasks that training serves in prepare.tasks.<task>.in_domain, or set max_shots: 0"
         )
-
-
-def _serving(whole: Config) -> dict[str, str]:
-    """Benchmark task: the first training task that serves it, by in_domain or by its own name."""
-    trained = reversed([(name, task) for name, task in whole.prepare.tasks.items() if task.train])
-    return {served: name for name, task in trained for served in (*task.in_domain, name)}

@@ -24,7 +24,7 @@ class Shot:
 
 
 def shot_response(kind: str, document: str, label: str | None) -> str:
-    """What a shot of a task of this kind shows: the category in clustering where there is one, else the positive."""
+    """The response in a shot of a task of this kind: the category in clustering if there is one, else the positive."""
     return label if kind == "clustering" and label is not None else document
 
 

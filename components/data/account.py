@@ -1,4 +1,4 @@
-"""What was asked of a source and what it gave, with the reasons: a line in the log, metrics, and the manifest."""
+"""Queries requested of a source and obtained, with the reasons: a line in the log, metrics, and the manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

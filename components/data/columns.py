@@ -33,7 +33,7 @@ READ_UNDER_OUR_NAMES = (*COLLECTIONS, "documents_and_ratings")  # their readers 
 
 
 @dataclass(frozen=True)
-class Plan:
+class ColumnPlan:
     """How the rows with one set of columns are read: our column to the file's."""
 
     found: Found
@@ -62,14 +62,14 @@ class Columns:
 
     def __init__(self, params: SourceParams, counts: Counts) -> None:
         self._params, self._counts = params, counts
-        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._plans: dict[tuple[str, ...], ColumnPlan] = {}
         self._whole = False  # whether the source has shown what its rows hold
         known = _known_fields(params)
         for ours in params.fields:
             if ours not in known:
                 raise UserError(f"fields.{ours}: not a column of ours; expected one of {', '.join(known)}")
 
-    def plan(self, raw: Raw) -> Plan:
+    def plan(self, raw: Raw) -> ColumnPlan:
         """How this row is read. Raises UserError if its columns are not what the source needs."""
         key = (*raw.values, "\0pool") if raw.pool else tuple(raw.values)
         plan = self._plans.get(key)
@@ -77,11 +77,11 @@ class Columns:
             plan = self._plans[key] = self._new_plan(raw)
         return plan
 
-    def _new_plan(self, raw: Raw) -> Plan:
+    def _new_plan(self, raw: Raw) -> ColumnPlan:
         params = self._params
         if raw.pool or params.format in READ_UNDER_OUR_NAMES:
             lists = params.format == "corpus_and_ids" and not raw.pool
-            return Plan({name: (name,) for name in raw.values}, LISTS if lists else "rows", "passages")
+            return ColumnPlan({name: (name,) for name in raw.values}, LISTS if lists else "rows", "passages")
         plan = choose_layout(raw, params) if params.format in LAYOUTS else _own_plan(raw, params)
         if not self._whole:  # a later row that lacks a column is compared with the first
             _require_whole(raw, plan)
@@ -93,7 +93,7 @@ class Columns:
 
 
 def _known_fields(params: SourceParams) -> tuple[str, ...]:
-    """What `fields` may name."""
+    """The names that `fields` may hold."""
     if params.format == "documents_and_ratings":
         return ("documents", "ratings")
     if params.format in COLLECTIONS:
@@ -105,7 +105,7 @@ def _known_fields(params: SourceParams) -> tuple[str, ...]:
     return (*COLUMNS, *IN_LISTS) if params.format in LAYOUTS else COLUMNS
 
 
-def choose_layout(raw: Raw, params: SourceParams) -> Plan:
+def choose_layout(raw: Raw, params: SourceParams) -> ColumnPlan:
     """The first layout of the source's format whose columns this row has, with `fields` on top."""
     present = list(raw.values)
     of_rows = {ours: name for ours, name in params.fields.items() if ours not in ("doc_id", "document")}
@@ -121,13 +121,13 @@ def choose_layout(raw: Raw, params: SourceParams) -> Plan:
             cure = f"set `values: {{score: {layout.classes}}}` to say which are positive, left out and negative"
             raise raw.error(found["score"][0], f"is a class of format {params.format}, no grade: {cure}")
         if not missing:
-            return Plan(found | stated, layout.shape, layout.cells)
+            return ColumnPlan(found | stated, layout.shape, layout.cells)
         lacking.append(", ".join(missing))
     what = f"missing for format {params.format}; the row has {list_names(present)}: correct the file or set `fields`"
     raise raw.error(" or ".join(dict.fromkeys(lacking)), what + _hint(present, params.format))
 
 
-def _own_plan(raw: Raw, params: SourceParams) -> Plan:
+def _own_plan(raw: Raw, params: SourceParams) -> ColumnPlan:
     """The columns that `fields` names; without it those with our names, or FlagEmbedding's lists.
 
     A column `instruction` is something else in many files, so that one must be named.
@@ -145,10 +145,10 @@ def _own_plan(raw: Raw, params: SourceParams) -> Plan:
             raise raw.error(list_names(present), what + _hint(present, params.format))
     if missing:
         raise raw.error(missing[0], f"missing; the row has {list_names(present)}: correct `fields` or the file")
-    return Plan(found, params.shape)
+    return ColumnPlan(found, params.shape)
 
 
-def _require_whole(raw: Raw, plan: Plan) -> None:
+def _require_whole(raw: Raw, plan: ColumnPlan) -> None:
     """Raise a UserError that tells what is missing if the columns make no row of any kind."""
     if plan.shape == LISTS or any(set(names) <= set(plan.found) for names in WHOLE):
         return

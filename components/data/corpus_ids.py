@@ -8,7 +8,7 @@ from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, find_value, is_null, list_names, read_cell, read_name
 from components.data.collection import Entry, pool_row, read_by_id
-from components.data.columns import BESIDE_LISTS, Plan, choose_layout
+from components.data.columns import BESIDE_LISTS, ColumnPlan, choose_layout
 from components.data.counts import Counts
 from components.data.layouts import COLLECTIONS
 from components.data.origins import Files
@@ -27,7 +27,7 @@ def read_corpus_and_ids(files: Files, params: SourceParams, counts: Counts) -> I
     counts.skipped += [name for name in files.names if name not in used]
     corpus = read_by_id(files, params, "corpus", parts["corpus"], counts)
     queries = read_by_id(files, params, "queries", parts["queries"], counts) if names["queries"] else {}
-    plans: dict[tuple[str, ...], Plan] = {}
+    plans: dict[tuple[str, ...], ColumnPlan] = {}
     named: set[str] = set()
     for name in names["rows"]:
         for raw in file_rows(files.root / name, params, params.columns.get("rows", ())):
@@ -49,7 +49,7 @@ class _Join:
     """One row and the corpus that its ids are looked up in."""
 
     raw: Raw
-    plan: Plan
+    plan: ColumnPlan
     corpus: dict[str, Entry]
 
     def row(self, queries: dict[str, Entry], params: SourceParams, counts: Counts) -> Raw | None:

@@ -1,4 +1,4 @@
-"""What a source's rows were counted as while they were read; the data card has it."""
+"""Counts of a source's rows while they are read, for the data card."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Counts:
         self.dropped[rule] += 1
 
     def lines(self) -> list[str]:
-        """What of the files is not read, in words."""
+        """Columns and rows of the files that are not read, as text."""
         found = []
         if self.not_read:
             found.append(f"columns that nothing reads: {', '.join(self.not_read)}")
@@ -48,7 +48,7 @@ class Counts:
         return found
 
     def entry(self) -> dict[str, object]:
-        """What the data card says beside the rows read and kept; nothing of what did not occur."""
+        """Further counts for the data card beside the rows read and kept; zero counts are left out."""
         rules = {f"rows_dropped_{rule}": n for rule, n in self.dropped.items() if n or rule != "missing"}
         rest = {
             "rows_below_min_relevance": self.below,

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from components.base.overlap import containment, jaccard, normalise, word_ngrams
+from components.base.overlap import containment, jaccard, normalise, word_trigrams
 from components.base.shingles import Hashes, hash_shingles, text_blocks
 from components.base.threads import worker_count
 from components.config import DecontaminateParams
@@ -139,7 +139,7 @@ class BenchmarkIndex:
 
     def _measure(self, identity: str, text: str, other: str) -> Match | None:
         """The match of two normalised texts, by the first method that finds one."""
-        mine, its = (word_ngrams(one, min_words=MIN_WORDS) for one in (text, other))
+        mine, its = (word_trigrams(one, min_words=MIN_WORDS) for one in (text, other))
         overlap = round(jaccard(mine, its), 6)
         if overlap >= self._params.threshold:
             return Match(identity, self._exact[other], "near", overlap)

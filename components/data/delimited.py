@@ -88,7 +88,7 @@ def _delimiter(first: str, params: SourceParams, kind: str, stated: int) -> tupl
 
 
 def _header(path: Path, cells: list[str], params: SourceParams) -> list[str]:
-    """Column names, stripped. Raises UserError for a name that is there twice and may be read."""
+    """Column names, stripped. Raises UserError for a name that occurs twice and may be read."""
     names = [cell.strip() for cell in cells]
     stated = {name for named in params.fields.values() for name in ([named] if isinstance(named, str) else named)}
     read = set(names) if params.format not in ("csv", "tsv") else stated or {*COLUMNS, *FLAG.values()}

@@ -87,7 +87,7 @@ class DistinctTexts:
         return self.series(numbers).to_list()
 
     def keys(self, numbers: Sequence[int] | np.ndarray) -> list[str]:
-        """What the splits are hashed from: the user's id, or the text without case and repeated spaces."""
+        """Keys that the splits are hashed from: the user's id, or the text without case and repeated spaces."""
         numbers = np.asarray(numbers, dtype=np.int64)
         texts = (split_key(text) for text in self.texts(numbers))
         if self._ids is None:

@@ -3,7 +3,7 @@
 Writes `sources/NAME.parquet`, `models/NAME/` (or `models/NAME/hub.json` for a model that stays in the hub cache) and
 `data_card.json`: origin, version, sha256, licence and row counts of each. Local files must match the list
 that stage `local_files` wrote; if they do not, the copies beside it are read. Before the first byte comes, every hub
-repository is checked (hub_files.py). A killed fetch goes on where it was: finished sources are kept in the stage's
+repository is checked (hub_files.py). A killed fetch continues where it was: finished sources are kept in the stage's
 scratch, whole files in the hub's cache.
 """
 

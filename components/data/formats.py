@@ -26,7 +26,7 @@ import polars as pl
 from components.base.errors import UserError
 from components.config import SourceParams
 from components.data.cells import Raw, is_null, read_name, read_number, read_text
-from components.data.columns import MAY_BE_EMPTY, SPLITS, TEXTS, Columns, Plan, refuse_other_columns
+from components.data.columns import MAY_BE_EMPTY, SPLITS, TEXTS, ColumnPlan, Columns, refuse_other_columns
 from components.data.counts import Counts
 from components.data.grades import refuse_doubtful_grades
 from components.data.layouts import COLUMNS, LISTS, NUMBERS
@@ -107,11 +107,11 @@ class _AmongOthers:
 
     def __init__(self, params: SourceParams) -> None:
         self._params = params
-        self.first: tuple[Raw, Plan] | None = None  # the first row that is no document of a pool
+        self.first: tuple[Raw, ColumnPlan] | None = None  # the first row that is no document of a pool
         self._documents_have_ids = False
         self._seen: set[bytes] = set()  # 16 bytes for each row: the rows themselves would be most of the source
 
-    def check(self, raw: Raw, plan: Plan, row: dict[str, Any]) -> None:
+    def check(self, raw: Raw, plan: ColumnPlan, row: dict[str, Any]) -> None:
         """Raise a UserError for a row that lacks a column, _LeftOutError when a rule of the source leaves it out."""
         if raw.pool:
             if "pool" in self._params.files:
@@ -147,7 +147,7 @@ def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(name, [row.get(name) for row in rows], dtype=types[name]) for name in names])
 
 
-def _row(raw: Raw, values: Values, plan: Plan, params: SourceParams) -> dict[str, Any]:
+def _row(raw: Raw, values: Values, plan: ColumnPlan, params: SourceParams) -> dict[str, Any]:
     """Our columns of one row. Raises _LeftOutError when a rule of the source leaves it out."""
     row: dict[str, Any] = {}
     for ours, value in values.items():
@@ -181,7 +181,7 @@ def _score(raw: Raw, label: str, value: Any, params: SourceParams) -> float:
     return read_number(raw, label, value)
 
 
-def _below_to_zero(raw: Raw, plan: Plan, row: dict[str, Any], least: float) -> int:
+def _below_to_zero(raw: Raw, plan: ColumnPlan, row: dict[str, Any], least: float) -> int:
     """Give a judgement below the least relevance the score 0; returns how many it were (0 or 1)."""
     if not raw.pool and (plan.shape == LISTS or not {"query", "score"} <= set(row)):
         raise UserError("min_relevance: needs pairs of query and document with a score of their own; remove it")

@@ -52,7 +52,7 @@ def _names(values: dict[str, Any]) -> dict[str, str]:
 
 
 def name_columns(raw: Raw) -> str:
-    """What the columns are, and how to say which of them are texts; for a file of no known layout."""
+    """An error line for a file of no known layout: its columns, and how to state which of them are texts."""
     cure = "name the texts with `fields: {query: COLUMN, document: COLUMN}`, and grades with `score: COLUMN` there"
     cure += " (or text and label; a.b is b inside a)"
     return (

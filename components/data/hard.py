@@ -14,7 +14,7 @@ import numpy as np
 from bm25s import selection
 from bm25s.stopwords import STOPWORDS_EN
 
-from components.base.overlap import distinct_words, jaccard, normalise
+from components.base.overlap import jaccard, normalise
 from components.base.scripts import is_western, search_words
 from components.base.shingles import hash_words, text_blocks
 
@@ -115,7 +115,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    """What two texts are compared by: words, and pairs of letters in scripts without spaces."""
+    """The set that two texts are compared by: words, and pairs of letters in scripts without spaces."""
     if is_western(text):
-        return distinct_words(normalise(text, punctuation=True))
+        return frozenset(normalise(text, punctuation=True).split())
     return frozenset(search_words(text))

@@ -16,7 +16,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class HubItem:
-    """What one origin takes from the hub: the names of its files, and bytes by name; or what is wrong with it."""
+    """Files that one origin takes from the hub, with bytes by name; or the error."""
 
     key: str
     repo: HubRepo
@@ -68,7 +68,7 @@ def download_hub_files(origin: HubOrigin, key: str, kind: str) -> tuple[Path, li
 
 
 def check_hub_files(fetch: FetchParams) -> Iterator[HubItem]:
-    """What every hub origin of the parameters takes, models first; each repository is asked for once.
+    """The files of every hub origin of the parameters, models first; each repository is listed once.
 
     What is wrong with a whole repository is reported at its first origin only; a hub out of reach ends the check.
     """

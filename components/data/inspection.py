@@ -1,4 +1,4 @@
-"""What a file or folder of a user's is: `foundry data inspect` names its layout and writes the source for params.yaml.
+"""Detect the layout of a user's file or folder: `foundry data inspect` names it and writes the source for params.yaml.
 
 Candidates come from the table of layouts and the names and columns of the files; the first that reads is taken. What is
 shown is what fetch would read.
@@ -50,7 +50,7 @@ class Finding:
 
 
 def inspect_path(path: Path) -> Finding:
-    """What the file or folder is.
+    """Detect the layout of a file or folder.
 
     Raises:
         UserError: there is no such file, or nothing in it looks like a data set.
@@ -92,7 +92,7 @@ def _read(settings: Settings, path: Path, cache: Path) -> tuple[pl.DataFrame, Co
 
 
 def _candidates(files: Files, path: Path) -> Iterator[tuple[str, Settings]]:
-    """What the files may be, the most special first: (about, settings)."""
+    """Possible layouts of the files, the most specific first: (about, settings)."""
     names = [bare_name(name) for name in files.names]
     if any(name.endswith(("dataset_dict.json", "state.json")) for name in names):
         yield from _by_columns(files, path, "dataset")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import SourceParams
 from components.data.cells import Raw, list_names
 from components.data.json_stream import JsonStream, unique_keys
@@ -25,7 +26,9 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
         except json.JSONDecodeError as problem:
             raise UserError(f"{path}: row {number}: not valid JSON ({problem.msg}); {_cure(line, problem)}") from None
         except (RecursionError, ValueError) as problem:
-            raise UserError(f"{path}: row {number}: not readable JSON ({_short(problem)}); correct the line") from None
+            raise UserError(
+                f"{path}: row {number}: not readable JSON ({describe_exception(problem)}); correct the line"
+            ) from None
         if not isinstance(values, dict):
             objects = isinstance(values, list) and values and isinstance(values[0], dict)
             cure = ONE_DOCUMENT if objects else "expected one object per line, with a name for each text"
@@ -34,7 +37,7 @@ def jsonl_rows(path: Path, params: SourceParams) -> Iterator[Raw]:
 
 
 def _cure(line: str, problem: json.JSONDecodeError) -> str:
-    """What helps against a line that is no JSON."""
+    """The cure for a line that is no JSON."""
     if line.strip() in ("[", "{"):
         return ONE_DOCUMENT
     rest = line[problem.pos :].lstrip()
@@ -207,7 +210,3 @@ def _answered(raw: Raw, values: dict[str, Any]) -> Raw:
         values = {**values, "score": float(bool(given.get("text") if isinstance(given, dict) else given))}
     unread = ("answers", "plausible_answers", "is_impossible")
     return Raw(raw.file, raw.row, {name: value for name, value in values.items() if name not in unread})
-
-
-def _short(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:120]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 
 _PIECE = 1 << 20  # letters read at once
 _NEAR_END = 16  # letters before the end of the buffer from where on a fault may be a cut word, number or escape
@@ -16,7 +17,7 @@ _SPACE = " \t\n\r"
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these keys and values, for Python's json. Raises ValueError for a key that is there twice.
+    """The object of these keys and values, for Python's json. Raises ValueError for a key that occurs twice.
 
     >>> unique_keys([("a", 1), ("b", 2)])
     {'a': 1, 'b': 2}
@@ -25,7 +26,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} is there twice in an object")
+        raise ValueError(f"key {twice!r} occurs twice in an object")
     return found
 
 
@@ -65,7 +66,7 @@ class JsonStream:
                     continue
                 raise self._fault(problem.msg, problem.pos) from None
             except (RecursionError, ValueError) as problem:
-                reason = " ".join(str(problem).split())[:120]
+                reason = describe_exception(problem)
                 raise UserError(
                     f"{self._path}: line {self.line}: not readable JSON ({reason}); correct the file"
                 ) from None
@@ -97,7 +98,7 @@ class JsonStream:
                 raise self._fault("Expecting property name enclosed in double quotes", self._at)
             key: str = self.value()
             if key in seen:
-                raise self._fault(f"key {key!r} is there twice in an object", self._at)
+                raise self._fault(f"key {key!r} occurs twice in an object", self._at)
             seen.add(key)
             self._take(":", "Expecting ':' delimiter")
             yield key

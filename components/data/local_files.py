@@ -105,7 +105,7 @@ def update_list(root: Path) -> None:
 
 
 def read_list(outputs: Path) -> dict[str, Listing]:
-    """What `write_list` wrote, by key path (fetch.sources.NAME.origin); empty where the stage has not run."""
+    """The list that `write_list` wrote, by key path (fetch.sources.NAME.origin); empty where the stage has not run."""
     file = outputs / LIST
     raw = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return {key: Listing(**entry) for key, entry in raw.items()}
@@ -185,7 +185,7 @@ def bare_name(name: str) -> str:
 
 
 def is_elsewhere(item: Item, checkout: Path) -> bool:
-    """Whether this machine has no file of the origin, and never had one: what is gone was deleted."""
+    """Whether this machine has no file of the origin, and never had one: a file that it once had was deleted."""
     seen = _index(checkout).has_seen(str(checkout / Path(str(item.origin.path)).expanduser()))
     return not seen and not find_files(item, checkout).names
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.base.progress import progress
+from components.base.short_lines import describe_exception
 
 _NO_TEXT = {"id", "_id", "label", "labels", "label_text", "lang", "language", "split", "score", "title_id"}
 
@@ -38,7 +39,7 @@ def texts_of(tasks: Iterable[Any]) -> dict[str, str]:
         try:
             task.load_data()
         except (OSError, ValueError, RuntimeError) as problem:
-            reason = " ".join(str(problem).split())[:160]
+            reason = describe_exception(problem)
             raise UserError(
                 f"prepare.decontaminate.benchmark: the data of {task.metadata.name} cannot be loaded ({reason}); "
                 "check the network, or point HF_HOME at a cache that holds it"

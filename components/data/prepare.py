@@ -62,7 +62,7 @@ def run(context: StageContext) -> dict[str, float]:
         rows = parts.read(context.work, name)
         before = len(rows.queries)
         removed[name] = decontaminate(rows, index, accounts[name].shared)
-        _settle(name, params, rows, accounts[name], before, removed[name])
+        _check_what_is_left(name, params, rows, accounts[name], before, removed[name])
         parts.write(rows, context.work, name)
         metrics |= _counts(name, rows, held_out) | accounts[name].metrics(name)
     parts.join(context.work, list(tasks), context.out)
@@ -143,7 +143,7 @@ def _texts(rows: pl.DataFrame, identity: str) -> Iterator[tuple[str, str]]:
         yield from part.iter_rows()
 
 
-def _settle(
+def _check_what_is_left(
     name: str, params: TaskParams, rows: Prepared, account: Account, before: int, removed: pl.DataFrame
 ) -> None:
     """Count what decontamination left. Raises UserError naming the task's key if a requested split has no rows."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import SourceParams
 from components.config.fetch import COLLECTIONS, LAYOUTS, TABLES
 from components.data.cells import Raw
@@ -110,7 +111,7 @@ def read_hub(files: Files, params: SourceParams, counts: Counts) -> Iterator[Raw
         for number, values in enumerate(rows, start=1):
             yield Raw(files.root, number, values)
     except (ValueError, OSError) as problem:  # raised by `datasets` for an unknown configuration, split or file
-        reason = " ".join(str(problem).split())[:160]
+        reason = describe_exception(problem)
         raise UserError(f"{files.root}: config {params.config!r}, split {split!r}: {reason}") from None
 
 

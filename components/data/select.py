@@ -36,6 +36,6 @@ def _common(folders: list[str]) -> str:
     return "/".join(shared)
 
 
-def below(names: list[str], root: str) -> list[str]:
+def names_below(names: list[str], root: str) -> list[str]:
     """The names without their common folder `root`."""
     return [name[len(root) + 1 :] if root else name for name in names]

@@ -10,14 +10,14 @@ from typing import Any
 
 from components.config import SourceParams
 from components.data.cells import MISSING, Raw, find_value, is_null, list_names, read_cell, read_number, read_text
-from components.data.columns import BESIDE_LISTS, Plan
+from components.data.columns import BESIDE_LISTS, ColumnPlan
 from components.data.counts import Counts
 from components.data.layouts import LISTS, PASSAGE, find_columns
 
 Values = dict[str, Any]  # by our column
 
 
-def _one_row(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
+def _one_row(raw: Raw, plan: ColumnPlan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     if plan.single is not None:
         try:
             yield {ours: raw.values[theirs] for ours, theirs in plan.single.items()}
@@ -27,7 +27,7 @@ def _one_row(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iter
     yield {ours: read_cell(raw, names) for ours, names in plan.found.items()}
 
 
-def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
+def _parallel_lists(raw: Raw, plan: ColumnPlan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     """[{a: [1, 2], b: [3, 4]}] -> {a: 1, b: 3}, {a: 2, b: 4}."""
     lists = {ours: read_cell(raw, names) for ours, names in plan.found.items()}
     for ours, values in lists.items():
@@ -40,7 +40,7 @@ def _parallel_lists(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) 
         yield dict(zip(lists, values, strict=True))
 
 
-def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams, counts: Counts) -> Iterator[Values]:
+def _positives_and_negatives(raw: Raw, plan: ColumnPlan, params: SourceParams, counts: Counts) -> Iterator[Values]:
     """One row per document: query, document, score (1 or 0) [, teacher_score, doc_id, and of the row BESIDE_LISTS]."""
     found = plan.found
     shared = {ours: read_cell(raw, found[ours]) for ours in BESIDE_LISTS if ours in found}
@@ -60,7 +60,7 @@ def _positives_and_negatives(raw: Raw, plan: Plan, params: SourceParams, counts:
             yield {**shared, **one, "score": score}
 
 
-def _documents(raw: Raw, plan: Plan, params: SourceParams, side: str, limit: int | None) -> list[Values]:
+def _documents(raw: Raw, plan: ColumnPlan, params: SourceParams, side: str, limit: int | None) -> list[Values]:
     """The first `limit` documents of one side; empty ones stay only with drop_empty, which drops and counts them."""
     names = plan.found.get(f"{side}s") or plan.found.get(side) or ()
     cells: list[tuple[str, Any]] = []
@@ -83,7 +83,7 @@ def _documents(raw: Raw, plan: Plan, params: SourceParams, side: str, limit: int
     return documents
 
 
-def _document(raw: Raw, plan: Plan, label: str, value: Any) -> Values:
+def _document(raw: Raw, plan: ColumnPlan, label: str, value: Any) -> Values:
     if isinstance(value, dict) and plan.cells == "passages":
         found, missing = find_columns(PASSAGE, list(value))
         if missing:
@@ -109,7 +109,7 @@ def _instructed(raw: Raw, label: str, value: Any, column: str, instruction: str)
     return {column: read_text(raw, label, value[1]), instruction: read_text(raw, f"{label}[0]", value[0])}
 
 
-def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | None] | None:
+def _scores(raw: Raw, plan: ColumnPlan, column: str, documents: int) -> list[float | None] | None:
     """The teacher's scores of one side, one for each document; None where the row has none."""
     if column not in plan.found:
         return None
@@ -123,7 +123,7 @@ def _scores(raw: Raw, plan: Plan, column: str, documents: int) -> list[float | N
     return [None if is_null(one) else read_number(raw, f"{name}[{place}]", one) for place, one in enumerate(values)]
 
 
-SHAPES: dict[str, Callable[[Raw, Plan, SourceParams, Counts], Iterator[Values]]] = {
+SHAPES: dict[str, Callable[[Raw, ColumnPlan, SourceParams, Counts], Iterator[Values]]] = {
     "rows": _one_row,
     "lists": _parallel_lists,
     LISTS: _positives_and_negatives,

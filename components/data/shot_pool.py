@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from components.base.overlap import normalise, word_ngrams
+from components.base.overlap import normalise, word_trigrams
 from components.contracts.shots import shot_response
 from components.contracts.tasks import Task, read_tasks
 from components.data.held_out import held_out_texts
@@ -171,7 +171,7 @@ class Guard:
             if plain in self._texts:
                 continue
             self._texts.add(plain)
-            pieces = word_ngrams(plain, min_words=MIN_WORDS)
+            pieces = word_trigrams(plain, min_words=MIN_WORDS)
             for piece in pieces:
                 self._index.setdefault(piece, []).append(len(self._ngrams))
             self._ngrams.append(pieces)
@@ -181,7 +181,7 @@ class Guard:
         plain = normalise(text, punctuation=True)
         if plain in self._texts:
             return True
-        pieces = word_ngrams(plain, min_words=MIN_WORDS)
+        pieces = word_trigrams(plain, min_words=MIN_WORDS)
         common: dict[int, int] = {}
         for piece in pieces:
             for other in self._index.get(piece, ()):

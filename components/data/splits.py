@@ -29,7 +29,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Edges:
-    """What ties queries to documents, and texts to their other spellings.
+    """Edges between queries and documents, and between texts and their other spellings.
 
     queries, documents: [rows] numbers that a row joins; -1 where it has none.
     splits: [rows] given split of the row's query or None.

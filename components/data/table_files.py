@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import SourceParams
 from components.config.fetch import TABLES
 from components.data.cells import Raw
@@ -66,13 +67,13 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
     except (pa.ArrowException, OSError) as problem:
         with path.open("rb") as handle:
             refuse_other_content(path, handle.read(100))
-        raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(problem).split())[:120]})") from None
+        raise UserError(f"{path}: not a readable Parquet file ({describe_exception(problem)})") from None
 
 
 def _refuse_twins(path: Path, names: list[str]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is there twice; rename or remove one")
+        raise UserError(f"{path}: column {twice[0]!r} occurs twice; rename or remove one")
 
 
 def is_saved(folder: Path) -> bool:
@@ -90,7 +91,7 @@ def saved_rows(folder: Path, params: SourceParams) -> Iterator[Raw]:
     try:
         loaded = load_from_disk(str(folder))
     except (ValueError, OSError, KeyError) as problem:
-        reason = " ".join(str(problem).split())[:120]
+        reason = describe_exception(problem)
         raise UserError(f"{folder}: not a folder that save_to_disk wrote ({reason}); correct the path") from None
     splits: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {params.split or "": loaded}
     if params.split and params.split not in splits:

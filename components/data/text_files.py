@@ -1,7 +1,7 @@
 """Text files of a source: compression, encoding and line iteration.
 
 Compression is detected from the first bytes, not from the file name. A byte order mark (Excel, PowerShell) names the
-encoding, whatever the source's `encoding` says, and is no text.
+encoding, even if the source's `encoding` names another, and is no text.
 """
 
 import bz2
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import SourceParams
 
 
@@ -126,8 +127,7 @@ def _bad_line(path: Path, encoding: str) -> str:
 
 
 def _damaged(path: Path, problem: Exception) -> UserError:
-    reason = " ".join(str(problem).split()) or type(problem).__name__
-    return UserError(f"{path}: cannot be read ({reason[:120]}); damaged file: download it again")
+    return UserError(f"{path}: cannot be read ({describe_exception(problem)}); damaged file: download it again")
 
 
 def open_text(path: Path, encoding: str, newline: str = "\n", errors: str = "strict") -> IO[str]:
@@ -160,7 +160,7 @@ def _open_unpacked(path: Path) -> Any:
 
 
 def _unpacker(path: Path) -> Callable[[Path], Any] | None:
-    """What opens the file by its first bytes; None for a file that is not compressed."""
+    """The function that opens the file, by its first bytes; None for a file that is not compressed."""
     with path.open("rb") as handle:
         begin = handle.read(8)
     return next((opened for magic, opened in COMPRESSIONS.values() if begin.startswith(magic)), None)

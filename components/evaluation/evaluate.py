@@ -30,7 +30,7 @@ from components.contracts.shots import EvaluatedPrompt, count_prompts, read_shot
 from components.contracts.tables import QUERIES, read_table
 from components.evaluation.collect import Finished, collect
 from components.evaluation.outputs import FULL, collect_outputs, outputs_table, score_outputs
-from components.evaluation.planner import Lengths, embed_plan, make_plan
+from components.evaluation.planner import Lengths, embed_plan, plan_embedding
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.evaluation.table import summary_table
 from components.model.backbone import load_tokenizer
@@ -147,7 +147,7 @@ def evaluate_model(
     A task is scored as soon as its texts and those of the tasks before it are embedded: by `scoring_processes` while
     the next ones are embedded, or by this process in between.
     """
-    plan = make_plan(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
+    plan = plan_embedding(benchmark.makers, model.prompts, Lengths(model.encoder.prompt))
     scorer = Scorer(name, load_once(source).reader(), model.prompts, model.settings, folder)
     what = f"{name}: embed and score"
     with bar(what, plan.texts, "text") as shown, scoring_pool(model, scorer, params.scoring_processes) as score:

@@ -1,4 +1,4 @@
-"""What int8, binary and shorter vectors cost: the trained model on the same tasks, from the vectors that are stored.
+"""Loss of score by int8, binary and shorter vectors: the trained model on the same tasks, from its stored vectors.
 
 outputs/scores.parquet, examples.parquet     as those of the models, one "model" an output
 table.json: outputs                          bytes of a vector, mean score, and the difference to float32

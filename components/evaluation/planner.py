@@ -1,15 +1,15 @@
-"""What an evaluation must embed, known before anything is embedded.
+"""The plan of an evaluation: every text that it must embed, known before anything is embedded.
 
 mteb's tasks ask for vectors one after another, with every duplicate. Reading the data first gives the whole job: each
-distinct text once per way it is prompted, whichever tasks want it. Tasks go by falling work; a task's part of the job
-is what no task before it has brought, cut into shards of texts of like length. Batches are full, several devices
+distinct text once per way it is prompted. Tasks are sorted by the work they cause, most first; a task's part is what no
+earlier task has brought, cut into shards of texts of similar length. Batches are full, several devices
 finish together, a task can be scored while the next ones are embedded, and a killed run loses at most the shards in
 flight (each one is a single `put` into the vector store).
 
-    plan = make_plan(makers, prompts, lengths)        # reads data sets, embeds nothing
+    plan = plan_embedding(makers, prompts, lengths)        # reads data sets, embeds nothing
     embed_plan(plan, source, engine, "embed", update, ready)
 
-A plan is a promise, not a contract: a text that scoring asks for and the plan lacks is embedded then and there.
+Texts missing from the plan are embedded when scoring asks for them.
 """
 
 import copy
@@ -60,7 +60,7 @@ class TaskPlan:
 
 
 @dataclass
-class Plan:
+class EmbeddingPlan:
     """All tasks, those with most to embed first."""
 
     tasks: list[TaskPlan]
@@ -71,9 +71,9 @@ class Plan:
         return sum(len(texts) for task in self.tasks for texts in task.texts.values())
 
 
-def make_plan(
+def plan_embedding(
     makers: Mapping[str, Callable[[], AbsTask]], prompts: Mapping[str, TaskPrompt], lengths: "Lengths"
-) -> Plan:
+) -> EmbeddingPlan:
     """Read every task's data, count its tokens and gather what it will embed. `makers` are by task name."""
     found: list[TaskPlan] = []
     for name, make in progress(list(makers.items()), "read tasks", unit="task"):
@@ -93,11 +93,11 @@ def make_plan(
             known = seen.setdefault(way, set())
             one.texts[way] = [text for text in own if text not in known]
             known.update(own)
-    return Plan(found)
+    return EmbeddingPlan(found)
 
 
 def embed_plan(
-    plan: Plan,
+    plan: EmbeddingPlan,
     source: ModelSource,
     engine: EngineParams,
     what: str,

@@ -14,9 +14,10 @@ from typing import Any
 import polars as pl
 
 from components.base.errors import UserError
+from components.base.short_lines import shorten_line
 from components.contracts.shots import EvaluatedPrompt, count_prompts
 from components.contracts.tables import read_table
-from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, standing
+from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, rank_among_public
 from components.page.plots import Bar, Difference, bars, difference_plot, difference_rows
 from components.page.render import render_page
 from components.page.svg import split_words
@@ -123,7 +124,7 @@ def _headline(scores: pl.DataFrame, models: Sequence[str], public: pl.DataFrame 
         if len(found) < count:
             rows.append((model, [None] * (len(categories) + 2), ""))
             continue
-        place = standing(found, category_of, public)
+        place = rank_among_public(found, category_of, public)
         ranked = place.models - 1 if place.models else None
         cells: list[float | None] = [place.mean_task, place.mean_type, *(place.categories[name] for name in categories)]
         rows.append((model, cells, str(place.borda_rank or "")))
@@ -247,8 +248,7 @@ def _cut(text: str | None) -> str:
     """At most _SHOWN_TEXT characters on one line; None is a judged document that the corpus does not have."""
     if text is None:
         return "(not in the corpus)"
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SHOWN_TEXT else flat[: _SHOWN_TEXT - 1] + "…"
+    return shorten_line(text, _SHOWN_TEXT)
 
 
 def _cost(path: Path) -> list[list[str]]:

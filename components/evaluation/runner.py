@@ -83,7 +83,7 @@ def _ignore_undefined_metric_warnings() -> Iterator[None]:
         yield
 
 
-def together(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def join_examples(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The examples of a task's splits and subsets, named by them where there are several.
 
     The task's score is the mean of its parts' scores. Each part's values are scaled by (examples / parts) / (examples
@@ -110,7 +110,7 @@ def _write_examples(task: AbsTask, predictions: Path, result: Any, folder: Path)
         for split, entries in result.scores.items()
         for scores in entries
     }
-    examples = together(parts)
+    examples = join_examples(parts)
     if not examples.is_empty() and abs(examples["score"].mean() - result.get_score()) > MEAN_TOLERANCE:
         log.warning("%s: its examples do not average to its score; it counts with its score, without a spread", name)
         examples = examples.clear()

@@ -58,7 +58,7 @@ def public_scores() -> pl.DataFrame:
     return pl.read_csv(PUBLIC / _TABLE)
 
 
-def standing(
+def rank_among_public(
     scores: Mapping[str, float], categories: Mapping[str, str], public: pl.DataFrame | None = None
 ) -> Standing:
     """Means and rank of `scores` (0..1 by task); `categories` maps a task to its category."""

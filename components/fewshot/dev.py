@@ -1,6 +1,6 @@
 """A task's dev data: the texts that a prompt is tried on, and the measure that scores it (measures.py).
 
-Texts are put to the model as at evaluation: queries, and all texts of classification and clustering, behind instruction
+Texts are prompted as at evaluation: queries, and all texts of classification and clustering, behind instruction
 and shots; documents bare, or behind the instruction in symmetric tasks. Documents get no shots, so they are encoded
 once for all prompts.
 """

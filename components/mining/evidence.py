@@ -1,4 +1,4 @@
-"""What the judge found on one task's dev queries, and whether a margin may be fitted to it.
+"""Judgements of one task's dev queries, and whether a margin may be fitted to them.
 
 The judge is asked three things, all drawn by the seed: labelled positives and random documents, which say whether it
 knows the task; and a sample of the candidates that could become negatives, which says how the share of false

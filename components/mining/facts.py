@@ -1,4 +1,4 @@
-"""What the rules look at: facts of each candidate, for the queries of one task, some of them at a time."""
+"""Input of the rules: facts of each candidate, for some queries of one task at a time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from components.mining.sketches import Sketches, hash_texts, sketch_texts
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the texts are: the folder of stage `prepare`, and its two columns `text` as memory-mapped files."""
+    """Location of the texts: the folder of stage `prepare`, and its two columns `text` as memory-mapped files."""
 
     prepared: Path
     queries: Texts

@@ -6,27 +6,21 @@ median of the task's labelled positives on. Every judgement is kept with score a
 A pair's score is kept by model, parameters and texts: another margin asks nothing again, an update asks new pairs only.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.base.errors import UserError
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, json_hash
 from components.config import JudgeParams
 from components.model.vector_store import VectorStore
 from components.teacher.pair_model import PairModel
 
 _CHUNK = 1024  # pairs scored and stored at once
 _SCORING = ("reranker", "model", "instruction", "max_tokens", "token_budget")  # parameters that decide a score
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class Judge:
@@ -54,7 +48,7 @@ class Judge:
 
     def _stored(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """float64 [n]."""
-        keys = [_digest(pair) for pair in pairs]
+        keys = [json_hash(pair) for pair in pairs]
         known = self._store.has(keys)
         missing = {key: pair for key, pair, there in zip(keys, pairs, known, strict=True) if not there}
         if missing:

@@ -54,7 +54,7 @@ def fit_margin(task: str, dev: pl.DataFrame, evidence: Evidence | None, params: 
 
 
 def _warning(task: str, margin: float, curve: pl.DataFrame, bound: float) -> str | None:
-    """What is wrong with a margin at either end of GRID."""
+    """The warning for a margin at either end of GRID."""
     rate = curve.filter(pl.col("margin") == margin)["false_negative_rate"].item()
     estimate = "no negatives" if rate is None else f"estimated false-negative rate {100 * rate:.1f} %"
     if margin == GRID[-1]:

@@ -97,7 +97,7 @@ def _refuse_none(tasks: list[Mined]) -> None:
 
 
 def _cure(task: Mined) -> str:
-    """What gives a task without negatives some, by the rule that rejected most."""
+    """The setting that gives a task negatives, by the rule that rejected most."""
     rule = next((name for name, _ in task.tally.reasons.most_common(1)), None)
     return _CURES.get(rule or "", "add documents, or raise retrieve.depth")
 

@@ -1,4 +1,4 @@
-"""What the judge changes: candidates that become positives, and suspicious positives that lose weight or go.
+"""Changes by the judge: candidates that become positives, suspicious positives that lose weight or are removed.
 
 RLHN (arXiv 2505.16967) found that a hard negative which a judge calls relevant teaches more as a positive than it does
 left out. Only training queries are touched: dev measures, so its labels stay as the source gave them.

@@ -47,7 +47,7 @@ def write_report(file: Path, sections: list[Section], params: MineParams, scale:
 
 
 def task_section(mined: Mined, texts: TaskTexts, sample: Sample, setting: Setting) -> Section:
-    """What the page shows of one task. Counts are of all its queries; plots and examples of the sample's."""
+    """One task's section of the page. Counts are of all its queries; plots and examples of the sample's."""
     own, right, params, tally = sample.candidates, sample.positives, setting.params, mined.tally
     return {
         "name": mined.name,
@@ -86,7 +86,7 @@ def _counts(tally: Tally) -> list[tuple[str, int, float]]:
 
 
 def _border(own: pl.DataFrame, right: pl.DataFrame, texts: TaskTexts) -> list[tuple[str, list[dict[str, Any]]]]:
-    """What lies nearest to its query's limit, on either side: the candidates that a small change would move."""
+    """The candidates nearest to their query's limit, on either side: those that a small change would move."""
     limit = relative_threshold(pl.col("weakest"), pl.col("margin"))
     distance = (pl.col("score") - limit) / pl.col("weakest").abs().clip(lower_bound=1e-9)
     measured = own.with_columns(limit=limit, distance=distance.abs())

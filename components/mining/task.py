@@ -31,7 +31,7 @@ PAIRS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Setting:
-    """What mining is given, the same for every task.
+    """Inputs of mining that are the same for every task.
 
     graded: names of the sts tasks, whose pairs are trained with their own grades; a judge gives none.
     """
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass
 class Mined:
-    """What was found in one task."""
+    """Results of one task."""
 
     name: str
     margin: TaskMargin

@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from transformers import AttentionInterface
 
 from components.base.errors import UserError
-from components.model.fused import compiled
+from components.model.fused import compile_function
 from components.model.packing import IN_GROUP, Row
 from components.model.shared_prefix_attention import gather_block, shared_prefix_attention
 
@@ -190,7 +190,7 @@ def flex_options(shared_memory: int) -> dict[str, int] | None:
     """Options of FlexAttention's kernels on a card with so many bytes of shared memory a block; None: torch's own.
 
     With heads of 128 in bf16 torch's forward kernel takes 97 KiB of the 99 that 24 GB cards have (RTX 4090, L4, L40S,
-    A10G, RTX 3090). Two stages in place of three leave room. tests/model/test_flex_kernels.py compiles them.
+    A10G, RTX 3090). Two stages in place of three leave room. tests/model/test_attention.py compiles them.
     """
     return {"fwd_num_stages": 2} if shared_memory < _FLEX_DEFAULT_NEEDS else None
 
@@ -209,4 +209,4 @@ def compiled_flex() -> Any:
     """
     from torch.nn.attention.flex_attention import flex_attention
 
-    return compiled(flex_attention)
+    return compile_function(flex_attention)

@@ -42,8 +42,8 @@ def _why_no_gpu() -> str:
 
 
 @contextmanager
-def told_when_full(what: str, cure: str) -> Iterator[None]:
-    """Say in one line that a card is too small.
+def card_memory_error_as_user_error(what: str, cure: str) -> Iterator[None]:
+    """Turn the card's out-of-memory error into one line.
 
     Raises:
         UserError: the block ran out of the card's memory.

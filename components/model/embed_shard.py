@@ -1,4 +1,4 @@
-"""A shard of embedding: texts that are put one way to one encoder, in whichever process takes it.
+"""A shard of embedding: texts that are prompted in one way for one encoder, in whichever process takes it.
 
 The vectors go into the store, one `put` a shard, so nothing travels back and a shard is the same wherever it runs.
 """

@@ -5,7 +5,6 @@ Texts are de-duplicated, sorted by length and packed into rows that share the fe
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ import torch
 from transformers import AutoConfig
 
 from components.base.errors import UserError
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, json_hash
 from components.config import EncoderParams, PromptParams
 from components.contracts.shots import Shot
 from components.model.backbone import load_backbone, load_tokenizer, pooled
@@ -30,8 +29,8 @@ from components.model.stored_embedder import Deferred, StoredEmbedder
 from components.model.vector_store import VectorStore
 
 
-class _Way(NamedTuple):
-    """How texts are put to a student: the ids they share, and what makes the ids of their own."""
+class _PromptIds(NamedTuple):
+    """How texts are prompted for a student: the shared prefix ids, and the function that makes each text's own ids."""
 
     prefix: list[int]
     tokenise: Callable[[Sequence[str]], list[list[int]]]
@@ -96,17 +95,17 @@ class Encoder(StoredEmbedder):
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray:
         """float32 [n, dim], L2-normalised: each text behind the task's instruction and shots."""
         prefix = self.prompt.prefix_ids(instruction, shots)
-        return self._encode(texts, _Way(prefix, partial(self.prompt.query_ids, prefix=len(prefix))))
+        return self._encode(texts, _PromptIds(prefix, partial(self.prompt.query_ids, prefix=len(prefix))))
 
     def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, dim], L2-normalised: each text without a prompt."""
-        return self._encode(texts, _Way([], self.prompt.document_ids))
+        return self._encode(texts, _PromptIds([], self.prompt.document_ids))
 
-    def _keyed(self, texts: list[str], way: _Way) -> tuple[list[list[int]], list[str]]:
+    def _keyed(self, texts: list[str], way: _PromptIds) -> tuple[list[list[int]], list[str]]:
         sequences = way.tokenise(texts)
         return sequences, [vector_key(way.prefix, ids) for ids in sequences]
 
-    def _embed(self, inputs: list[list[int]], way: _Way) -> np.ndarray:
+    def _embed(self, inputs: list[list[int]], way: _PromptIds) -> np.ndarray:
         causal = self.params.attention == "causal"
         shared = way.prefix if causal and self.params.pooling == "last" else []
         if way.prefix and not shared:  # not exact without causal last-token pooling: every text has its own prefix
@@ -130,7 +129,7 @@ class Encoder(StoredEmbedder):
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """What an encoder is loaded from, in plain values that travel to another process."""
+    """The source of an encoder, as plain values that can be sent to another process."""
 
     model: Path
     store: Path
@@ -154,4 +153,4 @@ def _identity(model: Path, adapter: Path | None, params: EncoderParams) -> str:
         "adapter": content_hash(adapter) if adapter else None,
         "encoder": params.model_dump(mode="json", include={"pooling", "attention", "precision"}),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return json_hash(parts)

@@ -20,7 +20,7 @@ Compile = Callable[[Function], Function]
 
 
 @cache
-def compiled(function: Any) -> Any:
+def compile_function(function: Any) -> Any:
     """`function` compiled for any length at first use. A function with too many graphs is an error.
 
     torch would run it eagerly from then on and say nothing, and the scores of a long row do not fit on a card.
@@ -30,7 +30,7 @@ def compiled(function: Any) -> Any:
     return torch.compile(function, dynamic=True)
 
 
-def fuse_elementwise(backbone: Any, compile_: Compile = compiled) -> None:
+def fuse_elementwise(backbone: Any, compile_: Compile = compile_function) -> None:
     """Let the norms, gated MLPs, rotary embeddings and residual sums of `backbone` compute with compiled functions."""
     once = cache(compile_)  # all layers share a function's graphs
     norm, gate, layer_of = once(rms_norm), once(swiglu), cache(partial(_layer_class, add_norm=once(add_norm)))

@@ -14,7 +14,7 @@ _held: dict["ModelSource", Any] = {}
 
 
 class ModelSource(Protocol):
-    """Where a model comes from: hashable plain values that travel to another process."""
+    """Where a model comes from: hashable plain values that can be sent to another process."""
 
     def load(self) -> Any: ...
 
@@ -25,12 +25,12 @@ def load_once(source: ModelSource) -> Any:
     """The model of `source`. Loading another source frees it: two 7B models in bf16 are 27 GiB."""
     with _loading:
         if source not in _held:
-            let_go()
+            free_model()
             _held[source] = source.load()
         return _held[source]
 
 
-def let_go() -> None:
+def free_model() -> None:
     """Free the cached model, unless it is referenced elsewhere."""
     _held.clear()
     free_memory()

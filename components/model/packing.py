@@ -194,7 +194,7 @@ def pack(prefix: Sequence[int], sequences: Sequence[Ids], causal: bool = True) -
     lengths = [len(prefix), *map(len, sequences)]
     ids = np.concatenate([prefix, *sequences]).astype(np.int64)
     starts = np.cumsum(lengths) - lengths  # of the prefix and of each sequence
-    continued = starts - len(prefix)  # a sequence's positions go on from the prefix
+    continued = starts - len(prefix)  # a sequence's positions continue from the prefix
     continued[0] = 0
     return Row(
         torch.from_numpy(ids)[None],

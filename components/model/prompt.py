@@ -87,7 +87,7 @@ class Prompt:
 
     @property
     def tail_text(self) -> str:
-        """What follows a query's text, before eos."""
+        """The text after a query's text, before eos."""
         return f"\n{self._words.response}"
 
     def prefix_text(self, instruction: str, shots: Sequence[Shot] = ()) -> str:
@@ -149,7 +149,7 @@ class Prompt:
         return [ids for ids, _ in cut]
 
     def cut_queries(self, texts: Sequence[str], prefix: int | None = None) -> list[tuple[list[int], bool]]:
-        """What `query_ids` gives, and for each text whether it was cut."""
+        """The result of `query_ids`, and for each text whether it was cut."""
         room = self.params.query_tokens  # of the text
         if prefix is not None:
             room += self.params.prefix_tokens - prefix - len(self._tail) - 1
@@ -166,7 +166,7 @@ class Prompt:
         return [ids for ids, _ in cut]
 
     def cut_documents(self, texts: Sequence[str]) -> list[tuple[list[int], bool]]:
-        """What `document_ids` gives, and for each text whether it was cut."""
+        """The result of `document_ids`, and for each text whether it was cut."""
         keep = self.params.document_tokens - 1
         bodies = self._ids([self._bos_text + self.as_text(text) for text in texts])
         return [([*ids[:keep], self.eos], len(ids) > keep) for ids in bodies]

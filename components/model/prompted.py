@@ -14,7 +14,7 @@ class PromptedTransformer(SentenceTransformer):
     def encode_query(  # type: ignore[override]  # overloads by output format
         self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **how: Any
     ) -> Any:
-        """As sentence-transformers', with a warning in the log when neither prompt nor default is there."""
+        """As sentence-transformers', with a warning in the log when no prompt is named and the model has no default."""
         if prompt_name is None and prompt is None and not self.prompts.get("query"):
             names = ", ".join(name for name, text in self.prompts.items() if text)
             log.warning("encode_query without prompt_name embeds queries as documents; name one of %s", names)

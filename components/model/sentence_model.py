@@ -2,7 +2,7 @@
 
 One identity and one way to compute a vector, so that a text which one stage embedded is a hit for the others. What
 decides a vector is the weights, the length limit and the dtype (the identity, which names the store's folder), and how
-the text is put to the model (the side, part of the text's key): its prompt, and the kind of text where the model treats
+the text is prompted (the side, part of the text's key): its prompt, and the kind of text where the model treats
 queries and documents differently.
 
 A batch always has the same shape (components/model/batches.py) and is computed on one thread, so a vector does not
@@ -10,7 +10,6 @@ depend on the texts beside it, the shards or the number of cores, to the bit (on
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import torch
 from torch.nn.functional import normalize
 
 from components.base.errors import UserError
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, json_hash
 from components.base.threads import map_single_threaded
 from components.contracts.shots import Shot
 from components.model.batches import CPU_TOKENS, TokenBatches, attention_mask, batch_rows, padded_batch, token_batches
@@ -42,7 +41,7 @@ Kind = Literal["query", "document"]
 
 
 class Side(NamedTuple):
-    """How texts are put to the model: what stands before them and, if that matters to the model, their kind."""
+    """How texts are prompted: the prefix and, where the model treats queries and documents differently, their kind."""
 
     prompt: str = ""
     kind: Kind | None = None
@@ -196,7 +195,7 @@ def _run_on_cpu(
 
 @dataclass(frozen=True)
 class SentenceSource:
-    """What a sentence model is loaded from, in plain values that travel to another process.
+    """The source of a sentence model, as plain values that can be sent to another process.
 
     own_precision: see `SentenceModel.load`. It is decided here, by the device of the process that makes the source, so
     that workers on other devices compute in the same precision, under the same identity.
@@ -237,13 +236,13 @@ class OwnPrompt:
 
 
 def text_key(side: Side, text: str) -> str:
-    """The store's key of a text put that way."""
+    """The store's key of a text prompted that way."""
     kind = f"{side.kind}\0" if side.kind else ""
     return hashlib.sha256(f"{kind}{side.prompt}\0{text}".encode()).hexdigest()
 
 
 def _own_side(model: Any, kind: Kind) -> Side:
-    """How the library puts texts of this kind."""
+    """How sentence-transformers prompts texts of this kind."""
     names = ("query",) if kind == "query" else ("document", "passage", "corpus")
     name = next((name for name in names if name in model.prompts), model.default_prompt_name)
     return Side(model.prompts.get(name) or "", kind if _knows_kinds(model) else None)
@@ -263,4 +262,4 @@ def _identity(folder: Path, model: Any) -> str:
         "max_tokens": model.max_seq_length,
         "dtype": str(next(model.parameters()).dtype),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return json_hash(parts)

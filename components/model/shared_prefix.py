@@ -28,15 +28,12 @@ if TYPE_CHECKING:
 TOKENISED = 4096  # texts tokenized and packed together: bounds the host memory of their repeated prefix
 
 
-def encode_task(
-    model: "SentenceTransformer", texts: Sequence[str], task: str, token_budget: int = 8192, chunk: int = TOKENISED
-) -> np.ndarray:
+def encode_task(model: "SentenceTransformer", texts: Sequence[str], task: str, token_budget: int = 8192) -> np.ndarray:
     """float32 [n, dim], L2-normalised: each text after `task`'s instruction and shots.
 
     Args:
         task: a name in `model.prompts`.
         token_budget: tokens in one forward pass, prefix included.
-        chunk: texts tokenized together; equal texts within a chunk are embedded once.
 
     Raises:
         UserError: no such task, or the model does not pool the last token (a shared prefix would not be exact).
@@ -46,8 +43,8 @@ def encode_task(
     check_pooling(model)
     unique = list(dict.fromkeys(texts))
     vectors = np.empty((len(unique), model.get_embedding_dimension() or 0), dtype=np.float32)
-    for start in range(0, len(unique), chunk):
-        part = unique[start : start + chunk]
+    for start in range(0, len(unique), TOKENISED):
+        part = unique[start : start + TOKENISED]
         vectors[start : start + len(part)] = encode_ids(model, token_ids(model, part, task), token_budget)
     place = {text: i for i, text in enumerate(unique)}
     return vectors[[place[text] for text in texts]]

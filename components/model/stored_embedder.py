@@ -30,7 +30,7 @@ class Deferred:
 
 
 class TextEncoder(Protocol):
-    """What embeds a task's texts: queries behind its instruction and shots, and documents."""
+    """Interface that embeds a task's texts: queries behind its instruction and shots, and documents."""
 
     def encode_queries(self, texts: Sequence[str], instruction: str, shots: Sequence[Shot] = ()) -> np.ndarray: ...
 
@@ -66,7 +66,7 @@ class StoredEmbedder(ABC):
 
     @abstractmethod
     def _keyed(self, texts: list[str], way: Any) -> tuple[list[Any], list[str]]:
-        """(what `_embed` takes, key in the store) of each text; `way` is how the subclass puts texts to its model."""
+        """(what `_embed` takes, key in the store) of each text; `way` is how the subclass prompts texts."""
 
     @abstractmethod
     def _embed(self, inputs: list[Any], way: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Texts that a model's tokenizer cannot represent: their letters become one unknown token, and such texts look alike.
+"""Texts that a model's tokenizer cannot represent: their letters become one token, so different texts look the same.
 
 Byte-level tokenizers, and those that fall back to bytes, know every text.
 """

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from components.page.svg import Drawing, Scale, element, shorten, split_words, ticks
+from components.base.short_lines import shorten_line
+from components.page.svg import Drawing, Scale, element, split_words, ticks
 
 _WIDTH, _HEIGHT = 400, 210  # of a plot, its legend comes below
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 12, 40
@@ -142,7 +143,7 @@ def bars(rows: Sequence[Bar], title: str) -> Drawing:
         full = element("title", row.label)
         name = "end soft" if row.soft else "end"
         parts += [
-            element("text", shorten(row.label, 22), full, class_=name, x=label - 8, y=y + 14),
+            element("text", shorten_line(row.label, 22), full, class_=name, x=label - 8, y=y + 14),
             element("rect", class_="track", x=label, y=y + 3, width=room, height=14, rx=2),
             element("rect", class_=f"bar {row.colour}", x=label, y=y + 3, width=length, height=14, rx=2),
             element("text", f"{100 * row.value:.2f}", class_="end", x=width - 4, y=y + 14),
@@ -197,7 +198,7 @@ def _difference_row(row: Difference, y: int, at: Scale) -> list[Markup]:
     name, full = "end bold" if row.bold else "end", element("title", row.label)
     interval = f"[{_points(row.lower)}, {_points(row.upper)}] {row.note}"
     return [
-        element("text", shorten(row.label, 40), full, class_=name, x=_LABEL - 14, y=y + 15),
+        element("text", shorten_line(row.label, 40), full, class_=name, x=_LABEL - 14, y=y + 15),
         element("line", class_=f"interval {colour}", x1=left, x2=right, y1=y + 11, y2=y + 11),
         element("circle", class_=f"dot {colour}", cx=dot, cy=y + 11, r=4),
         element("text", _points(row.value), class_="end bold", x=_LABEL + _AXIS + 70, y=y + 15),

@@ -93,11 +93,6 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(float(first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
-def shorten(text: str, letters: int) -> str:
-    """At most `letters` letters, the last one an ellipsis when some are missing."""
-    return text if len(text) <= letters else text[: letters - 1] + "…"
-
-
 def split_words(name: str) -> str:
     """ "PairClassification" -> "Pair Classification", so that it may wrap; "STS" stays."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)

@@ -48,21 +48,18 @@ class TrainingMemory:
         return self.static + self.activations + self.vectors + self.workspace
 
 
-def training_memory(
-    shape: Shape, config: Config, rows: Sequence[RowSize], precision: str, gpu: bool, shards: int = 1
-) -> TrainingMemory:
+def training_memory(shape: Shape, config: Config, rows: Sequence[RowSize], precision: str, gpu: bool) -> TrainingMemory:
     """Peak memory of one step in one process.
 
     Args:
         rows: the packed rows of the batch that this process encodes.
         precision: fp32 or bf16, of the frozen base.
-        shards: processes that the frozen base is sharded over (1: each holds all of it).
     """
     train = config.train
     vocabulary = shape.vocabulary + (3 if config.prompt.template == "special" else 0)
     width = BYTES[precision]
     linear = NF4 if train.quantization == "4bit" else width
-    base = (vocabulary * shape.hidden + shape.ties) * width + shape.linear * linear / shards
+    base = (vocabulary * shape.hidden + shape.ties) * width + shape.linear * linear
     adapter = shape.lora(train.lora.rank) * ADAPTER
     kept = [row_activations(shape, row, width, train, gpu) for row in rows]
     alive = max(kept) if train.gradcache else sum(kept)  # graphs that live until the loss is known

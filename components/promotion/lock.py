@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.base.checkout import home
 from components.base.locks import wait_for_lock
-from components.base.owner import describe_owner, standing
+from components.base.owner import describe_owner, owner_state
 from components.tracking.registry import RefusedError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def free_dead_lock(client: "MlflowClient", name: str) -> bool:
     digest = hashlib.sha256(lock_name(name).encode()).hexdigest()[:12]
     with wait_for_lock(Path(tempfile.gettempdir()) / f"embedding-foundry-promotion-{digest}.lock", print):
         model = _read(client, name)
-        if model is None or standing(_owner(model)) != "dead":
+        if model is None or owner_state(_owner(model)) != "dead":
             return False
         client.delete_registered_model(lock_name(name))
     return True

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import load_config
 from components.promotion.gate import Verdict, gate_folders
 from components.promotion.gate_version import evaluation_of
 from components.promotion.page import write_verdict
 from components.tracking.registry import production_version, registry_client
 from components.tracking.store import is_reachable, store_exists, tracking_uri
-from components.tracking.uploader import one_line
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def publish_verdict(journal: Any, root: Path, out: Path) -> None:
         log.warning("no gate verdict: %s", problem)
         return
     except Exception as problem:  # noqa: BLE001  any error of the store: the stage has done its work
-        log.warning("no gate verdict: MLflow: %s", one_line(problem))
+        log.warning("no gate verdict: MLflow: %s", describe_exception(problem))
         return
     if found is None:
         return

@@ -42,7 +42,7 @@ def run(context: StageContext) -> dict[str, float]:
     reference = reference_vectors(export, context.out / PROMPTS)
     _write(context.out / "reference.json", reference)
     parts = model_files(export, context.out)
-    context.on_finish(submit)
+    context.on_finish(submit_version)
     hashes = {name: file_hash(file) for name, file in parts.items()}
     name = context.config.register_.name
     _write(context.out / "registration.json", {"name": name, "alias": CANDIDATE, "files": hashes})
@@ -88,7 +88,7 @@ def _rounded(vectors: Any) -> list[list[float]]:
     return [[round(float(value), 6) for value in vector] for vector in vectors]
 
 
-def submit(journal: Journal, root: Path, out: Path) -> None:
+def submit_version(journal: Journal, root: Path, out: Path) -> None:
     """Write the version request to the journal: links to its files, the snapshot commit, and all ancestor md5s."""
     written = json.loads((out / "registration.json").read_text(encoding="utf-8"))
     for name, file in model_files(root / "outputs" / "train" / "export", out).items():
@@ -102,7 +102,7 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
             "alias": written["alias"],
             "journal": journal.identity,
             "example": list(EXAMPLES),
-            "tags": provenance(root, journal.identity),
+            "tags": provenance_tags(root, journal.identity),
             "metrics": evaluated,
             "model_metrics": model_metrics(evaluated, metrics_of(root / "outputs" / "train")),
         }
@@ -110,12 +110,12 @@ def submit(journal: Journal, root: Path, out: Path) -> None:
 
 
 def model_metrics(evaluated: Mapping[str, float], trained: Mapping[str, float]) -> dict[str, float]:
-    """What describes the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
+    """Metrics of the model itself: its scores, its gain over base and its training; not base's or the teacher's."""
     own = {name: value for name, value in evaluated.items() if name.startswith(("trained.", "gain."))}
     return {**own, **trained}
 
 
-def provenance(root: Path, identity: str) -> dict[str, str]:
+def provenance_tags(root: Path, identity: str) -> dict[str, str]:
     """The tags of a version: the commit that holds its code, parameters and dvc.lock, and the md5s of its ancestors."""
     lock = root / "dvc.lock"
     tags = {f"md5:{path}": md5 for path, md5 in ancestry(root, "register").items()}

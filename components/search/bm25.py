@@ -64,7 +64,7 @@ def _top(index: bm25s.BM25, queries: Sequence[list[str]], k: int, documents: int
         ids = index.get_tokens_ids(words)
         if ids:
             scores[row] = index.get_scores_from_ids(ids)
-    scores[scores <= 0] = -np.inf  # no word in common: not found, whatever k
+    scores[scores <= 0] = -np.inf  # no word in common: not found, for any k
     best = RunningTopK(len(queries), k)
     best.add([(scores, 1.0)], first=0, columns=documents)
     return Hits(*best_first(best.keys(), k))

@@ -123,7 +123,7 @@ class _Search:
         return list(self.pool.map(RunningTopK.keys, pools)), norm, error
 
     def _scan_on_cards(self, chunks: list["_Chunk"], blocks: Blocks) -> tuple[list[np.ndarray], float, float]:
-        """The same, of all chunks together: a card wants large products."""
+        """The same for all chunks at once: GPUs need large products."""
         queries = np.concatenate([chunk.queries for chunk in chunks])
         tf32 = self.precision == "tf32"
         keys, norm = scan_on_cards(queries, self.size, blocks, self.cards, tf32)

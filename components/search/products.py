@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from components.search.stream import Blocks, in_groups, wait
+from components.search.stream import Blocks, in_groups, wait_for_all
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
 
@@ -39,6 +39,6 @@ def true_products(queries: np.ndarray, found: np.ndarray, blocks: Blocks, pool: 
         starts = list(accumulate((len(block) for block in group), initial=first))
         before, running = running, [pool.submit(multiply, *each) for each in zip(group, starts, strict=False)]
         first = starts[-1]
-        wait(before)
-    wait(running)
+        wait_for_all(before)
+    wait_for_all(running)
     return scores.reshape(found.shape)

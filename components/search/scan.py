@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from components.search.rounding import Rounded, keep_float32, round_to_int8
-from components.search.stream import DOCUMENT_BLOCK, GROUP, Blocks, in_groups, wait
+from components.search.stream import DOCUMENT_BLOCK, GROUP, Blocks, in_groups, wait_for_all
 from components.search.top_k import RunningTopK
 
 
@@ -57,8 +57,8 @@ def scan(
         running = [executor.submit(multiply, chunk, best, prepared, first, last) for chunk, best, last in each]
         first += sum(len(block) for block in group)
         # 3. Wait for the group before this one, so that two groups are in memory at most.
-        wait(before)
-    wait(running)
+        wait_for_all(before)
+    wait_for_all(running)
     return max(norms), max(errors)
 
 

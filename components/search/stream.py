@@ -1,4 +1,4 @@
-"""A corpus of vectors that streams by in blocks, a few of them in memory at a time."""
+"""A corpus of vectors read in blocks, a few of them in memory at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -24,7 +24,7 @@ def in_groups(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield group
 
 
-def wait(tasks: Iterable[Future[None]]) -> None:
-    """Until all are done. Who waits for a group's tasks after giving out the next keeps two groups in hand, no more."""
+def wait_for_all(tasks: Iterable[Future[None]]) -> None:
+    """Wait until all are done. Called after the next group was submitted, it keeps at most two groups in memory."""
     for task in tasks:
         task.result()

@@ -1,4 +1,4 @@
-"""What a service needs, under one import.
+"""The functions that a service needs, under one import.
 
 from components.serving.api import encode_task, load_production
 

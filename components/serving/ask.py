@@ -20,7 +20,8 @@ from components.tracking.load import keep_version
 from components.tracking.registry import split_version
 
 if TYPE_CHECKING:
-    from components.model.sentence_model import SentenceModel
+    from components.model.sentence_model import SentenceModel, Side
+    from components.search.exact import Hits
 
 PROMPTS = "config_sentence_transformers.json"
 STORED = 512  # documents embedded before their vectors are stored: what an interruption costs at most
@@ -29,7 +30,7 @@ BLOCK = 8192  # vectors that the search holds at a time, several times over
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked of what, and the best documents with their cosine similarity, best first."""
+    """Task, model, corpus, and the best documents with their cosine similarity, best first."""
 
     task: str
     instruction: str
@@ -86,7 +87,7 @@ def instruction_of(prompt: str) -> str:
 
 
 def trained_model(outputs: Path) -> Model:
-    """What the train stage exported, with the prompts of the register stage where that has run (they have the shots).
+    """The export of the train stage, with the prompts of the register stage where that has run (they have the shots).
 
     Raises:
         UserError: no model is trained yet.
@@ -133,26 +134,40 @@ def nearest(
 
     store: the folder of the vector store.
     """
-    from components.model.device import device_of
-    from components.model.sentence_model import SentenceModel, Side
-    from components.search.exact import exact_search
-
-    loaded = SentenceModel.load(model.folder, device_of("auto"), store=store)
-    embed_missing(loaded, texts)
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(texts), BLOCK):
-            yield loaded.encode_documents(texts[start : start + BLOCK])
-
-    queries = loaded.encode(questions, Side(model.prompts[task], loaded.query.kind))
-    found = exact_search(queries, blocks, top)
+    loaded, query = load_with_store(model, task, store)
+    found = search_texts(loaded, query, loaded.document, questions, texts, top)
     return [
         [(float(score), texts[document]) for document, score in zip(*row, strict=True) if document >= 0]
         for row in zip(found.documents, found.scores, strict=True)
     ]
 
 
-def embed_missing(model: "SentenceModel", texts: Sequence[str]) -> None:
+def load_with_store(model: Model, task: str, store: Path) -> "tuple[SentenceModel, Side]":
+    """The encoder with its vector store, and how it takes the queries of a task."""
+    from components.model.device import device_of
+    from components.model.sentence_model import SentenceModel, Side
+
+    loaded = SentenceModel.load(model.folder, device_of("auto"), store=store)
+    return loaded, Side(model.prompts[task], loaded.query.kind)
+
+
+def search_texts(
+    model: "SentenceModel", query: "Side", document: "Side", questions: Sequence[str], texts: Sequence[str], top: int
+) -> "Hits":
+    """The `top` texts nearest to each question, by exact search; `model` has a store, which is filled first."""
+    from components.search.exact import exact_search
+
+    if document == model.document:
+        _embed_missing(model, texts)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(texts), BLOCK):
+            yield model.encode(texts[start : start + BLOCK], document)
+
+    return exact_search(model.encode(questions, query), blocks, min(top, len(texts)))
+
+
+def _embed_missing(model: "SentenceModel", texts: Sequence[str]) -> None:
     """Embed and store, piece by piece, the documents that the model's store lacks."""
     from components.model.sentence_model import text_key
 

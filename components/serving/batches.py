@@ -1,4 +1,4 @@
-"""Dynamic batching: one thread embeds what has come in while the batch before it was computed.
+"""Dynamic batching: one thread embeds the requests that arrived while the batch before was computed.
 
     request ---> its texts wait under their prompt ---> batch: one prompt, at most `token_budget` tokens ---> model
 
@@ -17,11 +17,11 @@ Embed = Callable[[list[list[int]]], np.ndarray]
 
 
 class BusyError(Exception):
-    """More tokens wait than may."""
+    """The queue is full."""
 
 
 class _Request:
-    """The texts of a request that still wait, and the vectors that are there."""
+    """The queued texts of a request, and its finished vectors."""
 
     def __init__(self, sequences: Sequence[list[int]]) -> None:
         self.waiting = deque(enumerate(sequences))
@@ -49,7 +49,7 @@ class Batches:
     def __init__(self, embed: Embed, token_budget: int, queue_tokens: int) -> None:
         """
         Args:
-            embed: from token ids that begin alike to vectors.
+            embed: from token ids with a common prefix to vectors.
             token_budget: tokens of a batch; what all its texts begin with counts once.
             queue_tokens: tokens that may wait; a request on top of them is refused, unless none waits.
         """
@@ -83,7 +83,7 @@ class Batches:
         return request.done
 
     def close(self) -> None:
-        """Finish what waits, then end the thread."""
+        """Finish the queued requests, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -94,7 +94,7 @@ class Batches:
             sequences = [sequence for _, _, sequence, _ in batch]
             try:
                 vectors = self._embed(sequences)
-            except Exception as problem:  # noqa: BLE001  # belongs to those who wait for it; the thread goes on
+            except Exception as problem:  # noqa: BLE001  # raised in the callers; the thread continues
                 for request, _, _, _ in batch:
                     if not request.done.done():
                         request.done.set_exception(problem)

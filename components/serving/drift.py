@@ -32,7 +32,7 @@ class Novelty:
         return self.share > most and self.p_value < ALPHA
 
 
-def novelty(served: np.ndarray, trained: np.ndarray, dev: np.ndarray) -> Novelty:
+def measure_novelty(served: np.ndarray, trained: np.ndarray, dev: np.ndarray) -> Novelty:
     """Compare unit vectors [n, dim] of served queries with those of training; dev queries set the limit."""
     nearest, reference = (np.max(rows @ trained.T, axis=1) for rows in (served, dev))
     limit = float(np.quantile(reference, EXPECTED))
@@ -57,7 +57,7 @@ class Agreement:
         return self.dev - self.served > most and self.upper < 0
 
 
-def agreement(served: np.ndarray, dev: np.ndarray) -> Agreement:
+def measure_agreement(served: np.ndarray, dev: np.ndarray) -> Agreement:
     """Compare overlaps [n] in 0..1 of served and of dev queries; a 99 % interval of the difference of means."""
     means = float(served.mean()), float(dev.mean())
     error = float(np.sqrt(sum(np.var(values, ddof=1) / len(values) for values in (served, dev))))
@@ -65,6 +65,6 @@ def agreement(served: np.ndarray, dev: np.ndarray) -> Agreement:
     return Agreement(means[1], means[0], difference - 2.576 * error, difference + 2.576 * error)
 
 
-def overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+def measure_overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Share of the documents [n, k] of each row that are in the other's row too."""
     return np.array([len(set(a) & set(b)) / len(a) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)])

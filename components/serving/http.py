@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from mlflow.exceptions import MlflowException
 
+from components.base.short_lines import describe_exception
 from components.statistics.outputs import convert
-from components.tracking.embedder import prompt_of, refused, tasks_of, texts_of
+from components.tracking.embedder import prompt_of, request_error, tasks_of, texts_of
 
 FIELDS = ("input", "model", "side", "task", "dimensions", "encoding_format", "user")
 MOST_TEXTS = 2048
@@ -43,13 +44,13 @@ def read_request(body: bytes, name: str, prompts: Mapping[str, str | None], dime
     given = _object(body)
     unknown = sorted(set(given) - set(FIELDS))
     if unknown:
-        raise refused(f"{unknown[0]}: unknown; there are {', '.join(FIELDS)}")
+        raise request_error(f"{unknown[0]}: unknown; there are {', '.join(FIELDS)}")
     params = {key: _string(given, key) for key in ("side", "task") if given.get(key) is not None}
     params |= _task_of_model(_string(given, "model"), name, params, prompts)
     prompt = prompt_of(prompts, params)
     form = given.get("encoding_format") or "float"
     if form not in ("float", "base64"):
-        raise refused(f"encoding_format: {form!r}; must be 'float' or 'base64'")
+        raise request_error(f"encoding_format: {form!r}; must be 'float' or 'base64'")
     return Asked(_texts(given), prompt, _dimensions(given, dimension), form == "base64")
 
 
@@ -57,18 +58,18 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         given = json.loads(body)
     except UnicodeDecodeError as problem:
-        raise refused(f"body: not UTF-8 at byte {problem.start}") from None
+        raise request_error(f"body: not UTF-8 at byte {problem.start}") from None
     except (json.JSONDecodeError, RecursionError) as problem:
-        raise refused(f"body: not JSON: {' '.join(str(problem).split())}") from None
+        raise request_error(f"body: not JSON: {describe_exception(problem)}") from None
     if not isinstance(given, dict):
-        raise refused(f"body: {type(given).__name__}; must be an object with the key input")
+        raise request_error(f"body: {type(given).__name__}; must be an object with the key input")
     return given
 
 
 def _string(given: Mapping[str, Any], key: str) -> str:
     value = given.get(key)
     if value is not None and not isinstance(value, str):
-        raise refused(f"{key}: {value!r} is {type(value).__name__}, not a text")
+        raise request_error(f"{key}: {value!r} is {type(value).__name__}, not a text")
     return value or ""
 
 
@@ -78,26 +79,28 @@ def _task_of_model(
     """The side and task in `model`: NAME (none) or NAME:TASK (queries of the task)."""
     own, _, task = model.partition(":")
     if model and own != name:
-        raise refused(f"model: {model!r}; must be {name!r}, or {name}:TASK with one of {', '.join(tasks_of(prompts))}")
+        raise request_error(
+            f"model: {model!r}; must be {name!r}, or {name}:TASK with one of {', '.join(tasks_of(prompts))}"
+        )
     if not task:
         return {}
     if params:
-        raise refused(f"model: {model!r} names a task, and so does {next(iter(params))}; send one of them")
+        raise request_error(f"model: {model!r} names a task, and so does {next(iter(params))}; send one of them")
     return {"side": "query", "task": task}
 
 
 def _texts(given: Mapping[str, Any]) -> list[str]:
     if "input" not in given:
-        raise refused("input: missing; send a text or a list of texts")
+        raise request_error("input: missing; send a text or a list of texts")
     value = given["input"]
     if not isinstance(value, str | list):
-        raise refused(f"input: {value!r} is {type(value).__name__}; send a text or a list of texts")
+        raise request_error(f"input: {value!r} is {type(value).__name__}; send a text or a list of texts")
     texts = texts_of([value] if isinstance(value, str) else value)
     if not 0 < len(texts) <= MOST_TEXTS:
-        raise refused(f"input: {len(texts)} texts; send 1 to {MOST_TEXTS:,}")
+        raise request_error(f"input: {len(texts)} texts; send 1 to {MOST_TEXTS:,}")
     for row, text in enumerate(texts):
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise refused(f"row {row}: half a surrogate pair (\\ud800 to \\udfff) is no character; correct it")
+            raise request_error(f"row {row}: half a surrogate pair (\\ud800 to \\udfff) is no character; correct it")
     return texts
 
 
@@ -106,7 +109,7 @@ def _dimensions(given: Mapping[str, Any], dimension: int) -> int:
     if value is None:
         return dimension
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= dimension:
-        raise refused(f"dimensions: {value!r}; must be a number from 1 to {dimension}")
+        raise request_error(f"dimensions: {value!r}; must be a number from 1 to {dimension}")
     return value
 
 

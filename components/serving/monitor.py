@@ -1,6 +1,5 @@
-"""Watch production after promotion: the sampled queries against training, and against what a teacher finds."""
+"""Monitor production: sampled queries compared with training queries, and with the documents that a teacher finds."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,9 @@ from components.contracts.tasks import read_tasks
 from components.page.plots import Axis, histogram, plot
 from components.page.render import render_page
 from components.page.svg import Drawing
-from components.serving.ask import Model, embed_missing, registered_model
+from components.serving.ask import Model, load_with_store, registered_model, search_texts
 from components.serving.corpus import task_corpus
-from components.serving.drift import Agreement, Novelty, agreement, novelty, overlap
+from components.serving.drift import Agreement, Novelty, measure_agreement, measure_novelty, measure_overlap
 from components.serving.sample import FOLDER, read_sample, redact
 
 if TYPE_CHECKING:
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
 FEWEST = 50  # served and dev queries of a task that say something
 TRAINED, ASKED = 5000, 500  # at most so many training queries, and served or dev queries, are embedded
 TOP = 10  # documents whose overlap with the teacher's counts
-BLOCK = 8192
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is an alert: more novel queries than this share, or agreement with the teacher lower by more than this."""
+    """Thresholds of an alert: the share of novel queries, and the drop in agreement with the teacher."""
 
     novel: float = 0.2
     drop: float = 0.1
@@ -40,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class TaskWatch:
-    """What was seen of one task. novel: the most novel queries, redacted."""
+    """Results of one task. novel: the most novel queries, redacted."""
 
     task: str
     served: int
@@ -75,7 +73,7 @@ class Watch:
         return [f"{one.task}: {alert}" for one in self.tasks for alert in one.alerts]
 
     def lines(self) -> list[str]:
-        """What the terminal and the flow's log show."""
+        """Lines for the terminal and the flow's log."""
         seen = [
             f"{one.task}: {one.served} queries, {100 * one.novelty.share:.0f} % novel, agreement with the teacher "
             f"{one.agreement.served:.2f} (dev {one.agreement.dev:.2f})"
@@ -85,13 +83,13 @@ class Watch:
         return [*seen, *skipped, *(f"ALERT {alert}" for alert in self.alerts)]
 
 
-def watch(root: Path, version: str, days: int, limits: Limits, today: datetime | None = None) -> Watch:
+def watch(root: Path, version: str, days: int, limits: Limits) -> Watch:
     """Compare the queries that were sampled in the last `days` days.
 
     Raises:
         UserError: no sample, no such version, or this checkout has not run prepare.
     """
-    sample = read_sample(root / FOLDER, days, today or datetime.now(UTC))
+    sample = read_sample(root / FOLDER, days, datetime.now(UTC))
     if not sample:
         raise UserError(f"{root / FOLDER}: no queries of the last {days} days; turn the sample on where you serve")
     prepared = root / "outputs" / "prepare" / "queries.parquet"
@@ -122,19 +120,18 @@ def _texts(queries: pl.DataFrame, task: str, split: str, seed: int) -> list[str]
 def _watch_task(
     root: Path, config: Config, model: Model, task: str, asked: list[str], own: dict[str, list[str]], limits: Limits
 ) -> TaskWatch:
-    from components.model.device import device_of
-    from components.model.sentence_model import SentenceModel, Side
-
-    store, texts = root / ".cache" / "vectors", task_corpus(root / "outputs", task)[1]
-    production = SentenceModel.load(model.folder, device_of("auto"), store=store)
-    query = Side(model.prompts[task], production.query.kind)
-    found = novelty(*(production.encode(texts, query) for texts in (asked, own["train"], own["dev"])))
+    texts = task_corpus(root / "outputs", task)[1]
+    production, query = load_with_store(model, task, root / ".cache" / "vectors")
+    found = measure_novelty(*(production.encode(texts, query) for texts in (asked, own["train"], own["dev"])))
     teacher, sides = _teacher(root, config, task)
     best = [
-        overlap(_best(production, query, production.document, some, texts), _best(teacher, *sides, some, texts))
+        measure_overlap(
+            search_texts(production, query, production.document, some, texts, TOP).documents,
+            search_texts(teacher, *sides, some, texts, TOP).documents,
+        )
         for some in (asked, own["dev"])
     ]
-    agreed = agreement(*best)
+    agreed = measure_agreement(*best)
     order = np.argsort(found.nearest)[:10]
     novel = [(float(found.nearest[i]), asked[i]) for i in order if found.nearest[i] < found.limit]
     return TaskWatch(task, len(asked), found, agreed, novel, _alerts(found, agreed, limits))
@@ -148,22 +145,6 @@ def _teacher(root: Path, config: Config, task: str) -> "tuple[SentenceModel, tup
     embedded = EmbeddedTexts(root / "outputs" / "fetch" / "models", name, params, root / ".cache")
     symmetric = read_tasks(root / "outputs" / "prepare" / "tasks.yaml")[task].symmetric
     return embedded.source.load(), embedded.sides(task, symmetric)
-
-
-def _best(
-    model: "SentenceModel", query: "Side", document: "Side", asked: Sequence[str], texts: list[str]
-) -> np.ndarray:
-    """int [queries, TOP]: the documents nearest to each query."""
-    from components.search.exact import exact_search
-
-    if document == model.document:
-        embed_missing(model, texts)
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(texts), BLOCK):
-            yield model.encode(texts[start : start + BLOCK], document)
-
-    return exact_search(model.encode(asked, query), blocks, min(TOP, len(texts))).documents
 
 
 def _alerts(found: Novelty, agreed: Agreement, limits: Limits) -> list[str]:

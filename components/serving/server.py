@@ -2,7 +2,7 @@
 
     POST /v1/embeddings     see http.py
     GET  /v1/models         the model, and NAME:TASK for the queries of every task
-    GET  /health            200 while the model answers, with what waits and what was done
+    GET  /health            200 while the model answers, with queue length and totals
 
 Token ids, their cut and the vectors are those of sentence-transformers on the same folder (shared_prefix.py); a batch
 computes its prompt once. There is no authentication: loopback by default, and a proxy in front for anything else.

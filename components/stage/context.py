@@ -1,4 +1,4 @@
-"""What a stage may see: `StageContext`."""
+"""The interface between a stage and its runner: `StageContext`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from components.config import Config
 Finisher = Callable[[Any, Path, Path], None]  # (the run's journal, checkout, the stage's finished folder)
 
 
-def unpublished(name: str, text: str) -> None:
+def ignore_page(name: str, text: str) -> None:
     """Default `publish`: do nothing."""
 
 
-def unfinished(finisher: Finisher) -> None:
+def ignore_end(finisher: Finisher) -> None:
     """Default `on_finish`: do nothing, as there is no run."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may see: its parameters, where it reads and writes, and where its live metrics go.
+    """A stage's parameters, the folders it reads and writes, and where its live metrics go.
 
     outputs: the folder that holds one folder per finished stage; read `outputs / "prepare" / "corpus.parquet"`.
     out: this stage's own folder; becomes `outputs / NAME` when the stage ends well.
@@ -37,5 +37,5 @@ class StageContext:
     work: Path
     cache: Path
     log: Callable[[dict[str, float], int | None], None]
-    publish: Callable[[str, str], None] = unpublished
-    on_finish: Callable[[Finisher], None] = unfinished
+    publish: Callable[[str, str], None] = ignore_page
+    on_finish: Callable[[Finisher], None] = ignore_end

@@ -70,16 +70,16 @@ def launch(
     finally:
         shared.unlink(missing_ok=True)  # the other machines' sign that the stage has ended
     raise UserError(
-        f"a process died at every of {restarts + 1} starts (train.restarts: {restarts}), at last: {_ended(exchange)}; "
-        "its output is above, the last checkpoint is kept: run it again to go on from there"
+        f"failed {restarts + 1} times (train.restarts: {restarts}), the last time: {_ended(exchange)}; "
+        "see its output above; run it again to continue from the last checkpoint"
     )
 
 
 def _ended(exchange: Path) -> str:
-    """How the processes ended: one stood still and where, or lost the others and why, or died."""
+    """How the processes ended: one made no progress (and where), lost the others (and why), or died."""
     for file in sorted(exchange.glob(HUNG)):
         if line := watchdog.last_line(file):
-            return f"process {file.stem.partition('-')[2]} did not move on in train.hang_seconds; it stood at {line}"
+            return f"process {file.stem.partition('-')[2]} made no progress within train.hang_seconds, at {line}"
     for file in sorted(exchange.glob(LOST)):
         cause = file.read_text(encoding="utf-8")
         return (
@@ -112,7 +112,7 @@ def _run_all(start: Start, context: StageContext, exchange: Path) -> int:
 
 
 def _pass_on(file: Path, start: int, log: Callable[[dict[str, float], int | None], None]) -> int:
-    """Log the whole lines after byte `start`; returns where to go on."""
+    """Log the whole lines after byte `start`; returns where the next call begins."""
     with file.open("rb") as handle:
         handle.seek(start)
         data = handle.read()
@@ -133,7 +133,7 @@ def _refuse(exchange: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """What torchrun starts: `STAGE OUT WORK`; returns the exit status."""
+    """Entry point of each torchrun process: `STAGE OUT WORK`; returns the exit status."""
     name, out, work = arguments[0], Path(arguments[1]), Path(arguments[2])
     die_with_dvc()
     exchange, rank = work / "exchange", int(os.environ["RANK"])

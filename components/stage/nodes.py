@@ -2,7 +2,7 @@
 
 The first machine runs the stage as always (`dvc repro`, a flow). The others run `foundry join STAGE` in the same
 checkout on a shared disk. The first writes what to start into a file there, with a new id for every start; the others
-wait for that file, start their processes, and do so again when the id changes. When the stage ends, the file is gone
+wait for that file, start their processes, and do so again when the id changes. When the stage ends, the file is deleted
 and they end too. Whichever machine gets rank 0, what it writes is on the shared disk.
 
 The rendezvous has no password: use it in a private network only.

@@ -25,7 +25,7 @@ from components.stage.nodes import find_rendezvous
 from components.stage.stages import STAGES, stage_function
 from components.tracking.describe import declared_params
 from components.tracking.runs import stage_run
-from components.tracking.versions import declared
+from components.tracking.versions import declared_names
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def run_stage(name: str, root: Path, after: Sequence[Finisher] = ()) -> dict[str
     after: called like the stage's own finishers, after them; they may add to the run and write no output.
     """
     if name not in STAGES:
-        raise UserError(f"no such stage; stages: {', '.join(STAGES)}")
+        raise UserError(f"no such stage; stages: local_files, {', '.join(STAGES)}")
     config = load_config(root / "params.yaml")
     limit_threads(config.threads)
     keep_freed_memory()
@@ -93,9 +93,9 @@ def _work_folder(name: str, config: Config, root: Path, scratch: Path) -> Path:
     Raises:
         UserError: a dependency is missing.
     """
-    params = declared_params(config, declared(root, name, "params"))
+    params = declared_params(config, declared_names(root, name, "params"))
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
-    for dependency in declared(root, name, "deps"):
+    for dependency in declared_names(root, name, "deps"):
         if not (root / dependency).exists():
             raise UserError(f"{dependency}: missing; run what makes it first (dvc repro {name})")
         digest.update(content_hash(root / dependency).encode())

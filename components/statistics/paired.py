@@ -1,4 +1,4 @@
-"""What one evaluation leaves for statistics, and the checks that make two evaluations comparable.
+"""Scores of an evaluation as statistics read them, and the checks that make two evaluations comparable.
 
 An evaluation folder holds `scores.parquet` (one score per model and task) and `examples.parquet` (what each example
 contributes to that score). The contract between them is one line: **the mean over examples, replicates averaged

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+_BINS = 10  # of the calibration error
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -87,9 +89,9 @@ def _logistic(x: np.ndarray, y: np.ndarray, with_offset: bool) -> tuple[float, f
     return float(a / scale), float(b - a * centre / scale)
 
 
-def expected_calibration_error(probability: np.ndarray, positive: np.ndarray, bins: int = 10) -> float:
+def expected_calibration_error(probability: np.ndarray, positive: np.ndarray) -> float:
     """Mean over equally filled bins of |mean probability - share of positives|."""
     order = np.argsort(probability, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    parts = [part for part in np.array_split(order, _BINS) if len(part)]
     gaps = [abs(float(probability[part].mean() - positive[part].mean())) * len(part) for part in parts]
     return sum(gaps) / len(order)

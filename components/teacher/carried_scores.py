@@ -17,7 +17,7 @@ import polars as pl
 
 from components.base.files import whole_file
 from components.contracts.texts import Texts
-from components.teacher.pairs import Block, Pairs, Side
+from components.teacher.pairs import Block, DistinctRows, Pairs
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _moved_scores(
                     yield block, part
 
 
-def _moves(before: pl.DataFrame, texts: Texts, side: Side) -> pl.DataFrame:
+def _moves(before: pl.DataFrame, texts: Texts, side: DistinctRows) -> pl.DataFrame:
     """before, now: the rows of the texts that both tables have; now: of the task, the first with its text."""
     stop = side.start + len(side.first)
     own = side.first == np.arange(side.start, stop)

@@ -19,7 +19,7 @@ BLOCK = 8192  # texts in memory at a time
 
 
 class Rows(NamedTuple):
-    """Rows of a table of texts (int64, sorted), and how they are put to the teacher."""
+    """Rows of a table of texts (int64, sorted), and how they are prompted for the teacher."""
 
     side: Side
     texts: Texts
@@ -64,7 +64,7 @@ class EmbeddedTexts:
         self.tokens = TokenVectorStore(self.store, self.identity)
 
     def sides(self, task: str, symmetric: bool) -> tuple[Side, Side]:
-        """How the queries and the documents of a task are put to this teacher.
+        """How the queries and the documents of a task are prompted for this teacher.
 
         Raises:
             UserError: `task_prompts` is set and the model has no prompt of this name.

@@ -33,7 +33,7 @@ class Fusion:
 
     @classmethod
     def of(cls, first: Rescoring, second: Rescoring, blocks: Sequence[Block], weight: float) -> "Fusion":
-        """Both have scored these blocks. Raises UserError when the second's scores of a task are all alike."""
+        """Both have scored these blocks. Raises UserError when the second's scores of a task are all equal."""
         moments: dict[str, list[_Moments]] = {}
         for block in blocks:
             both = zip(moments.setdefault(block.task, [_Moments(), _Moments()]), (first, second), strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import PairModelParams
 from components.model.device import device_of
 from components.model.load_once import load_once
@@ -46,7 +47,7 @@ class PairModel:
                 )
             return CrossEncoderTeacher.load(self.models, params.model, params.max_tokens, params.token_budget)
         except (OSError, ValueError, KeyError, RuntimeError) as problem:
-            reason = " ".join(str(problem).split())[:200]
+            reason = describe_exception(problem)
             raise UserError(
                 f"{self.models / params.model}: {self.key}.model: cannot be loaded as {params.reranker}: "
                 f"{reason}; correct {self.key} or fetch.models"

@@ -120,7 +120,7 @@ class Pairs:
         if self._task is None or self._task.task != task:
             own = (frame.filter(pl.col("task") == task)["row"] for frame in (self.inputs.queries, self.inputs.corpus))
             sides = zip((self.queries, self.documents), own, strict=True)
-            self._task = TaskRows(task, *(Side.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
+            self._task = TaskRows(task, *(DistinctRows.of(texts, rows[0], rows[-1] + 1) for texts, rows in sides))
         return self._task
 
 
@@ -131,7 +131,7 @@ def _in_block(pairs: pl.DataFrame, block: Block) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Side:
+class DistinctRows:
     """By row from `start` on: first row with the same text (uint32), bytes of the text."""
 
     start: int
@@ -139,7 +139,7 @@ class Side:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, texts: Texts, start: int, stop: int) -> "Side":
+    def of(cls, texts: Texts, start: int, stop: int) -> "DistinctRows":
         return cls(start, texts.first_rows(start, stop), texts.lengths(start, stop))
 
 
@@ -148,5 +148,5 @@ class TaskRows:
     """Both sides of a task."""
 
     task: str
-    queries: Side
-    documents: Side
+    queries: DistinctRows
+    documents: DistinctRows

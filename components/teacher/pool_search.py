@@ -1,4 +1,4 @@
-"""Exact search of a pool in shards of queries: a killed run goes on, and a Dask cluster can share them.
+"""Exact search of a pool in shards of queries: a killed run continues, and a Dask cluster can share them.
 
 A shard reads the corpus from the vector store and leaves its hits in one file, as the 64-bit keys of
 components/search/top_k.py. On this machine the shards run one after the other with every thread on one pass over the
@@ -38,7 +38,7 @@ def search_pool(
     """The k best documents of each query; see `exact_search`. All texts are in the teacher's store already.
 
     Args:
-        work: folder that survives a kill; what is searched for in what names a folder of its own in it.
+        work: folder that survives a kill; each pair of queries and corpus has a folder in it.
     """
     digest = hashlib.sha256(teacher.identity.encode())
     for part in (documents, queries):

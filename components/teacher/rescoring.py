@@ -6,8 +6,6 @@ scored. Where the pairs of a document are scored together, their last bits depen
 the very same pairs only.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import polars as pl
 
 from components.base.errors import UserError
 from components.base.files import whole_file
-from components.base.hashing import content_hash, file_hash
+from components.base.hashing import content_hash, file_hash, json_hash
 from components.base.progress import progress
 from components.config import EngineParams, ScoreParams, SecondTeacherParams
 from components.contracts.tables import name_of_row
@@ -34,7 +32,7 @@ _SCHEMA = {"query": pl.UInt32, "document": pl.UInt32, "score": pl.Float32}
 
 
 class PairScorer(Protocol):
-    """What scores pairs of texts, in plain values that travel to a worker."""
+    """A scorer of pairs of texts, as plain values that can be sent to a worker."""
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray: ...
 
@@ -181,5 +179,5 @@ def scores_folder(
         "cuda": torch.cuda.is_available(),
         **({"vectors": list(vectors)} if vectors else {}),
     }
-    model = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    model = json_hash(facts)[:32]
     return cache / "scores" / model / "-".join(one.identity for one in texts)

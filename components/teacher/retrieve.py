@@ -110,7 +110,7 @@ class Retrieval:
             yield pl.concat(found).sort("query", "document"), qrels.slice(start, stop - start)
 
     def _rows(self, name: str, task: str) -> tuple[Rows, Rows]:
-        """(queries, documents) of a task, as they are put to a teacher."""
+        """(queries, documents) of a task, as they are prompted for a teacher."""
         queries, documents = (
             frame.filter(pl.col("task") == task)["row"].to_numpy().astype(np.int64)
             for frame in (self.inputs.queries, self.inputs.corpus)

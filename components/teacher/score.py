@@ -86,7 +86,7 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def _warn_unknown_tokens(context: StageContext, inputs: Inputs, queries: Texts, documents: Texts) -> None:
-    """Of the models that retrieve has not told about."""
+    """Warn of texts that the tokenizers cannot represent; retrieve has checked those of its own models."""
     params, models = context.config.score, context.outputs / "fetch" / "models"
     names = {params.model, *([params.second.model] if params.second else [])} - set(context.config.retrieve.dense)
     samples = sample_tasks((queries, inputs.queries), (documents, inputs.corpus)) if names else {}

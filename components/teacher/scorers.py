@@ -1,4 +1,4 @@
-"""What scores pairs of texts: a reranker that reads both, or late interaction over stored token vectors.
+"""Scorers of pairs of texts: a reranker that reads both, or late interaction over stored token vectors.
 
 A scorer is plain values; a worker loads the model, or opens the stores, once.
 """
@@ -16,6 +16,8 @@ from components.model.vector_store import TokenVectorStore, VectorStore
 from components.teacher.cross_encoder import CrossEncoderTeacher
 from components.teacher.llm_reranker import LlmTeacher
 from components.teacher.maxsim import maxsim
+
+_CHUNK = 64  # documents whose token vectors are in memory at once
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class LateInteraction:
         return scores
 
 
-def _in_chunks(store: TokenVectorStore, keys: Sequence[str], size: int = 64) -> Iterator[np.ndarray]:
+def _in_chunks(store: TokenVectorStore, keys: Sequence[str]) -> Iterator[np.ndarray]:
     """The token vectors of each key; few are in memory at a time."""
-    for start in range(0, len(keys), size):
-        yield from store.get(keys[start : start + size])
+    for start in range(0, len(keys), _CHUNK):
+        yield from store.get(keys[start : start + _CHUNK])

@@ -1,4 +1,4 @@
-"""What a run says about itself: parameters, machine, user, source and code, as MLflow's tags and parameters."""
+"""MLflow tags and parameters of a run: parameters, machine, user, source and code."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "
 
 
 def origin_tags(root: Path, source: str) -> dict[str, str]:
-    """Who ran what with which code: the columns User, Source and Version of MLflow, and git.commit and git.dirty.
+    """Tags for MLflow's columns User, Source and Version, and git.commit and git.dirty.
 
     source: the command, for example `foundry stage train`.
     """

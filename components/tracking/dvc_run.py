@@ -24,7 +24,7 @@ from components.tracking.journal_files import all_events, first_event, journals,
 from components.tracking.snapshot import commit_lock, snapshot
 from components.tracking.store import tracking_folder
 from components.tracking.summary import pipeline_start, summarise
-from components.tracking.versions import declared, locked_stages, stage_names
+from components.tracking.versions import declared_names, locked_stages, stage_names
 
 
 def dvc_pipeline(root: Path) -> str:
@@ -86,8 +86,8 @@ def _may_be_last(root: Path, name: str) -> bool:
     dvc = find_dvc()
     if dvc is not None and name in dvc.cmdline():
         return True
-    outs = set(declared(root, name, "outs"))
-    return not any(outs.intersection(declared(root, other, "deps")) for other in stage_names(root))
+    outs = set(declared_names(root, name, "outs"))
+    return not any(outs.intersection(declared_names(root, other, "deps")) for other in stage_names(root))
 
 
 def close_dvc_run(folder: Path) -> None:

@@ -53,16 +53,16 @@ def prompt_of(prompts: Any, params: Any) -> str:
     """
     unknown = sorted(set(params) - set(PARAMETERS))
     if unknown:
-        raise refused(f"params: {unknown[0]!r} is unknown; there are {' and '.join(PARAMETERS)}")
+        raise request_error(f"params: {unknown[0]!r} is unknown; there are {' and '.join(PARAMETERS)}")
     side, task, tasks = params.get("side") or "", params.get("task") or "", tasks_of(prompts)
     if side not in ("", "query", "document"):
-        raise refused(f"side: {side!r}; must be 'query' or 'document'")
+        raise request_error(f"side: {side!r}; must be 'query' or 'document'")
     if task and not side:
-        raise refused(f"task: {task!r} is given without side; add side: 'query' or side: 'document'")
+        raise request_error(f"task: {task!r} is given without side; add side: 'query' or side: 'document'")
     if side == "query" and not task and prompts.get("query"):
         return "query"
     if (task or side == "query") and task not in tasks:
-        raise refused(f"task: {task!r}; must be one of {', '.join(tasks)}")
+        raise request_error(f"task: {task!r}; must be one of {', '.join(tasks)}")
     if side == "query":
         return str(task)
     return f"{task}:document" if f"{task}:document" in prompts else ""
@@ -72,16 +72,16 @@ def texts_of(given: Any) -> list[str]:
     """The texts of a request: a list, or a table with one column. Raises MlflowException naming the row."""
     if hasattr(given, "columns"):
         if len(given.columns) != 1:
-            raise refused(f"columns: {', '.join(map(str, given.columns))}; send one column of texts")
+            raise request_error(f"columns: {', '.join(map(str, given.columns))}; send one column of texts")
         given = given.iloc[:, 0]
     texts = list(given)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise refused(f"row {row}: {text!r} is {type(text).__name__}, not a text; leave it out or correct it")
+            raise request_error(f"row {row}: {text!r} is {type(text).__name__}, not a text; leave it out or correct it")
     return texts
 
 
-def refused(problem: str) -> MlflowException:
+def request_error(problem: str) -> MlflowException:
     """The error that MLflow's server answers with status 400."""
     return MlflowException(problem, error_code=INVALID_PARAMETER_VALUE)
 

@@ -1,4 +1,4 @@
-"""The metrics that a comparison of pipelines shows first, per stage; every other one is there too, further down."""
+"""The metrics that a comparison of pipelines shows first, per stage; all others follow below."""
 
 from collections.abc import Mapping
 

@@ -109,7 +109,7 @@ class Journal:
 def append_events(folder: Path, events: Events) -> None:
     """Append to a journal that another process owns, in one write, so that lines of two writers never mix.
 
-    A journal that is gone has been closed and uploaded: its owner is dead, and the events are dropped with a warning.
+    A missing journal has been closed and uploaded: its owner is dead, and the events are dropped with a warning.
     """
     lines = "".join(json.dumps({"time": _now(), **event}) + "\n" for event in events).encode()
     try:

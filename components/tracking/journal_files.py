@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.base.owner import Standing, standing
+from components.base.owner import Standing, owner_state
 from components.tracking.journal import Events
 
 
@@ -67,8 +67,8 @@ def owner_standing(folder: Path) -> Standing:
     try:
         start = first_event(folder)
         lock = None if start.get("root") else folder / "events.jsonl"  # a dvc that owns a run holds no lock
-        owner = standing(start["owner"], lock)
-        if owner == "dead" and start.get("root") and any(standing(who) != "dead" for who in running_stages(folder)):
+        owner = owner_state(start["owner"], lock)
+        if owner == "dead" and start.get("root") and any(owner_state(who) != "dead" for who in running_stages(folder)):
             return "alive"
         return owner
     except FileNotFoundError:

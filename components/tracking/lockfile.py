@@ -16,7 +16,7 @@ from components.base.locks import try_lock
 from components.tracking.snapshot import git
 
 
-def mend(root: Path) -> list[str]:
+def repair_files(root: Path) -> list[str]:
     """Repair both files unless a dvc is just writing them; returns a line for each repair."""
     done = []
     if read_rwlock(root) is None:

@@ -22,7 +22,7 @@ from components.tracking.describe import declared_params, origin_tags, system_ta
 from components.tracking.dvc_run import dvc_pipeline, note_end, note_stage
 from components.tracking.journal import Journal, RunStart
 from components.tracking.store import EXPERIMENT, tracking_folder, tracking_uri
-from components.tracking.versions import declared, dvc_md5, stage_inputs
+from components.tracking.versions import declared_names, dvc_md5, stage_inputs
 
 SMALL = 5_000_000  # bytes: larger outputs are stored by DVC only; MLflow gets their md5
 SHOWN = {".json", ".html", ".yaml", ".md", ".csv", ".png", ".svg"}
@@ -71,7 +71,7 @@ def stage_run(name: str, config: Config, root: Path) -> Iterator[StageRun]:
         name=name,
         parent=parent,
         tags={"dvc.stage": name, **origin_tags(root, f"foundry stage {name}"), **system_tags()},
-        params=declared_params(config, declared(root, name, "params")),
+        params=declared_params(config, declared_names(root, name, "params")),
         inputs=stage_inputs(root, name),
     )
     journal = Journal.open(tracking_folder(root), start)

@@ -47,7 +47,7 @@ def _send_metrics(client: Any, run_id: str, folder: Path, events: Events) -> Non
 
 
 def _send_stage(client: Any, run_id: str, folder: Path, events: Events) -> None:
-    """What a stage has noted about itself in its pipeline's journal: its state, and in the end its metrics.
+    """Send a stage's events from its pipeline's journal: its state, and at the end its metrics.
 
     The last stage of a dvc ends the run, see components/tracking/dvc_run.py.
     """

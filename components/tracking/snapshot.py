@@ -65,7 +65,7 @@ def run_ref(identity: str) -> str:
     return f"refs/runs/{identity}"
 
 
-def resolve(root: Path, run: str) -> str:
+def resolve_commit(root: Path, run: str) -> str:
     """The commit of a run id or of any git revision.
 
     Raises:

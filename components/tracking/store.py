@@ -28,8 +28,7 @@ SAFE_DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one bar per file; our files are few and small
     "GIT_PYTHON_REFRESH": "quiet",
 }
-
-
+CONNECT_SECONDS = 3  # within which a server must accept a connection
 _MLFLOW_SETS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # variables that mlflow.set_*_uri exports
 
 
@@ -70,14 +69,14 @@ def store_exists(uri: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def is_reachable(uri: str, seconds: float = 3) -> bool:
+def is_reachable(uri: str) -> bool:
     """Whether a server accepts connections; True for a file-based store."""
     address = urlparse(uri)
     if address.scheme not in {"http", "https"}:
         return True
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        with socket.create_connection((address.hostname or "", port), timeout=seconds):
+        with socket.create_connection((address.hostname or "", port), timeout=CONNECT_SECONDS):
             return True
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What a pipeline's MLflow run holds: recipe, data, every stage's metrics, and which stages it reused.
+"""Content of a pipeline's MLflow run: recipe, data, every stage's metrics, and which stages it reused.
 
 A stage that DVC took from its cache has no run below this one. It belongs to the pipeline all the same: its metrics are
 here, and the tag `reused.STAGE` is the run that made its output.

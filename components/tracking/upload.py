@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from components.base.locks import QUIET_SECONDS, try_lock
+from components.base.short_lines import describe_exception
 from components.tracking.journal_files import first_event, journals, owner_standing, read_state, remaining_journals
 from components.tracking.store import tracking_folder
-from components.tracking.uploader import Uploader, one_line
+from components.tracking.uploader import Uploader
 
 IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
@@ -121,7 +122,7 @@ def upload_all(root: Path) -> int:
                 print(f"{name}: uploaded" if not folder.exists() else f"{name}: still running")
             except Exception as problem:  # noqa: BLE001  reported; the journal stays
                 failed += 1
-                print(f"{name}: {one_line(problem)}; kept in {folder}", file=sys.stderr)
+                print(f"{name}: {describe_exception(problem)}; kept in {folder}", file=sys.stderr)
     return failed
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from components.base.short_lines import describe_exception
 from components.tracking.dvc_run import close_dvc_run
 from components.tracking.journal_files import (
     all_events,
@@ -21,7 +22,7 @@ from components.tracking.journal_files import (
     read_state,
     remaining_journals,
 )
-from components.tracking.lockfile import mend
+from components.tracking.lockfile import repair_files
 from components.tracking.senders import SENDERS, send_inputs, send_params
 from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
 
@@ -51,7 +52,7 @@ class Uploader:
             try:
                 busy = self.send(folder, dead=owner == "dead") or busy
             except Exception as problem:  # noqa: BLE001  on any error of the store the journal is kept for later
-                note_state(folder, problem=one_line(problem))
+                note_state(folder, problem=describe_exception(problem))
                 self._retry_at[folder.name] = time.monotonic() + 15
         return busy
 
@@ -62,7 +63,7 @@ class Uploader:
             NotAnsweringError: the store's server does not accept connections.
         """
         if dead and first_event(folder).get("root"):
-            for repair in mend(Path(first_event(folder)["root"])):  # plain `dvc repro` would fail from now on
+            for repair in repair_files(Path(first_event(folder)["root"])):  # plain `dvc repro` would fail from now on
                 print(repair, flush=True)
             if all_events(folder)[-1]["kind"] != "end":
                 close_dvc_run(folder)
@@ -140,7 +141,3 @@ def uploaded_link(tracking: Path, journal: str) -> str:
     """Link to the MLflow run of a journal; empty while it is not uploaded."""
     note = tracking / "done" / journal
     return note.read_text(encoding="utf-8") if note.exists() else ""
-
-
-def one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:300] or type(problem).__name__

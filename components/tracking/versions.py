@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from components.config.flatten import value_at
+
 
 def stage_entry(root: Path, stage: str) -> dict[str, Any]:
     """The stage's entry in dvc.yaml; empty if there is none."""
@@ -21,7 +23,7 @@ def stage_names(root: Path) -> list[str]:
     return list(_read(root / "dvc.yaml").get("stages", {}))
 
 
-def declared(root: Path, stage: str, what: str) -> list[str]:
+def declared_names(root: Path, stage: str, what: str) -> list[str]:
     """The names under a stage's deps, outs or params, whether or not they carry options."""
     names: list[str] = []
     for item in stage_entry(root, stage).get(what, []):
@@ -52,7 +54,7 @@ def locked_outputs(root: Path) -> dict[str, dict[str, str]]:
 def stage_inputs(root: Path, stage: str) -> list[dict[str, str]]:
     """The outputs of other stages that `stage` reads, from dvc.lock: name, path, md5 and the stage that made it."""
     known = locked_outputs(root)
-    paths = [d for d in declared(root, stage, "deps") if d in known]
+    paths = [d for d in declared_names(root, stage, "deps") if d in known]
     return [{"name": known[p]["stage"], "path": p, "md5": known[p]["md5"], "stage": known[p]["stage"]} for p in paths]
 
 
@@ -63,7 +65,7 @@ def ancestry(root: Path, stage: str) -> dict[str, str]:
     """
     stages, made_by = locked_stages(root), locked_outputs(root)
     found: dict[str, str] = {}
-    waiting = [path for path in declared(root, stage, "deps") if path in made_by]
+    waiting = [path for path in declared_names(root, stage, "deps") if path in made_by]
     while waiting:
         path = waiting.pop()
         if path in found or path not in made_by:
@@ -91,7 +93,7 @@ def current_stages(root: Path) -> dict[str, str]:
             entry.get("outs")
             and all(made_by[dep["path"]]["md5"] == str(dep["md5"]) for dep in inputs)
             and all(made_by[dep["path"]]["stage"] in current for dep in inputs)
-            and all(_value_at(values, key) == value for key, value in read.items())
+            and all(value_at(values, key) == value for key, value in read.items())
         ):
             current[stage] = str(entry["outs"][0]["md5"])
     return current
@@ -104,13 +106,6 @@ def _in_order(stages: dict[str, dict[str, Any]], made_by: dict[str, dict[str, st
         for name, entry in stages.items()
     }
     return list(TopologicalSorter(needs).static_order())
-
-
-def _value_at(values: Any, key: str) -> Any:
-    """The value at a dotted key; None if there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 def dvc_md5(path: Path) -> str:

@@ -22,7 +22,7 @@ class Ahead(Generic[Made]):
         self._begin()
 
     def take(self) -> Made:
-        """What the next step needs; the step after it is begun."""
+        """The data of the next step; starts making that of the step after it."""
         assert self._next is not None
         made = self._next.result()
         self._begin()

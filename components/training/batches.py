@@ -116,12 +116,8 @@ class Batches:
             ordered=ordered_pairs(grades if graded else grades[:0]),
         )
 
-    def shot_number(self, step: int, chunk: int) -> int:
-        """Number of shots for the `chunk`-th run of queries: uniform over {0..max}."""
-        return self._shot_draw(step, chunk)[1]
-
-    def _shot_draw(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
-        """(generator to pick the shots with, number of shots)."""
+    def draw_shot_number(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
+        """(generator to pick the shots with, their number) for the `chunk`-th run of queries: uniform over {0..max}."""
         draw = keyed_random(self.seed, _SHOTS, step, chunk)
         return draw, int(draw.integers(0, self.params.shots.max + 1))
 
@@ -182,7 +178,7 @@ class Batches:
         """A few-shot set for each run of queries, without any text of the batch."""
         sets, shown, kind = [], self._shown[name], self.data.tasks[name].kind
         for chunk in range(runs):
-            draw, wanted = self._shot_draw(step, chunk)
+            draw, wanted = self.draw_shot_number(step, chunk)
             shots: list[Shot] = []
             most = 4 * (wanted + len(in_batch)) if wanted else 0
             for i in itertools.islice(in_random_order(draw, len(shown[0])), most):

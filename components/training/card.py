@@ -1,4 +1,4 @@
-"""What training asks of a card: bf16."""
+"""Check that a GPU supports bf16 where training needs it."""
 
 import torch
 

@@ -42,12 +42,12 @@ def save_checkpoint(
     about = {**state, "step": step, "sha256": file_hash(partial / "tensors.safetensors")}
     (partial / "state.json").write_text(json.dumps(about), encoding="utf-8")
     partial.replace(final)
-    for old in checkpoints(folder)[:-_KEPT]:
+    for old in list_checkpoints(folder)[:-_KEPT]:
         shutil.rmtree(old)
     return final
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first; partial folders of a killed run are ignored."""
     return sorted(path for path in folder.glob("step-*") if _NAME.search(path.name)) if folder.is_dir() else []
 

@@ -1,10 +1,11 @@
-"""Go on from another adapter: `train.init_adapter` names a model of `fetch.models` whose format is adapter."""
+"""Continue from another adapter: `train.init_adapter` names a model of `fetch.models` whose format is adapter."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.base.short_lines import describe_exception
 from components.config import LoraParams
 from components.model.locate import locate_model
 
@@ -42,7 +43,7 @@ def load_adapter(model: Any, folder: Path, lora: LoraParams) -> None:
     try:
         left: Any = set_peft_model_state_dict(model, tensors)
     except RuntimeError as problem:  # another shape
-        raise UserError(f"{weights}: adapter of another student: {' '.join(str(problem).split())[:200]}") from None
+        raise UserError(f"{weights}: adapter of another student: {describe_exception(problem)}") from None
     missing = sorted(own & set(left.missing_keys)) + sorted(left.unexpected_keys)
     if missing:
         raise UserError(

@@ -30,7 +30,7 @@ def masked_documents(
     return masked.scatter(1, targets.positive[:, None], False)
 
 
-def guided(guide: torch.Tensor, targets: Targets, margin: float) -> torch.Tensor:
+def mask_by_guide(guide: torch.Tensor, targets: Targets, margin: float) -> torch.Tensor:
     """bool [B, M]: documents that a guide model finds as relevant as the positive (GISTEmbed, arXiv 2402.16829).
 
         g_ij > g_i+ - margin

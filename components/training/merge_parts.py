@@ -8,20 +8,20 @@ from pathlib import Path
 
 from components.config import TrainParams
 from components.training.merge import merge_adapters
-from components.training.weights import Weights, copied, load_weights, put_weights, save_weights
+from components.training.weights import Weights, copy_to_host, load_weights, put_weights, save_weights
 
 log = logging.getLogger(__name__)
 _MUCH = 0.1  # of the update's norm cut
 
 
 class MergeParts:
-    """What is merged at the end of a run: nothing without `train.merge`."""
+    """The adapters that are merged at the end of a run: none without `train.merge`."""
 
     def __init__(self, folder: Path, params: TrainParams, named: Weights) -> None:
         self.folder, self.params, self.merge, self.named = folder, params, params.merge, named
         self.starts = [steps.start for steps in params.bags]
         from_start = self.merge is not None and self.merge.of != "checkpoints"
-        self._start = copied(named) if from_start else {}  # each bag begins here; or train.init_adapter
+        self._start = copy_to_host(named) if from_start else {}  # each bag begins here; or train.init_adapter
 
     @property
     def one_run(self) -> bool:
@@ -50,7 +50,7 @@ class MergeParts:
         if self.merge is None:
             return {}
         if self.one_run:
-            parts, share = [self._start, copied(self.named)], self.merge.weight or 0.0
+            parts, share = [self._start, copy_to_host(self.named)], self.merge.weight or 0.0
             shares = [1 - share, share]
         else:
             parts = [load_weights(file) for file in self._files()]

@@ -69,7 +69,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, torch.Tensor]:
+def measure_contrast(scores: torch.Tensor, targets: Targets, temperature: float) -> dict[str, torch.Tensor]:
     """From cosines [B, M]: share of positives above the best negative, and mean margin to it (over temperature)."""
     own = scores.gather(1, targets.positive[:, None])[:, 0]
     others = (

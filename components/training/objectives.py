@@ -7,7 +7,7 @@ import torch
 from components.config import TrainParams
 from components.training import losses
 from components.training.batches import Batch
-from components.training.masks import guided, masked_documents, masked_further
+from components.training.masks import mask_by_guide, masked_documents, masked_further
 from components.training.targets import Targets
 
 
@@ -78,7 +78,7 @@ def _contrast(
     in_batch = batch.objective.in_batch_negatives
     masked = masked_documents(scores, targets, margin=margin, in_batch=in_batch)
     if guide is not None and params.guide is not None:
-        masked = masked | guided(guide, targets, params.guide.margin)
+        masked = masked | mask_by_guide(guide, targets, params.guide.margin)
     own = scores.gather(1, targets.positive[:, None])[:, 0]
     more = []
     if params.query_negatives and in_batch:

@@ -6,7 +6,7 @@ import torch
 
 from components.training.batches import Batch
 from components.training.rows import PlacedRow
-from components.training.watch import spread
+from components.training.watch import measure_spread
 
 
 class Reading:
@@ -52,7 +52,7 @@ class Unread:
             "data/groups_without_negatives": float((targets.group[:, 1:] < 0).all(1).sum()),
             "data/queries_with_masked_copies": float(targets.copies.any(1).sum()),
         }
-        return self.known | spread(told["gram"]) | read | counted
+        return self.known | measure_spread(told["gram"]) | read | counted
 
     def tokens(self) -> tuple[int, int]:
         """(tokens processed, tokens with padded-trainer counting: every sequence with its own prefix)."""

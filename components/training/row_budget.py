@@ -1,6 +1,6 @@
 """Tokens in one packed row: `train.row_tokens`, halved when a row does not fit the card.
 
-The smaller number is kept in a file, so a process that is started again does not try the larger one once more.
+The smaller number is kept in a file, so a process that is started again does not try the larger one again.
 """
 
 import logging
@@ -24,7 +24,7 @@ class RowBudget:
         self.tokens = min(wanted, kept)
 
     def halve(self, step: int, rows: Sequence[PlacedRow]) -> None:
-        """Go on with half, after one of `rows` did not fit.
+        """Continue with half, after one of `rows` did not fit.
 
         Raises:
             UserError: the largest of them holds one text with its prefix, which no smaller row can hold.

@@ -1,4 +1,4 @@
-"""What a batch's vectors are compared with: positives, groups, soft labels, and who is no negative of whom."""
+"""Targets of a batch: positives, groups, soft labels, and which documents are no negatives of a query."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -5,7 +5,6 @@ restart, another process and another run with the same texts read what the first
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from components.base import watchdog
 from components.base.files import whole_file
+from components.base.hashing import json_hash
 from components.base.progress import bar
 from components.model.prompt import Prompt
 from components.training.batches import Batch
@@ -92,10 +92,10 @@ def _rows_read(data: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _key(side: str, texts: TextsByRow, rows: np.ndarray, prompt: Prompt) -> str:
-    """What decides the ids."""
+    """The cache key: a hash of everything that affects the ids."""
     tokenizer = prompt.tokenizer.backend_tokenizer.to_str(), prompt.bos, prompt.eos
     parts = [side, texts.identity, hashlib.sha256(rows.tobytes()).hexdigest(), tokenizer, prompt.params.model_dump()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return json_hash(parts)[:32]
 
 
 def _made(file: Path, texts: TextsByRow, rows: np.ndarray, cut: Cut) -> TokenIds:

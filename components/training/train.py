@@ -41,7 +41,7 @@ def run(context: StageContext) -> dict[str, float]:
 
 
 def load_data(context: StageContext, config: Config) -> TrainingData:
-    """The training data; with train.replay, what is new to the adapter that training goes on from, and some of the old.
+    """The training data; with train.replay, what is new to the initial adapter, and some of the old.
 
     Raises:
         UserError: as `load_training_data` and `only_new`.
@@ -61,7 +61,7 @@ def fit_adapter(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Train, write adapter/; returns the curve, and the metrics of the merged adapter (`train.merge`)."""
     from components.model.backbone import load_tokenizer
-    from components.model.device import device_of, told_when_full
+    from components.model.device import card_memory_error_as_user_error, device_of
     from components.model.prompt import Prompt
     from components.training.card import check_card
     from components.training.trainer import Trainer
@@ -69,7 +69,8 @@ def fit_adapter(
     config = context.config
     tokenizer = load_tokenizer(student, config.prompt)
     check_card(config, device_of(config.encoder.device))
-    with told_when_full("train", "set train.quantization: 4bit, which takes a quarter, or take a larger card"):
+    cure = "set train.quantization: 4bit, which takes a quarter, or take a larger card"
+    with card_memory_error_as_user_error("train", cure):
         model = add_adapter(student, tokenizer, config)
     shard(model, world)
     prompt, teachers = Prompt(tokenizer, config.prompt), DenseTeachers.load(context.outputs, config.train)
@@ -122,7 +123,7 @@ def add_adapter(student: Path, tokenizer: Any, config: Config) -> Any:
     """Load the student, straight to its device, with a new, seeded LoRA adapter or that of `train.init_adapter`.
 
     Raises:
-        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to go on from.
+        UserError: 4-bit quantization is set and bitsandbytes is not installed, or no adapter to continue from.
     """
     from components.model.backbone import load_backbone, training_precision
     from components.model.device import device_of

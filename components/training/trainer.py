@@ -24,11 +24,11 @@ from components.model.prompt import Prompt
 from components.training.ahead import Ahead
 from components.training.batches import Batch, Batches
 from components.training.best import best_step, drop_best, load_best, save_best
-from components.training.checkpoint import checkpoint_step, checkpoints, load_checkpoint, save_checkpoint
+from components.training.checkpoint import checkpoint_step, list_checkpoints, load_checkpoint, save_checkpoint
 from components.training.dev import DevCheck
 from components.training.examples import TrainingData
 from components.training.merge_parts import MergeParts
-from components.training.meter import Meter, contrast, matmul_rate
+from components.training.meter import Meter, matmul_rate, measure_contrast
 from components.training.objectives import objective_at_widths
 from components.training.reading import Reading, Unread
 from components.training.row_budget import RowBudget
@@ -45,7 +45,7 @@ Log = Callable[[dict[str, float], int | None], None]
 
 
 class Prepared(NamedTuple):
-    """What a step needs from the host: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
+    """Host data of a step: its batch, token ids, the rows packed to `row_tokens`, and dense vectors."""
 
     batch: Batch
     tokens: Tokens
@@ -187,7 +187,7 @@ class Trainer:
             )
         norm = self._update(step)
         vectors = seen["queries"]
-        numbers = contrast(vectors @ seen["documents"].T, there.targets, self.params.temperature)
+        numbers = measure_contrast(vectors @ seen["documents"].T, there.targets, self.params.temperature)
         reading = Reading(gram=vectors @ vectors.T, gradient_norm=norm, **numbers)
         known = {
             "train/loss": loss,
@@ -322,12 +322,12 @@ class Trainer:
     def _save(self, step: int) -> None:
         if self.world.first:
             save_checkpoint(self.work, step, self.named, self.optimizer, {"curve": self.curve, "config": self._mark()})
-            needed = [best_step(self.curve[: checkpoint_step(path)]) for path in checkpoints(self.work)]
+            needed = [best_step(self.curve[: checkpoint_step(path)]) for path in list_checkpoints(self.work)]
             drop_best(self.work, needed)
 
     def _resume(self) -> int:
         """Load the newest checkpoint; returns the next step."""
-        saved = checkpoints(self.work)
+        saved = list_checkpoints(self.work)
         if not saved:
             return 0
         state = load_checkpoint(saved[-1], self.named, self.optimizer)

@@ -17,7 +17,7 @@ _CONSTANT = 0.999  # mean cosine; a decoder that has not learned yet has 0.9 to 
 _LATER, _FEW, _SHRUNK, _CLOSE = 30, 10, 0.75, 0.9  # steps; steps of a median; share of the first spread; mean cosine
 
 
-def spread(gram: torch.Tensor) -> dict[str, float]:
+def measure_spread(gram: torch.Tensor) -> dict[str, float]:
     """How far normalised vectors lie apart, from their cosines [n, n]: mean cosine of two, and their effective rank.
 
     The effective rank is exp(entropy) of the singular values as shares of their sum (Roy and Vetterli 2007): 1 when

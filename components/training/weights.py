@@ -34,6 +34,6 @@ def put_weights(saved: Weights, named: Weights) -> None:
             weight.copy_(saved[name])
 
 
-def copied(named: Weights) -> dict[str, torch.Tensor]:
+def copy_to_host(named: Weights) -> dict[str, torch.Tensor]:
     """A copy in the host's memory."""
     return {name: weight.detach().to("cpu", copy=True) for name, weight in named.items()}

@@ -71,7 +71,7 @@ def use_code_of_checkout() -> None:
         raise UserError(f"{root}: this revision has no command foundry; see its own README, or check out a newer one")
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if path[0] == str(root):
-        raise RuntimeError(f"{imported} is imported in spite of PYTHONPATH={root}")
+        raise RuntimeError(f"{imported} is imported although PYTHONPATH={root}")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, path)])}
     # -P: the current folder stays off sys.path; below components/ it would hide modules of the standard library.
     os.execve(sys.executable, [sys.executable, "-P", "-m", "flows.cli", *sys.argv[1:]], environment)

@@ -7,6 +7,7 @@ import typer
 
 from components.base.checkout import find_checkout
 from components.base.errors import UserError
+from components.base.short_lines import shorten_line
 from flows.cli.group import examples, new_group
 
 group = new_group("Your own files: what they are, and how to read them.", examples("foundry data inspect my/faq.csv"))
@@ -34,7 +35,7 @@ def inspect(
         raise UserError(f"looks like {finding.about}, and does not read: {finding.problem}")
     print(f"{file}: {finding.about} (format: {finding.settings['format']}), {len(finding.rows):,} rows")
     for number, row in enumerate(finding.rows.head(3).to_dicts(), start=1):
-        cells = (f"{name}: {_short(value)}" for name, value in row.items() if value is not None)
+        cells = (f"{name}: {shorten_line(value, 60)}" for name, value in row.items() if value is not None)
         print(f"  row {number}  " + " | ".join(cells))
     if "encoding" in finding.settings:
         print("the encoding is a guess by the letters; look at the rows")
@@ -46,8 +47,3 @@ def inspect(
     shown = path.relative_to(checkout) if checkout and path.is_relative_to(checkout) else path
     block = paste_block(finding, str(shown), source_name(file))
     print(yaml.safe_dump(block, sort_keys=False, allow_unicode=True), end="")
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 group = new_group("Write a model into a folder, for a client of your choice. docs/serving.md shows how each reads it.")
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", resolve_path=True, help="a new folder")]
-Version = Annotated[str, typer.Option(help="of the registry, in place of the model in outputs/train")]
+Version = Annotated[str, typer.Option(help="of the registry; default: the model in outputs/train")]
 
 
 def _model(version: str) -> "Model":

@@ -1,4 +1,4 @@
-"""What the groups of commands share: plain help texts, with examples below."""
+"""Helpers for groups of commands: plain help texts, with examples below."""
 
 import typer
 

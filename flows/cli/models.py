@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from components.base.errors import UserError
+from components.base.short_lines import shorten_line
 from components.tracking.registry import CANDIDATE, DEFAULT_NAME, PRODUCTION, split_version
 from flows.cli.checkout import enter_checkout, enter_for_flows
 from flows.cli.group import examples, new_group
@@ -26,15 +27,18 @@ VERSION = "number or alias of a version; MODEL/VERSION for another model than em
 )
 def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="any text")],
-    task: Annotated[str, typer.Option(help="whose instruction and shots go before it; the first retrieval task")] = "",
+    task: Annotated[
+        str, typer.Option(help="whose instruction and shots go before it; default: the first retrieval task")
+    ] = "",
     corpus: Annotated[
         Path | None,
         typer.Option(
             resolve_path=True,
-            help="texts one a line, or .jsonl or .parquet with a column text or document; the task's held-out corpus",
+            help="texts one a line, or .jsonl or .parquet with a column text or document; "
+            "default: the task's held-out corpus",
         ),
     ] = None,
-    version: Annotated[str, typer.Option(help="of the registry, in place of the model in outputs/train")] = "",
+    version: Annotated[str, typer.Option(help="of the registry; default: the model in outputs/train")] = "",
     top: Annotated[int, typer.Option(min=1, help="how many documents")] = 5,
 ) -> None:
     """Print the documents nearest to a question.
@@ -53,12 +57,7 @@ def ask(
     print(f"model   {answer.model}")
     print(f"corpus  {answer.corpus}, {answer.documents:,} documents\n")
     for rank, (score, text) in enumerate(answer.hits, start=1):
-        print(f"{rank:2}  {score:.4f}  {_one_line(text)}")
-
-
-def _one_line(text: str, width: int = 300) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width - 3]}..."
+        print(f"{rank:2}  {score:.4f}  {shorten_line(text, 300)}")
 
 
 @group.command(
@@ -70,11 +69,11 @@ def _one_line(text: str, width: int = 300) -> str:
 )
 def runs(
     run: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="run ids or beginnings; the newest ones")
+        list[str] | None, typer.Argument(metavar="RUN", help="run ids or beginnings; default: the newest ones")
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="how many of the newest")] = 4,
 ) -> None:
-    """Compare pipelines: recipe, data, headline metrics and the parameters that differ."""
+    """Compare pipelines: recipe, data, metrics and parameters."""
     root = enter_checkout()
     from components.tracking.compare import compare_runs
 
@@ -134,7 +133,7 @@ def promote(
 
 
 def _print_warning(record: dict[str, Any]) -> None:
-    """What failed after production had moved; the exit status stays 0."""
+    """Print a failure after production had moved; the exit status stays 0."""
     if "warning" in record:
         print(f"warning: {record['warning']}", file=sys.stderr)
 

@@ -54,7 +54,7 @@ def run(stages: Stages = None, recipe: Recipe = "", change: Set = None) -> None:
     from flows.at_work import only_run
 
     with only_run(root):
-        for repair in lockfile.mend(root):
+        for repair in lockfile.repair_files(root):
             print(f"warning: {repair}", file=sys.stderr)
         status = _run_dvc(root, stages or [])
     if status:
@@ -103,14 +103,15 @@ def _print_run(root: Path, dvc: dict[str, Any]) -> None:
     epilog=examples("foundry plan", "foundry plan --recipe mistral-7b --gpu H100 --gpus 8", "foundry plan --gpu cpu")
 )
 def plan(
-    recipe: Annotated[str, typer.Option(help="of recipes/; params.yaml when left out")] = "",
-    gpu: Annotated[str, typer.Option(help="a card by name, or cpu; this machine's own, H100 without one")] = "",
+    recipe: Annotated[str, typer.Option(help="of recipes/; default: params.yaml")] = "",
+    gpu: Annotated[str, typer.Option(help="a card by name, or cpu; default: this machine's, else H100")] = "",
     gpus: Annotated[int, typer.Option(min=1, help="how many of them")] = 1,
     documents: Annotated[int | None, typer.Option(min=1, help="a corpus of this size, queries in proportion")] = None,
     page: Annotated[bool, typer.Option("--page", help="the tables of docs/scaling.md instead")] = False,
     hub: Annotated[bool, typer.Option("--hub", help="also check every hub repository, path and size")] = False,
     efficiency: Annotated[
-        float | None, typer.Option(min=0.001, max=1, help="share of the peak that is reached; 0.45, on a CPU 0.8")
+        float | None,
+        typer.Option(min=0.001, max=1, help="share of the peak that is reached; default: 0.45, on a CPU 0.8"),
     ] = None,
 ) -> None:
     """Estimate hours, memory and disk before a run starts.
@@ -205,9 +206,10 @@ def _run_stage(name: str, root: Path) -> None:
 
 @group.command(epilog=examples("foundry join train"))
 def join(name: Annotated[str, typer.Argument(metavar="STAGE", help="train, the stage of several machines")]) -> None:
-    """Train together with another machine that runs the stage with train.nodes above 1.
+    """Train together with another machine.
 
-    Run it in the same checkout on a shared disk. It waits until the stage starts, and ends with it.
+    That machine runs the stage with train.nodes above 1. Run this in the same checkout on a shared disk. It waits until
+    the stage starts, and ends with it.
     """
     root = enter_checkout()
     die_with_parent()
@@ -276,7 +278,7 @@ def update(
     replay: Annotated[float, typer.Option(min=0, help="old pairs trained on for each new one")] = 1.0,
     weight: Annotated[float, typer.Option(min=0.01, max=1, help="share of the new adapter in the merged one")] = 0.5,
 ) -> None:
-    """Train what is new since the production model into a new candidate.
+    """Train what is new since production into a new candidate.
 
     A light adapter on new pairs and a sample of old ones is merged with production's. Nothing new: nothing runs.
     """

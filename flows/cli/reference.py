@@ -17,7 +17,7 @@ def mirror(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the copies go")],
     benchmark: Annotated[str, typer.Option(help="of mteb")] = BENCHMARK,
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", help="only this task; repeatable; all of the benchmark")
+        list[str] | None, typer.Option("--task", help="only this task; repeatable; default: all of the benchmark")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="fetch nothing, only look whether it is complete")] = False,
 ) -> None:

@@ -39,7 +39,7 @@ def serve(
     version: Annotated[str, typer.Option(help="[MODEL/]VERSION of the registry, by number or alias")] = PRODUCTION,
     trained: Annotated[bool, typer.Option("--trained", help="the model in outputs/train instead")] = False,
     host: Annotated[str, typer.Option(help="there is no authentication: put a proxy before another address")] = HOST,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="to listen on")] = 8080,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     token_budget: Annotated[int, typer.Option(min=1, help="tokens of a batch, its prompt counted once")] = 8192,
     queue_tokens: Annotated[int, typer.Option(min=1, help="tokens that may wait; more is answered with 503")] = 500_000,
@@ -47,9 +47,10 @@ def serve(
         float, typer.Option(min=0, max=1, help="share of the queries kept, redacted, for foundry monitor; 0: none")
     ] = 0.0,
 ) -> None:
-    """Serve a model's vectors: /v1/embeddings as of OpenAI, /v1/models and /health.
+    """Serve a model behind OpenAI's /v1/embeddings.
 
-    Requests that come in while the model computes are embedded together, behind one prompt, up to the token budget.
+    Also /v1/models and /health. Requests that come in while the model computes are embedded together, behind one
+    prompt, up to the token budget.
     """
     root = enter_checkout()
     from components.base.log import quiet_libraries

@@ -28,7 +28,7 @@ def tune(
     """Choose training parameters by short runs on dev queries.
 
     The first trial has the values of params.yaml, where they are in range. Trials that fall behind are stopped early;
-    vectors that collapse are told. Stopped with Ctrl-C, the same command goes on. Test data is not read. Needs
+    collapsing vectors are reported. Stopped with Ctrl-C, the same command continues. Test data is not read. Needs
     outputs/mine: foundry run mine.
     """
     root = enter_checkout()

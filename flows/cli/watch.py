@@ -50,9 +50,9 @@ def monitor(
     drop: Annotated[float, typer.Option(min=0, max=1, help="an alert: agreement with the teacher lower by more")] = 0.1,
     name: Annotated[str, typer.Option("--name", help="registered model")] = DEFAULT_NAME,
 ) -> None:
-    """Compare the sample of served queries with those of training, by the production model's vectors.
+    """Compare sampled production queries with those of training.
 
-    Prints a line a task and writes a page; exit status 1 with an alert.
+    By the production model's vectors. Prints a line a task and writes a page; exit status 1 with an alert.
     """
     root = enter_for_flows()
     from flows.fallback import call_with_server

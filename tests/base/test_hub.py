@@ -25,7 +25,9 @@ def test_a_repository_or_revision_that_is_gone(hub: Hub) -> None:
         list_files(REPO, "k")
     hub.add("dataset", "a/b", {"x": b"x"})
     hub.gone.add("a/b")
-    with pytest.raises(UserError, match=rf"^k\.revision: a/b at {REVISION}: this revision is gone; choose another"):
+    with pytest.raises(
+        UserError, match=rf"^k\.revision: a/b at {REVISION}: this revision does not exist any more; choose another"
+    ):
         list_files(REPO, "k")
 
 

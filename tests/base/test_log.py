@@ -18,6 +18,9 @@ logging.getLogger("transformers.modeling").warning("a real problem")
 logging.getLogger("bm25s").setLevel(logging.DEBUG)
 logging.getLogger("bm25s").debug("Building index")
 warnings.warn("`is_gradient_checkpointing` is deprecated", FutureWarning)
+with warnings.catch_warnings():
+    warnings.simplefilter("always", category=UserWarning)
+    warnings.warn("Add type hints to the `predict` method to enable data validation")
 warnings.warn("your data is odd")
 """
 
@@ -30,6 +33,7 @@ def test_a_stage_s_lines_are_on_stderr_and_in_its_file_and_chatter_is_not(tmp_pa
     assert "prepare: faq: train 90 of 100" in done.stderr
     assert "chatter" not in done.stderr
     assert "is_gradient_checkpointing" not in done.stderr
+    assert "type hints" not in done.stderr
     assert "your data is odd" in done.stderr
 
 

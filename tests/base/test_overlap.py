@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.base.overlap import containment, distinct_words, jaccard, normalise, word_ngrams
+from components.base.overlap import containment, jaccard, normalise, word_trigrams
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,10 @@ def test_forms_of_a_character_are_one(text: str, punctuation: bool) -> None:
     assert forms == {normalise(text, punctuation=punctuation)}
 
 
-def test_a_text_below_the_least_number_of_words_has_no_ngrams() -> None:
-    assert word_ngrams("a b c d", min_words=5) == frozenset()
-    assert word_ngrams("a b c d", min_words=4) == {"a b c", "b c d"}
-    assert word_ngrams("a b c d", min_words=1, size=2) == {"a b", "b c", "c d"}
-    assert word_ngrams("", min_words=0) == frozenset()
-
-
-def test_distinct_words_count_once_and_from_a_length_on() -> None:
-    assert distinct_words("long words, long words, in it") == {"long", "words,", "in", "it"}
-    assert distinct_words("long words long words in it", min_letters=4, min_words=2) == {"long", "words"}
-    assert distinct_words("long words long words in it", min_letters=4, min_words=3) == frozenset()
+def test_a_text_below_the_least_number_of_words_has_no_trigrams() -> None:
+    assert word_trigrams("a b c d", min_words=5) == frozenset()
+    assert word_trigrams("a b c d", min_words=4) == {"a b c", "b c d"}
+    assert word_trigrams("", min_words=0) == frozenset()
 
 
 def test_jaccard() -> None:

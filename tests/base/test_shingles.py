@@ -2,7 +2,7 @@
 
 import random
 
-from components.base.overlap import word_ngrams
+from components.base.overlap import word_trigrams
 from components.base.shingles import hash_shingles
 
 
@@ -16,7 +16,7 @@ def test_equal_trigrams_and_only_those_have_equal_hashes() -> None:
         parts = text.split()
         found = [" ".join(parts[i : i + 3]) for i in range(len(parts) - 2)] if len(parts) >= 5 else []
         expected += [(number, trigram) for trigram in found]
-        assert set(found) == word_ngrams(text, min_words=5)
+        assert set(found) == word_trigrams(text, min_words=5)
     assert numbers.tolist() == [number for number, _ in expected]
     pairs = set(zip(hashes.tolist(), (trigram for _, trigram in expected), strict=True))
     assert len(pairs) == len({trigram for _, trigram in expected}) == len(set(hashes.tolist()))

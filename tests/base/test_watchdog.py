@@ -52,7 +52,7 @@ def test_a_process_alone_says_in_one_line_where_it_stood(tmp_path: Path) -> None
     ended = run(tmp_path / "hung.txt", "hang", ALONE)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: train: nothing moved on in train.hang_seconds: 0.3; it stood at <string>:7 in stand")
+    assert line.startswith("error: train: no progress within train.hang_seconds: 0.3, at <string>:7 in stand")
     assert "the last checkpoint is kept" in line
     calm = run(tmp_path / "calm.txt", "go on", ALONE)
     assert (calm.returncode, calm.stderr) == (0, "")

@@ -212,7 +212,7 @@ def test_parquet(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table([["a"], ["b"]], names=["query", "query"]), tmp_path / "b.parquet")
-    with pytest.raises(UserError, match=r"b\.parquet: column 'query' is there twice"):
+    with pytest.raises(UserError, match=r"b\.parquet: column 'query' occurs twice"):
         read(tmp_path / "b.parquet", "parquet")
     write(tmp_path / "b.parquet", "not parquet")
     with pytest.raises(UserError, match=r"b\.parquet: not a readable Parquet file"):

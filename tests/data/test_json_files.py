@@ -61,7 +61,7 @@ def test_json_objects_may_follow_each_other(indent: int | None, between: str, tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"query": "q", "document": "d", "document": "e"}', "key 'document' is there twice in an object"),
+        ('{"query": "q", "document": "d", "document": "e"}', "key 'document' occurs twice in an object"),
         (
             '{"query": "q", "document": "d"}{"query": "r", "document": "e"}',
             "it holds several objects: set format: json",

@@ -117,8 +117,8 @@ def test_fields_name_the_columns_of_a_layout_that_differ(tmp_path: Path) -> None
         ('{"query": ["a", "b"], "document": ["c"]}', r"a\.json: neither a list of objects nor columns of one length"),
         ("[1]", r"a\.json: row 1: holds a int, expected an object"),
         ("[" * 100_000, r"a\.json: line 1: not readable JSON"),
-        ('[{"query": "q",\n"query": "r"}]', r"a\.json: line 1: .*key 'query' is there twice in an object"),
-        ('{"rows": [], "rows": [{"query": "q"}]}', "key 'rows' is there twice in an object"),
+        ('[{"query": "q",\n"query": "r"}]', r"a\.json: line 1: .*key 'query' occurs twice in an object"),
+        ('{"rows": [], "rows": [{"query": "q"}]}', "key 'rows' occurs twice in an object"),
         (
             '{"train": [{"query": "q"}], "test": [{"query": "r"}]}',
             r"holds 2 lists of objects \(train, test\); write each",

@@ -1,6 +1,5 @@
 """The user's own files: every change of them changes the list, and what is read is what is listed."""
 
-import errno
 import json
 import os
 import shutil
@@ -9,55 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from components.base.checkout import home
 from components.base.errors import UserError
-from components.config import FetchParams, SourceParams, load_config
+from components.config import SourceParams
 from components.data.kept_files import FOLDER
-from components.data.local_files import LIST, find_files, listed_files, not_to_be_read, write_list
+from components.data.local_files import LIST, find_files, listed_files, not_to_be_read
 from tests.command import foundry
-from tests.samples import small_parameters
-
-KEY = "fetch.sources.faq.origin"
-ROW = '{"query": "how do I reset it", "document": "Hold the button."}\n'
-
-
-def checkout_with(root: Path, path: str, group: str = "sources", keep: bool = True) -> Path:
-    """A checkout whose parameters name one local origin."""
-    raw = small_parameters()
-    origin = {"kind": "local", "path": path, "licence": "internal", "keep": keep}
-    raw["fetch"][group]["faq"] = {"origin": origin} | ({"format": "jsonl"} if group == "sources" else {})
-    root.mkdir(exist_ok=True)
-    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    return root
-
-
-def parameters(root: Path) -> FetchParams:
-    return load_config(root / "params.yaml").fetch
-
-
-def listed(root: Path) -> str:
-    write_list(parameters(root), root / "outputs", home(root))
-    return (root / "outputs" / LIST).read_text(encoding="utf-8")
-
-
-def write(path: Path, text: str = ROW) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def own_data(path: str, keep: bool = True) -> Callable[[Path], Path]:
-    """A checkout with my/a.jsonl and my/deep/b.jsonl, of which `path` is the source."""
-
-    def make(root: Path) -> Path:
-        write(root / "my/a.jsonl")
-        write(root / "my/deep/b.jsonl")
-        return checkout_with(root, path, keep=keep)
-
-    return make
-
+from tests.data.own_files import KEY, ROW, checkout_with, listed, own_data, parameters, texts_read, write
 
 EDITS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "edited row": ("my/a.jsonl", lambda my: write(my / "a.jsonl", ROW.replace("Hold", "Push"))),
@@ -179,23 +136,6 @@ def test_a_deleted_file_is_refused_and_one_of_another_machine_is_kept(
             listed(place)
 
 
-def copies(root: Path) -> list[str]:
-    """Texts of the copies that are kept."""
-    return sorted(copy.read_text(encoding="utf-8") for copy in (root / "outputs" / FOLDER).glob("*"))
-
-
-def texts_read(root: Path, change: Callable[[], Any] = lambda: None) -> dict[str, str]:
-    """What a stage reads of the origin, by name, with a change during it."""
-    item = parameters(root).sources["faq"]
-    with listed_files(item, KEY, root / "outputs", root, root / "place") as own:
-        assert own is not None
-        found, listing = own
-        assert sorted(listing.files) == found.names
-        texts = {name: (found.root / name).read_text(encoding="utf-8") for name in found.names}
-        change()
-    return texts
-
-
 def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     root = own_data("my", keep=False)(tmp_path)
     listed(root)
@@ -214,58 +154,6 @@ def test_what_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
         listed_files(item, "fetch.sources.other.origin", root / "outputs", root, root / "place"),
     ):
         pass
-
-
-def test_what_has_changed_since_it_was_listed_is_read_from_its_copy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root, edited = own_data("my")(tmp_path), ROW.replace("Hold", "Push")
-    listed(root)
-    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
-    assert not (root / "place").exists(), "the user's own files are read where they are as listed"
-    write(root / "my/a.jsonl", edited)
-    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
-    shutil.rmtree(root / "my")
-    assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
-    assert capsys.readouterr().out.count("the copy that DVC keeps is read") == 2
-
-
-def test_a_copy_is_kept_for_each_content_and_no_other(tmp_path: Path) -> None:
-    root = own_data("my")(tmp_path)
-    listed(root)
-    assert copies(root) == [ROW], "two files of one content"
-    (copy,) = (root / "outputs" / FOLDER).glob("*")
-    made = copy.stat().st_mtime_ns
-    (copy.parent / ".left-by-a-kill").touch()
-    (root / "my/a.jsonl").rename(root / "my/c.jsonl")
-    write(root / "my/b.jsonl", ROW * 2)
-    listed(root)
-    assert copies(root) == [ROW, ROW * 2]
-    assert copy.stat().st_mtime_ns == made, "a renamed file is not copied again"
-    assert copy.stat().st_ino != (root / "my/c.jsonl").stat().st_ino, "DVC makes its files read-only"
-    checkout_with(root, "my", keep=False)
-    listed(root)
-    assert copies(root) == []
-
-
-def test_a_file_that_is_being_written_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = own_data("my/a.jsonl")(tmp_path)
-    monkeypatch.setattr("components.base.hash_index.HashIndex.hash", lambda index, path: "0" * 64)
-    with pytest.raises(UserError, match=r"my/a\.jsonl: is being written; run again when it is complete"):
-        listed(root)
-    assert copies(root) == []
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*streams: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    root = own_data("my/a.jsonl")(tmp_path)
-    for module in ("fcntl.ioctl", "shutil.copyfileobj"):
-        monkeypatch.setattr(f"components.data.kept_files.{module}", full)
-    with pytest.raises(UserError, match=r"my/a\.jsonl: cannot be copied to .* \(No space left on device\); free disk"):
-        listed(root)
-    assert not list((root / "outputs" / FOLDER).iterdir())
 
 
 def test_what_can_be_read_as_it_was_listed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mteb.mocks import ALL_MOCK_TASK_TEST_GRID
 
 from components.benchmark.adapter import FoundryModel, TaskPrompt
 from components.evaluation.planner import task_texts
-from components.evaluation.runner import evaluate_task, together
+from components.evaluation.runner import evaluate_task, join_examples
 from components.model.prompt import Shot
 from tests.evaluation.fakes import HashEncoder
 from tests.evaluation.test_all_tasks import PlainModel
@@ -20,7 +20,7 @@ MOCKS = {type(task).__name__: type(task) for task in ALL_MOCK_TASK_TEST_GRID if 
 
 
 def test_mteb_has_the_mocks_that_we_know_of() -> None:
-    assert len(MOCKS) == 28  # 29 entries; one is there twice
+    assert len(MOCKS) == 28  # 29 entries; one occurs twice
 
 
 @pytest.mark.parametrize("mock", MOCKS.values(), ids=MOCKS)
@@ -46,7 +46,7 @@ def test_parts_of_unequal_size_average_to_the_mean_of_their_scores() -> None:
     def part(*scores: float) -> pl.DataFrame:
         return pl.DataFrame({"example_id": [str(i) for i in range(len(scores))], "score": scores, "replicate": 0})
 
-    both = together({"test/en": part(1.0, 0.0, 0.0, 0.0), "test/de": part(1.0, 1.0)})
+    both = join_examples({"test/en": part(1.0, 0.0, 0.0, 0.0), "test/de": part(1.0, 1.0)})
     assert both["score"].mean() == pytest.approx((0.25 + 1) / 2)
     assert both["example_id"].to_list() == [
         "test/en/0",
@@ -56,4 +56,4 @@ def test_parts_of_unequal_size_average_to_the_mean_of_their_scores() -> None:
         "test/de/0",
         "test/de/1",
     ]
-    assert together({"a": part(1.0), "b": part()}).is_empty()
+    assert join_examples({"a": part(1.0), "b": part()}).is_empty()

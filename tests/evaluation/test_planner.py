@@ -19,7 +19,7 @@ from components.benchmark.starter import starter_task
 from components.config import EncoderParams, EngineParams, PromptParams
 from components.contracts.shots import TaskPrompt
 from components.evaluation import planner
-from components.evaluation.planner import Lengths, Plan, TaskPlan, embed_plan, make_plan
+from components.evaluation.planner import EmbeddingPlan, Lengths, TaskPlan, embed_plan, plan_embedding
 from components.evaluation.scoring import Scorer, scoring_pool
 from components.model.embed_shard import Shard, Way, embed
 from components.model.encoder import EncoderSource
@@ -36,9 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_benchmark(tmp_path_factory.mktemp("planner") / "benchmark", size=12)
 
 
-def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> Plan:
+def plan_of(folder: Path, names: list[str], lengths: Lengths | None = None) -> EmbeddingPlan:
     makers = {name: partial(starter_task, folder, name) for name in names}
-    return make_plan(makers, PROMPTS, lengths or Lengths(WordPrompt()))
+    return plan_embedding(makers, PROMPTS, lengths or Lengths(WordPrompt()))
 
 
 def source(tiny_student: Path, store: Path) -> EncoderSource:
@@ -117,7 +117,7 @@ def test_a_task_without_texts_of_its_own_is_ready_after_those_before_it(tiny_stu
     tasks = [TaskPlan("none", make, {}, {}), TaskPlan("some", make, texts, {}), TaskPlan("last", make, {}, {})]
     events: list[Any] = []
     own, engine = source(tiny_student, tmp_path), EngineParams(shard=1)
-    embed_plan(Plan(tasks), own, engine, "test", events.append, lambda task: events.append(task.name))
+    embed_plan(EmbeddingPlan(tasks), own, engine, "test", events.append, lambda task: events.append(task.name))
     assert events == ["none", 1, 1, "some", "last"]
 
 
@@ -147,10 +147,12 @@ def test_what_the_plan_lacks_is_embedded_by_this_process(folder: Path, tiny_stud
     assert (tmp_path / "alike" / "alike.json").is_file()
 
 
-def long_plan() -> tuple[Plan, list[str]]:
+def long_plan() -> tuple[EmbeddingPlan, list[str]]:
     """One task of 100 one-text shards: a kill after the first comes long before the last."""
     texts = [f"text number {i} of the corpus" for i in range(100)]
-    return Plan([TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]), texts
+    return EmbeddingPlan(
+        [TaskPlan("long", partial(starter_task, Path(), "long"), {Way(document=True): texts}, {})]
+    ), texts
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The page: complete, self-contained, escaped, reproducible, and content with fewer tables."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +10,11 @@ import pytest
 from components.base.errors import UserError
 from components.evaluation.report import write_report
 from components.evaluation.standing import public_scores
-from components.promotion.gate import decide
-from components.promotion.page import gate_page
 from components.statistics.paired import read_evaluation
-
-from .samples import example_values, write_evaluation, write_extras
+from tests.evaluation.samples import example_values, write_evaluation, write_extras
+from tests.page.outline import Outline
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
-
-
-class Outline(HTMLParser):
-    """Tags that ask for something outside the page, section titles, and balance of the tags that matter."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.outside: list[str] = []
-        self.titles: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "link", "img", "iframe", "object") or any(name in ("src", "href") for name, _ in attrs):
-            self.outside.append(tag)
-        if tag in ("h2", "table", "svg", "div", "details"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("h2", "table", "svg", "div", "details"):
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "h2":
-            self.titles.append(data)
 
 
 @pytest.fixture
@@ -145,13 +117,3 @@ def test_a_table_without_its_columns_is_named(folder: Path) -> None:
     pl.DataFrame({"model": ["trained"], "task": ["Facts"]}).write_parquet(folder / "worst_queries.parquet")
     with pytest.raises(UserError, match=r"worst_queries\.parquet: field query_id is missing"):
         write_report(folder)
-
-
-def test_the_gate_s_page_gives_verdict_and_reasons(folder: Path) -> None:
-    verdict = decide(read_evaluation(folder, "trained"), read_evaluation(folder, "teacher"))
-    page = gate_page(verdict)
-    outline = Outline(page)
-    assert outline.outside == []
-    assert outline.titles == ["Means", "Differences by task", "Second view: other tasks", "Margins"]
-    assert "<strong>hold</strong>" in page
-    assert all(reason.split(" points")[0] in page for reason in verdict.reasons)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from components.base.errors import UserError
-from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, refresh, standing
+from components.evaluation.standing import in_domain_tasks, public_scores, public_standing, rank_among_public, refresh
 from tests.command import foundry
 
 LGAI = "annamodels/LGAI-Embedding-Preview"
@@ -29,14 +29,14 @@ def test_recorded_figures_are_reproduced() -> None:
 @pytest.mark.parametrize(("gain", "rank"), [(-1.0, 10), (0.5, 3), (1.0, 2), (1.5, 1)])
 def test_rank_among_public_models_moves_with_the_scores(gain: float, rank: int) -> None:
     scores, categories = scores_of(LGAI)
-    place = standing({task: score + gain / 100 for task, score in scores.items()}, categories)
+    place = rank_among_public({task: score + gain / 100 for task, score in scores.items()}, categories)
     assert (place.borda_rank, place.models) == (rank, 318)
 
 
 def test_no_rank_without_the_whole_benchmark() -> None:
     scores, categories = scores_of(LGAI)
     del scores["STS12"]
-    place = standing(scores, categories)
+    place = rank_among_public(scores, categories)
     assert place.borda_rank is None
     assert place.mean_task == pytest.approx(sum(scores.values()) / 40)
 

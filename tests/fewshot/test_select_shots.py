@@ -20,7 +20,7 @@ from components.data.shot_pool import Candidate
 from components.fewshot import select_shots
 from components.fewshot.select_shots import select_fitting_shots
 from components.model.encoder import Encoder
-from components.model.load_once import let_go
+from components.model.load_once import free_model
 from components.model.prompt import Prompt
 from components.model.sentence_model import SentenceModel
 from components.stage.context import StageContext
@@ -85,7 +85,7 @@ def outputs(tmp_path: Path, tiny_student: Path, monkeypatch: pytest.MonkeyPatch)
     load = Encoder.load
     monkeypatch.setattr(Encoder, "load", lambda _, prompt, encoder, *rest: load(tiny_student, prompt, encoder))
     monkeypatch.setattr(SentenceModel, "load", lambda *rest: HashEncoder())
-    let_go()
+    free_model()
     return tmp_path / "outputs"
 
 

@@ -106,7 +106,7 @@ def test_runs_and_promotion_locks_of_dead_processes(toy: Path, monkeypatch: pyte
 def test_a_lock_that_a_living_promoter_has_taken_since_it_was_listed_is_left(toy: Path) -> None:
     client = registry_client(toy)
     client.create_registered_model(lock_name("m"), {LOCK_TAG: json.dumps(dead(toy))})
-    (finding,) = doctor.promotion_locks(toy)
+    (finding,) = doctor.find_promotion_locks(toy)
     client.delete_registered_model(lock_name("m"))
     client.create_registered_model(lock_name("m"), {LOCK_TAG: json.dumps(describe_owner(toy))})
     assert finding.repair is not None

@@ -50,19 +50,19 @@ def test_parameters_are_validated_and_recipes_named(toy: Path) -> None:
 def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
     for name in ("vectors", "work"):
         (toy / ".cache" / name).mkdir()
-    with isolation.isolated(toy, "HEAD", "one") as place:
+    with isolation.isolated_worktree(toy, "HEAD", "one") as place:
         assert (place / ".cache/vectors").resolve() == (toy / ".cache/vectors").resolve()
         assert not (place / ".cache/work").exists()
         (place / ".cache" / "fresh").mkdir()
         assert run_dvc(place, "cache", "dir") == str(toy / ".dvc" / "cache")
-        assert isolation.abandoned(toy) == []
+        assert isolation.abandoned_worktrees(toy) == []
         assert stale_stages(place, read_dag(place))
     assert (toy / ".cache/fresh").is_dir()
     assert (toy / ".cache/tracking").stat().st_mode & 0o077 == 0, "as a stage makes it"
     assert not place.exists()
     with (
         pytest.raises(UserError, match="git worktree"),
-        isolation.isolated(toy, "no-such-revision", "two"),
+        isolation.isolated_worktree(toy, "no-such-revision", "two"),
     ):
         pass
     assert not list((toy / ".cache/runs").iterdir())

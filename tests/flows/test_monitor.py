@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.base.errors import UserError
-from components.serving.drift import agreement, novelty
+from components.serving.drift import measure_agreement, measure_novelty
 from components.serving.monitor import TaskWatch, Watch
 from flows import monitor as module
 from flows.monitor import DRIFT_EVENT, PAGE, monitor, restore_inputs
@@ -33,7 +33,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]
     stubs: dict[str, Any] = {
         "find_version": lambda *_: SimpleNamespace(version="3", tags={"git.commit": "abc", "gate.verdict": "promote"}),
         "registry_client": lambda root: None,
-        "resolve": lambda root, commit: commit,
+        "resolve_commit": lambda root, commit: commit,
         "run_dvc": lambda place, *words: seen["dvc"].append(words[-1]),
         "get_run_logger": lambda: SimpleNamespace(info=lambda text: None),
         "create_markdown_artifact": lambda *_, **__: None,
@@ -41,13 +41,13 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]
     }
     for name, stub in stubs.items():
         monkeypatch.setattr(module, name, stub)
-    monkeypatch.setattr(module.isolation, "isolated", isolated)
+    monkeypatch.setattr(module.isolation, "isolated_worktree", isolated)
     return seen
 
 
 def report(*alerts: str) -> Watch:
     rows = np.eye(4, dtype=np.float32)
-    found, agreed = novelty(rows, rows, rows), agreement(np.ones(4), np.ones(4))
+    found, agreed = measure_novelty(rows, rows, rows), measure_agreement(np.ones(4), np.ones(4))
     return Watch("version 3", 30, [TaskWatch("boolq", 4, found, agreed, [], list(alerts))], {})
 
 

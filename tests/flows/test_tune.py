@@ -69,7 +69,7 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trial_that_was_at_work(root: P
     assert len(first.rates) == 3
     assert second.rates[0] == first.rates[2]
     assert len(second.rates) == 2
-    assert len(tune.finished(study)) == 4
+    assert len(tune.finished_trials(study)) == 4
     again = Trainer()
     tune.tune(root, [RATE], 4, 40, again)
     assert again.rates == []
@@ -80,7 +80,7 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trial_that_was_at_work(root: P
 
 def test_collapse_is_told_and_never_the_best(root: Path) -> None:
     study = tune.tune(root, [Search("train.learning_rate", choices=(0.06, 0.01))], 4, 40, trainer := Trainer())
-    notes = {trial.params["train.learning_rate"]: trial.user_attrs["note"] for trial in tune.finished(study)}
+    notes = {trial.params["train.learning_rate"]: trial.user_attrs["note"] for trial in tune.finished_trials(study)}
     assert trainer.rates[0] == 0.01
     assert notes == {0.01: "", 0.06: "collapsed"}
     assert tune.best_values(study) == {"train.learning_rate": 0.01}
@@ -125,7 +125,7 @@ def test_the_product_s_trainer_without_any_test_data(tmp_path: Path) -> None:
     make_tiny_student(outputs / "fetch" / "models" / "student")
     assert not (outputs / "prepare" / "benchmark").exists()
     study = tune.tune(tmp_path, [RATE], 1, 4)
-    trial: Any = tune.finished(study)[0]
+    trial: Any = tune.finished_trials(study)[0]
     assert trial.state.name == "COMPLETE"
     assert trial.user_attrs["steps"] == 4
     assert 0 < trial.user_attrs["best"] <= 1

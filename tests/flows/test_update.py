@@ -39,13 +39,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, stub in {
         "find_version": lambda *_: version,
         "registry_client": lambda root: None,
-        "resolve": lambda root, commit: commit,
+        "resolve_commit": lambda root, commit: commit,
         "run_streamed": lambda *_: 0,
         "run_dvc": get,
         "get_run_logger": lambda: SimpleNamespace(info=lambda text: None),
     }.items():
         monkeypatch.setattr(module, name, stub)
-    monkeypatch.setattr(module.isolation, "isolated", isolated)
+    monkeypatch.setattr(module.isolation, "isolated_worktree", isolated)
     monkeypatch.setattr(module.isolation, "begin_from_newest", lambda *_: None)
     return tmp_path
 

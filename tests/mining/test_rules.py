@@ -2,32 +2,10 @@
 
 import itertools
 
-import polars as pl
 import pytest
 
-from components.config import MineParams
-from components.mining.rules import REASONS, apply_rules
-from components.mining.scale import with_values
-
-
-def judge(rows: list[dict[str, object]], **params: object) -> list[tuple[str | None, float | None]]:
-    rows = [{"value": row.get("score"), **row} for row in rows]
-    plain = {
-        "own": False,
-        "rank": 5,
-        "weakest": 0.8,
-        "margin": 0.95,
-        "same_label": False,
-        "same_as_query": False,
-        "duplicate": None,
-    }
-    frame = pl.DataFrame([{**plain, **row} for row in rows], schema_overrides={"duplicate": pl.Float64})
-    judged = apply_rules(frame, MineParams.model_validate(params), "raw")
-    return list(judged.select("reason", "threshold").iter_rows())
-
-
-def reasons(rows: list[dict[str, object]], **params: object) -> list[str | None]:
-    return [reason for reason, _ in judge(rows, **params)]
+from components.mining.rules import REASONS
+from tests.mining.rows import judge, reasons
 
 
 def test_relative_margin_keeps_below_95_percent() -> None:
@@ -86,25 +64,6 @@ def test_every_reason_is_explained() -> None:
     named = {"same_label", "same_as_query", "duplicate_of_positive", "rank_window", "relabelled"}
     named |= {"false_negative", "absolute_margin", "max_score", "too_easy"}
     assert set(REASONS) == named
-
-
-@pytest.mark.parametrize(
-    ("positive", "raw_keeps", "probability_keeps"), [(8.0, 7.6, 2.94), (5.26, 5.0, 2.85), (0.05, 0.0475, -0.05)]
-)
-def test_on_logits_the_margin_means_something_as_a_probability_only(
-    positive: float, raw_keeps: float, probability_keeps: float
-) -> None:
-    """Raw, 95 % of logit 8 keeps a negative of probability 0.9995; after the sigmoid, one of 0.95."""
-    for scale, limit in (("raw", raw_keeps), ("probability", probability_keeps)):
-        logits = pl.DataFrame({"reranker_score": [limit - 0.01, limit + 0.01, positive], "relevance": [0.0, 0.0, 0.0]})
-        values = with_values(logits, scale)["value"].to_list()
-        rows = [{"value": value, "weakest": values[-1]} for value in values[:-1]]
-        assert reasons(rows) == [None, "false_negative"], scale
-
-
-def test_calibrated_relevance_is_a_scale_of_its_own() -> None:
-    scores = pl.DataFrame({"reranker_score": [8.0], "relevance": [0.25]})
-    assert with_values(scores, "relevance")["value"].to_list() == [0.25]
 
 
 def test_keep_switches_the_relative_rule_off() -> None:

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from components.base.errors import UserError
-from components.model.batches import TokenBatches
+from components.model.batches import TokenBatches, batch_rows, token_batches
 
 LENGTHS = [8, 40, 16, 64, 24, 8, 32, 48]
 
@@ -42,3 +43,13 @@ def test_the_budget_is_halved_and_kept_and_no_text_is_lost_or_computed_twice(cap
 def test_one_text_that_does_not_fit_is_named() -> None:
     with pytest.raises(UserError, match=r"a text of 64 tokens does not fit into the GPU's memory.*lower max_tokens"):
         list(TokenBatches(512, fixed=False).run(LENGTHS, of_memory(32, [])))
+
+
+def test_batches_cover_every_pair_within_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 500).tolist()
+    seen = []
+    for members, padded in token_batches(lengths, budget=1024):
+        assert len(members) <= batch_rows(padded, 1024) <= 1024 // padded
+        assert all(0 <= padded - lengths[i] < 8 for i in members)
+        seen += members
+    assert sorted(seen) == list(range(500))

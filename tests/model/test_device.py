@@ -9,7 +9,7 @@ import torch
 
 from components.base.errors import UserError
 from components.model import device
-from components.model.device import all_cards, card_environment, device_of, send, told_when_full
+from components.model.device import all_cards, card_environment, card_memory_error_as_user_error, device_of, send
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_a_card_that_is_too_small_is_told_in_one_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
     message = r"^train: out of the card's memory, NVIDIA L4 has 22\.0 GiB; take a larger card$"
-    with pytest.raises(UserError, match=message), told_when_full("train", "take a larger card"):
+    with pytest.raises(UserError, match=message), card_memory_error_as_user_error("train", "take a larger card"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 112.00 MiB")

@@ -7,48 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from components.base.errors import UserError
-from components.config import Config, parse_config
+from components.config import parse_config
 from components.contracts.shots import TaskPrompt
-from components.contracts.tasks import Task
 from components.model.backbone import load_tokenizer
 from components.model.encoder import Encoder
 from components.model.export import _old_rotation, export_model, set_prompts
-from components.model.prompt import PROBES, Prompt, Shot
+from components.model.prompt import PROBES, Prompt
 from components.model.shared_prefix import encode_task
 from components.tracking.embedder import Embedder
 from components.training.train import add_adapter, save_adapter
+from tests.model.exports import SHOTS, TASK, export_of
 from tests.samples import small_parameters
 from tests.serving_page import documented
 
-TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
-SHOTS = {"sky": (Shot("why is it so", "because of that"),)}
 QUERIES = ["is the sky blue", " what?? \n", 'Größe 42 "quoted"']
+
+
 MARKED = ["what does <query> mean", "<|im_end|>", "<<response>> </s> <|begin_of_text|>x"]  # special tokens' words
+
+
 DOCUMENTS = ["The sky is blue because of scattering, and so is the sea. " * 6, "short"]
-
-
-def export_of(student, template, folder) -> tuple:
-    """(encoder, folder of the export, config) of `student` with a random adapter."""
-    config: Config = parse_config(small_parameters(**{"prompt.template": template}), "test")
-    tokenizer = load_tokenizer(student, config.prompt)
-    model = add_adapter(student, tokenizer, config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    save_adapter(model, folder / "adapter")
-    export_model(student, folder / "adapter", folder / "export", config, [TASK])
-    set_prompts(
-        folder / "export", Prompt(tokenizer, config.prompt), {"sky": TaskPrompt(TASK.instruction, False, SHOTS["sky"])}
-    )
-    encoder = Encoder.load(student, config.prompt, config.encoder, folder / "adapter")
-    return encoder, folder / "export", config
-
-
-@pytest.fixture(params=["special", "plain"])
-def exported(request, tiny_student, tmp_path) -> tuple:
-    return export_of(tiny_student, request.param, tmp_path)
 
 
 def test_the_export_holds_the_weights_once(tiny_student, tmp_path, monkeypatch):
@@ -293,43 +271,3 @@ def test_the_adapter_alone_gives_the_export_s_hidden_states(exported, tiny_stude
     with torch.no_grad():
         alone, merged = names["model"](ids), AutoModel.from_pretrained(folder)(ids)
     torch.testing.assert_close(alone.last_hidden_state, merged.last_hidden_state, atol=1e-5, rtol=1e-4)
-
-
-def test_a_task_s_shots_go_through_the_model_once_a_row(exported):
-    from sentence_transformers import SentenceTransformer
-
-    _, folder, _ = exported
-    model = SentenceTransformer(str(folder), device="cpu")
-    seen: list[int] = []
-    hook = model[0].model.embed_tokens.register_forward_hook(lambda _, ids, __: seen.append(ids[0].numel()))
-    texts = [f"question number {i}" for i in range(20)]
-    plain = model.encode_query(texts, prompt_name="sky")
-    cost_plain = sum(seen)
-    seen.clear()
-    shared = encode_task(model, [*texts, texts[3]], "sky")
-    hook.remove()
-    np.testing.assert_allclose(shared[:20], plain, atol=1e-5)
-    np.testing.assert_array_equal(shared[20], shared[3])
-    prompt = len(model.tokenizer(model.prompts["sky"])["input_ids"])
-    assert cost_plain - sum(seen) >= 18 * prompt  # 20 prefixes became one
-    np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), plain, atol=1e-6)  # left as it was
-
-
-def test_texts_are_cut_as_sentence_transformers_cuts_them(exported):
-    from sentence_transformers import SentenceTransformer
-
-    _, folder, _ = exported
-    model = SentenceTransformer(str(folder), device="cpu")
-    texts = ["long " * 400, "one", "longer " * 300]
-    np.testing.assert_allclose(
-        encode_task(model, texts, "sky"), model.encode_query(texts, prompt_name="sky"), atol=1e-5
-    )
-    np.testing.assert_allclose(encode_task(model, texts[1:2], "sky"), encode_task(model, texts, "sky")[1:2], atol=1e-5)
-
-
-def test_an_unknown_task_is_told_with_those_there_are(exported):
-    from sentence_transformers import SentenceTransformer
-
-    _, folder, _ = exported
-    with pytest.raises(UserError, match="'sea'; must be one of document, query, sky"):
-        encode_task(SentenceTransformer(str(folder), device="cpu"), ["x"], "sea")

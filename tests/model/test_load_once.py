@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from components.model.load_once import let_go, load_once
+from components.model.load_once import free_model, load_once
 from tests.samples import only_collected_when_asked
 
 
@@ -45,7 +45,7 @@ def test_two_threads_load_one_model() -> None:
 
 
 def test_a_process_holds_one_model_at_a_time() -> None:
-    let_go()
+    free_model()
     loaded.clear()
     alive.clear()
     with only_collected_when_asked():

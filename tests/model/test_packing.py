@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config import EncoderParams
-from components.model.attention import blocked_attention, flex_attention_over
 from components.model.backbone import load_backbone, pooled
 from components.model.packing import join_rows, pack, plan_joins, plan_rows
-
-PREFIX = [1, 40, 41, 42, 43, 44, 45]
-SEQUENCES = [[50, 51, 2], [60, 2], [70, 71, 72, 73, 74, 75, 76, 2], [80, 81, 82, 2]]
+from tests.model.rows import PREFIX, SEQUENCES, joined
 
 
 def backbone(student: Path, trainable: bool = False):
@@ -69,19 +66,6 @@ def test_bidirectional_mean_pooling_equals_the_padded_batch(tiny_student):
     assert torch.allclose(pooled(model, row, "mean"), expected, atol=1e-6)
 
 
-def joined():
-    """A row of three groups: two prefixes, and texts without one."""
-    return join_rows([pack(PREFIX, SEQUENCES), pack([1, 90], SEQUENCES[:2]), pack([], SEQUENCES[1:])])
-
-
-ROWS = {
-    "prefix": lambda: pack(PREFIX, SEQUENCES),
-    "documents": lambda: pack([], SEQUENCES),
-    "bidirectional": lambda: pack([], SEQUENCES, causal=False),
-    "joined": joined,
-}
-
-
 def test_a_joined_row_is_its_rows_side_by_side():
     """Its mask, positions, starts and last tokens are those of the rows, and no group sees another."""
     row, parts = joined(), joined().parts
@@ -101,52 +85,6 @@ def test_vectors_of_a_joined_row_are_those_of_its_rows(tiny_student):
     row = joined()
     expected = torch.cat([pooled(model, part, "last") for part in row.parts])
     assert torch.allclose(pooled(model, row.to(torch.device("cpu")), "last"), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
-def test_both_attentions_equal_the_dense_mask(make):
-    from torch.nn.attention.flex_attention import flex_attention
-
-    row = make()
-    query, key, value = torch.randn(1, 4, row.tokens, 16), *torch.randn(2, 1, 2, row.tokens, 16)
-    expected = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
-    ).transpose(1, 2)
-    assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
-    with torch.no_grad():
-        assert torch.allclose(blocked_attention(row, query, key, value, 0.25), expected, atol=1e-5)
-    assert torch.allclose(flex_attention_over(row, query, key, value, 0.25, flex_attention), expected, atol=1e-5)
-    # As the projections give them: the result goes into the next one without a copy.
-    of_tokens = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (query, key, value)]
-    found = flex_attention_over(row, *of_tokens, 0.25, flex_attention)
-    assert torch.allclose(found, expected, atol=1e-5)
-    assert found.is_contiguous()
-
-
-@pytest.mark.parametrize("name", ["prefix", "documents", "joined"])
-def test_blocked_attention_has_the_gradients_of_the_dense_mask(name):
-    row = ROWS[name]()
-    inputs = [torch.randn(1, heads, row.tokens, 16, requires_grad=True) for heads in (4, 2, 2)]
-    weights = torch.randn(1, row.tokens, 4, 16)
-    found = torch.autograd.grad((blocked_attention(row, *inputs, 0.25) * weights).sum(), inputs)
-    dense = torch.nn.functional.scaled_dot_product_attention(
-        *inputs, attn_mask=row.dense_mask(), scale=0.25, enable_gqa=True
-    )
-    for one, other in zip(found, torch.autograd.grad((dense.transpose(1, 2) * weights).sum(), inputs), strict=True):
-        assert (one - other).norm() / other.norm() < 1e-5
-
-
-@pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
-def test_attention_written_out_for_bf16_equals_fp32_and_has_its_gradients(make):
-    row = make()
-    exact = [torch.randn(1, heads, row.tokens, 16).bfloat16().float().requires_grad_() for heads in (4, 2, 2)]
-    half = [x.detach().bfloat16().requires_grad_() for x in exact]
-    weights = torch.randn(1, row.tokens, 4, 16)
-    for inputs in (exact, half):
-        (blocked_attention(row, *inputs, 0.25).float() * weights).sum().backward()
-    assert torch.allclose(blocked_attention(row, *half, 0.25).float(), blocked_attention(row, *exact, 0.25), atol=0.03)
-    for one, other in zip(half, exact, strict=True):
-        assert (one.grad.float() - other.grad).norm() / other.grad.norm() < 0.02
 
 
 def test_a_shared_prefix_needs_causal_attention():

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from markupsafe import Markup
 
-from components.page.svg import Drawing, Scale, element, shorten, split_words, standalone, ticks
+from components.page.svg import Drawing, Scale, element, split_words, standalone, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -43,4 +43,3 @@ def test_a_scale_of_no_width_has_one_coordinate() -> None:
 
 def test_words() -> None:
     assert [split_words(name) for name in ("PairClassification", "STS", "bbc")] == ["Pair Classification", "STS", "bbc"]
-    assert (shorten("abcdef", 6), shorten("abcdefg", 6)) == ("abcdef", "abcde…")

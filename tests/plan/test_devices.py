@@ -9,7 +9,7 @@ import torch
 
 from components.base.errors import UserError
 from components.config import load_config
-from components.plan.devices import EFFICIENCY, GPUS, Efficiency, efficiency_of, own_device
+from components.plan.devices import EFFICIENCY, GPUS, Efficiency, device_named, efficiency_of, own_device
 from components.plan.report import findings
 from components.plan.stages import make_plan
 from components.plan.tokens import estimated_texts
@@ -73,3 +73,8 @@ def test_the_qlora_recipe_fits_24_gb_cards_and_the_full_one_80_gb() -> None:
     quantized = [name for (recipe, name), right in fits.items() if right and recipe != "mistral-7b"]
     assert {"A100", "H100", "H200"} <= set(whole) <= {"A100", "H100", "H200", "L40S"}
     assert {"A10G", "L4", "RTX-4090", "L40S"} <= set(quantized)
+
+
+def test_an_unknown_device_is_named():
+    with pytest.raises(UserError, match="--gpu X1: unknown"):
+        device_named("X1")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from components.base.daemon import free_port
 from components.base.errors import UserError
 from components.base.hashing import content_hash
 from components.config import load_config
@@ -92,12 +92,6 @@ def wait_for(find: Callable[[], list[Any]], run: "subprocess.Popen[bytes]", root
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("machines", [1, 2])
 def test_a_killed_process_changes_no_bit_and_one_run_is_opened(template: Path, tmp_path: Path, machines: int) -> None:
@@ -165,5 +159,5 @@ def test_how_processes_ended_is_one_line(tmp_path: Path) -> None:
     assert "process 3" in launch._ended(tmp_path)
     frame = 'File "/x/components/training/world.py", line 57 in sum_'
     (tmp_path / "hung-1.txt").write_text(f"Timeout!\nThread 0x1 (most recent call first):\n  {frame}\n")
-    stood = "process 1 did not move on in train.hang_seconds; it stood at components/training/world.py:57 in sum_"
+    stood = "process 1 made no progress within train.hang_seconds, at components/training/world.py:57 in sum_"
     assert launch._ended(tmp_path) == stood

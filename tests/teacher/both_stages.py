@@ -18,3 +18,8 @@ def run_both(folder: Path, models: Path, engine: EngineParams | None = None, **s
     )
     score.run(context)  # type: ignore[arg-type]  # a context with the few sections that score reads
     return context
+
+
+def written(folder: Path, models: Path, engine: EngineParams, **scoring: object) -> tuple[bytes, bytes]:
+    scores = run_both(folder, models, engine, **scoring).out / "teacher_scores.parquet"
+    return (folder / "outputs" / "retrieve" / "candidates.parquet").read_bytes(), scores.read_bytes()

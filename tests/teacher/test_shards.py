@@ -12,14 +12,9 @@ from components.base.files import whole_file
 from components.config import EngineParams
 from components.teacher import dense, pool_search, rescoring, retrieve, score
 from components.teacher.rescoring import score_shard as plain_score_shard
-from tests.teacher.both_stages import CROSS_ENCODER, run_both
+from tests.teacher.both_stages import CROSS_ENCODER, run_both, written
 from tests.teacher.conftest import make_context, retrieve_params, score_params
 from tests.warm import kill_worker, start_warm
-
-
-def written(folder: Path, models: Path, engine: EngineParams, **scoring: object) -> tuple[bytes, bytes]:
-    scores = run_both(folder, models, engine, **scoring).out / "teacher_scores.parquet"
-    return (folder / "outputs" / "retrieve" / "candidates.parquet").read_bytes(), scores.read_bytes()
 
 
 @pytest.mark.parametrize("scoring", [{}, CROSS_ENCODER])
@@ -73,28 +68,6 @@ def score_or_die(out: Path, *shard: Any) -> None:
             partial.write_bytes(b"half of it")
             kill_worker()
     plain_score_shard(out, *shard)
-
-
-def test_a_search_goes_on_with_the_shards_that_are_missing(
-    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, _ = written(tmp_path / "whole", models, EngineParams())
-    monkeypatch.setattr(pool_search, "QUERIES_A_SHARD", 5)
-    plain, calls = pool_search.search_shard, []
-
-    def break_at_the_third(*shard: Any, **threads: int) -> None:
-        calls.append(shard[0])
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        plain(*shard, **threads)
-
-    monkeypatch.setattr(pool_search, "search_shard", break_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        retrieve.run(make_context(tmp_path, models))  # type: ignore[arg-type]
-    context = make_context(tmp_path, models)
-    retrieve.run(context)  # type: ignore[arg-type]
-    assert calls[3] == calls[2]  # the first two are not searched again
-    assert (context.out / "candidates.parquet").read_bytes() == whole
 
 
 def slowed(shard_work: Callable[..., None]) -> Callable[..., None]:

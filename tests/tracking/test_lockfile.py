@@ -19,21 +19,21 @@ def root(tmp_path: Path) -> Path:
 
 def test_both_files_are_repaired_once(root: Path) -> None:
     assert lockfile.read_rwlock(root) is None
-    assert [line.rpartition(": ")[2] for line in lockfile.mend(root)] == ["removed it", "removed it"]
+    assert [line.rpartition(": ")[2] for line in lockfile.repair_files(root)] == ["removed it", "removed it"]
     assert not lockfile.rwlock(root).exists()
     assert not (root / "dvc.lock").exists()
-    assert lockfile.mend(root) == []
+    assert lockfile.repair_files(root) == []
 
 
 @pytest.mark.parametrize(("held", "repaired"), [("lock", "rwlock"), ("rwlock.lock", "dvc.lock")])
 def test_a_file_that_is_just_being_written_is_left_alone(root: Path, held: str, repaired: str) -> None:
     with try_lock(root / ".dvc" / "tmp" / held):
-        [line] = lockfile.mend(root)
+        [line] = lockfile.repair_files(root)
     assert f"{repaired} was" in line
 
 
 def test_whole_files_are_read_and_nothing_is_made(tmp_path: Path) -> None:
-    assert lockfile.mend(tmp_path) == []
+    assert lockfile.repair_files(tmp_path) == []
     assert lockfile.read_rwlock(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")

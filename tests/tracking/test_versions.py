@@ -1,4 +1,4 @@
-"""Our md5 of an output is DVC's; ancestry goes all the way up; a snapshot holds what ran and touches nothing."""
+"""Our md5 of an output is DVC's; ancestry goes all the way up."""
 
 import subprocess
 import sys
@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.base.errors import UserError
-from components.tracking.snapshot import resolve, snapshot
-from components.tracking.versions import ancestry, code_version, dvc_md5, locked_outputs, stage_inputs
+from components.tracking.versions import ancestry, dvc_md5, locked_outputs, stage_inputs
 from tests.checkouts import make_repository
 
 
@@ -40,48 +38,3 @@ def test_md5_is_dvc_s_own(repository: Path) -> None:
 def test_ancestry_reaches_the_first_file(repository: Path) -> None:
     assert set(ancestry(repository, "c")) == {"b.bin", "outputs/a", "in.txt"}
     assert [item["path"] for item in stage_inputs(repository, "c")] == ["b.bin"]
-
-
-def test_snapshot_holds_lock_and_edits_and_leaves_the_user_s_index_alone(repository: Path) -> None:
-    def run(*command: str) -> str:
-        return subprocess.run(["git", *command], cwd=repository, capture_output=True, text=True, check=True).stdout
-
-    (repository / "code.py").write_text("edited = True\n")
-    before = run("status", "--porcelain", "--branch")
-    commit = snapshot(repository, "one", "why")
-    assert run("status", "--porcelain", "--branch") == before
-    assert run("show", f"{commit}:code.py") == "edited = True\n"
-    assert run("show", f"{commit}:dvc.lock") == (repository / "dvc.lock").read_text()
-    assert resolve(repository, "one") == commit
-    assert code_version(repository)["git.dirty"] == "true"
-    with pytest.raises(UserError, match="git for-each-ref refs/runs"):
-        resolve(repository, "two")
-
-
-def test_outside_git_there_is_no_snapshot(tmp_path: Path) -> None:
-    assert snapshot(tmp_path, "one", "why") == ""
-    assert code_version(tmp_path) == {}
-
-
-def test_untracked_files_of_any_name_are_in_the_snapshot(repository: Path) -> None:
-    folder = repository / "components"
-    folder.mkdir(exist_ok=True)
-    names = ["Prüfung.py", 'a "b"\tc.py', "new\nline.py", " leading.py"]
-    for name in names:
-        (folder / name).write_text("pass\n")
-    commit = snapshot(repository, "odd", "why")
-    listed = ["git", "ls-tree", "-rz", "--name-only", commit, "components/"]
-    found = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True).stdout
-    assert set(found.split("\0")) >= {f"components/{name}" for name in names}
-
-
-def test_git_s_refusal_is_a_warning_with_its_cause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert snapshot(tmp_path, "zip", "why") == ""
-    assert "warning: git rev-parse: fatal: not a git repository" in (said := capsys.readouterr().err)
-    assert said.count("\n") == 1
-    assert "run zip has no commit, so it cannot be reproduced" in said
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert snapshot(tmp_path, "zip", "why") == ""
-    assert "git is not installed" in capsys.readouterr().err

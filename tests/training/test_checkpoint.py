@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.base.errors import UserError
-from components.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from components.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def trained(seed=0):
@@ -35,7 +35,7 @@ def test_the_newest_two_are_kept_and_partial_ones_do_not_count(tmp_path):
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, named, optimizer, {})
     (tmp_path / "step-00000009.partial").mkdir()
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -15,79 +15,17 @@ from components.training.losses import (
     ordered_pairs,
 )
 from components.training.losses import extra_negatives as extra
-from components.training.masks import guided, masked_documents, masked_further
-from components.training.targets import Targets
-
-SCORES = torch.tensor([[0.9, 0.2, 0.4, 0.95], [0.1, 0.8, 0.3, 0.7]], dtype=torch.float64)
-TEMPERATURE = 0.1
-
-
-def targets(relevant=(), equal=(), other=(), group=((0, 2, 3), (1, 3, -1)), weight=(1.0, 1.0)) -> Targets:
-    known, same, wrong = (torch.zeros(2, 4, dtype=torch.bool) for _ in range(3))
-    for cells, where in ((relevant, known), (equal, same), (other, wrong)):
-        for i, j in cells:
-            where[i, j] = True
-    return Targets(
-        positive=torch.tensor([0, 1]),
-        group=torch.tensor(group),
-        teacher=torch.tensor([[2.0, 1.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64)[:, : len(group[0])],
-        relevant=known,
-        other=wrong,
-        equal=same,
-        alike=torch.eye(2, dtype=torch.bool),
-        weight=torch.tensor(weight),
-    )
-
-
-def contrast(given: Targets, **masks) -> float:
-    return info_nce(SCORES, given, masked_documents(SCORES, given, **masks), TEMPERATURE).item()
-
-
-def cross_entropy(kept: list[list[int]]) -> float:
-    losses = []
-    for i, documents in enumerate(kept):
-        own = math.exp(SCORES[i, i] / TEMPERATURE)
-        losses.append(-math.log(own / sum(math.exp(SCORES[i, j] / TEMPERATURE) for j in documents)))
-    return sum(losses) / len(losses)
+from components.training.masks import masked_documents, masked_further
+from tests.training.batch_of_two import SCORES, TEMPERATURE, contrast, cross_entropy, targets
 
 
 def test_info_nce_counts_every_document():
     assert contrast(targets()) == pytest.approx(cross_entropy([[0, 1, 2, 3]] * 2))
 
 
-@pytest.mark.parametrize("known", ["relevant", "equal"])
-def test_known_relevant_and_equal_documents_are_no_negatives_but_the_positive_stays(known):
-    found = contrast(targets(**{known: [(0, 3), (0, 0)]}))
-    assert found == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
-
-
-def test_a_document_of_another_label_is_masked_by_the_margin_and_not_by_the_guide():
-    margin = {"margin": -0.2}  # masks what scores above 0.7 and 0.6
-    for known in ((), ((0, 3), (1, 3))):
-        assert contrast(targets(other=known), **margin) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2]]))
-    guide = torch.tensor([[0.5, 0.1, 0.1, 0.9], [0.1, 0.5, 0.9, 0.1]])
-    assert guided(guide, targets(other=[(0, 3)]), 0.0).tolist() == [[False] * 4, [False, False, True, False]]
-
-
-def test_without_in_batch_negatives_only_the_own_group_counts():
-    assert contrast(targets(), in_batch=False) == pytest.approx(cross_entropy([[0, 2, 3], [1, 3]]))
-    alone = targets(group=((0, 2), (1, -1)))
-    assert contrast(alone, in_batch=False) == pytest.approx(cross_entropy([[0, 2], [1]]))
-
-
-def test_likely_false_negatives_are_masked():
-    assert contrast(targets(), margin=0.01) == pytest.approx(cross_entropy([[0, 1, 2], [0, 1, 2, 3]]))
-
-
 def test_a_suspicious_positive_counts_less():
     both = [contrast(targets(weight=weight)) for weight in ((1.0, 0.0), (0.0, 1.0))]
     assert contrast(targets(weight=(1.0, 0.25))) == pytest.approx((both[0] + 0.25 * both[1]) / 1.25)
-
-
-def test_a_guide_masks_what_it_finds_as_relevant_as_the_positive():
-    guide = torch.tensor([[0.8, 0.1, 0.85, 0.3], [0.2, 0.9, 0.1, 0.86]], dtype=torch.float64)
-    assert guided(guide, targets(), 0.0).nonzero().tolist() == [[0, 2]]
-    assert guided(guide, targets(), 0.05).nonzero().tolist() == [[0, 2], [1, 3]]
 
 
 def test_several_positives_share_the_numerator():

@@ -12,7 +12,7 @@ from components.base.errors import UserError
 from components.config import parse_config
 from components.training.merge import merge_adapters
 from components.training.trainer import Trainer
-from components.training.weights import copied
+from components.training.weights import copy_to_host
 from tests.samples import small_parameters
 
 BAGS = {"of": "bags", "number": 3, "fraction": 0.5}
@@ -26,7 +26,7 @@ def after_each_step(trainer: Trainer) -> list[Weights]:
 
     def noted(step: int) -> float:
         norm = update(step)
-        seen.append(copied(trainer.named))
+        seen.append(copy_to_host(trainer.named))
         return norm
 
     trainer._update = noted  # type: ignore[method-assign]
@@ -40,7 +40,7 @@ def update(weights: Weights, name: str) -> torch.Tensor:
 
 def assert_merged(trainer: Trainer, parts: list[Weights], shares: list[float]) -> None:
     expected = merge_adapters(parts, shares, trainer.params.merge.method)  # type: ignore[union-attr]
-    torch.testing.assert_close(copied(trainer.named), expected.weights)
+    torch.testing.assert_close(copy_to_host(trainer.named), expected.weights)
     assert trainer.merged["train.merge_error"] == pytest.approx(expected.error)
 
 
@@ -54,19 +54,19 @@ def test_the_last_checkpoints_and_the_end_are_merged(make_trainer: Callable[...,
     u, values, v = torch.linalg.svd(torch.stack([update(one, name) for one in parts]).mean(0), full_matrices=False)
     rank = trainer.params.lora.rank
     closest = (u[:, :rank] * values[:rank]) @ v[:rank]  # of that rank to the mean of the updates
-    torch.testing.assert_close(update(copied(trainer.named), name), closest, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(update(copy_to_host(trainer.named), name), closest, atol=1e-6, rtol=1e-4)
     names = sorted(file.name for file in (tmp_path / "checkpoints").glob("part-*"))
     assert names == [f"part-0000000{step}.safetensors" for step in (4, 6, 7)]
 
 
 def test_bags_start_alike_and_learn_from_samples(make_trainer: Callable[..., Trainer]) -> None:
     trainer = make_trainer(**{"train.merge": BAGS, "train.warmup_steps": 1, "train.schedule": "linear"})
-    start, seen, begun = copied(trainer.named), after_each_step(trainer), []
+    start, seen, begun = copy_to_host(trainer.named), after_each_step(trainer), []
     run_step = trainer._run_step
 
     def noted(step: int, take: Any) -> dict[str, Any]:
         if step in (0, 2, 4):
-            begun.append((copied(trainer.named), len(trainer.optimizer.state), trainer._rate(step)))
+            begun.append((copy_to_host(trainer.named), len(trainer.optimizer.state), trainer._rate(step)))
         return run_step(step, take)
 
     trainer._run_step = noted  # type: ignore[method-assign]
@@ -102,7 +102,7 @@ def test_the_new_adapter_is_merged_with_the_one_it_went_on_from(make_trainer: Ca
     with torch.no_grad():
         for weight in trainer.named.values():
             weight.add_(0.1)  # what load_adapter would have put there
-    start = copied(trainer.named)
+    start = copy_to_host(trainer.named)
     config = parse_config(raw, "test")
     again = Trainer(
         trainer.model, trainer.prompt, trainer.batches.data, config, trainer.work, trainer.log, trainer.world

@@ -12,7 +12,7 @@ from components.config.training import GuideParams
 from components.contracts.tasks import Task
 from components.training import losses
 from components.training.batches import Batch, Batches
-from components.training.masks import guided, masked_documents, masked_further
+from components.training.masks import mask_by_guide, masked_documents, masked_further
 from components.training.objectives import DenseScores, objective_of
 from tests.samples import small_parameters
 from tests.training.made_data import examples_of, training_data
@@ -107,7 +107,7 @@ def test_options_of_the_contrast_are_off_by_default_and_change_the_loss() -> Non
 
     plain = losses.info_nce(scores, targets, masked, 0.5)
     torch.testing.assert_close(told(), plain)
-    by_guide = masked | guided(guide, targets, 0.1)
+    by_guide = masked | mask_by_guide(guide, targets, 0.1)
     found = told(guide=GuideParams(teacher="dense_teacher", margin=0.1))
     torch.testing.assert_close(found, losses.info_nce(scores, targets, by_guide, 0.5))
     assert found < plain

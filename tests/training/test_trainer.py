@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from components.base.errors import UserError
-from components.training.checkpoint import checkpoints
+from components.training.checkpoint import list_checkpoints
 from tests.training.killed_run import train_until_killed
 from tests.warm import start_warm
 
@@ -43,7 +43,7 @@ def test_kill_minus_nine_changes_no_bit(make_trainer, training_tables, tiny_stud
     run = start_warm(train_until_killed, training_tables, tiny_student, work, killed_at)
     run.join(300)
     assert run.exitcode == -signal.SIGKILL
-    assert [path.name for path in checkpoints(work / "checkpoints")][-1:] == (
+    assert [path.name for path in list_checkpoints(work / "checkpoints")][-1:] == (
         [f"step-{killed_at // 2 * 2:08d}"] if killed_at >= 2 else []
     )
     resumed = make_trainer(work=work, **shots)
@@ -64,7 +64,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_pa
     name = trainer.batches[3].task.name
     with pytest.raises(UserError, match=f"step 3: the loss is {bad} on a batch of task {name}"):
         trainer.fit()
-    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
 
 
 def test_a_checkpoint_of_other_parameters_is_refused(make_trainer, tmp_path):

@@ -3,15 +3,17 @@
 import pytest
 import torch
 
-from components.training.watch import FirstSteps, spread
+from components.training.watch import FirstSteps, measure_spread
 
 
 def test_spread_of_equal_and_of_orthogonal_vectors() -> None:
     same = torch.nn.functional.normalize(torch.ones(6, 16), dim=-1)
-    assert spread(same @ same.T) == pytest.approx({"train/mean_cosine": 1.0, "train/effective_rank": 1.0}, abs=1e-3)
-    apart = spread(torch.eye(6))
+    assert measure_spread(same @ same.T) == pytest.approx(
+        {"train/mean_cosine": 1.0, "train/effective_rank": 1.0}, abs=1e-3
+    )
+    apart = measure_spread(torch.eye(6))
     assert apart == pytest.approx({"train/mean_cosine": 0.0, "train/effective_rank": 6.0})
-    assert spread(torch.eye(1))["train/mean_cosine"] == 0.0
+    assert measure_spread(torch.eye(1))["train/mean_cosine"] == 0.0
 
 
 def test_a_loss_of_zero_is_told_once_a_task(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Cross-encoder and LLM rerankers: the library's own scores, independent of batches."""
+"""A cross-encoder: the library's own scores, independent of batches."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,11 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from components.base.errors import UserError
-from components.model.batches import batch_rows, token_batches
+from components.model.batches import token_batches
 from components.model.locate import locate_model
 from components.teacher.cross_encoder import CrossEncoderTeacher, _precision, compute_first_token_only
-from components.teacher.llm_reranker import PREFIX, SUFFIX, LlmTeacher
-from tests.models import make_tiny_student
 from tests.teacher.conftest import make_reranker
-
-PAIRS = [(f"query {i}", "a document about rivers " * (1 + i % 5)) for i in range(20)]
+from tests.teacher.pairs import PAIRS, check_independence
 
 
 def test_cross_encoder_gives_the_librarys_logits(models: Path) -> None:
@@ -36,51 +33,10 @@ def test_a_pairs_score_does_not_depend_on_its_neighbours(models: Path, token_bud
     check_independence(teacher)
 
 
-def check_independence(teacher: CrossEncoderTeacher | LlmTeacher) -> None:
-    """Alone, in any order and in any subset, a pair's score has the same bits."""
-    together = teacher.score(PAIRS)
-    assert teacher.score(PAIRS[7:8]).tobytes() == together[7:8].tobytes()
-    random = np.random.default_rng(0)
-    for size in (20, 17, 9, 3):
-        chosen = random.permutation(len(PAIRS))[:size]
-        assert teacher.score([PAIRS[i] for i in chosen]).tobytes() == together[chosen].tobytes()
-
-
 def test_a_classifier_of_several_classes_is_refused(tmp_path: Path) -> None:
     make_reranker(tmp_path / "three", labels=3)
     with pytest.raises(UserError, match="outputs 3 logits"):
         CrossEncoderTeacher.load(tmp_path, "three", max_tokens=64, token_budget=512)
-
-
-def test_llm_score_is_yes_minus_no_at_the_last_token(tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM, MistralForCausalLM
-
-    folder = make_tiny_student(tmp_path / "bare")
-    torch.manual_seed(0)
-    config = AutoModelForCausalLM.from_pretrained(folder).config
-    model = MistralForCausalLM(config).eval()
-    model.save_pretrained(folder)
-    teacher = LlmTeacher.load(tmp_path, "bare", "find it", max_tokens=600, token_budget=2048)
-    query, document = "where is it", "it is here"
-    text = f"{PREFIX}<Instruct>: find it\n<Query>: {query}\n<Document>: {document}{SUFFIX}"
-    ids = torch.tensor([teacher.tokenizer(text, add_special_tokens=False)["input_ids"]])
-    with torch.inference_mode():
-        logits = model(ids).logits[0, -1]
-    got = teacher.score([(query, document), ("other", "x" * 5000)])
-    assert got[0] == pytest.approx(float(logits[teacher.yes] - logits[teacher.no]), abs=1e-5)
-    assert np.isfinite(got).all()
-    assert len(teacher._ids("other", "x" * 5000)) == 600
-    check_independence(teacher)
-
-
-def test_batches_cover_every_pair_within_the_budget() -> None:
-    lengths = np.random.default_rng(0).integers(1, 200, 500).tolist()
-    seen = []
-    for members, padded in token_batches(lengths, budget=1024):
-        assert len(members) <= batch_rows(padded, 1024) <= 1024 // padded
-        assert all(0 <= padded - lengths[i] < 8 for i in members)
-        seen += members
-    assert sorted(seen) == list(range(500))
 
 
 def test_batches_of_a_gpu_hold_neighbours_and_no_empty_row(models: Path) -> None:
