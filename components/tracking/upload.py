@@ -12,7 +12,8 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.base.locks import QUIET_SECONDS, try_lock
+from components.base.locks import QUIET_SECONDS, is_free, try_lock
+from components.base.owner import Standing
 from components.tracking.journal_files import first_event, journals, owner_standing, read_state, remaining_journals
 from components.tracking.store import tracking_folder
 from components.tracking.uploader import Uploader, one_line
@@ -106,8 +107,12 @@ def _only_one(tracking: Path) -> AbstractContextManager[bool]:
     return try_lock(tracking / "upload.lock")
 
 
-def upload_all(root: Path) -> int:
-    """Upload all pending journals; prints a line per run. Returns how many failed."""
+def upload_all(root: Path, end_unseen: bool = False) -> int:
+    """Upload all pending journals; prints a line per run. Returns how many failed.
+
+    end_unseen: also end the runs whose process cannot be seen from here and holds no lock (of a container that is
+        gone): the caller knows that it is dead.
+    """
     tracking = tracking_folder(root)
     uploader, failed = Uploader(tracking), 0
     with _only_one(tracking) as mine:
@@ -117,12 +122,23 @@ def upload_all(root: Path) -> int:
         for folder in remaining_journals(tracking):
             name = first_event(folder)["name"]
             try:
-                uploader.send(folder, dead=owner_standing(folder) == "dead")
-                print(f"{name}: uploaded" if not folder.exists() else f"{name}: still running")
+                standing = owner_standing(folder)
+                given_up = end_unseen and standing == "unseen" and is_free(folder / "events.jsonl")
+                uploader.send(folder, dead=standing == "dead" or given_up)
+                print(f"{name}: {_state(folder, standing)}")
             except Exception as problem:  # noqa: BLE001  reported; the journal stays
                 failed += 1
                 print(f"{name}: {one_line(problem)}; kept in {folder}", file=sys.stderr)
     return failed
+
+
+def _state(folder: Path, standing: Standing) -> str:
+    """What became of a journal that was sent."""
+    if not folder.exists():
+        return "uploaded"
+    if standing == "unseen":
+        return "its process cannot be seen from here; if it is dead (its container is gone): foundry upload --unseen"
+    return "still running"
 
 
 if __name__ == "__main__":  # started by `start_uploader`
