@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.base.errors import UserError
 
+MACHINE = Path("/tmp")  # of locks for all users and checkouts; not TMPDIR, which differs between users
 QUIET_SECONDS = 10.0  # what is waited for is printed after this time
 
 
