@@ -20,7 +20,8 @@ from components.tracking.uploader import Uploader, one_line
 
 IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
-STARTS = 3  # of an upload process that crashes, for one run
+STARTS = 3  # of an upload process that crashes; once that was printed, each further run starts it once
+CRASHED = f"the upload process ended {STARTS} times"
 
 
 def start_uploader(root: Path) -> "subprocess.Popen[bytes] | None":
@@ -54,12 +55,12 @@ def resume_uploads(root: Path) -> None:
 def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
     """Wait until an ended journal is in MLflow; on a timeout or error warn once per distinct cause and return False."""
     root, begin, said = journal.parent.parent.parent, time.monotonic(), False
-    process, starts = None, 0
+    process, starts, most = None, 0, 1 if _said(journal.parent).startswith(CRASHED) else STARTS
     while journal.exists():
         problem, seconds = read_state(journal).get("problem", ""), time.monotonic() - begin
         if process is None or process.poll() is not None:
-            if starts == STARTS:
-                problem = problem or f"the upload process ended {STARTS} times; see {journal.parent / 'upload.log'}"
+            if starts == most:
+                problem = problem or f"{CRASHED}; see {journal.parent / 'upload.log'}"
             else:
                 process = start_uploader(root)
                 starts += process is not None
@@ -73,10 +74,15 @@ def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bo
     return True
 
 
+def _said(tracking: Path) -> str:
+    """The problem that was printed last; empty after an upload that went well."""
+    note = tracking / "said"
+    return note.read_text(encoding="utf-8") if note.exists() else ""
+
+
 def _announce(tracking: Path, problem: str) -> None:
-    said = tracking / "said"
-    if not said.exists() or said.read_text(encoding="utf-8") != problem:
-        said.write_text(problem, encoding="utf-8")
+    if _said(tracking) != problem:
+        (tracking / "said").write_text(problem, encoding="utf-8")
         print(
             f"warning: MLflow: {problem}. Runs are kept in {tracking} and uploaded with the next run, or by"
             " `foundry upload`.",
