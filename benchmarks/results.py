@@ -132,7 +132,8 @@ def ablation_section(figures: Figures) -> Iterator[str]:
     yield from table(["full recipe minus the recipe without", "difference"], ingredient_rows(figures))
     yield ""
     yield "Every variant against its baseline. p: two-sided, corrected by Holm within the family. Best on dev: the"
-    yield "variant of the family, or the full recipe, that dev queries choose; test scores choose nothing."
+    yield "variant of the family, or the full recipe, that dev queries without shots choose; test scores choose nothing."
+    yield "CPU s: retrieve to select_shots; texts that an earlier variant embedded are not embedded again."
     yield ""
     rows = []
     for name, one in figures["variants"].items():
