@@ -78,12 +78,12 @@ def test_what_is_waited_for_is_printed_and_a_dead_server_is_an_error(
     try:
         with pytest.raises(UserError, match=r"slow did not start; see .*log"):
             slow.wait_ready()
+        assert capsys.readouterr().err.count("waiting for slow at http://127.0.0.1:9; its log:") == 1
         monkeypatch.setattr(daemon, "FULL_BYTES", 1 << 60)
         with pytest.raises(UserError, match="slow did not start; the disk is full, free some space"):
             slow.wait_ready()
     finally:
         slow.stop()
-    assert capsys.readouterr().err.count("waiting for slow at http://127.0.0.1:9; its log:") == 1
 
 
 def test_a_port_where_no_http_is_spoken_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
