@@ -90,6 +90,8 @@ COMPOSE = [
      "services.mlflow.environment.MLFLOW_SERVER_ALLOWED_HOSTS: "),
     ("PREFECT_SERVER_API_AUTH_STRING_FILE", "PREFECT_SERVER_API_AUTH_FILE",
      "'PREFECT_SERVER_API_AUTH_STRING_FILE' is a"),
+    ("PREFECT_SERVER_UI_STATIC_DIRECTORY: /tmp/ui", "PREFECT_SERVER_UI_STATIC_DIRECTORY: /opt/ui",
+     "services.prefect.environment.PREFECT_SERVER_UI_STATIC_DIRECTORY: "),
     ("PREFECT_RESULTS_DEFAULT_SERIALIZER: json", "PREFECT_RESULTS_DEFAULT_SERIALIZER: pickle",
      "services.worker.environment.PREFECT_RESULTS_DEFAULT_SERIALIZER: 'json' was expected"),
     ('DO_NOT_TRACK: "true"', 'DO_NOT_TRACK: "1"', "services.mlflow.environment.DO_NOT_TRACK: 'true' was"),
