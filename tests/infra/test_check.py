@@ -147,7 +147,7 @@ POOLS = [
     ("runAsNonRoot: true", "runAsNonRoot: false", "kubernetes: securityContext.runAsNonRoot: True was expected"),
     ("{foundry/component: job}", "{foundry/component: x}", "kubernetes-gpu: pods lack the label"),
     ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "containers.0.securityContext.readOnlyRoot"),
-    ("DVC_SITE_CACHE_DIR: /tmp/dvc", "DVC_SITE_CACHE_DIR: /var/tmp/dvc", "kubernetes: DVC_SITE_CACHE_DIR is not below /tmp"),
+    ("DVC_SITE_CACHE_DIR: /tmp", "DVC_SITE_CACHE_DIR: /var/tmp", "kubernetes: DVC_SITE_CACHE_DIR is not below /tmp"),
     ("path: store_access_key", "path: other", "kubernetes: reads /run/secrets/store_access_key, which"),
     ("  MLFLOW_TRACKING_PASSWORD_FILE:", "  MLFLOW_TRACKING_PASSWORD:",
      "docker: MLFLOW_TRACKING_PASSWORD is a secret as text"),
