@@ -21,6 +21,12 @@ TEST_ENV := .venv/.test
 # Three processes for two cores: tests of servers, schedules and kills mostly wait.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Scripts of an environment name its Python by the whole path: after the checkout was moved, or that Python removed, none
+# of them starts. Then what makes the environment is asked again, and check_first says so.
+NO_PYTHON := $(shell python="$$(grep -aom1 '/[^"]*/bin/python[0-9.]*' .venv/bin/foundry 2>/dev/null)" && ! test -x "$$python" && echo yes)
+ifdef NO_PYTHON
+.PHONY: $(RUN_ENV) $(TEST_ENV)
+endif
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
 
@@ -70,6 +76,8 @@ define check_first
 	@command -v git >/dev/null || { echo "error: git is not installed; install it and clone the repository" >&2; exit 1; }
 	@git rev-parse --git-dir 2>&1 | grep -q "not a git repository" && { echo "error: $(CURDIR): not a git repository \
 	(a downloaded zip?); clone it instead, or: git init && git add -A && git commit -m start" >&2; exit 1; } || true
+	@test -z "$(NO_PYTHON)" || { echo "error: .venv was made in another folder (was this checkout moved?) or its Python is \
+	gone: make remake" >&2; exit 1; }
 	@if test -e .venv; then \
 	  pip="$$(command -v uv >/dev/null || echo 'import pip; ')"; .venv/bin/python -c "$$pip$(FITS)" 2>/dev/null || { echo "error: .venv is incomplete or has another Python than \
 	3.11 to 3.13: make remake, or make remake PYTHON=python3.12" >&2; exit 1; }; \

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -29,6 +30,8 @@ from benchmarks.peers.data import write_student
 from benchmarks.peers.encoder import PeerSource
 from benchmarks.peers.measure import Scores, Source, dev_score, resampled_difference, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, start
+from benchmarks.stage_store import forget_killed
+from components.base.files import whole_file
 from components.config import load_config, read_parameters
 from components.model.encoder import EncoderSource
 from components.tracking.versions import code_version
@@ -58,6 +61,7 @@ class Bench:
         """Texts, teacher scores and negatives; CPU seconds of each stage in cpu.json."""
         if (self.folder / "cpu.json").is_file():
             return
+        self._empty_folder()
         raw = read_parameters(ROOT / "recipes" / "bench.yaml")
         if self.quick:
             raw["train"] |= {"steps": 4, "batch_queries": 8}
@@ -65,10 +69,24 @@ class Bench:
         prepare_folder(self.folder, raw)
         spent = {stage: self.stage(stage) for stage in ("local_files", "fetch", "prepare", *BEFORE)}
         write_student(self.folder / "outputs" / "fetch" / "models" / "student", self.student)
-        (self.folder / "cpu.json").write_text(json.dumps(spent), encoding="utf-8")
+        write_json(self.folder / "cpu.json", spent)
+
+    def _empty_folder(self) -> None:
+        """Begin again what was killed in `prepare`: of a stage that goes on, a part of the CPU seconds is not counted.
+
+        Exits when the folder holds something else.
+        """
+        begun = self.folder / "begun"
+        if self.folder.exists() and any(self.folder.iterdir()) and not begun.is_file():
+            sys.exit(f"error: {self.folder}: holds files of something else; give an empty folder, or a new one")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        begun.touch()
+        for part in (".cache", "components", "flows", "outputs", "student"):
+            shutil.rmtree(self.folder / part, ignore_errors=True)
 
     def stage(self, name: str) -> float:
-        """Run a stage; returns its CPU seconds. Exits with its status when it fails."""
+        """Run a stage from its beginning; returns its CPU seconds. Exits with its status when it fails."""
+        forget_killed(self.folder, name)
         process = start(self.folder, name)
         _, ended, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(ended)
@@ -99,7 +117,7 @@ class Bench:
         out.mkdir(parents=True)
         (self.folder / "outputs" / "train" / "adapter").rename(out / "adapter")
         shutil.copy(self.folder / "outputs" / "select_shots" / "shots.yaml", out / "shots.yaml")
-        (out / "run.json").write_text(json.dumps({"cpu_seconds": spent}), encoding="utf-8")
+        write_json(out / "run.json", {"cpu_seconds": spent})
 
     def _train_peer(self, side: str, out: Path, rate: float, seed: int, steps: int) -> None:
         outputs = self.folder / "outputs"
@@ -135,7 +153,7 @@ class Bench:
         run = self.run(side, rate, 1)
         if not (run / "dev.json").is_file():
             score = dev_score(self.source(side, run), self.folder / "outputs" / "prepare")
-            (run / "dev.json").write_text(json.dumps(score), encoding="utf-8")
+            write_json(run / "dev.json", score)
         return float(json.loads((run / "dev.json").read_text(encoding="utf-8")))
 
     def test(self, side: str, rate: float, seed: int) -> Scores:
@@ -144,6 +162,12 @@ class Bench:
         shots = run / "shots.yaml" if side == "ours" else None
         config = load_config(self.folder / "params.yaml")
         return score_test_tasks(side, self.source(side, run), shots, config, self.folder / "outputs", run / "test")
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a file that is whole or not there: a run that has it is not run again."""
+    with whole_file(file) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def cpu_of(run: Path) -> float:
@@ -171,7 +195,7 @@ def main() -> None:
     if not given.flagembedding:
         print("FlagEmbedding: not run; give --flagembedding the Python of an environment that has it")
     if given.json:
-        given.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_json(given.json, told)
 
 
 def compare(bench: Bench, seeds: int) -> dict[str, float]:

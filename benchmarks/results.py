@@ -131,8 +131,9 @@ def ablation_section(figures: Figures) -> Iterator[str]:
     """Ingredients, then every variant with its difference, p-value and cost."""
     yield from table(["full recipe minus the recipe without", "difference"], ingredient_rows(figures))
     yield ""
-    yield "Every variant against its baseline. p: two-sided, corrected by Holm within the family. Best on dev: the"
-    yield "variant of the family, or the full recipe, that dev queries choose; test scores choose nothing."
+    yield "Every variant against its baseline. p: two-sided, corrected by Holm within the family. Best on dev:"
+    yield "the variant of the family, or the full recipe, that dev queries (without shots) choose; not test scores."
+    yield "CPU s: retrieve to select_shots; texts that an earlier variant embedded are not embedded again."
     yield ""
     rows = []
     for name, one in figures["variants"].items():

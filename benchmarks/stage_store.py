@@ -91,6 +91,7 @@ class StageStore:
         """Run a stage; its output is in `place` only when it is whole. Exits with its status when it fails."""
         out = self.folder / "outputs" / name
         remove(out)
+        forget_killed(self.folder, name)
         process = self._start(self.folder, name, parent)
         _, ended, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(ended)
@@ -112,6 +113,12 @@ class StageStore:
         remove(out)
         out.parent.mkdir(exist_ok=True)
         out.symlink_to(os.path.relpath(kept, out.parent))
+
+
+def forget_killed(folder: Path, name: str) -> None:
+    """Remove what a killed run of the stage has left to go on from: its CPU seconds would not be counted."""
+    for work in (folder / ".cache" / "work").glob(f"{name}-*"):
+        shutil.rmtree(work)
 
 
 def remove(path: Path) -> None:

@@ -194,12 +194,14 @@ def gain_over(trained: Sequence[Result], base: Result, tasks: Sequence[str]) -> 
 
 
 def share_of_way(base: float, trained: float, teacher: float) -> float:
-    """How far from base to teacher; NaN would be no JSON, so a teacher that is no better counts as reached.
+    """How far from base to teacher; a teacher that is no better than the base is reached unless training made it worse.
 
-    >>> share_of_way(10, 40, 50), share_of_way(50, 40, 50)
-    (0.75, 1.0)
+    >>> share_of_way(10, 40, 50), share_of_way(50, 60, 40), share_of_way(50, 45, 40), share_of_way(50, 50, 50)
+    (0.75, 1.0, 0.0, 1.0)
     """
-    return (trained - base) / (teacher - base) if teacher != base else 1.0
+    if teacher <= base:
+        return float(trained >= base)
+    return (trained - base) / (teacher - base)
 
 
 def print_tables(figures: Mapping[str, Any]) -> None:

@@ -1,9 +1,10 @@
 """Runs of a recipe's variants in one folder: trained by the product's stages, scored on dev and on the test tasks.
 
 A run is a variant and a seed. It is over when its run.json is there, which is written last and whole; a kill loses at
-most the stage that was at work, and of training what came after its last checkpoint. Runs share what they have in
-common (benchmarks/stage_store.py). Each is a pipeline in the folder's MLflow: `foundry runs` in the folder compares
-them.
+most the stage that was at work, which begins again, so that its CPU seconds are those of the whole stage. Runs share
+what they have in common (benchmarks/stage_store.py). Each is a pipeline in the folder's MLflow: `foundry runs` in the
+folder compares them. Texts that an earlier run embedded for a teacher are not embedded again: the CPU seconds of a
+variant whose retrieve runs again (one_retriever, production, paraphrases) are too low by that.
 """
 
 import hashlib

@@ -51,9 +51,14 @@ def cancelled(lock: Path) -> Any:
 
 @contextmanager
 def stage_at_work(root: Path) -> Iterator[None]:
-    """Mark that a stage runs in `root`, beside others."""
-    with try_lock(lock_file(root, "stages"), shared=True):
-        yield
+    """Mark that a stage runs in `root`, beside others; it waits for the doctor, which keeps stages out for a moment."""
+    file, deadline = lock_file(root, "stages"), time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with try_lock(file, shared=True) as marked:
+            if marked or time.monotonic() > deadline:
+                yield
+                return
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from prefect import flow, get_run_logger
 from components.base.checkout import home
 from components.base.files import whole_file
 from components.base.locks import try_lock
-from components.base.owner import is_own, owner_state, sees_all_processes
+from components.base.owner import is_own, owner_state, read_owner, sees_all_processes
 from components.base.short_lines import describe_exception
 from components.promotion.lock import LOCK_TAG, SUFFIX, all_locks, free_dead_lock
 from components.tracking import lockfile, upload
@@ -83,11 +83,8 @@ def _trouble(name: str, uri: str, ask: Callable[[], object]) -> Iterator[Finding
 
 def is_dead_and_ours(record: str, root: Path) -> bool:
     """Whether an owner record (JSON) is of this checkout, and its process is provably dead; False for none."""
-    try:
-        who = json.loads(record or "{}")
-    except ValueError:
-        return False
-    return isinstance(who, dict) and is_own(who, home(root)) and owner_state(who) == "dead"
+    who = read_owner(record)
+    return is_own(who, home(root)) and owner_state(who) == "dead"
 
 
 # ---------------------------------------------------------------- processes

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from components.base.locks import wait_for_lock
+from components.base.locks import MACHINE, wait_for_lock
 
-FOLDER = Path("/tmp")  # not TMPDIR, which differs between users
+FOLDER = MACHINE
 DEVICES = Path("/dev")
 
 

@@ -10,14 +10,16 @@ with its own GPU slot, retries and timeout.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.base.files import whole_file
 from components.base.locks import try_lock
-from components.base.owner import describe_owner, owner_state
+from components.base.owner import describe_owner, owner_state, read_owner
 from components.config.extends import recipe_file
 from components.config.recipes import parameters_text
 from components.tracking.snapshot import git, run_ref
@@ -26,6 +28,7 @@ from flows.dag import read_dag, run_dvc, stale_stages
 
 PRIVATE = {"work", "runs", "prefect", "locks"}  # of .cache: two runs must not share these
 LATEST = "latest"
+NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}")  # a post-checkout hook (dvc's, git-lfs's) that fails fails the run
 
 
 @contextmanager
@@ -39,13 +42,14 @@ def isolated_worktree(root: Path, revision: str, identity: str) -> Iterator[Path
     place.parent.mkdir(parents=True, exist_ok=True)
     note, lock = owner_note(place), owner_lock(place)
     with try_lock(lock):
-        note.write_text(json.dumps(describe_owner(root)), encoding="utf-8")
+        with whole_file(note) as partial:
+            partial.write_text(json.dumps(describe_owner(root)), encoding="utf-8")
         yield from _worktree(root, revision, place)
 
 
 def _worktree(root: Path, revision: str, place: Path) -> Iterator[Path]:
     try:
-        git(root, "worktree", "add", "--detach", str(place), revision)
+        git(root, *NO_HOOKS, "worktree", "add", "--detach", "--", str(place), revision)
         share_dvc(root, place)
         _share_cache(root / ".cache", place / ".cache")
         yield place
@@ -65,10 +69,10 @@ def owner_lock(place: Path) -> Path:
 
 
 def abandoned_worktrees(root: Path) -> list[Path]:
-    """Worktrees whose owner process is dead."""
+    """Worktrees whose owner process is dead; one with a note that cannot be read is left."""
     folder = root / ".cache" / "runs"
     notes = sorted(folder.glob("*.owner")) if folder.exists() else []
-    places = {note.with_suffix(""): json.loads(note.read_text(encoding="utf-8")) for note in notes}
+    places = {note.with_suffix(""): read_owner(note.read_text(encoding="utf-8")) for note in notes}
     return [place for place, who in places.items() if owner_state(who, owner_lock(place)) == "dead"]
 
 

@@ -28,6 +28,7 @@ from prefect.tasks import exponential_backoff
 from components.base.checkout import home
 from components.base.errors import UserError
 from components.base.locks import try_lock
+from components.config.types import safe_name
 from components.tracking import lockfile
 from components.tracking.journal import Journal
 from components.tracking.snapshot import git, run_ref
@@ -182,6 +183,8 @@ def pipeline(
     allow_running()
     if not isolated and (recipe or parameters or revision != "HEAD"):
         raise UserError("recipe, parameters and revision need isolated: true; your params.yaml stays as it is")
+    if alone:
+        _refuse_unsafe(alone)
     with try_lock(lock := lock_file(place, alone)) if alone else nullcontext(True) as free:
         if not free:
             return cancelled(lock)
@@ -189,6 +192,14 @@ def pipeline(
             return _run_isolated(place, targets or [], revision, recipe, parameters or {}, share)
         with only_run(place):
             return _reproduce(place, targets or [], share)
+
+
+def _refuse_unsafe(alone: str) -> None:
+    """It becomes the name of a lock file, and whoever may start a deployment chooses it."""
+    try:
+        safe_name(alone)
+    except ValueError as problem:
+        raise UserError(f"alone: {problem}") from None
 
 
 def _run_isolated(

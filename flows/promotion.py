@@ -11,6 +11,7 @@ Everything that can refuse comes before the swap. So a flow that fails has not m
 it ends well; a failing audit record is a warning.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from components.tracking.store import tracking_uri, version_link
 from flows.links import run_page
 
 APPROVAL_SECONDS = 24 * 3600
+_moved: list[dict[str, Any]] = []  # records of this process's swaps: Prefect may lose what a task returns
 SHOWN = 5  # documents a query on the page that compares two versions
 
 
@@ -67,7 +69,9 @@ def shadow(root: str, name: str, result: GateResult, queries: str) -> str:
 @task(cache_policy=NO_CACHE)
 def swap(root: str, result: GateResult, who: str, why: str, force: bool) -> dict[str, Any]:
     """Move the alias, under the lock."""
-    return registry_swap.promote(registry_client(Path(root)), result, who, why, force)
+    record = registry_swap.promote(registry_client(Path(root)), result, who, why, force)
+    _moved[:] = [record]
+    return record
 
 
 @task(cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
@@ -79,7 +83,9 @@ def smoke_test(root: str, name: str, version: str) -> float:
 @task(cache_policy=NO_CACHE)
 def undo(root: str, name: str, who: str, why: str, tested: str) -> dict[str, Any]:
     """Move production back to the previous version, which has been tested."""
-    return registry_swap.rollback(registry_client(Path(root)), name, who, why, tested)
+    record = registry_swap.rollback(registry_client(Path(root)), name, who, why, tested)
+    _moved[:] = [record]
+    return record
 
 
 @task(cache_policy=NO_CACHE)
@@ -124,8 +130,30 @@ def promotion(
     return _audited(place, record)
 
 
+def moved_or_raise(call: Callable[[], dict[str, Any]], root: Path) -> dict[str, Any]:
+    """The audit record of a promotion or rollback, also if its flow fails once production has moved: Prefect went away.
+
+    What has moved is a success with a warning, and its audit record is written here if the flow did not come to it.
+    """
+    _moved.clear()
+    try:
+        return call()
+    except Exception as problem:
+        if not _moved:
+            raise
+        record = _moved[-1]
+        record["warning"] = f"production has moved, but its flow failed after that: {describe_exception(problem)}"
+        if "git_tag" not in record:
+            try:
+                record["git_tag"] = audit_record.write_audit(registry_client(root), root, tracking_uri(root), record)
+            except Exception as trouble:  # noqa: BLE001  any error of MLflow or git
+                record["warning"] += f"; and the audit record is incomplete: {describe_exception(trouble)}"
+        return record
+
+
 def _audited(place: str, record: dict[str, Any]) -> dict[str, Any]:
     """The record with its git tag. Production has moved: what fails now is a warning in it, and no failure."""
+    _moved[:] = [record]
     try:
         record["git_tag"] = audit(place, record)
     except Exception as problem:  # noqa: BLE001  any error of MLflow or git

@@ -23,7 +23,7 @@ from components.tracking.registry import find_version, registry_client, split_ve
 from components.tracking.snapshot import git, resolve_commit, run_ref
 from components.tracking.versions import locked_outputs
 from flows.dag import DVC, Stage, read_dag, run_dvc
-from flows.isolation import checkout_outputs, isolated_worktree, share_dvc
+from flows.isolation import NO_HOOKS, checkout_outputs, isolated_worktree, share_dvc
 from flows.processes import run_streamed
 from flows.record import close_record, open_record, stage_environment
 
@@ -164,6 +164,6 @@ def restore(root: Path, run: str, to: Path) -> None:
     """
     if to.exists():
         raise UserError(f"{to}: exists already; name a folder that does not")
-    git(root, "worktree", "add", "--detach", str(to), find_commit(root, run))
+    git(root, *NO_HOOKS, "worktree", "add", "--detach", "--", str(to), find_commit(root, run))
     share_dvc(root, to)
     checkout_outputs(to, pull=bool(run_dvc(to, "remote", "list")))

@@ -52,3 +52,21 @@ def test_each_first_contact_is_one_line_with_the_cure(fresh: Path) -> None:
     for name in ("sh", "bash", "sed"):
         (bare / name).symlink_to(f"/bin/{name}")
     assert error(fresh, path=str(bare)).startswith("error: git is not installed")
+
+
+def test_a_moved_checkout_s_environment_is_one_line_with_the_cure(fresh: Path) -> None:
+    (fresh / ".venv/bin").mkdir(parents=True)
+    foundry = fresh / ".venv/bin/foundry"
+    for name in (".run", ".test"):
+        (fresh / ".venv" / name).touch()  # it was whole where it was made
+    foundry.touch()
+    foundry.chmod(0o755)
+    for first in ("#!/gone/.venv/bin/python3.11", '#!/bin/sh\n\'\'\'exec\' "/gone away/.venv/bin/python" "$0" "$@"'):
+        foundry.write_text(f"{first}\n")
+        said = error(fresh)
+        assert said.startswith("error: .venv was made in another folder (was this checkout moved?) or its Python is")
+        assert said.endswith("gone: make remake")
+    foundry.write_text(f"#!/bin/sh\n: {sys.prefix}/bin/python\necho ran\n")
+    command = ["/usr/bin/make", "run"]
+    done = subprocess.run(command, cwd=fresh, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+    assert done.stdout == "ran\n", "an environment that is whole is not checked again"

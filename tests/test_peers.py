@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import polars as pl
+import pytest
 
+from benchmarks import quality_vs_peers, stage_store
 from benchmarks.peers.data import training_pairs, write_jsonl
 from benchmarks.peers.measure import resampled_difference
 from benchmarks.quality_vs_peers import UNSEEN
@@ -46,6 +48,15 @@ def test_the_interval_of_a_difference():
     assert low < 0 < high, "seeds of the two sides are drawn on their own"
 
 
+def test_three_seeds_spread_as_much_as_their_standard_error_says():
+    """The percentile interval of three draws alone is a fifth too narrow."""
+    sides = [[{"a": np.full(200, level)} for level in levels] for levels in ((0.1, 0.2, 0.3), (0.0, 0.0, 0.0))]
+    mean, low, high = resampled_difference(*sides, ("a",))
+    error = np.std([0.1, 0.2, 0.3], ddof=1) / np.sqrt(3)
+    assert abs(mean - 0.2) < 1e-12
+    assert 0.9 < (high - low) / (2 * 1.96 * error) < 1.1
+
+
 def test_the_unseen_tasks_are_tested_and_never_trained_on():
     from components.config.extends import read_parameters
     from components.config.load import parse_config
@@ -58,3 +69,32 @@ def test_the_unseen_tasks_are_tested_and_never_trained_on():
         assert task.source not in trained
     assert len(trained) >= 6
     assert load_config(ROOT / "recipes" / "bench.yaml").train.steps < 100
+
+
+def test_what_was_killed_before_its_end_begins_again(tmp_path, monkeypatch):
+    ran = []
+
+    def run(self, name):
+        ran.append(name)
+        if len(ran) == 5:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr(quality_vs_peers.Bench, "stage", run)
+    monkeypatch.setattr(quality_vs_peers, "write_student", lambda *_: None)
+    bench = quality_vs_peers.Bench(tmp_path / "bench", None, True)
+    with pytest.raises(KeyboardInterrupt):
+        bench.prepare()
+    (bench.folder / ".cache" / "vectors").mkdir()
+    bench.prepare()
+    assert len(ran) == 5 + 6
+    assert not (bench.folder / ".cache" / "vectors").exists(), "found in the cache, they would cost nothing"
+    bench.prepare()
+    assert len(ran) == 5 + 6
+    (bench.folder / ".cache" / "work" / "train-1").mkdir(parents=True)
+    stage_store.forget_killed(bench.folder, "train")
+    assert not (bench.folder / ".cache" / "work" / "train-1").exists(), "it would go on from its checkpoint"
+    (tmp_path / "x").touch()
+    with pytest.raises(SystemExit, match="holds files of something else"):
+        quality_vs_peers.Bench(tmp_path, None, True).prepare()
+    assert (tmp_path / "x").exists()

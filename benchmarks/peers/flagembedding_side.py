@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs, write_jsonl
+from components.base.files import whole_file
 
 WINDOW = (2, 200)  # ranks that hn_mine draws from by default
 NEGATIVES, TEMPERATURE = 7, 0.05
@@ -38,7 +39,8 @@ def main() -> None:
     save_sentence_model(given.out / "trainer" / "merged_model", given.evaluated_tokens, given.out / "model")
     shutil.rmtree(given.out / "trainer")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
-    (given.out / "run.json").write_text(json.dumps(figures), encoding="utf-8")
+    with whole_file(given.out / "run.json") as partial:
+        partial.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def mined(one: TaskPairs, given: Any) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs
+from components.base.files import whole_file
 
 PROMPT = "Instruct: {}\nQuery: "
 
@@ -29,7 +30,8 @@ def main() -> None:
     merge(given)
     save_sentence_model(given.out / "merged", given.evaluated_tokens, given.out / "model")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
-    (given.out / "run.json").write_text(json.dumps(figures), encoding="utf-8")
+    with whole_file(given.out / "run.json") as partial:
+        partial.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def load(given: argparse.Namespace) -> Any:

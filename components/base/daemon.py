@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from components.base.process import die_with_parent
 HOST = "127.0.0.1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy on the way to loopback
 STOP_SECONDS = 15.0
+FULL_BYTES = 1 << 20  # free: less is too little for a server's database, and for its log to say so
 READY_SECONDS = 600.0  # on two busy cores a start takes minutes; a server that dies is detected at once
 
 
@@ -68,13 +70,15 @@ class Server:
         """Wait for the health check; after ten seconds stderr says what is waited for.
 
         Raises:
-            UserError: the process ended, or ten minutes passed; the log is named.
+            UserError: the process ended, or ten minutes passed; the log is named, or that the disk is full.
         """
         begin, said = time.monotonic(), False
         while self.health and not page_answers(self.health):
             seconds = time.monotonic() - begin
             if self.process.poll() is not None or seconds > READY_SECONDS:
-                raise UserError(f"{self.name} did not start; see {self.log}")
+                full = shutil.disk_usage(self.log.parent).free < FULL_BYTES
+                cause = "the disk is full, free some space" if full else f"see {self.log}"
+                raise UserError(f"{self.name} did not start; {cause}")
             if not said and seconds > QUIET_SECONDS:
                 print(f"waiting for {self.name} at {self.health}; its log: {self.log}", file=sys.stderr, flush=True)
                 said = True

@@ -1,5 +1,7 @@
 """UserError: bad input, reported as one line without a traceback."""
 
+import re
+
 _BREAKS = {ord(one): repr(one)[1:-1] for one in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}  # as str.splitlines sees them
 
 
@@ -13,3 +15,13 @@ class UserError(Exception):
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text.translate(_BREAKS))  # names from a user's file may hold any letter
+
+
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|disk is full")  # of the system; of sqlite
+
+
+def full_disk_as_user_error(problem: BaseException) -> UserError | None:
+    """The one line for an error of any library that says that a disk is full; None for another error."""
+    if not _DISK_FULL.search(str(problem)):
+        return None
+    return UserError(f"{' '.join(str(problem).split())[:300]}; free disk space, then run it again")

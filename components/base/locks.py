@@ -4,6 +4,7 @@ The kernel frees a lock when its holder ends, also after kill -9, and it works a
 The file holds a line about the holder, for the message of who waits; it is never deleted.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from components.base.errors import UserError
 
+MACHINE = Path("/tmp")  # of locks for all users and checkouts; not TMPDIR, which differs between users
 QUIET_SECONDS = 10.0  # what is waited for is printed after this time
 
 
@@ -82,7 +84,23 @@ def _open(file: Path) -> int:
     """Open a lock file that several users may share: no symbolic link, and O_CREAT only if it does not exist.
 
     (Linux refuses O_CREAT on another user's file in /tmp.)
+
+    Raises:
+        UserError: it cannot be opened, such as a link or a folder that someone has put there, or on a full disk.
     """
+    try:
+        descriptor = _open_or_create(file)
+    except OSError as problem:
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "free disk space" if full else "remove it, or correct its rights"
+        raise UserError(f"{file}: cannot be opened as a lock ({problem.strerror}); {cure}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{file}: not a regular file; remove it")
+    return descriptor
+
+
+def _open_or_create(file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -93,9 +111,6 @@ def _open(file: Path) -> int:
             os.fchmod(descriptor, 0o666)
     except PermissionError:
         descriptor = os.open(file, os.O_RDONLY | flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UserError(f"{file}: not a regular file; remove it")
     return descriptor
 
 
@@ -112,4 +127,5 @@ def _try(descriptor: int, file: Path, shared: bool = False) -> bool:
 def _write_note(descriptor: int) -> None:
     if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock holds without its note
+            os.pwrite(descriptor, f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)

@@ -6,6 +6,7 @@ checkout. What cannot be checked from here is `unseen`, never dead.
 """
 
 import hashlib
+import json
 import os
 import platform
 import sys
@@ -26,6 +27,15 @@ def describe_owner(checkout: Path, pid: int | None = None) -> Owner:
     """The owner record of a process of this machine, this process by default."""
     pid = os.getpid() if pid is None else pid
     return {**_here(), "pid": pid, "ticks": _start_ticks(pid), "checkout": str(checkout)}
+
+
+def read_owner(record: str) -> Owner:
+    """The owner record in a text; empty, so unseen, if it is none."""
+    try:
+        who = json.loads(record)
+    except ValueError:
+        return {}
+    return who if isinstance(who, dict) else {}
 
 
 def owner_state(who: Mapping[str, Any], lock: Path | None = None) -> Standing:

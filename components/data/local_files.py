@@ -154,7 +154,9 @@ def find_files(item: Item, checkout: Path) -> Found:
         fitting = fit_format(names, item.format)
         return Found(place, fitting, sorted(set(names) - set(fitting))) if fitting else Found(place, names)
     root = Path(wanted.anchor) if wanted.is_absolute() else checkout
-    pattern = str(wanted.relative_to(wanted.anchor))
+    parts = wanted.relative_to(wanted.anchor).parts
+    above = max((number for number, part in enumerate(parts[:-1], 1) if part == ".."), default=0)
+    root, pattern = root.joinpath(*parts[:above]), str(Path(*parts[above:]))  # so no name below the root has a `..`
     names = _names(root.glob(pattern), root)
     return Found(root, names if is_hidden(pattern) else [name for name in names if not is_hidden(name)])
 

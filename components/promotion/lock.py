@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.checkout import home
-from components.base.locks import wait_for_lock
-from components.base.owner import describe_owner, owner_state
+from components.base.locks import MACHINE, wait_for_lock
+from components.base.owner import describe_owner, owner_state, read_owner
 from components.tracking.registry import RefusedError
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def free_dead_lock(client: "MlflowClient", name: str) -> bool:
     the doctor) from freeing one lock twice: the second would free the first one's own.
     """
     digest = hashlib.sha256(lock_name(name).encode()).hexdigest()[:12]
-    with wait_for_lock(Path(tempfile.gettempdir()) / f"embedding-foundry-promotion-{digest}.lock", print):
+    with wait_for_lock(MACHINE / f"embedding-foundry-promotion-{digest}.lock", print):
         model = _read(client, name)
         if model is None or owner_state(_owner(model)) != "dead":
             return False
@@ -108,9 +107,7 @@ def _read(client: "MlflowClient", name: str) -> Any:
 
 def _owner(model: Any) -> dict[str, Any]:
     """The owner record of a lock; empty, so unseen, for a model that is no lock or has a version."""
-    record = model.tags.get(LOCK_TAG, "") if not model.latest_versions else ""
-    who: dict[str, Any] = json.loads(record) if record else {}
-    return who
+    return read_owner(model.tags.get(LOCK_TAG, "") if not model.latest_versions else "")
 
 
 def _holder(client: "MlflowClient", name: str) -> str:

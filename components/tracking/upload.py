@@ -12,7 +12,8 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.base.locks import QUIET_SECONDS, try_lock
+from components.base.locks import QUIET_SECONDS, is_free, try_lock
+from components.base.owner import Standing
 from components.base.short_lines import describe_exception
 from components.tracking.journal_files import first_event, journals, owner_standing, read_state, remaining_journals
 from components.tracking.store import tracking_folder
@@ -20,7 +21,8 @@ from components.tracking.uploader import Uploader
 
 IDLE_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
-STARTS = 3  # of an upload process that crashes, for one run
+STARTS = 3  # of an upload process that crashes; once that was printed, each further run starts it once
+CRASHED = f"the upload process ended {STARTS} times"
 
 
 def start_uploader(root: Path) -> "subprocess.Popen[bytes] | None":
@@ -54,12 +56,12 @@ def resume_uploads(root: Path) -> None:
 def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bool:
     """Wait until an ended journal is in MLflow; on a timeout or error warn once per distinct cause and return False."""
     root, begin, said = journal.parent.parent.parent, time.monotonic(), False
-    process, starts = None, 0
+    process, starts, most = None, 0, 1 if _said(journal.parent).startswith(CRASHED) else STARTS
     while journal.exists():
         problem, seconds = read_state(journal).get("problem", ""), time.monotonic() - begin
         if process is None or process.poll() is not None:
-            if starts == STARTS:
-                problem = problem or f"the upload process ended {STARTS} times; see {journal.parent / 'upload.log'}"
+            if starts == most:
+                problem = problem or f"{CRASHED}; see {journal.parent / 'upload.log'}"
             else:
                 process = start_uploader(root)
                 starts += process is not None
@@ -73,10 +75,15 @@ def wait_until_uploaded(journal: Path, patience: float = PATIENCE_SECONDS) -> bo
     return True
 
 
+def _said(tracking: Path) -> str:
+    """The problem that was printed last; empty after an upload that went well."""
+    note = tracking / "said"
+    return note.read_text(encoding="utf-8") if note.exists() else ""
+
+
 def _announce(tracking: Path, problem: str) -> None:
-    said = tracking / "said"
-    if not said.exists() or said.read_text(encoding="utf-8") != problem:
-        said.write_text(problem, encoding="utf-8")
+    if _said(tracking) != problem:
+        (tracking / "said").write_text(problem, encoding="utf-8")
         print(
             f"warning: MLflow: {problem}. Runs are kept in {tracking} and uploaded with the next run, or by"
             " `foundry upload`.",
@@ -107,8 +114,12 @@ def _only_one(tracking: Path) -> AbstractContextManager[bool]:
     return try_lock(tracking / "upload.lock")
 
 
-def upload_all(root: Path) -> int:
-    """Upload all pending journals; prints a line per run. Returns how many failed."""
+def upload_all(root: Path, end_unseen: bool = False) -> int:
+    """Upload all pending journals; prints a line per run. Returns how many failed.
+
+    end_unseen: also end the runs whose process cannot be seen from here and holds no lock (of a container that is
+        gone): the caller knows that it is dead.
+    """
     tracking = tracking_folder(root)
     uploader, failed = Uploader(tracking), 0
     with _only_one(tracking) as mine:
@@ -118,12 +129,23 @@ def upload_all(root: Path) -> int:
         for folder in remaining_journals(tracking):
             name = first_event(folder)["name"]
             try:
-                uploader.send(folder, dead=owner_standing(folder) == "dead")
-                print(f"{name}: uploaded" if not folder.exists() else f"{name}: still running")
+                standing = owner_standing(folder)
+                given_up = end_unseen and standing == "unseen" and is_free(folder / "events.jsonl")
+                uploader.send(folder, dead=standing == "dead" or given_up)
+                print(f"{name}: {_state(folder, standing)}")
             except Exception as problem:  # noqa: BLE001  reported; the journal stays
                 failed += 1
                 print(f"{name}: {describe_exception(problem)}; kept in {folder}", file=sys.stderr)
     return failed
+
+
+def _state(folder: Path, standing: Standing) -> str:
+    """What became of a journal that was sent."""
+    if not folder.exists():
+        return "uploaded"
+    if standing == "unseen":
+        return "its process cannot be seen from here; if it is dead (its container is gone): foundry upload --unseen"
+    return "still running"
 
 
 if __name__ == "__main__":  # started by `start_uploader`

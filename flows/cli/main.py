@@ -4,19 +4,22 @@ import sys
 
 import typer
 
-from components.base.errors import UserError
+from components.base.errors import UserError, full_disk_as_user_error
 from flows.cli import data, export, models, pipeline, recipes, reference, servers, tune, watch
 from flows.cli.checkout import use_code_of_checkout
 from flows.cli.group import examples, new_group
 
 
 def main() -> None:
-    """Run the command of sys.argv; exit status 1 after a UserError."""
+    """Run the command of sys.argv; exit status 1 after a UserError or on a full disk."""
     try:
         use_code_of_checkout()
         new_app()(prog_name="foundry")
-    except UserError as problem:
-        for line in str(problem).splitlines():
+    except Exception as problem:
+        known = problem if isinstance(problem, UserError) else full_disk_as_user_error(problem)
+        if known is None:
+            raise
+        for line in str(known).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
 

@@ -121,12 +121,14 @@ def promote(
     root = enter_for_flows()
     from components.tracking.store import tracking_uri, version_link
     from flows.fallback import prefect_server_or_temporary
-    from flows.promotion import promotion
+    from flows.promotion import moved_or_raise, promotion
 
     with prefect_server_or_temporary() as visible:
         if ask and not visible:
             raise UserError("--ask needs a Prefect server to show the form: start `make ui`, then set PREFECT_API_URL")
-        record = promotion(because=because, version=version, name=name, ask=ask, force=force, queries=queries)
+        record = moved_or_raise(
+            lambda: promotion(because=because, version=version, name=name, ask=ask, force=force, queries=queries), root
+        )
     print(f"{name} version {record['version']} is in production, before: {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
     _print_warning(record)
@@ -144,10 +146,11 @@ def rollback(because: Because, name: Name = DEFAULT_NAME) -> None:
     root = enter_for_flows()
     from components.tracking.store import tracking_uri, version_link
     from flows.fallback import prefect_server_or_temporary
+    from flows.promotion import moved_or_raise
     from flows.promotion import rollback as flow
 
     with prefect_server_or_temporary():
-        record = flow(because=because, name=name)
+        record = moved_or_raise(lambda: flow(because=because, name=name), root)
     print(f"{name} version {record['version']} is in production again, instead of {record['replaces']}")
     print(version_link(tracking_uri(root), name, record["version"]))
     _print_warning(record)

@@ -97,15 +97,32 @@ def doctor(look: Annotated[bool, typer.Option("--look", help="only say what is w
     sys.exit(3 if repair_all(root, look, print) else 0)
 
 
-@group.command(epilog=examples("foundry upload"))
-def upload() -> None:
+@group.command(
+    epilog=examples("foundry upload", "foundry upload --unseen   # after docker rm of a container with a run")
+)
+def upload(
+    unseen: Annotated[
+        bool,
+        typer.Option("--unseen", help="also end runs of processes that cannot be seen from here: you know them dead"),
+    ] = False,
+) -> None:
     """Send waiting runs to MLflow.
 
-    Runs wait in .cache/tracking while MLflow does not answer; the next stage that runs sends them too.
+    Runs wait in .cache/tracking while MLflow does not answer; the next stage that runs sends them too. With --unseen no
+    run or stage may be at work in the checkout, in any container that shares it.
     """
     root = enter_checkout()
     from components.tracking.upload import upload_all
+    from flows.at_work import nobody_at_work
 
-    failed = upload_all(root)
+    if unseen:
+        with nobody_at_work(root) as idle:
+            if not idle:
+                raise UserError(
+                    f"a run or stage is at work in {root}; wait until it ends, then: foundry upload --unseen"
+                )
+            failed = upload_all(root, end_unseen=True)
+    else:
+        failed = upload_all(root)
     if failed:
         raise UserError(f"{failed} runs could not be uploaded; see above")

@@ -41,6 +41,8 @@ def pool_problems(pool: dict[str, Any], clients: dict[str, str], version: str) -
         pod = job["job_manifest"]["spec"]["template"]
         yield from pod_problems(pod["spec"], version)
         yield from missing_secrets(job["env"], mounted_secrets(pod["spec"]))
+        if not job["env"].get("DVC_SITE_CACHE_DIR", "").startswith("/tmp/"):
+            yield "DVC_SITE_CACHE_DIR is not below /tmp; DVC's default is on the root, which is read-only"
         # Prefect puts its own app.kubernetes.io/name on the pod, so the network policies select by ours.
         if pod["metadata"].get("labels", {}).get("foundry/component") != "job":
             yield "pods lack the label foundry/component: job, by which the network policies know them"

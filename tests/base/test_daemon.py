@@ -46,6 +46,25 @@ def test_a_proxy_is_not_asked_for_loopback(pages: Server, monkeypatch: pytest.Mo
     import urllib.request
 
     assert urllib.request.proxy_bypass(HOST)
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("no_proxy", "intranet")
+    keep_loopback_direct()
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "intranet,127.0.0.1,localhost"
+
+
+def test_prefect_s_client_starts_with_a_socks_proxy_and_asks_loopback_directly(
+    pages: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    pages.wait_ready()
+    for name in ("ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    keep_loopback_direct()
+    with httpx.Client() as client:
+        assert client.get(pages.health).status_code == 200
 
 
 def test_what_is_waited_for_is_printed_and_a_dead_server_is_an_error(
@@ -59,9 +78,12 @@ def test_what_is_waited_for_is_printed_and_a_dead_server_is_an_error(
     try:
         with pytest.raises(UserError, match=r"slow did not start; see .*log"):
             slow.wait_ready()
+        assert capsys.readouterr().err.count("waiting for slow at http://127.0.0.1:9; its log:") == 1
+        monkeypatch.setattr(daemon, "FULL_BYTES", 1 << 60)
+        with pytest.raises(UserError, match="slow did not start; the disk is full, free some space"):
+            slow.wait_ready()
     finally:
         slow.stop()
-    assert capsys.readouterr().err.count("waiting for slow at http://127.0.0.1:9; its log:") == 1
 
 
 def test_a_port_where_no_http_is_spoken_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Copies of the user's own files: one a content, none half written, read when the file has changed."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from components.base.errors import UserError
 from components.data.kept_files import FOLDER
-from tests.data.own_files import ROW, checkout_with, listed, own_data, texts_read, write
+from components.data.local_files import listed_files
+from tests.data.own_files import KEY, ROW, checkout_with, listed, own_data, parameters, texts_read, write
 
 
 def copies(root: Path) -> list[str]:
@@ -30,6 +32,22 @@ def test_what_has_changed_since_it_was_listed_is_read_from_its_copy(
     shutil.rmtree(root / "my")
     assert texts_read(root) == {"a.jsonl": ROW, "deep/b.jsonl": ROW}
     assert capsys.readouterr().out.count("the copy that DVC keeps is read") == 2
+
+
+@pytest.mark.parametrize("path", ["../data/*.jsonl", "my/../../data/*.jsonl"])
+def test_copies_of_a_glob_above_the_checkout_are_laid_out_in_their_place(tmp_path: Path, path: str) -> None:
+    root = checkout_with(tmp_path / "root", path)
+    (root / "my").mkdir()
+    write(tmp_path / "data/.a.jsonl.swp.jsonl")
+    file = write(tmp_path / "data/a.jsonl")
+    before = json.loads(listed(root))[KEY]["files"]
+    assert list(before) == ["data/a.jsonl"], "a hidden file is left out"
+    file.unlink()
+    item, place = parameters(root).sources["faq"], root / ".cache" / "work" / "laid"
+    with listed_files(item, KEY, root / "outputs", root, place) as found:
+        assert found is not None
+        assert (found[0].root / found[0].names[0]).read_text() == ROW
+    assert [file.relative_to(root).as_posix() for file in root.rglob("a.jsonl")] == [".cache/work/laid/data/a.jsonl"]
 
 
 def test_a_copy_is_kept_for_each_content_and_no_other(tmp_path: Path) -> None:

@@ -66,3 +66,14 @@ def test_caches_are_shared_and_work_is_not(toy: Path) -> None:
     ):
         pass
     assert not list((toy / ".cache/runs").iterdir())
+
+
+@pytest.mark.usefixtures("warm_commands")
+def test_a_hook_that_fails_and_a_torn_note_of_a_dead_run_harm_no_run(toy: Path) -> None:
+    hook = toy / ".git" / "hooks" / "post-checkout"
+    hook.write_text("#!/bin/sh\nexit 3\n")
+    hook.chmod(0o755)
+    with isolation.isolated(toy, "HEAD", "pipeline-1") as place:
+        assert (place / "dvc.yaml").exists()
+    (toy / ".cache" / "runs" / "pipeline-2.owner").write_text('{"pid": 1')
+    assert isolation.abandoned_worktrees(toy) == [], "whose it is cannot be proved"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.base.errors import UserError
 from components.base.locks import try_lock
 from components.tracking.store import EXPERIMENT, connect, tracking_uri
 from flows.at_work import lock_file
@@ -106,7 +107,6 @@ def test_a_run_that_must_be_alone_is_cancelled_while_another_works(toy: Path) ->
 
 
 def test_parameters_need_an_isolated_run(toy: Path) -> None:
-    from components.base.errors import UserError
 
     with pytest.raises(UserError, match="isolated"):
         pipeline.fn(root=str(toy), parameters={"train.steps": 1})
@@ -140,3 +140,9 @@ def test_dvc_s_own_failure_is_shown_and_a_full_disk_is_not_tried_again() -> None
     assert not isinstance(failure, TransientFailureError)
     usual = ["KeyError: 'x'", "ERROR: failed to reproduce 'left': failed to run: python stage.py left, exited with 1"]
     assert str(_failure("left", usual, 1)) == "left: KeyError: 'x'"
+
+
+def test_a_lock_has_a_safe_name(toy: Path) -> None:
+    with pytest.raises(UserError, match=r"alone: '\.\./\.\./evil' is no name"):
+        pipeline.fn(root=str(toy), alone="../../evil")
+    assert not (toy.parent / "evil.lock").exists()

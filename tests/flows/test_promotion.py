@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
 
 from components.promotion import smoke
@@ -82,3 +83,30 @@ def test_gated_asked_swapped_recorded_and_back(registry: Path, monkeypatch: pyte
 
     rollback(because="slow", root=str(registry))
     assert production(registry) == "1"
+
+
+@pytest.mark.parametrize(("moved", "audited"), [(False, False), (True, False), (True, True)])
+def test_a_flow_that_fails_once_production_has_moved_is_a_success_with_a_warning(
+    moved: bool, audited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect may go away between the swap and the flow's last state."""
+    written = list[dict[str, Any]]()
+    monkeypatch.setattr(flow.registry_swap, "promote", lambda *_: {"version": "2"})
+    monkeypatch.setattr(flow, "registry_client", lambda root: None)
+    monkeypatch.setattr(flow.audit_record, "write_audit", lambda *given: written.append(given[-1]) or "production/2")
+
+    def run() -> dict[str, Any]:
+        if moved:
+            record: dict[str, Any] = flow.swap.fn("", cast("Any", None), "ann", "better", False)
+            if audited:
+                record["git_tag"] = "production/2 of the flow"
+        raise httpx.ConnectError("All connection attempts failed")
+
+    if not moved:
+        with pytest.raises(httpx.ConnectError):
+            flow.moved_or_raise(run, tmp_path)
+        return
+    record = flow.moved_or_raise(run, tmp_path)
+    assert record["warning"].startswith("production has moved, but its flow failed after that: All connection")
+    assert record["git_tag"] == ("production/2 of the flow" if audited else "production/2")
+    assert len(written) == (not audited)

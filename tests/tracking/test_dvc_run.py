@@ -14,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from components.base import owner
 from components.base.owner import describe_owner
 from components.tracking import dvc_run, lockfile, upload
 from components.tracking.dvc_run import close_dvc_run, dvc_pipeline, note_end, note_stage
@@ -21,6 +22,8 @@ from components.tracking.journal import Journal, RunStart, append_events
 from components.tracking.journal_files import all_events, first_event, journals
 from components.tracking.store import EXPERIMENT, connect, tracking_folder
 from components.tracking.uploader import Uploader
+from flows import at_work
+from tests.command import foundry
 from tests.samples import ROOT
 
 LOCK = {
@@ -156,6 +159,26 @@ def test_a_stage_that_fails_ends_the_run_too(root: Path, dvc: subprocess.Popen[b
     run_stage(root, "fetch", "FAILED")
     assert upload.upload_all(root) == 0
     assert [run.info.status for run in runs("starter")] == ["FAILED"]
+
+
+def test_a_run_of_a_container_that_is_gone_is_ended_when_its_user_says_so(
+    root: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From another PID namespace no dvc can be seen, and it holds no lock; a flow does."""
+    run_stage(root, "fetch")
+    flow = Journal.open(tracking_folder(root), RunStart(os.environ["MLFLOW_TRACKING_URI"], EXPERIMENT, "flow"))
+    monkeypatch.setattr(owner, "_proc_is_ours", lambda: False)
+    assert upload.upload_all(root) == 0
+    assert "starter: its process cannot be seen from here; if it is dead" in capsys.readouterr().out
+    assert {run.info.status for name in ("starter", "flow") for run in runs(name)} == {"RUNNING"}
+    monkeypatch.chdir(root)
+    with at_work.stage_at_work(root):
+        assert foundry("upload", "--unseen") == 1
+    assert "a run or stage is at work in" in capsys.readouterr().err
+    assert foundry("upload", "--unseen") == 0
+    assert [run.info.status for run in runs("starter")] == ["FINISHED"], "all it began ended well"
+    assert [run.info.status for run in runs("flow")] == ["RUNNING"], "its lock is held, so it lives"
+    flow.close()
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,9 @@ def test_a_crashing_uploader_is_started_three_times(
     assert not upload.wait_until_uploaded(journal.folder)
     assert len(started) == 3
     assert "the upload process ended 3 times; see" in capsys.readouterr().err
+    assert not upload.wait_until_uploaded(begin(tmp_path, AWAY, "mine").folder)
+    assert len(started) == 4, "the next stage does not try three times again"
+    assert not capsys.readouterr().err
 
 
 def test_uploads_are_resumed_only_for_a_run_whose_process_is_dead(

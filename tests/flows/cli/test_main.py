@@ -1,5 +1,6 @@
 """Every command: its help, where it may run, and how it says what is wrong."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -117,6 +118,22 @@ def test_an_error_of_several_lines_is_marked_line_by_line(
     monkeypatch.setattr(module, "use_code_of_checkout", refuse)
     assert foundry("table") == 1
     assert capsys.readouterr().err == "error: a.yaml: b: unknown\nerror: a.yaml: c: unknown\n"
+
+
+def test_a_full_disk_is_one_line_for_commands_and_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "outputs/x")
+
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.cli.pipeline._run_stage", fill)
+    assert foundry("stage", "prepare") == 1
+    assert capsys.readouterr().err.startswith("error: prepare: [Errno 28] No space left on device: 'outputs/x'; free")
+    monkeypatch.setattr(module, "use_code_of_checkout", fill)
+    assert foundry("table") == 1
+    assert capsys.readouterr().err.startswith("error: [Errno 28] No space left on device: 'outputs/x'; free")
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
