@@ -73,7 +73,7 @@ def test_a_hook_that_fails_and_a_torn_note_of_a_dead_run_harm_no_run(toy: Path) 
     hook = toy / ".git" / "hooks" / "post-checkout"
     hook.write_text("#!/bin/sh\nexit 3\n")
     hook.chmod(0o755)
-    with isolation.isolated(toy, "HEAD", "pipeline-1") as place:
+    with isolation.isolated_worktree(toy, "HEAD", "pipeline-1") as place:
         assert (place / "dvc.yaml").exists()
     (toy / ".cache" / "runs" / "pipeline-2.owner").write_text('{"pid": 1')
     assert isolation.abandoned_worktrees(toy) == [], "whose it is cannot be proved"
