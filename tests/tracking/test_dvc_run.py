@@ -27,10 +27,11 @@ from tests.command import foundry
 from tests.samples import ROOT
 
 LOCK = {
+    "schema": "2.0",
     "stages": {
-        name: {"deps": deps, "outs": [{"path": f"outputs/{name}", "md5": f"{name}.dir"}]}
+        name: {"cmd": name, "deps": deps, "outs": [{"path": f"outputs/{name}", "md5": f"{name}.dir"}]}
         for name, deps in (("fetch", []), ("prepare", [{"path": "outputs/fetch", "md5": "fetch.dir"}]))
-    }
+    },
 }
 
 
