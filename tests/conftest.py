@@ -23,7 +23,7 @@ from tests.warm_python import SHARED, warm_python
 # fixtures for every folder
 __all__ = ["checkout", "empty_prefect", "empty_store", "hub", "no_upload", "store", "trained"]
 
-SLOW_SECONDS = 5.0
+SLOW_SECONDS = 2.0
 
 gc.disable()  # while the tests and what they import are collected: a fifth of the CPU seconds of an import
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no telemetry of any library from the tests
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name passed tests over five seconds that are not marked slow; a report only, as a busy machine has more."""
+    """Name passed tests over two seconds that are not marked slow; a report only, as a busy machine has more."""
     passed = terminalreporter.stats.get("passed", [])
     unmarked = [r for r in passed if r.when == "call" and r.duration > SLOW_SECONDS and "slow" not in r.keywords]
     for report in sorted(unmarked, key=lambda report: -report.duration):

@@ -35,6 +35,7 @@ def read(out: Path) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.slow
 def test_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = figures_of("packing.py", tmp_path / "figures.json", monkeypatch)
     assert set(figures) >= {"speedup", "max_embedding_diff", "gradient_relative_diff"}
@@ -129,6 +130,7 @@ def test_what_is_served_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest
     assert figures["cut"] > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [False, True])
 def test_kills_counts_what_is_left_behind(leaves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = tmp_path / "chain", "outputs/a"

@@ -40,6 +40,7 @@ def dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_plot_has_its_data_and_its_own_template(checkout: Path) -> None:
     shown = json.loads(dvc(checkout, "plots", "show", "--json"))
     assert "errors" not in shown
@@ -67,6 +68,7 @@ def made(spec: Any) -> set[str]:
     return {step["as"] for step in spec.get("transform", ())}
 
 
+@pytest.mark.slow
 def test_the_metrics_of_training_selection_and_evaluation_are_shown(checkout: Path) -> None:
     (shown,) = json.loads(dvc(checkout, "metrics", "show", "--json")).values()
     found = {path: content["data"] for path, content in shown["data"].items()}

@@ -52,6 +52,7 @@ def test_a_wait_policy_that_is_set_stands(monkeypatch: pytest.MonkeyPatch) -> No
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc: there is nothing to set")
 def test_freed_blocks_are_kept_until_they_are_returned_and_large_ones_never() -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

@@ -35,6 +35,7 @@ def test_without_punctuation_only_letters_marks_and_digits_are_kept() -> None:
         assert (kept == "ab") <= (not letter.isalnum()), letter
 
 
+@pytest.mark.slow
 @given(st.text(max_size=9), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_forms_of_a_character_are_one(text: str, punctuation: bool) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from components.base.watchdog import last_line
 
 SCRIPT = """
@@ -48,6 +50,7 @@ def run(file: Path, how: str, script: str = SCRIPT) -> "subprocess.CompletedProc
     return subprocess.run([sys.executable, "-c", script, str(file), how], capture_output=True, text=True, timeout=50)
 
 
+@pytest.mark.slow
 def test_a_process_alone_says_in_one_line_where_it_stood(tmp_path: Path) -> None:
     ended = run(tmp_path / "hung.txt", "hang", ALONE)
     assert ended.returncode == 1

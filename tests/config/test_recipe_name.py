@@ -10,6 +10,7 @@ from components.config.recipe_name import recipe_name
 from tests.samples import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "name"),
     [

@@ -40,6 +40,7 @@ def bring(case: Case, make_context: MakeContext, folder: Path, **change: Any) ->
     return run_stages(context)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_case(
     name: str,

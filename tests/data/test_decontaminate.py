@@ -56,6 +56,7 @@ def test_the_threshold_is_the_true_overlap() -> None:
     assert len(matches({"x": text}, threshold=overlap + 0.01, containment=1)) == 0
 
 
+@pytest.mark.slow
 def test_no_match_is_missed_or_made_up() -> None:
     """Every pair is compared, over all shares of changed words: at the thresholds too, all are found and no other."""
     random_ = random.Random(0)

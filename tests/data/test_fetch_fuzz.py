@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -154,6 +155,7 @@ def test_rows_of_any_values_are_read_or_refused(
         assert all(text is None or not is_empty(text) for text in texts)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     corpus=st.dictionaries(st.text("ab1", min_size=1, max_size=3), TEXT, min_size=1, max_size=5),

@@ -37,6 +37,7 @@ def test_a_json_list_is_read_in_pieces(
             read(write(tmp_path / "c.json", text), "json")
 
 
+@pytest.mark.slow
 def test_memory_holds_an_element_of_a_json_list_and_not_the_file(tmp_path: Path) -> None:
     row = json.dumps({"query": "q" * 100, "document": "d" * 900})
     file = write(tmp_path / "a.json", f"[{', '.join([row] * 20_000)}]")

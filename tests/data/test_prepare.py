@@ -215,6 +215,7 @@ def test_long_texts_are_cut(tmp_path: Path, pairs: dict[str, Any], make_context:
     assert max(len(text.split()) for text in [*out.corpus["text"], *out.benchmark("wild.corpus")["text"]]) == 6
 
 
+@pytest.mark.slow
 def test_same_bytes_every_time_and_other_bytes_with_another_seed(
     tmp_path: Path, pairs: dict[str, Any], labels: dict[str, Any], make_context: MakeContext
 ) -> None:

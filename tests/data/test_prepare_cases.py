@@ -46,6 +46,7 @@ def plain(count: int, answers: int | None = None) -> Rows:
     return [{"query": f"q{n} {text(n, 5)}", "document": f"d{n % found} {text(n % found, 15)}"} for n in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "given"), [(60, (48, 3, 9)), (300, (240, 17, 43)), (750, (600, 43, 107)), (5000, (4300, 200, 500))]
 )

@@ -8,6 +8,7 @@ import unicodedata
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,7 @@ def run(done: Prepared) -> None:
     assert set(done.queries["query_id"]) == set(done.qrels["query_id"])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(TEXTS, TEXTS, SCORES, SPLITS), min_size=1, max_size=24),
     SIZES,
@@ -113,6 +115,7 @@ def test_pairs(
     run(done)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(TEXTS, st.sampled_from(["a", "b", "c d"]), SPLITS), min_size=1, max_size=24),
     SIZES,

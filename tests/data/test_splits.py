@@ -53,6 +53,7 @@ def test_the_strictest_stated_split_holds_for_the_group(stated: list[str | None]
 edges = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(edges)
 def test_groups_are_a_partition_and_no_edge_leaves_its_group(pairs: list[tuple[int, int]]) -> None:
     found = groups_of(pairs)

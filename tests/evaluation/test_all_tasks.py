@@ -117,6 +117,7 @@ def asked(model: FoundryModel) -> Iterator[tuple[Way, str]]:
         yield from ((way, text) for text in texts)
 
 
+@pytest.mark.slow
 def test_every_task_has_its_own_instruction(prompts: dict[str, TaskPrompt]) -> None:
     assert set(prompts) == set(NAMES)
     assert all(len(prompt.instruction) > 20 for prompt in prompts.values())

@@ -76,6 +76,7 @@ def test_draws_that_do_not_replay_are_not_used(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_spread_is_that_of_drawing_documents_not_runs() -> None:
     """Against brute force: draw documents with all their copies and compute the v-measure again."""
     task: Any = mteb.get_task("TwentyNewsgroupsClustering.v2")

@@ -99,6 +99,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         return Finished(stage.out, evaluate.run(stage), pages)
 
 
+@pytest.mark.slow
 def test_the_page_for_mlflow_has_the_seconds_and_the_output_has_none(finished: Finished) -> None:
     page = (finished.out / "report.html").read_text()
     assert "<th>seconds</th>" in finished.pages["report.html"]
@@ -131,6 +132,7 @@ def test_mteb_reads_our_results_with_the_models_that_made_them(finished: Finishe
     assert {len(model.task_results) for model in loaded.model_results} == {len(KINDS)}
 
 
+@pytest.mark.slow
 def test_only_the_trained_student_gets_shots(root: Path) -> None:
     run = context(root, "run")
     benchmark = evaluate.load_benchmark(run.config.evaluate, run.outputs / "prepare" / "benchmark")
@@ -153,6 +155,7 @@ def test_stated_shots_that_do_not_fit_the_prompt_are_refused_before_any_model(ro
         evaluate.run(replace(run, config=config))
 
 
+@pytest.mark.slow
 def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_bytes(
     root: Path, monkeypatch: pytest.MonkeyPatch, finished: Finished
 ) -> None:
@@ -178,6 +181,7 @@ def test_a_rerun_continues_with_the_tasks_that_are_missing_and_gives_the_same_by
     assert content_hash(run.out) == content_hash(finished.out)
 
 
+@pytest.mark.slow
 def test_a_model_is_gone_before_the_next_is_loaded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[weakref.ref[HashEncoder]] = []
     alive: list[int] = []

@@ -23,6 +23,7 @@ def test_mteb_has_the_mocks_that_we_know_of() -> None:
     assert len(MOCKS) == 28  # 29 entries; one occurs twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mock", MOCKS.values(), ids=MOCKS)
 @pytest.mark.filterwarnings("ignore")
 def test_main_score_is_plain_mtebs(mock: type[AbsTask], tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return Run(stage.out, evaluate.run(stage))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_every_task_has_a_score_and_the_benchmark_s_own_languages_and_splits(
     finished: Run, capsys: pytest.CaptureFixture[str]

@@ -69,6 +69,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, flo
         return run.out, evaluate.run(run)
 
 
+@pytest.mark.slow
 def test_every_form_is_scored_and_its_cost_is_the_difference(ended: tuple[Path, dict[str, float]]) -> None:
     out, metrics = ended
     rows = {row["output"]: row for row in json.loads((out / "table.json").read_text())["outputs"]}

@@ -136,6 +136,7 @@ def test_scoring_in_another_process_gives_the_same_files(folder: Path, tiny_stud
         assert left.read_bytes() == right.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_pools")
 def test_what_the_plan_lacks_is_embedded_by_this_process(folder: Path, tiny_student: Path, tmp_path: Path) -> None:
     own = source(tiny_student, tmp_path / "store")

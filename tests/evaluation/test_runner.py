@@ -37,6 +37,7 @@ def finished(tasks: dict[str, type[AbsTask]], tmp_path_factory: pytest.TempPathF
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(KINDS))
 def test_mean_of_the_examples_is_the_tasks_score(finished: Path, name: str) -> None:
     examples = pl.read_parquet(finished / name / f"{name}.examples.parquet")
@@ -58,6 +59,7 @@ def test_result_is_mtebs_own_file_without_a_time(finished: Path) -> None:
     assert "ndcg_at_10" in result.scores["test"][0]
 
 
+@pytest.mark.slow
 def test_second_model_is_scored_on_the_same_documents(tasks: dict[str, type[AbsTask]], tmp_path: Path) -> None:
     for place in ("first", "second"):
         evaluate_task(model(), tasks["group"], tmp_path / place)

@@ -39,6 +39,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "my" / "faq.jsonl"
 
 
+@pytest.mark.slow
 def test_your_own_data_makes_a_recipe(pairs: Path, tmp_path: Path) -> None:
     done = run_example("your_own_data", tmp_path, "my/faq.jsonl")
     assert done.stdout == f"{tmp_path}/recipes/faq.yaml: written; next: foundry run --recipe faq\n", done.stderr
@@ -52,6 +53,7 @@ def test_your_own_data_makes_a_recipe(pairs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "recipes" / "faq.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_malformed_row_of_your_own_is_one_line(pairs: Path, tmp_path: Path) -> None:
     pairs.write_text('{"query": "x", "document": ""}')
     done = run_example("your_own_data", tmp_path, "my/faq.jsonl")
@@ -71,6 +73,7 @@ def test_search_with_your_model_prints_the_best_texts(checkout: Path) -> None:
     assert all(line.split()[1] in {"one", "two", "three", "four"} for line in lines[1:4])
 
 
+@pytest.mark.slow
 def test_compare_two_runs_prints_differences_and_the_verdict(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "new", {"trained": example_values(0.05)})
     write_evaluation(tmp_path / "old", {"trained": example_values(0.0)})

@@ -53,6 +53,7 @@ def test_the_same_gain_counts_less_the_more_prompts_were_tried() -> None:
     assert alone < LEVEL < among
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ndcg_at_10", "accuracy"])
 def test_at_most_one_task_in_twenty_gets_shots_that_do_nothing(kind: str) -> None:
     """10 correlated prompts; the one-standard-error rule takes shots in about 40 %."""

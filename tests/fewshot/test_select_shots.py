@@ -101,6 +101,7 @@ def run(outputs: Path, name: str, strategies: list[str], log: Log = unlogged) ->
     return select_shots.run(context), folders["out"]
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
     logged: list[tuple[dict[str, float], int | None]] = []
     metrics, first = run(
@@ -128,6 +129,7 @@ def test_everything_is_written_and_twice_the_same(outputs: Path) -> None:
     assert (first / "curve.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_tasks_that_nothing_can_be_measured_on_get_none_and_say_why(
     outputs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from components.base.errors import UserError
 from flows.dag import read_dag, run_dvc, select, stale_stages
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_commands")
 def test_graph_targets_and_staleness(toy: Path) -> None:
     dag = read_dag(toy)
@@ -27,6 +28,7 @@ def test_the_project_s_own_graph() -> None:
     assert set(dag["mine"].needs) >= {"prepare", "score"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_commands")
 def test_dvc_s_own_words_on_failure(toy: Path) -> None:
     with pytest.raises(UserError, match="dvc status: "):

@@ -47,6 +47,7 @@ def repaired(root: Path) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     assert repaired(toy) == ["nothing wrong"]
@@ -80,6 +81,7 @@ def test_dvc_locks_worktrees_and_orphans(toy: Path, monkeypatch: pytest.MonkeyPa
     assert repaired(toy) == ["nothing wrong"]
 
 
+@pytest.mark.slow
 def test_runs_and_promotion_locks_of_dead_processes(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     client, uri = registry_client(toy), tracking_uri(toy)
@@ -114,6 +116,7 @@ def test_a_lock_that_a_living_promoter_has_taken_since_it_was_listed_is_left(toy
     assert [model.name for model in client.search_registered_models()] == [lock_name("m")]
 
 
+@pytest.mark.slow
 def test_what_is_not_provably_ours_and_dead_is_left(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_prefect_address", lambda: "")
     client, uri = registry_client(toy), tracking_uri(toy)

@@ -38,6 +38,7 @@ def test_isolated_run_reproduction_and_no_change_the_next_night(toy: Path) -> No
         restore(toy, run, toy.parent / "back")
 
 
+@pytest.mark.slow
 def test_parameters_are_validated_and_recipes_named(toy: Path) -> None:
     with pytest.raises(UserError, match=r"train.stepz: unknown key; did you mean train.steps?"):
         isolation.change_parameters(toy, "", {"train.stepz": 1})

@@ -43,6 +43,7 @@ def test_lines_and_exit_status(tmp_path: Path) -> None:
     assert sorted(lines) == ["four", "one", "three", "two"]
 
 
+@pytest.mark.slow
 def test_time_limit_ends_the_grandchild_too(tmp_path: Path) -> None:
     lines: list[str] = []
     with pytest.raises(TimeoutError):
@@ -50,6 +51,7 @@ def test_time_limit_ends_the_grandchild_too(tmp_path: Path) -> None:
     wait_for(lambda: gone(int(lines[0])))
 
 
+@pytest.mark.slow
 def test_stop_from_another_thread(tmp_path: Path) -> None:
     lines: list[str] = []
     threading.Timer(1, stop_running).start()

@@ -61,6 +61,7 @@ def title(port: int) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_a_dead_server_is_restarted_three_times_and_then_stays_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

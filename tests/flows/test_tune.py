@@ -48,6 +48,7 @@ class Trainer:
                 report({DEV: 0.6 - abs(rate - 0.02) + step / 400}, step)
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_what_params_yaml_has_and_the_best_is_found(root: Path) -> None:
     trainer = Trainer()
     study = tune.tune(root, [RATE], 8, 40, trainer)
@@ -61,6 +62,7 @@ def test_the_first_trial_is_what_params_yaml_has_and_the_best_is_found(root: Pat
     assert any("(stopped early)" in line or "(collapsed)" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_with_the_trial_that_was_at_work(root: Path) -> None:
     first, second = Trainer(killed_at=2), Trainer()
     with pytest.raises(KeyboardInterrupt):
@@ -78,6 +80,7 @@ def test_a_sweep_that_was_killed_goes_on_with_the_trial_that_was_at_work(root: P
     assert again.rates == [0.01], "another sweep"
 
 
+@pytest.mark.slow
 def test_collapse_is_told_and_never_the_best(root: Path) -> None:
     study = tune.tune(root, [Search("train.learning_rate", choices=(0.06, 0.01))], 4, 40, trainer := Trainer())
     notes = {trial.params["train.learning_rate"]: trial.user_attrs["note"] for trial in tune.finished_trials(study)}
@@ -88,6 +91,7 @@ def test_collapse_is_told_and_never_the_best(root: Path) -> None:
     assert not moved_together([0.995] * 10 + [0.7] * 10)
 
 
+@pytest.mark.slow
 def test_divergence_is_a_result_and_other_errors_are_not(root: Path) -> None:
     def diverge(config: Config, work: Path, report: Report) -> None:
         raise UserError("train: step 3: the loss is nan on a batch")

@@ -36,6 +36,7 @@ def test_a_merge_patch_is_that_of_rfc_7386(base: Any, changes: Any, expected: An
 POOLS_OF_GPUS = ("kubernetes-gpu", "kubernetes-nodes")
 
 
+@pytest.mark.slow
 def test_the_types_of_the_pools() -> None:
     pools = read_pools(POOLS)
     types = {name: work_pool(pools, name)["type"] for name in pools}
@@ -98,6 +99,7 @@ def test_a_kubernetes_job_clones_the_repository_and_keeps_the_workers_fields() -
     assert (kept["name"], kept["persistentVolumeClaim"]) == ("hub-cache", {"claimName": claim})
 
 
+@pytest.mark.slow
 def test_the_gpu_pool_differs_in_nothing_but_defaults() -> None:
     plain, gpu = template("kubernetes"), template("kubernetes-gpu")
     assert plain["job_configuration"] == gpu["job_configuration"]

@@ -35,6 +35,7 @@ def broken(copy: Path, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+@pytest.mark.slow
 def test_the_repository_passes() -> None:
     failed = {name: lines for name, outcome, lines in check.outcomes(INFRA) if outcome == "FAILED"}
     assert failed == {}
@@ -214,6 +215,7 @@ def manifest_problems(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return problems
 
 
+@pytest.mark.slow
 @needs_kustomize
 @pytest.mark.parametrize("problem", [problem for *_, problem in KUBERNETES])
 def test_faults_in_manifests_are_seen(manifest_problems: list[str], problem: str) -> None:
@@ -256,6 +258,7 @@ LINTERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "file", "old", "new", "problem"), LINTERS, ids=[each[-1] for each in LINTERS])
 def test_problems_that_other_packages_find_are_reported(
     copy: Path, name: str, file: str, old: str, new: str, problem: str

@@ -20,6 +20,7 @@ def services(tmp_path: Path) -> Services:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["worker", "worker-gpu"])
 def test_dvc_runs_as_a_uid_without_a_passwd_entry(service: str, services: Services) -> None:
     who = ["python", "-c", "import getpass, os; print(os.getuid(), getpass.getuser())"]
@@ -34,6 +35,7 @@ def test_dvc_runs_as_a_uid_without_a_passwd_entry(service: str, services: Servic
 SEEN = "id -u; id -g; hostname; ls /run/secrets; grep CapEff /proc/self/status; touch /x /home/foundry/x /tmp/x"
 
 
+@pytest.mark.slow
 def test_a_service_has_what_it_names_and_no_more(services: Services) -> None:
     with pytest.raises(RuntimeError, match="ended with 1") as found:
         services.run("prefect", ["sh", "-c", SEEN], "seen")

@@ -51,6 +51,7 @@ def folders(backups: Path) -> list[str]:
     return sorted(path.name for path in backups.iterdir())
 
 
+@pytest.mark.slow
 def test_a_backup_restores_what_was_there(server: LocalStack, tmp_path: Path) -> None:
     for database in ("mlflow", "prefect"):
         fill(server, database, "before")
@@ -133,6 +134,7 @@ def test_roles_script_sets_a_rotated_password(server: LocalStack) -> None:
         psql(server, "mlflow", "SELECT 1", user="mlflow", secret="mlflow_db_password.old")
 
 
+@pytest.mark.slow
 def test_no_password_reaches_the_servers_log(server: LocalStack) -> None:
     log = (server.folder / "postgres.log").read_text()
     assert server.secret("mlflow_db_password") not in log

@@ -86,10 +86,12 @@ def test_the_next_job_has_what_the_last_one_made(origin: Path, variables: dict[s
     assert stored == {"1\n", "2\n"}, "the data of both runs, from pods that are gone"
 
 
+@pytest.mark.slow
 def test_a_failed_run_fails(origin: Path, variables: dict[str, str]) -> None:
     assert job(origin, variables, "pod", "sh", "-c", "exit 7").returncode == 7
 
 
+@pytest.mark.slow
 def test_a_repository_that_refuses_is_reported(origin: Path, variables: dict[str, str]) -> None:
     hook = origin / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")

@@ -56,6 +56,7 @@ def test_each_pattern_finds_its_kind(kind: str) -> None:
     assert PATTERNS[kind].search(SAMPLES[kind])
 
 
+@pytest.mark.slow
 def test_no_file_that_git_takes_holds_a_secret() -> None:
     if not (REPOSITORY / ".git").exists():
         pytest.skip("not a git checkout: nothing to search")

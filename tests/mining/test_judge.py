@@ -36,6 +36,7 @@ def params(**changes: object) -> JudgeParams:
     return JudgeParams.model_validate({"reranker": "cross_encoder", "model": "reranker", "max_tokens": 64, **changes})
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_judges_by_probability_and_a_dense_model_by_the_positives(models: Path, tmp_path: Path) -> None:
     logits = Judge(params(threshold=0.9), models, tmp_path)
     assert logits.score(PAIRS).shape == (2,)
@@ -141,6 +142,7 @@ def test_the_margin_follows_the_judge(world: Path, tmp_path: Path, monkeypatch: 
     assert "fitted on dev by the judge" in page
 
 
+@pytest.mark.slow
 def test_false_negatives_become_positives_with_their_evidence(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ def test_logits_are_compared_as_probabilities_and_kept_as_logits(tmp_path: Path)
     assert "the sigmoid of the teacher" in (out / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_small_parts_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, metrics = run(tmp_path, "whole")
     monkeypatch.setattr("components.mining.task.PAIRS_AT_ONCE", 1)
@@ -170,6 +171,7 @@ def test_small_parts_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
         assert left.equals(right), table
 
 
+@pytest.mark.slow
 def test_the_sources_own_negatives_come_first(tmp_path: Path) -> None:
     write_inputs(tmp_path / "outputs")
     pairs = [(QUERY["q1"], DOCUMENT[name]) for name in ("copy", "close", "easy")]
@@ -193,6 +195,7 @@ def test_no_margin_with_keep(tmp_path: Path) -> None:
     assert first["negatives"] == [DOCUMENT[name] for name in ("close", "hard", "easy")]
 
 
+@pytest.mark.slow
 def test_doubtful_positives_lose_weight_or_go_in_training_only(tmp_path: Path) -> None:
     out, metrics = run(tmp_path, "less", suspicious=0.0, suspicious_action="down_weight", suspicious_weight=0.25)
     weights = dict(read_table(out / "triplets.parquet", TRIPLETS).select("positive_score", "weight").iter_rows())
@@ -212,6 +215,7 @@ def change_split(query: str, split: str, outputs: Path) -> None:
     write_table(pl.read_parquet(file).with_columns(split=own), file, QUERIES)
 
 
+@pytest.mark.slow
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
     first, second = run(tmp_path, "a")[0], run(tmp_path, "b")[0]
     names = sorted(file.name for file in first.iterdir())

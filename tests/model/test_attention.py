@@ -21,6 +21,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ROWS.values(), ids=ROWS)
 def test_both_attentions_equal_the_dense_mask(make):
     from torch.nn.attention.flex_attention import flex_attention

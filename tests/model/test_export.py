@@ -53,6 +53,7 @@ def test_who_loads_the_export_keeps_no_cache_of_keys_and_values(exported):
     assert json.loads((folder / "config.json").read_text())["use_cache"] is False
 
 
+@pytest.mark.slow
 def test_sentence_transformers_gives_the_same_vectors(exported):
     from sentence_transformers import SentenceTransformer
 
@@ -82,6 +83,7 @@ def test_the_export_of_a_base_held_in_bf16_gives_nearly_the_vectors_of_training(
     assert (trained * exported).sum(1).min() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["special", "plain"])
 def test_decoders_of_other_families_are_served_as_they_are_trained(decoder, template, tmp_path):
     from sentence_transformers import SentenceTransformer
@@ -147,6 +149,7 @@ def texts_around(limit: int) -> list[str]:
     return [words[:length].strip() for length in (1, 40, *range(limit - 6, limit + 7), limit + 60)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [{}, SHOTS], ids=["no shots", "a shot"])
 def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots):
     from sentence_transformers import SentenceTransformer
@@ -177,6 +180,7 @@ def test_every_client_cuts_a_long_text_as_the_trained_model_does(exported, shots
     np.testing.assert_allclose(registered.predict(None, documents), encoder.encode_documents(documents), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_long_document_of_a_symmetric_task_is_cut_as_the_trained_model_does(exported):
     from sentence_transformers import SentenceTransformer
 
@@ -262,6 +266,7 @@ def test_the_documented_lines_give_the_same_vectors(exported):
         np.testing.assert_allclose(np.asarray(queries), expected, atol=1e-5, err_msg=block)
 
 
+@pytest.mark.slow
 def test_the_adapter_alone_gives_the_export_s_hidden_states(exported, tiny_student):
     from transformers import AutoModel
 

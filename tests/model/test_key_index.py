@@ -91,6 +91,7 @@ def fill_store(folder: Path, first: int) -> None:
         assert store.has([key(number)]).all()
 
 
+@pytest.mark.slow
 def test_processes_that_write_and_catalogue_at_once_lose_nothing(tmp_path: Path) -> None:
     workers = [start_warm(fill_store, tmp_path, first) for first in (0, 100, 200)]
     for worker in workers:

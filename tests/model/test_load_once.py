@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from components.model.load_once import free_model, load_once
 from tests.samples import only_collected_when_asked
 
@@ -44,6 +46,7 @@ def test_two_threads_load_one_model() -> None:
     assert one is two
 
 
+@pytest.mark.slow
 def test_a_process_holds_one_model_at_a_time() -> None:
     free_model()
     loaded.clear()

@@ -27,6 +27,7 @@ def test_a_task_s_shots_go_through_the_model_once_a_row(exported):
     np.testing.assert_allclose(model.encode_query(texts, prompt_name="sky"), plain, atol=1e-6)  # left as it was
 
 
+@pytest.mark.slow
 def test_texts_are_cut_as_sentence_transformers_cuts_them(exported):
     from sentence_transformers import SentenceTransformer
 

@@ -104,6 +104,7 @@ def test_ids_equal_sentencepiece(small_model: Path) -> None:
     assert fast_ids(load_fast(small_model), some) == sentencepiece_ids(small_model, some)
 
 
+@pytest.mark.slow
 def test_ids_equal_sentencepiece_on_mistrals_own_model(mistral_model: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -58,6 +58,7 @@ def _put_many(folder: Path, first: int) -> None:
         store.put([key(str(i)), key(f"{i}+")], vectors(i, i))
 
 
+@pytest.mark.slow
 def test_processes_that_write_the_same_keys_at_once_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_put_many, args=(tmp_path, first)) for first in (0, 0, 10)]

@@ -53,6 +53,7 @@ def test_the_efficiency_is_the_measured_one_of_the_card(tmp_path: Path) -> None:
         efficiency_of(GPUS["H100"], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_recipe_in_bf16_is_refused_on_a_card_without_it() -> None:
     config = load_config(ROOT / "recipes" / "mistral-7b-qlora-24gb.yaml")
     for name, refused in (("T4", True), ("RTX-4090", False)):

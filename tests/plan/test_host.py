@@ -63,6 +63,7 @@ def test_fetch_holds_one_source_and_select_shots_one_task(tasks: list[TaskTexts]
     assert more == pytest.approx(rows + host.TRIGRAM * words)
 
 
+@pytest.mark.slow
 def test_cards_are_what_the_parameters_use(config: Config) -> None:
     def cards(changed: Config) -> dict[str, float]:
         plan = make_plan(changed, estimated_texts(changed), ROOT / "nowhere", H100, 8)

@@ -31,6 +31,7 @@ def test_every_path_of_the_recipe_is_found_and_nothing_is_downloaded(full: Hub) 
     assert len(asked) == 2  # 30 sources, one list and one access check
 
 
+@pytest.mark.slow
 def test_an_alternative_is_of_its_own_source_only(full: Hub) -> None:
     files = full.repos["dataset", "cfli/bge-full-data"]
     files["data/msmarco-00000-of-00001.parquet"] = files.pop("data/msmarco_passage-00000-of-00001.parquet")
@@ -63,6 +64,7 @@ def test_a_hub_out_of_reach_is_told_once(hub: Hub, monkeypatch: pytest.MonkeyPat
     assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_the_plan_asks_only_when_told_to(hub: Hub) -> None:
     plan_run(RECIPE, ROOT, GPUS["H200"], 1, None, None, hub=False)
     assert hub.asked == []

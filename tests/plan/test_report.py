@@ -38,6 +38,7 @@ def test_a_disk_and_a_host_too_small_are_told():
     assert any(line.startswith("train: needs") and "the model's weights pass through it" in line for line in tight)
 
 
+@pytest.mark.slow
 def test_the_report_has_the_table_and_says_what_does_not_fit(monkeypatch):
     from collections import namedtuple
 
@@ -49,6 +50,7 @@ def test_the_report_has_the_table_and_says_what_does_not_fit(monkeypatch):
         assert [line.partition(":")[0] for line in report.wrong] == problems
 
 
+@pytest.mark.slow
 def test_the_page_of_docs_scaling_is_up_to_date():
     page = scaling_tables(ROOT / "recipes" / "mistral-7b.yaml", ROOT, GPUS["H100"], None)
     assert page in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

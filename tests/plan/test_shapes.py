@@ -8,6 +8,7 @@ from components.plan.shapes import read_shape, shape_of
 from tests.plan.samples import MISTRAL, full
 
 
+@pytest.mark.slow
 def test_mistral_7b_on_the_meta_device_has_the_planned_shape():
     from peft import LoraConfig, get_peft_model
     from transformers import MistralConfig, MistralModel

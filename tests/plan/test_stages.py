@@ -15,6 +15,7 @@ from tests.plan.samples import MISTRAL, full
 from tests.samples import ROOT
 
 
+@pytest.mark.slow
 def test_every_recipe_has_a_plan_of_all_stages():
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         config = load_config(path)
@@ -23,6 +24,7 @@ def test_every_recipe_has_a_plan_of_all_stages():
         assert all(cost.flops > 0 for cost in plan.costs if cost.stage in {"retrieve", "train", "evaluate"})
 
 
+@pytest.mark.slow
 def test_more_devices_take_less_time_and_no_fewer_flops():
     config = full(processes=8)
     plan = make_plan(config, estimated_texts(config), Path("nowhere"), GPUS["H100"], 8)
@@ -35,6 +37,7 @@ def test_more_devices_take_less_time_and_no_fewer_flops():
     assert alone.hours(GPUS["H100"], 8, 0.5) == alone.hours(GPUS["H100"], 1, 0.5)  # train.processes: 1 uses one card
 
 
+@pytest.mark.slow
 def test_the_host_holds_the_weights_on_their_way_to_a_gpu():
     config = full()
     weights = 2 * MISTRAL.total
@@ -52,6 +55,7 @@ def test_the_rehearsals_weights_take_two_bytes_a_number_on_disk():
     assert 2 * MISTRAL.total < fetch.disk < 2.1 * MISTRAL.total
 
 
+@pytest.mark.slow
 def test_few_shot_evaluation_is_counted_where_shots_arrive():
     config = full()
     assert len(few_shot_tasks(config)) == 22

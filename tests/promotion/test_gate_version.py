@@ -13,6 +13,7 @@ from components.tracking.store import connect
 from tests.tracking.stores import NAME, add_version, write_evaluation
 
 
+@pytest.mark.slow
 def test_gate_compares_with_base_then_with_the_champion(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     first, better, same = (add_version(uri, tmp_path, quality, seed) for seed, quality in enumerate((0.6, 0.7, 0.7)))
@@ -36,6 +37,7 @@ def test_gate_compares_with_base_then_with_the_champion(uri: str, tmp_path: Path
     assert production_version(client, NAME).tags["gate.verdict"] == "forced"
 
 
+@pytest.mark.slow
 def test_a_second_evaluation_of_the_same_weights_is_the_noise_floor(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     version = add_version(uri, tmp_path, 0.6, 0)
@@ -51,6 +53,7 @@ def test_a_second_evaluation_of_the_same_weights_is_the_noise_floor(uri: str, tm
     assert float(tags["gate.noise_floor"]) == pytest.approx(result.noise_floor, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluations_on_other_data_name_the_way_out(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     first, second = (add_version(uri, tmp_path, 0.6, seed) for seed in range(2))
@@ -64,6 +67,7 @@ def test_evaluations_on_other_data_name_the_way_out(uri: str, tmp_path: Path) ->
         gate_version(client, NAME, second)
 
 
+@pytest.mark.slow
 def test_no_evaluation_names_the_command(uri: str, tmp_path: Path) -> None:
     from tests.tracking.stores import ensure_model
 

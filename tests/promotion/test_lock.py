@@ -13,6 +13,7 @@ from components.tracking.store import connect
 from tests.tracking.stores import NAME
 
 
+@pytest.mark.slow
 def test_the_lock_is_exclusive_and_names_its_holder(uri: str) -> None:
     client = connect(uri)
     with (

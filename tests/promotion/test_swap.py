@@ -22,6 +22,7 @@ def passed(version: str, against: str) -> GateResult:
     return GateResult(NAME, version, against, True, ["better"], 0.1, 0.05, 0.15)
 
 
+@pytest.mark.slow
 def test_twenty_at_once_one_wins_and_the_others_say_why(uri: str, tmp_path: Path) -> None:
     versions = [add_version(uri, tmp_path, 0.6, seed) for seed in range(21)]
     promote(connect(uri), passed(versions[0], "base"), "ann", "champion")
@@ -42,6 +43,7 @@ def test_twenty_at_once_one_wins_and_the_others_say_why(uri: str, tmp_path: Path
     assert all(f"production is now {winner} (user {winner})" in text for text in losers)
 
 
+@pytest.mark.slow
 def test_a_lost_answer_of_the_swap_is_no_failure_and_a_real_one_is(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     version = add_version(uri, tmp_path, 0.6, 0)
@@ -60,6 +62,7 @@ def test_a_lost_answer_of_the_swap_is_no_failure_and_a_real_one_is(uri: str, tmp
     assert production_version(client, NAME) is None
 
 
+@pytest.mark.slow
 def test_rollback_gives_back_what_was_replaced(uri: str, tmp_path: Path) -> None:
     client = connect(uri)
     one, two = (add_version(uri, tmp_path, 0.6, seed) for seed in range(2))
@@ -73,6 +76,7 @@ def test_rollback_gives_back_what_was_replaced(uri: str, tmp_path: Path) -> None
     assert find_version(client, NAME, two).tags["rolled_back.because"] == "it is slow"
 
 
+@pytest.mark.slow
 def test_loader_refuses_an_alias_moved_by_hand(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = connect(uri)
@@ -86,6 +90,7 @@ def test_loader_refuses_an_alias_moved_by_hand(uri: str, tmp_path: Path, monkeyp
     refuse_ungated(find_version(client, NAME, PRODUCTION))
 
 
+@pytest.mark.slow
 def test_audit_is_a_run_and_a_git_tag(uri: str, tmp_path: Path) -> None:
     repository = tmp_path / "repo"
     repository.mkdir()

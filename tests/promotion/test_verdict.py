@@ -23,6 +23,7 @@ def published(root: Path, out: Path) -> Journal:
     return journal
 
 
+@pytest.mark.slow
 def test_verdict_of_an_evaluation(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

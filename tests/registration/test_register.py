@@ -115,6 +115,7 @@ def test_output_is_the_same_bytes_again(registered: Path, checkout: Path, no_upl
     assert len(json.loads((checkout / "outputs/register/reference.json").read_text())["queries"]) == len(EXAMPLES)
 
 
+@pytest.mark.slow
 def test_no_model_is_one_clear_line(checkout: Path, no_upload: None) -> None:
     from components.base.errors import UserError
 

@@ -19,6 +19,7 @@ def blocks() -> object:
     return blocks_of(CORPUS, 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [IndexParams(kind="ivf", lists=20, probes=20), IndexParams(kind="hnsw", effort=400)])
 def test_a_generous_index_finds_the_exact_answer(params: IndexParams) -> None:
     hits, recall = approximate_search(QUERIES, blocks, 900, 10, params, threads=1)  # type: ignore[arg-type]  # test blocks

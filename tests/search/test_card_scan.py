@@ -26,6 +26,7 @@ def test_the_answer_is_that_of_the_cpu_to_the_bit(cards: list[torch.device], off
     assert found.scores.tobytes() == cpu.scores.tobytes()
 
 
+@pytest.mark.slow
 def test_rounding_as_coarse_as_the_stated_error_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tensor cores do to a factor, at its worst: 13 of 23 bits of mantissa cut off."""
     random = np.random.default_rng(2)

@@ -72,6 +72,7 @@ def test_int8_and_float32_scans_give_the_same_bytes(offset: float, monkeypatch: 
     np.testing.assert_allclose(found[0].scores, -np.sort(-exact, axis=1)[:, :10], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_long_vectors_make_small_groups() -> None:
     """A group is four blocks, or what reaches 64 MiB."""
     for dimension, sizes in ((8, [4, 4, 1]), (1024, [2, 2, 2, 2, 1]), (4096, [1] * 9)):

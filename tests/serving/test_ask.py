@@ -35,6 +35,7 @@ def plain(folder: Path, question: str, prompt: str, texts: list[str]) -> list[tu
     return [(float(scores[i]), texts[i]) for i in np.argsort(-scores, kind="stable")]
 
 
+@pytest.mark.slow
 def test_prints_the_best_documents_of_the_first_retrieval_task(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert foundry("ask", QUESTION, "--top", "3") == 0
     about, _, hits = capsys.readouterr().out.partition("\n\n")
@@ -50,6 +51,7 @@ def test_prints_the_best_documents_of_the_first_retrieval_task(here: Path, capsy
     assert [float(score) for _, score, _ in lines] == pytest.approx([score for score, _ in best], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_register_stage_s_prompts_have_the_shots(here: Path) -> None:
     registered = here / "outputs" / "register"
     prompt = "<instruct>Do it.\n<query>a\n<response>b\n\n<instruct>Do it.\n<query>"
@@ -63,6 +65,7 @@ def test_the_register_stage_s_prompts_have_the_shots(here: Path) -> None:
     np.testing.assert_allclose([score for score, _ in answer.hits], [score for score, _ in expected], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_user_s_and_only_new_documents_are_embedded(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_file_of_the_user_s_and_only_new_documents_are_embedded(
     assert len(capsys.readouterr().out.partition("\n\n")[2].splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_another_model_never_meets_these_vectors(here: Path) -> None:
     before = ask(here, QUESTION, "", None, "", 5)
     weights = here / "outputs" / "train" / "export" / "model.safetensors"

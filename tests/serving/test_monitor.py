@@ -36,11 +36,13 @@ def root(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return checkout
 
 
+@pytest.mark.slow
 def test_no_sample_and_no_queries_name_the_cure(root: Path) -> None:
     with pytest.raises(UserError, match="turn the sample on"):
         watch(root, "production", 30, Limits())
 
 
+@pytest.mark.slow
 def test_other_queries_than_those_of_training_are_an_alert(root: Path) -> None:
     sample = QuerySample(root / FOLDER, share=1.0)
     sample.note("boolq", [f"is the {a} near the {b}" for a in WORDS for b in WORDS[:2]])

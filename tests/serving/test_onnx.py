@@ -27,6 +27,7 @@ def exported(request: pytest.FixtureRequest, tiny_student: Path, tmp_path_factor
     return encoder, model, file.parents[1]
 
 
+@pytest.mark.slow
 def test_onnx_runtime_gives_the_evaluated_vectors(exported: Any) -> None:
     encoder, model, folder = exported
     assert not list(folder.glob("*.safetensors"))

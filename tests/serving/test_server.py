@@ -150,6 +150,7 @@ def test_requests_at_once_are_embedded_together_and_keep_their_order(client: Tes
     assert served.batches.batches - before < len(texts)
 
 
+@pytest.mark.slow
 def test_the_documented_lines_over_a_socket(served: ServedModel) -> None:
     import threading
     import time
@@ -172,6 +173,7 @@ def test_the_documented_lines_over_a_socket(served: ServedModel) -> None:
     np.testing.assert_allclose(found["documents"], served.model.encode_document(TEXTS), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_serves_what_it_is_told_to(
     checkout: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ def exported(request: pytest.FixtureRequest, tiny_student: Path, tmp_path_factor
     return encoder, sides
 
 
+@pytest.mark.slow
 def test_strings_alone_give_the_evaluated_vectors(exported: Any) -> None:
     encoder, sides = exported
     texts = [*QUERIES, *DOCUMENTS, *MARKED, *LONG, ""]

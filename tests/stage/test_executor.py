@@ -185,6 +185,7 @@ def test_a_shard_that_kills_every_worker_is_one_line(tmp_path: Path, dask_engine
             run_shards(die, shards(tmp_path, 1), "test", own, threads=1)
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_a_worker_is_named() -> None:
     with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as empty:
         engine = EngineParams(kind="dask", address=empty.scheduler_address, connect_seconds=1)
@@ -198,6 +199,7 @@ def test_no_scheduler_is_named() -> None:
         run_shards(write_square, [(Path("x"), 1)], "test", nowhere, threads=1)
 
 
+@pytest.mark.slow
 def test_the_command_of_infra_starts_a_cluster_and_stops_on_a_signal() -> None:
     command = [sys.executable, "-m", "infra.dask_cluster", "--workers", "1", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:

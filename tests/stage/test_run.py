@@ -37,6 +37,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path, toy
 
 
+@pytest.mark.slow
 def test_outputs_and_metrics_appear_when_the_stage_ends(checkout):
     root, toy = checkout
 
@@ -52,6 +53,7 @@ def test_outputs_and_metrics_appear_when_the_stage_ends(checkout):
     assert not list((root / ".cache" / "work").glob("prepare*"))
 
 
+@pytest.mark.slow
 def test_a_stage_whose_input_was_never_made_is_one_line(checkout):
     root, _ = checkout
     (root / "outputs" / "fetch" / "metrics.json").unlink()
@@ -60,6 +62,7 @@ def test_a_stage_whose_input_was_never_made_is_one_line(checkout):
         stage.run_stage("prepare", root)
 
 
+@pytest.mark.slow
 def test_a_failing_stage_leaves_the_old_outputs_and_keeps_its_scratch(checkout):
     root, toy = checkout
     stage.run_stage("prepare", root)
@@ -79,6 +82,7 @@ def test_a_failing_stage_leaves_the_old_outputs_and_keeps_its_scratch(checkout):
     assert found == ["shard-0"]
 
 
+@pytest.mark.slow
 def test_scratch_of_other_inputs_is_not_found(checkout):
     root, toy = checkout
 
@@ -96,6 +100,7 @@ def test_scratch_of_other_inputs_is_not_found(checkout):
     assert found == []
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_exit_1(checkout, monkeypatch, capsys):
     root, toy = checkout
 

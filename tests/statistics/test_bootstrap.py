@@ -12,6 +12,7 @@ def plain_bootstrap(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return np.array([values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["continuous", "few distinct values", "skewed and small"])
 def test_same_distribution_as_a_plain_loop(kind: str) -> None:
     random = np.random.default_rng(1)
@@ -60,6 +61,7 @@ def test_unchanged_examples_have_no_spread() -> None:
     assert p_below_zero(resampled.replicates).tolist() == [1.0]
 
 
+@pytest.mark.slow
 def test_interval_of_the_mean_covers_the_truth() -> None:
     covered = 0
     for seed in range(200):

@@ -47,6 +47,7 @@ def test_values_are_the_exact_jackknife_and_average_to_the_metric(name: str, see
     assert values.mean() == pytest.approx(whole, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_resampled_means_spread_like_the_resampled_metric(name: str) -> None:
     values_of, metric, make = METRICS[name]

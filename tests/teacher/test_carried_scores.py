@@ -13,6 +13,7 @@ from tests.teacher.both_stages import CROSS_ENCODER, run_both
 from tests.teacher.conftest import write_prepared
 
 
+@pytest.mark.slow
 def test_an_update_scores_new_pairs_only(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[Any] = []
     score = CrossEncoderTeacher.score

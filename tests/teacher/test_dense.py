@@ -39,12 +39,14 @@ def read(teacher: EmbeddedTexts, texts: list[str], side: Side = PLAIN) -> np.nda
     return teacher.all(rows_of(texts, teacher.store, side))
 
 
+@pytest.mark.slow
 def test_nothing_is_embedded_twice(models: Path, tmp_path: Path) -> None:
     assert fill(embedded(models, tmp_path), [*TEXTS, *TEXTS]) == len(set(TEXTS))
     assert fill(embedded(models, tmp_path), [*TEXTS, "one more"]) == 1
     assert fill(embedded(models, tmp_path), TEXTS, prompt="query: ") == len(set(TEXTS))
 
 
+@pytest.mark.slow
 def test_changed_weights_embed_anew(models: Path, tmp_path: Path) -> None:
     fill(embedded(models, tmp_path), TEXTS)
     assert fill(embedded(models, tmp_path, "other"), TEXTS) == len(set(TEXTS))
@@ -52,6 +54,7 @@ def test_changed_weights_embed_anew(models: Path, tmp_path: Path) -> None:
     assert not np.allclose(a, b)
 
 
+@pytest.mark.slow
 def test_vectors_do_not_depend_on_the_shards(models: Path, tmp_path: Path) -> None:
     for shard in (1000, 7):
         fill(embedded(models, tmp_path / str(shard)), TEXTS, shard=shard)
@@ -59,6 +62,7 @@ def test_vectors_do_not_depend_on_the_shards(models: Path, tmp_path: Path) -> No
     assert a.tobytes() == b.tobytes()
 
 
+@pytest.mark.slow
 def test_token_vectors_asked_for_later_are_added(models: Path, tmp_path: Path) -> None:
     fill(embedded(models, tmp_path), TEXTS)
     late = embedded(models, tmp_path, token_vectors=True)
@@ -66,6 +70,7 @@ def test_token_vectors_asked_for_later_are_added(models: Path, tmp_path: Path) -
     assert fill(late, TEXTS) == 0
 
 
+@pytest.mark.slow
 def test_all_sides_are_filled_in_one_run(models: Path, tmp_path: Path) -> None:
     both = embedded(models, tmp_path)
     wanted = [
@@ -78,6 +83,7 @@ def test_all_sides_are_filled_in_one_run(models: Path, tmp_path: Path) -> None:
     assert not np.allclose(read(both, TEXTS[:5]), read(both, TEXTS[:5], Side("query: ")))
 
 
+@pytest.mark.slow
 def test_a_text_that_was_not_filled_is_never_embedded_by_reading(models: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingVectorError):
         read(embedded(models, tmp_path), ["never filled"])

@@ -16,6 +16,7 @@ def scores(folder: Path, models: Path, **scoring: object) -> pl.DataFrame:
     return pl.read_parquet(written).join(tasks.cast({"query": pl.UInt32}), on="query", maintain_order="left")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [CROSS_ENCODER, {"reranker": "dense", "model": "other"}], ids=["logits", "cosines"])
 def test_the_second_teacher_moves_scores_by_its_weight_on_the_first_ones_scale(
     tmp_path: Path, models: Path, second: dict[str, object]
@@ -34,6 +35,7 @@ def test_the_second_teacher_moves_scores_by_its_weight_on_the_first_ones_scale(
             assert statistic(own[column].to_numpy()) == pytest.approx(statistic(other[column].to_numpy()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_teacher_that_ranks_nothing_is_refused(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

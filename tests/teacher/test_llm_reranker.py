@@ -11,6 +11,7 @@ from tests.models import make_tiny_student
 from tests.teacher.pairs import check_independence
 
 
+@pytest.mark.slow
 def test_llm_score_is_yes_minus_no_at_the_last_token(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, MistralForCausalLM
 

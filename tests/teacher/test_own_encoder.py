@@ -49,6 +49,7 @@ def vectors(teacher: EmbeddedTexts, side: Side, texts: list[str]) -> np.ndarray:
     return teacher.all(rows)
 
 
+@pytest.mark.slow
 def test_queries_and_documents_are_embedded_as_the_encoder_embeds_them(
     own: tuple[Encoder, Path], tmp_path: Path
 ) -> None:
@@ -61,12 +62,14 @@ def test_queries_and_documents_are_embedded_as_the_encoder_embeds_them(
     np.testing.assert_allclose(vectors(teacher, document, DOCUMENTS), encoder.encode_documents(DOCUMENTS), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_symmetric_task_puts_its_prompt_before_both_sides(own: tuple[Encoder, Path], tmp_path: Path) -> None:
     query, document = embedded(own[1], tmp_path).sides("sky", symmetric=True)
     assert query == document
     assert "Find it." in query.prompt
 
 
+@pytest.mark.slow
 def test_a_task_without_a_prompt_is_named(own: tuple[Encoder, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"retrieve\.dense\.own\.task_prompts: .* no prompt for task 'sea'.*sky"):
         embedded(own[1], tmp_path).sides("sea", symmetric=False)

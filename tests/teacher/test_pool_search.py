@@ -11,6 +11,7 @@ from tests.teacher.both_stages import written
 from tests.teacher.conftest import make_context
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_with_the_shards_that_are_missing(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

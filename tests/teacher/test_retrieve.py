@@ -22,6 +22,7 @@ from tests.samples import read_prepared_tables, with_ids, write_prepared_tables
 from tests.teacher.conftest import FakeContext, make_context, retrieve_params
 
 
+@pytest.mark.slow
 def test_candidates_stay_in_their_task_and_out_of_test(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
     metrics = retrieve.run(context)  # type: ignore[arg-type]
@@ -35,6 +36,7 @@ def test_candidates_stay_in_their_task_and_out_of_test(tmp_path: Path, models: P
     assert 0 < metrics["candidates_per_query"] <= 10
 
 
+@pytest.mark.slow
 def test_held_out_documents_reach_dev_queries_only(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models)
     held = pl.when(pl.col("doc_id").str.ends_with("-0")).then(pl.lit("dev")).otherwise(pl.col("split"))
@@ -46,6 +48,7 @@ def test_held_out_documents_reach_dev_queries_only(tmp_path: Path, models: Path)
     assert len(meets_held)
 
 
+@pytest.mark.slow
 def test_a_rerun_is_byte_identical_and_embeds_nothing(tmp_path: Path, models: Path) -> None:
     files = []
     for turn in ("a", "b"):
@@ -58,6 +61,7 @@ def test_a_rerun_is_byte_identical_and_embeds_nothing(tmp_path: Path, models: Pa
     assert len(list((tmp_path / "cache").rglob("keys.npy"))) == segments
 
 
+@pytest.mark.slow
 def test_kept_vectors_stand_at_the_rows_of_their_texts(tmp_path: Path, models: Path) -> None:
     params = retrieve_params(keep_vectors=["dense"])
     context = make_context(tmp_path, models, retrieve=params)
@@ -75,6 +79,7 @@ def test_kept_vectors_stand_at_the_rows_of_their_texts(tmp_path: Path, models: P
     assert len(left_out) == 0 < len(kept["queries"]) - 24  # rows of the test queries
 
 
+@pytest.mark.slow
 def test_two_teachers_are_fused(tmp_path: Path, models: Path) -> None:
     for fusion in ("rrf", "z_score"):
         params = retrieve_params(dense={"dense": {}, "other": {"weight": 2.0}}, fusion=fusion, bm25=None)
@@ -85,6 +90,7 @@ def test_two_teachers_are_fused(tmp_path: Path, models: Path) -> None:
         assert table["dense_rank"].null_count() > 0  # found by the second teacher alone
 
 
+@pytest.mark.slow
 def test_k_larger_than_the_corpus_takes_it_all(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1000))
     retrieve.run(context)  # type: ignore[arg-type]
@@ -92,6 +98,7 @@ def test_k_larger_than_the_corpus_takes_it_all(tmp_path: Path, models: Path) -> 
     assert (table.filter(pl.col("query_id") == "k-river").height, table["query_id"].n_unique()) == (6, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [{"kind": "ivf", "lists": 2, "probes": 2}, {"kind": "hnsw"}])
 def test_an_index_reports_its_recall(tmp_path: Path, models: Path, index: dict[str, object]) -> None:
     metrics = retrieve.run(make_context(tmp_path, models, retrieve=retrieve_params(index=index)))  # type: ignore[arg-type]

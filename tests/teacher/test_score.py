@@ -27,6 +27,7 @@ from tests.teacher.both_stages import CROSS_ENCODER, run_both
 from tests.teacher.conftest import make_context, retrieve_params, score_params
 
 
+@pytest.mark.slow
 def test_every_candidate_and_positive_is_scored(tmp_path: Path, models: Path) -> None:
     context = run_both(tmp_path, models)
     table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)
@@ -47,6 +48,7 @@ def first_queries(inputs: Inputs, number: int) -> np.ndarray:
     return np.isin(np.arange(30), inputs.queries["row"].to_numpy()[:number])
 
 
+@pytest.mark.slow
 def test_another_choice_of_queries_scores_only_new_pairs(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_another_choice_of_queries_scores_only_new_pairs(
     assert len(some.filter(pl.col("query") > last)) == 15  # their positives
 
 
+@pytest.mark.slow
 def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) -> None:
     context = make_context(tmp_path, models, retrieve=retrieve_params(depth=1))
     prepared = tmp_path / "outputs" / "prepare"
@@ -93,6 +96,7 @@ def test_the_sources_own_negatives_are_scored_too(tmp_path: Path, models: Path) 
     assert row["reranker_score"] < 1
 
 
+@pytest.mark.slow
 def test_the_sources_own_scores_stand_in_for_the_rerankers(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +117,7 @@ def test_the_sources_own_scores_stand_in_for_the_rerankers(
         np.testing.assert_allclose(table["reranker_score"], plain["reranker_score"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_maxsim_fuses_cosine_and_late_interaction(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +138,7 @@ def test_maxsim_fuses_cosine_and_late_interaction(
     assert len(set(built)) == len(built) >= 3  # a block's table is made once, however many passes read it
 
 
+@pytest.mark.slow
 def test_late_interaction_is_computed_once_for_the_same_pairs(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +162,7 @@ def test_late_interaction_is_computed_once_for_the_same_pairs(
     assert 0 < numbers[0] == numbers[1] < numbers[2]  # other pairs of a document are other scores
 
 
+@pytest.mark.slow
 def test_cross_encoder_scores_are_the_models(tmp_path: Path, models: Path) -> None:
     context = run_both(tmp_path, models, reranker="cross_encoder", model="reranker", max_tokens=128)
     table = read_table(context.out / "teacher_scores.parquet", TEACHER_SCORES)

@@ -17,6 +17,7 @@ from tests.teacher.conftest import make_context, retrieve_params, score_params
 from tests.warm import kill_worker, start_warm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [{}, CROSS_ENCODER])
 def test_the_number_of_shards_changes_no_byte(
     tmp_path: Path, models: Path, scoring: dict[str, object], monkeypatch: pytest.MonkeyPatch

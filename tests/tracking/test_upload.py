@@ -61,6 +61,7 @@ def test_everything_arrives_and_the_journal_goes(store: Path, tmp_path: Path) ->
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["all", "round"])
 def test_a_pipeline_s_journal_that_went_with_its_stage_is_passed_over(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -125,6 +126,7 @@ def test_unreachable_keeps_it_says_so_once_and_uploads_later(
     assert not journal.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{store}"
     code = (

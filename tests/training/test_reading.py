@@ -98,6 +98,7 @@ def test_a_step_waits_for_the_device_once(
         assert of_device == ["step.py:run"]
 
 
+@pytest.mark.slow
 def test_numbers_read_a_step_later_are_the_same(make_trainer: Callable[..., Any], tmp_path: Path) -> None:
     told: dict[bool, list[tuple[int, dict[str, float]]]] = {False: [], True: []}
     curves = {}

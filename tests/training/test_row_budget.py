@@ -48,6 +48,7 @@ def test_rows_get_smaller_until_they_fit(
     )
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_with_the_smaller_rows(make_trainer: Callable[..., Any]) -> None:
     trainer = make_trainer(**GRADCACHE)
     small_card(trainer, 100)

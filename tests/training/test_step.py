@@ -32,6 +32,7 @@ def gradients(trainer, rows=None) -> tuple[float, torch.Tensor]:
     return loss, torch.cat([p.grad.flatten() for p in trainer.named.values()])
 
 
+@pytest.mark.slow
 def test_gradcache_equals_one_pass_at_the_real_temperature(make_trainer):
     loss, direct = gradients(make_trainer(**TWO_STEPS))
     cached_loss, cached = gradients(make_trainer(**TWO_STEPS, **{"train.gradcache": True}))
@@ -39,6 +40,7 @@ def test_gradcache_equals_one_pass_at_the_real_temperature(make_trainer):
     assert (cached - direct).norm() / direct.norm() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_rows_of_several_prefixes_give_the_loss_and_gradients_of_rows_of_one(make_trainer, precision):
     changes = {
@@ -62,18 +64,21 @@ def test_rows_of_several_prefixes_give_the_loss_and_gradients_of_rows_of_one(mak
     assert (joined - expected).norm() / expected.norm() < (1e-5 if precision == "fp32" else 0.05)
 
 
+@pytest.mark.slow
 def test_the_temperature_reaches_gradcache(make_trainer):
     sharp, _ = gradients(make_trainer(**TWO_STEPS, **{"train.gradcache": True}))
     flat, _ = gradients(make_trainer(**{**TWO_STEPS, "train.temperature": 1.0}, **{"train.gradcache": True}))
     assert abs(sharp - flat) > 0.01
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing(make_trainer):
     _, plain = gradients(make_trainer(**TWO_STEPS))
     _, recomputed = gradients(make_trainer(**TWO_STEPS, **{"train.gradient_checkpointing": True}))
     assert (recomputed - plain).norm() / plain.norm() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_base_in_bf16_gives_nearly_the_gradients_of_fp32_to_an_adapter_in_fp32(make_trainer):
     loss, exact = gradients(make_trainer(**TWO_STEPS))
     half_loss, half = gradients(trainer := make_trainer(**TWO_STEPS, **{"train.precision": "bf16"}))
@@ -91,6 +96,7 @@ def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch):
         assert training_precision("fp32", cpu) == "fp32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [{"pooling": "mean"}, {"pooling": "mean", "attention": "bidirectional"}])
 def test_without_a_shared_prefix_every_query_carries_its_own(make_trainer, encoder):
     trainer = make_trainer(**TWO_STEPS, **{f"encoder.{key}": value for key, value in encoder.items()})

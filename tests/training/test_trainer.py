@@ -16,6 +16,7 @@ def weights(trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.named.values()])
 
 
+@pytest.mark.slow
 def test_it_learns(make_trainer):
     contrastive = {"train.temperature": 0.1, "train.distillation": {"weight": 0.0}}
     trainer = make_trainer(**{"train.steps": 60, "train.learning_rate": 0.002, **contrastive})
@@ -67,6 +68,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(make_trainer, tmp_pa
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_parameters_is_refused(make_trainer, tmp_path):
     make_trainer(work=tmp_path).fit()
     with pytest.raises(UserError, match="other parameters"):
@@ -94,6 +96,7 @@ def test_early_stop_counts_checks_without_a_better_score(make_trainer):
     assert len(trainer.fit()) == 4
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_dev_check_are_kept(make_trainer, tmp_path):
     trainer = make_trainer(**{"train.steps": 5, "train.dev": EVERY_STEP})
     after = with_dev_scores(trainer, [0.1, 0.9, 0.5, 0.4, 0.9])
@@ -107,6 +110,7 @@ def test_the_weights_of_the_best_dev_check_are_kept(make_trainer, tmp_path):
     assert torch.equal(weights(last), after[2])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_still_has_the_best_of_its_checkpoint(make_trainer, tmp_path):
     changes = {"train.steps": 6, "train.checkpoint_every": 2, "train.dev": EVERY_STEP}
     killed = make_trainer(**changes)
@@ -119,6 +123,7 @@ def test_a_resumed_run_still_has_the_best_of_its_checkpoint(make_trainer, tmp_pa
     assert torch.equal(weights(resumed), after[0])
 
 
+@pytest.mark.slow
 def test_dev_checks_are_retrieval_over_dev_queries(make_trainer):
     dev = {"every": 3, "queries": 4, "documents": 12}
     seen: list[tuple[int, float]] = []
@@ -145,6 +150,7 @@ def test_live_metrics_tell_speed_and_memory(make_trainer):
     assert seen["speed/wait_seconds"] < seen["speed/step_seconds"]
 
 
+@pytest.mark.slow
 def test_cut_texts_rows_over_the_budget_and_groups_without_negatives_are_logged(make_trainer):
     def told(**changes) -> dict[str, float]:
         seen: dict[str, float] = {}

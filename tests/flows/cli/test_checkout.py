@@ -39,11 +39,13 @@ def other(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_checkouts_own_code_runs(other: Path) -> None:
     done = script(other, "table")
     assert done.stdout == f"table of the other checkout {other} outputs/evaluate\n", done.stderr
 
 
+@pytest.mark.slow
 def test_from_a_folder_below_too(other: Path) -> None:
     """components/ has a package `statistics`, as the standard library does: it must not be found in its place."""
     assert script(other / "components", "table").stdout.startswith("table of the other checkout"), "the code"
@@ -59,12 +61,14 @@ def test_a_checkout_from_before_the_command_says_so(other: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_installed_code_runs_in_a_folder_without_code(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
     done = script(tmp_path, "table")
     assert done.stderr == "error: outputs/evaluate/table.json: missing; run the evaluate stage (make run)\n"
 
 
+@pytest.mark.slow
 def test_the_exit_status_and_arguments_pass_through(other: Path) -> None:
     assert script(other, "stage", "no such").stderr.startswith("error: no such: no such stage; stages: fetch")
     assert script(other, "stage", "no such").returncode == 1

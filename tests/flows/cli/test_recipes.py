@@ -98,6 +98,7 @@ def test_a_recipe_that_does_not_fit_is_planned_and_not_run(
     assert ran == []
 
 
+@pytest.mark.slow
 def test_run_brings_stages_up_to_date_and_passes_dvc_s_status_on(toy: Path) -> None:
     assert foundry("run", "left") == 0
     assert (toy / "outputs" / "left" / "out.txt").read_text().startswith("left(source(hello)")
