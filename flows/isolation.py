@@ -28,7 +28,11 @@ from flows.dag import read_dag, run_dvc, stale_stages
 
 PRIVATE = {"work", "runs", "prefect", "locks"}  # of .cache: two runs must not share these
 LATEST = "latest"
-NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}")  # a post-checkout hook (dvc's, git-lfs's) that fails fails the run
+NO_HOOKS = {  # environment of git: a post-checkout hook (dvc's, git-lfs's) that fails fails the run
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "core.hooksPath",
+    "GIT_CONFIG_VALUE_0": os.devnull,
+}
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def isolated_worktree(root: Path, revision: str, identity: str) -> Iterator[Path
 
 def _worktree(root: Path, revision: str, place: Path) -> Iterator[Path]:
     try:
-        git(root, *NO_HOOKS, "worktree", "add", "--detach", "--", str(place), revision)
+        git(root, "worktree", "add", "--detach", "--", str(place), revision, env=NO_HOOKS)
         share_dvc(root, place)
         _share_cache(root / ".cache", place / ".cache")
         yield place

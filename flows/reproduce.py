@@ -164,6 +164,6 @@ def restore(root: Path, run: str, to: Path) -> None:
     """
     if to.exists():
         raise UserError(f"{to}: exists already; name a folder that does not")
-    git(root, *NO_HOOKS, "worktree", "add", "--detach", "--", str(to), find_commit(root, run))
+    git(root, "worktree", "add", "--detach", "--", str(to), find_commit(root, run), env=NO_HOOKS)
     share_dvc(root, to)
     checkout_outputs(to, pull=bool(run_dvc(to, "remote", "list")))

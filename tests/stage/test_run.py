@@ -112,4 +112,4 @@ def test_bad_input_is_one_line_and_exit_1(checkout, monkeypatch, capsys):
     assert foundry("stage", "prepare") == 1
     assert "error: prepare: data.jsonl: row 3: field query: empty; remove the row\n" in capsys.readouterr().err
     assert foundry("stage", "nonsense") == 1
-    assert "error: nonsense: no such stage; stages: fetch, prepare, " in capsys.readouterr().err
+    assert "error: nonsense: no such stage; stages: local_files, fetch, prepare, " in capsys.readouterr().err

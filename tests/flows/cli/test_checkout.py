@@ -70,7 +70,7 @@ def test_the_installed_code_runs_in_a_folder_without_code(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_exit_status_and_arguments_pass_through(other: Path) -> None:
-    assert script(other, "stage", "no such").stderr.startswith("error: no such: no such stage; stages: fetch")
+    assert script(other, "stage", "no such").stderr.startswith("error: no such: no such stage; stages: local_files")
     assert script(other, "stage", "no such").returncode == 1
 
 
