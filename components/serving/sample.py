@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 FOLDER = Path(".cache") / "served"
 FILE = "queries.jsonl"
 _REDACTED = (  # in this order: an e-mail address may hold digits
-    ("<url>", re.compile(r"\b(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)),  # postgres://user:password@host too
+    ("<url>", re.compile(r"\b(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)),  # databases too
     ("<email>", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
     ("<iban>", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")),
     ("<secret>", re.compile(r"\b(?=[A-Za-z0-9_-]*\d)(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}\b")),
