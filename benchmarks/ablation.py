@@ -12,7 +12,6 @@ in the folder, and MLflow on its mlflow.db, compare the runs.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -24,10 +23,10 @@ import yaml
 
 from benchmarks.ablation_figures import figures_of
 from benchmarks.about import about
+from benchmarks.json_file import write_json
 from benchmarks.rehearsal import ROOT
 from benchmarks.variant_runs import Result, Runs, Variant
 from components.base.errors import UserError
-from components.base.files import whole_file
 from components.config import read_parameters
 
 FILE = ROOT / "benchmarks" / "ablation.yaml"
@@ -61,8 +60,7 @@ def main() -> None:
     figures = {**figures_of(variants, results), "about": about(given.seeds, always, runs.code)}
     print_table(figures)
     if given.json:
-        with whole_file(given.json) as partial:
-            partial.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(given.json, figures)
 
 
 def read_variants(file: Path) -> tuple[dict[str, Any], dict[str, Variant]]:

@@ -20,18 +20,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from benchmarks.about import about, processor
+from benchmarks.json_file import write_json
 from benchmarks.peers.data import write_student
 from benchmarks.peers.encoder import PeerSource
 from benchmarks.peers.measure import Scores, Source, dev_score, resampled_difference, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, start
 from benchmarks.stage_store import forget_killed
-from components.base.files import whole_file
 from components.config import load_config, read_parameters
 from components.model.encoder import EncoderSource
 from components.tracking.versions import code_version
@@ -162,12 +161,6 @@ class Bench:
         shots = run / "shots.yaml" if side == "ours" else None
         config = load_config(self.folder / "params.yaml")
         return score_test_tasks(side, self.source(side, run), shots, config, self.folder / "outputs", run / "test")
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Write a file that is whole or not there: a run that has it is not run again."""
-    with whole_file(file) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def cpu_of(run: Path) -> float:

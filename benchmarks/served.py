@@ -33,7 +33,7 @@ from components.contracts.shots import Shot, TaskPrompt
 from components.contracts.tasks import Task
 from components.model.encoder import Encoder
 from components.serving.ask import Model
-from tests.models import make_tiny_student
+from tests.models import make_tiny_student, randomise_adapter
 from tests.samples import small_parameters
 from tests.serving_page import documented, documented_in_node, missing_for_node
 
@@ -113,9 +113,7 @@ def exported(folder: Path) -> tuple[Encoder, Path]:
     config: Config = parse_config(small_parameters(), "benchmark")
     tokenizer = load_tokenizer(student, config.prompt)
     model = add_adapter(student, tokenizer, config)
-    with torch.no_grad():
-        for parameter in (one for one in model.parameters() if one.requires_grad):
-            parameter.add_(torch.randn_like(parameter) * 0.05)
+    randomise_adapter(model.parameters())
     save_adapter(model, folder / "adapter")
     export_model(student, folder / "adapter", folder / "export", config, [TASK])
     encoder = Encoder.load(student, config.prompt, config.encoder, folder / "adapter")

@@ -5,7 +5,6 @@ The code is that of the folder and stays the same. A change of `train` makes `sc
 the same bytes, `mine` does not.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 import yaml
 
 from benchmarks.rehearsal import start
-from components.base.hashing import content_hash
+from components.base.hashing import content_hash, json_hash
 from components.config import Config
 from components.config.load import parse_config
 from components.tracking.describe import declared_params
@@ -80,7 +79,7 @@ class StageStore:
     def _key(self, name: str, config: Config, kept: Mapping[str, Kept]) -> str:
         read = declared_params(config, self.stages[name].get("params", []))
         made_from = [read, {one: kept[one].content for one in self._inputs(name)}]
-        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+        return json_hash(made_from)[:16]
 
     def write_parameters(self, raw: Mapping[str, Any]) -> None:
         """Make `raw` the parameters of the folder."""

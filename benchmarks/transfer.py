@@ -24,12 +24,12 @@ import numpy as np
 from benchmarks.ablation import QUICK, few_texts
 from benchmarks.ablation_figures import difference
 from benchmarks.about import about
+from benchmarks.json_file import write_json
 from benchmarks.peers.measure import score_test_tasks
 from benchmarks.quality_vs_peers import UNSEEN
 from benchmarks.rehearsal import ROOT
 from benchmarks.variant_runs import SEEDED, Result, Runs, Variant, changes_from
 from components.base.errors import UserError
-from components.base.files import whole_file
 from components.config import read_parameters
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
@@ -62,8 +62,7 @@ def main() -> None:
     figures["about"] = about(given.seeds, settings, runs.code)
     print_tables(figures)
     if given.json:
-        with whole_file(given.json) as partial:
-            partial.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(given.json, figures)
 
 
 def starter_sizes() -> dict[str, int]:
@@ -138,8 +137,7 @@ def reference(runs: Runs, data: Variant, seed: int, name: str, adapter: Path | N
         )
         scores = score_test_tasks(name, source, None, config, outputs, place / "test")
         test = {task: values.tolist() for task, values in scores.items()}
-        with whole_file(file) as partial:
-            partial.write_text(json.dumps(asdict(Result(name, seed, 0.0, test, 0.0, 0.0))), encoding="utf-8")
+        write_json(file, asdict(Result(name, seed, 0.0, test, 0.0, 0.0)))
     return Result(**json.loads(file.read_text(encoding="utf-8")))
 
 

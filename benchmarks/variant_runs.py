@@ -7,7 +7,6 @@ folder compares them. Texts that an earlier run embedded for a teacher are not e
 variant whose retrieve runs again (one_retriever, production, paraphrases) are too low by that.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.json_file import write_json
 from benchmarks.peers.measure import Scores, dev_score, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, tracking_store
 from benchmarks.stage_store import Kept, StageStore, remove
 from components.base.errors import UserError
-from components.base.files import whole_file
+from components.base.hashing import json_hash
 from components.config import Config, read_parameters
 from components.config.load import parse_config
 from components.config.overrides import apply_overrides
@@ -101,7 +101,7 @@ class Runs:
     def _digest(self, variant: Variant) -> str:
         before = self._digest(self.variants[variant.start]) if variant.start else ""
         about = [self.raw, dict(variant.changes), variant.fixed_shots, before]
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
+        return json_hash(about)[:8]
 
     def start_of(self, variant: Variant, seed: int) -> Path:
         """The adapter that a run goes on from."""
@@ -138,8 +138,7 @@ class Runs:
         finally:
             record.end(status)
         upload.wait_until_uploaded(record.folder)
-        with whole_file(place / "run.json") as partial:
-            partial.write_text(json.dumps(asdict(done)), encoding="utf-8")
+        write_json(place / "run.json", asdict(done))
 
     def _start_from(self, first: Variant, seed: int) -> dict[str, Any]:
         """The changes that make a run go on from the adapter of `first`, which gets the list of its pairs."""

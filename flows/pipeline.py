@@ -195,7 +195,7 @@ def pipeline(
 
 
 def _refuse_unsafe(alone: str) -> None:
-    """It becomes the name of a lock file, and whoever may start a deployment chooses it."""
+    """It becomes the name of a lock file, and each user who may start a deployment chooses it."""
     try:
         safe_name(alone)
     except ValueError as problem:

@@ -1,6 +1,11 @@
 """A tiny random student for tests of any room and for benchmarks."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def make_tiny_student(folder: Path, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
@@ -30,3 +35,13 @@ def make_tiny_student(folder: Path, layers: int = 2, width: int = 32, seed: int 
     }
     write_random_mistral(folder, shape, seed, torch.float32)
     return folder
+
+
+def randomise_adapter(parameters: "Iterable[torch.nn.Parameter]") -> None:
+    """Add noise to those that are trained: LoRA's B starts at zero, and a new adapter changes no vector."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in parameters:
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)

@@ -141,7 +141,7 @@ def gradcache(bench: Bench) -> None:
     few = _batch(bench, bench.pick(16, 4))
     rows, number = _batch(bench, bench.pick(128, 4))
     tokens = sum(placed.tokens for placed in rows)
-    step.run(0, *few, _loss)  # whatever mfu's rows have not compiled
+    step.run(0, *few, _loss)  # compiles the graphs that mfu's rows did not need
     bench.reset_peak()
     seconds = bench.seconds(lambda: step.run(0, rows, number, _loss), times=1, warm=0)
     model.zero_grad()

@@ -7,7 +7,6 @@ teacher's ranks. Teacher scores are the teacher's cosines over the temperature t
 none). Its trainer runs in the Python of an environment that has it.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.json_file import write_json
 from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs, write_jsonl
-from components.base.files import whole_file
 
 WINDOW = (2, 200)  # ranks that hn_mine draws from by default
 NEGATIVES, TEMPERATURE = 7, 0.05
@@ -39,8 +38,7 @@ def main() -> None:
     save_sentence_model(given.out / "trainer" / "merged_model", given.evaluated_tokens, given.out / "model")
     shutil.rmtree(given.out / "trainer")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
-    with whole_file(given.out / "run.json") as partial:
-        partial.write_text(json.dumps(figures), encoding="utf-8")
+    write_json(given.out / "run.json", figures)
 
 
 def mined(one: TaskPairs, given: Any) -> Path:

@@ -8,12 +8,11 @@ are the positives draws its negatives from the batch.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.json_file import write_json
 from benchmarks.peers.data import TaskPairs, arguments_of, cpu_seconds, save_sentence_model, training_pairs
-from components.base.files import whole_file
 
 PROMPT = "Instruct: {}\nQuery: "
 
@@ -30,8 +29,7 @@ def main() -> None:
     merge(given)
     save_sentence_model(given.out / "merged", given.evaluated_tokens, given.out / "model")
     figures = {"cpu_seconds": cpu_seconds(), "training_cpu_seconds": training}
-    with whole_file(given.out / "run.json") as partial:
-        partial.write_text(json.dumps(figures), encoding="utf-8")
+    write_json(given.out / "run.json", figures)
 
 
 def load(given: argparse.Namespace) -> Any:

@@ -2,6 +2,8 @@
 
 import re
 
+from components.base.short_lines import shorten_line
+
 _BREAKS = {ord(one): repr(one)[1:-1] for one in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}  # as str.splitlines sees them
 
 
@@ -20,8 +22,10 @@ class UserError(Exception):
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|disk is full")  # of the system; of sqlite
 
 
-def full_disk_as_user_error(problem: BaseException) -> UserError | None:
-    """The one line for an error of any library that says that a disk is full; None for another error."""
+def as_user_error(problem: BaseException) -> UserError | None:
+    """A UserError as it is, the one line for any library's error that says that a disk is full; None for another."""
+    if isinstance(problem, UserError):
+        return problem
     if not _DISK_FULL.search(str(problem)):
         return None
-    return UserError(f"{' '.join(str(problem).split())[:300]}; free disk space, then run it again")
+    return UserError(f"{shorten_line(problem, 300)}; free disk space, then run it again")

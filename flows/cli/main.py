@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from components.base.errors import UserError, full_disk_as_user_error
+from components.base.errors import as_user_error
 from flows.cli import data, export, models, pipeline, recipes, reference, servers, tune, watch
 from flows.cli.checkout import use_code_of_checkout
 from flows.cli.group import examples, new_group
@@ -16,7 +16,7 @@ def main() -> None:
         use_code_of_checkout()
         new_app()(prog_name="foundry")
     except Exception as problem:
-        known = problem if isinstance(problem, UserError) else full_disk_as_user_error(problem)
+        known = as_user_error(problem)
         if known is None:
             raise
         for line in str(known).splitlines():

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from components.base.checkout import home
-from components.base.errors import UserError, full_disk_as_user_error
+from components.base.errors import UserError, as_user_error
 from components.base.process import die_with_dvc, die_with_parent
 from flows.cli.checkout import enter_checkout, enter_for_flows, require_git
 from flows.cli.group import examples, new_group
@@ -179,7 +179,7 @@ def stage(name: Annotated[str, typer.Argument(metavar="STAGE", help="a stage of 
         with stage_at_work(root):
             _run_stage(name, root)
     except Exception as problem:
-        known = problem if isinstance(problem, UserError) else full_disk_as_user_error(problem)
+        known = as_user_error(problem)
         if known is None:
             raise
         raise UserError("\n".join(f"{name}: {line}" for line in str(known).splitlines())) from None

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from components.base.errors import UserError, full_disk_as_user_error
+from components.base.errors import UserError, as_user_error
 
 
 def test_what_breaks_a_line_in_a_name_is_escaped_and_several_errors_keep_their_lines() -> None:
@@ -21,7 +21,7 @@ def test_what_breaks_a_line_in_a_name_is_escaped_and_several_errors_keep_their_l
     ],
 )
 def test_a_full_disk_is_one_line_with_the_cure(problem: Exception) -> None:
-    [line] = str(full_disk_as_user_error(problem)).splitlines()
+    [line] = str(as_user_error(problem)).splitlines()
     assert "No space left on device" in line
     assert line.endswith("; free disk space, then run it again")
-    assert full_disk_as_user_error(ValueError("ours")) is None
+    assert as_user_error(ValueError("ours")) is None

@@ -1,7 +1,5 @@
 """An exported student."""
 
-import torch
-
 from components.config import Config, parse_config
 from components.contracts.shots import TaskPrompt
 from components.contracts.tasks import Task
@@ -10,6 +8,7 @@ from components.model.encoder import Encoder
 from components.model.export import export_model, set_prompts
 from components.model.prompt import Prompt, Shot
 from components.training.train import add_adapter, save_adapter
+from tests.models import randomise_adapter
 from tests.samples import small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
@@ -21,10 +20,7 @@ def export_of(student, template, folder) -> tuple:
     config: Config = parse_config(small_parameters(**{"prompt.template": template}), "test")
     tokenizer = load_tokenizer(student, config.prompt)
     model = add_adapter(student, tokenizer, config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
+    randomise_adapter(model.parameters())
     save_adapter(model, folder / "adapter")
     export_model(student, folder / "adapter", folder / "export", config, [TASK])
     set_prompts(

@@ -17,6 +17,7 @@ from components.model.shared_prefix import encode_task
 from components.tracking.embedder import Embedder
 from components.training.train import add_adapter, save_adapter
 from tests.model.exports import SHOTS, TASK, export_of
+from tests.models import randomise_adapter
 from tests.samples import small_parameters
 from tests.serving_page import documented
 
@@ -71,10 +72,7 @@ def test_the_export_of_a_base_held_in_bf16_gives_nearly_the_vectors_of_training(
     config = parse_config(small_parameters(**{"train.precision": "bf16"}), "test")
     tokenizer = load_tokenizer(tiny_student, config.prompt)
     model = add_adapter(tiny_student, tokenizer, config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
+    randomise_adapter(model.parameters())
     save_adapter(model, tmp_path / "adapter")
     export_model(tiny_student, tmp_path / "adapter", tmp_path / "export", config, [TASK])
     encoder = Encoder(model, Prompt(tokenizer, config.prompt), config.encoder, identity="")

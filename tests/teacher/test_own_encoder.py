@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from components.base.errors import UserError
 from components.config import DenseTeacherParams, EngineParams, parse_config
@@ -16,6 +15,7 @@ from components.model.export import export_model
 from components.model.sentence_model import Side
 from components.teacher.dense import EmbeddedTexts, Rows
 from components.training.train import add_adapter, save_adapter
+from tests.models import randomise_adapter
 from tests.samples import small_parameters
 
 TASK = Task("sky", "retrieval", "Find it.", symmetric=False, weight=1.0, licence="none", source="test")
@@ -29,10 +29,7 @@ def own(tiny_student: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[E
     folder = tmp_path_factory.mktemp("own")
     config = parse_config(small_parameters(), "test")
     model = add_adapter(tiny_student, load_tokenizer(tiny_student, config.prompt), config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
+    randomise_adapter(model.parameters())
     save_adapter(model, folder / "adapter")
     export_model(tiny_student, folder / "adapter", folder / "own", config, [TASK])
     return Encoder.load(tiny_student, config.prompt, config.encoder, folder / "adapter"), folder

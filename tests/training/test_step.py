@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from components.model.backbone import training_precision
 from components.training.rows import pack_rows
 from components.training.world import World
+from tests.models import randomise_adapter
 from tests.training.two_processes import WAYS, train, train_every_way
 from tests.warm import meeting_store, start_warm
 
@@ -24,10 +25,8 @@ def gradients(trainer, rows=None) -> tuple[float, torch.Tensor]:
         rows = trainer._prepare(1).rows
         assert len(rows) > 3
     trainer.model.train()
-    with torch.no_grad():  # LoRA's B starts at zero: move off it, so that A has a gradient too
-        torch.manual_seed(5)
-        for parameter in trainer.named.values():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
+    torch.manual_seed(5)
+    randomise_adapter(trainer.named.values())  # so that A has a gradient too
     loss = trainer.step.run(1, rows, len(batch.query_texts), trainer._loss(batch, {}))
     return loss, torch.cat([p.grad.flatten() for p in trainer.named.values()])
 
