@@ -88,18 +88,26 @@ def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch
 
 
 def drift_starts(client: Any) -> Any:
-    """The deployment of the flow run that the monitor's event creates, once the automation is on."""
+    """The deployment of the flow runs that the monitor's event creates, once the automation is on.
+
+    The server answers before its trigger service knows that the automation is on, and an event that comes between the
+    two starts nothing, so the event is sent again every five seconds.
+    """
     from prefect.events import emit_event
 
     [automation] = client.read_automations_by_name(DRIFT_AUTOMATION)
     client.resume_automation(automation.id)
-    emit_event(DRIFT_EVENT, resource={"prefect.resource.id": "embedding-foundry.model.m"}, payload={"alerts": ["a"]})
-
-    def triggered() -> list[Any]:
-        return [run for run in client.read_flow_runs() if run.created_by and run.created_by.type == "AUTOMATION"]
-
-    wait_for(triggered, 60)
+    deadline = time.monotonic() + 120
+    while not (
+        runs := [run for run in client.read_flow_runs() if run.created_by and run.created_by.type == "AUTOMATION"]
+    ):
+        assert time.monotonic() < deadline, "the event starts no run"
+        emit_event(
+            DRIFT_EVENT, resource={"prefect.resource.id": "embedding-foundry.model.m"}, payload={"alerts": ["a"]}
+        )
+        time.sleep(5)
     client.pause_automation(automation.id)
-    [run] = triggered()
-    client.delete_flow_run(run.id)
-    return run.deployment_id
+    for run in runs:
+        client.delete_flow_run(run.id)
+    [deployment] = {run.deployment_id for run in runs}
+    return deployment
