@@ -15,7 +15,7 @@ from components.model.fused import fuse_elementwise
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
 from components.model.packing import Row
-from components.model.prompt import add_special_tokens
+from components.model.prompt import add_special_tokens, word_ids
 from components.model.tokenizer_mistral import load_fast, needs_conversion
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -81,7 +81,7 @@ def load_backbone(
     _check_attention(folder, backbone)
     if prompt is not None:
         _check_window(folder, backbone.config, prompt)
-    grow_embeddings(backbone, len(tokenizer))
+    grow_embeddings(backbone, tokenizer)
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
     narrow_last_layer(backbone)
@@ -127,16 +127,24 @@ def _check_window(folder: Path, config: Any, prompt: PromptParams) -> None:
         )
 
 
-def grow_embeddings(backbone: Any, size: int) -> None:
-    """Give the embedding matrix at least `size` rows; new rows are the mean of the old."""
+def grow_embeddings(backbone: Any, tokenizer: Any) -> None:
+    """Give the embedding matrix a row for every token of `tokenizer`; new rows are the mean of the old.
+
+    The prompt's special tokens start as the mean of the tokens of their words in the plain template.
+    """
     old = backbone.get_input_embeddings().weight
-    if old.shape[0] >= size:
+    if old.shape[0] >= len(tokenizer):
         return
     rows = old.shape[0]
-    mean = old.detach().float().mean(0).to(old.dtype)
-    backbone.resize_token_embeddings(size, mean_resizing=False)
+    before = old.detach().float()
+    mean = before.mean(0).to(old.dtype)
+    starts = {i: before[ids].mean(0).to(old.dtype) for i, ids in word_ids(tokenizer).items() if i >= rows}
+    backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
-        backbone.get_input_embeddings().weight[rows:] = mean
+        weight = backbone.get_input_embeddings().weight
+        weight[rows:] = mean
+        for i, start in starts.items():
+            weight[i] = start
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:

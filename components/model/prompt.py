@@ -224,3 +224,15 @@ def add_special_tokens(tokenizer: Any) -> list[int]:
     tokens = [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
     tokenizer.add_tokens(tokens, special_tokens=True)
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIAL_TOKENS]
+
+
+def word_ids(tokenizer: Any) -> dict[int, list[int]]:
+    """Id of each of the prompt's special tokens that `tokenizer` has -> the ids of its word in the plain template."""
+    plain = _SPELLINGS["plain"]
+    words = dict(zip(SPECIAL_TOKENS, (plain.instruct, plain.query, plain.response), strict=True))
+    known = tokenizer.get_vocab()
+    return {
+        int(known[token]): list(tokenizer(word, add_special_tokens=False)["input_ids"])
+        for token, word in words.items()
+        if token in known
+    }
