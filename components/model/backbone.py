@@ -15,7 +15,7 @@ from components.model.fused import fuse_elementwise
 from components.model.last_layer import narrow_last_layer
 from components.model.locate import locate_model
 from components.model.packing import Row
-from components.model.prompt import add_special_tokens, word_ids
+from components.model.prompt import add_special_tokens
 from components.model.tokenizer_mistral import load_fast, needs_conversion
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -62,8 +62,6 @@ def load_backbone(
     model: Path, tokenizer: Any, encoder: EncoderParams, prompt: PromptParams | None = None, **how: Any
 ) -> Any:
     """The decoder without LM head, frozen, its embedding matrix grown to the tokenizer's size.
-
-    New rows are the mean of the old ones, without noise, so they are the same on every machine.
 
     Args:
         prompt: the lengths that its sequences may reach.
@@ -128,23 +126,22 @@ def _check_window(folder: Path, config: Any, prompt: PromptParams) -> None:
 
 
 def grow_embeddings(backbone: Any, tokenizer: Any) -> None:
-    """Give the embedding matrix a row for every token of `tokenizer`; new rows are the mean of the old.
+    """Give the embedding matrix a row for every token; new rows are the mean of the old, without noise.
 
-    The prompt's special tokens start as the mean of the tokens of their words in the plain template.
+    The prompt's special tokens (`tokenizer.new_rows`) start as the mean of their words' rows instead: before training,
+    three equal tokens could not be told apart (docs/recipe.md). A padded matrix has rows for them already.
     """
     old = backbone.get_input_embeddings().weight
-    if old.shape[0] >= len(tokenizer):
-        return
-    rows = old.shape[0]
-    before = old.detach().float()
-    mean = before.mean(0).to(old.dtype)
-    starts = {i: before[ids].mean(0).to(old.dtype) for i, ids in word_ids(tokenizer).items() if i >= rows}
-    backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():
-        weight = backbone.get_input_embeddings().weight
-        weight[rows:] = mean
-        for i, start in starts.items():
-            weight[i] = start
+    rows, starts = old.shape[0], getattr(tokenizer, "new_rows", {})
+    words = {i: old.detach()[ids].float().mean(0) for i, ids in starts.items()}
+    mean = old.detach().float().mean(0) if rows < len(tokenizer) else None
+    if mean is not None:
+        backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    weight = backbone.get_input_embeddings().weight.detach()
+    if mean is not None:
+        weight[rows:] = mean.to(weight.dtype)
+    for i, word in words.items():
+        weight[i] = word.to(weight.dtype)
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
