@@ -5,8 +5,9 @@
 recipes/bench.yaml: six training tasks, and test tasks of which six come from sources that no side trained on. The CPU
 seconds of our retrieve, score, mine, train and select_shots are every side's budget, its own mining included; a peer's
 steps are what is left for them by two short runs of it. Each side's learning rate is chosen on dev queries (seed 1), by
-the measure of each kind of task; test tasks are evaluated for the chosen rate only, with our evaluation, each side
-behind the prompt that it was trained with. Differences: mean over the test tasks, examples and seeds resampled.
+the measure of each kind of task, from at least four: where the highest or lowest is best, the next one is tried too.
+Test tasks are evaluated for the chosen rate only, with our evaluation, each side behind the prompt that it was trained
+with. Differences: mean over the test tasks, examples and seeds resampled.
 
 Runs that have finished in --folder are not run again. FlagEmbedding runs in the Python of an environment that has it;
 without the option that side is reported as not run.
@@ -37,8 +38,8 @@ from components.tracking.versions import code_version
 
 RATES = {
     "ours": (1e-3, 2e-3, 3e-3, 5e-3),
-    "sentence_transformers": (3e-4, 1e-3, 2e-3, 4e-3),
-    "flagembedding": (3e-4, 1e-3, 2e-3, 4e-3),
+    "sentence_transformers": (1e-3, 2e-3, 4e-3, 8e-3),
+    "flagembedding": (1e-3, 2e-3, 4e-3, 8e-3),
 }
 TEMPLATES = {
     "sentence_transformers": "Instruct: {instruction}\nQuery: {text}",
@@ -197,9 +198,12 @@ def compare(bench: Bench, seeds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     scores: dict[str, list[Scores]] = {}
     for side in bench.sides:
-        rates = RATES[side][1:2] if bench.quick else RATES[side]
-        dev = {rate: bench.dev(side, rate) for rate in rates}
+        dev = {rate: bench.dev(side, rate) for rate in (RATES[side][1:2] if bench.quick else RATES[side])}
         best = max(dev, key=lambda rate: dev[rate])
+        while len(dev) > 1 and best in (min(dev), max(dev)):
+            further = best * 2 if best == max(dev) else best / 2
+            dev[further] = bench.dev(side, further)
+            best = max(dev, key=lambda rate: dev[rate])
         figures |= {f"{side}_dev_at_{rate:g}": value for rate, value in dev.items()}
         scores[side] = [bench.test(side, best, seed) for seed in range(1, seeds + 1)]
         figures[f"{side}_rate"] = best

@@ -32,8 +32,8 @@ class Turn(NamedTuple):
 
 
 class Schedule:
-    """Tasks take turns by weight * size^alpha within the phase of a step; examples of a task are visited in a new random
-    order each epoch. A bag draws from its own sample of each task's examples.
+    """Tasks take turns by weight * size^alpha within the phase of a step; examples of a task are visited in a new
+    random order each epoch. A bag draws from its own sample of each task's examples.
 
     Each step's share is added to what every task is owed, and the task that is owed most pays with a step (smooth
     weighted round robin), from a random start: after any number of steps every task had its share but for a step or

@@ -27,6 +27,24 @@ def repair_files(root: Path) -> list[str]:
     return done
 
 
+class Repairs:
+    """Repairs checkouts' files again and again; reads them only when they changed since they were found valid."""
+
+    def __init__(self) -> None:
+        self._valid: dict[Path, tuple[Any, ...]] = {}
+
+    def repair(self, root: Path) -> None:
+        """Repair the files of a checkout unless nothing changed; prints a line for each repair."""
+        state = tuple(_file_state(path) for path in (rwlock(root), root / "dvc.lock"))
+        if state == self._valid.get(root):
+            return
+        for line in repair_files(root):
+            print(line, flush=True)
+        # What a running dvc is just writing is looked at again: it may be killed with the file as it is now.
+        if _read_json(rwlock(root)) is not None and _is_whole_file(root / "dvc.lock"):
+            self._valid[root] = state
+
+
 def rwlock(root: Path) -> Path:
     """The file in which DVC notes what its commands read and write; every command fails if it is invalid."""
     return _temporary(root) / "rwlock"
@@ -84,6 +102,15 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return {}
     except ValueError:
         return None
+
+
+def _file_state(path: Path) -> tuple[int, int] | None:
+    """(modification time, size) of a file, None if there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _temporary(root: Path) -> Path:

@@ -1,7 +1,8 @@
 """Uploads run journals to MLflow: live, or later if the server was down.
 
-A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended. A
-run starts it too if an earlier one was killed before its end was uploaded.
+A stage starts this module as a separate process, one per checkout, which exits ten seconds after the last run ended,
+or thirty after a killed one, whose user may start dvc again. A run starts it too if an earlier one was killed before
+its end was uploaded.
 `foundry upload` uploads all pending journals.
 """
 
@@ -19,7 +20,7 @@ from components.tracking.journal_files import first_event, journals, owner_stand
 from components.tracking.store import tracking_folder
 from components.tracking.uploader import Uploader
 
-IDLE_SECONDS = 10.0
+IDLE_SECONDS, AFTER_KILL_SECONDS = 10.0, 30.0
 PATIENCE_SECONDS = 120.0
 STARTS = 3  # of an upload process that crashes; once that was printed, each further run starts it once
 CRASHED = f"the upload process ended {STARTS} times"
@@ -92,14 +93,14 @@ def _announce(tracking: Path, problem: str) -> None:
 
 
 def upload_until_idle(root: Path) -> None:
-    """Upload every journal below `root` until no owner process has been alive for ten seconds."""
+    """Upload every journal below `root` until no owner process has been alive for ten seconds (thirty after a kill)."""
     tracking, quiet_since = tracking_folder(root), time.monotonic()
     while True:
         with _only_one(tracking) as mine:
             if not mine:
                 return
             uploader = Uploader(tracking)
-            while time.monotonic() - quiet_since < IDLE_SECONDS:
+            while time.monotonic() < max(quiet_since + IDLE_SECONDS, uploader.killed_at + AFTER_KILL_SECONDS):
                 if uploader.round():
                     quiet_since = time.monotonic()
                 time.sleep(0.2)

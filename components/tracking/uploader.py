@@ -22,7 +22,7 @@ from components.tracking.journal_files import (
     read_state,
     remaining_journals,
 )
-from components.tracking.lockfile import repair_files
+from components.tracking.lockfile import Repairs
 from components.tracking.senders import SENDERS, send_inputs, send_params
 from components.tracking.store import connect, experiment_id, is_reachable, redact_uri, run_link, with_credentials
 
@@ -34,10 +34,18 @@ class NotAnsweringError(ConnectionError):
 
 
 class Uploader:
-    """Sends journals to their stores; stores the uploaded offset per journal."""
+    """Sends journals to their stores; stores the uploaded offset per journal.
+
+    It also repairs what a killed dvc left half-written in the checkouts of its journals, also after their upload: a
+    plain `dvc repro` that is killed before its first run begins has no journal.
+
+    Attributes:
+        killed_at: when a dead owner's run was ended (time.monotonic); -inf before.
+    """
 
     def __init__(self, tracking: Path) -> None:
-        self._tracking = tracking
+        self._tracking, self.killed_at = tracking, float("-inf")
+        self._repairs, self._roots = Repairs(), {tracking.parent.parent}
         self._clients: dict[str, Any] = {}
         self._retry_at: dict[str, float] = {}
 
@@ -54,6 +62,8 @@ class Uploader:
             except Exception as problem:  # noqa: BLE001  on any error of the store the journal is kept for later
                 note_state(folder, problem=describe_exception(problem))
                 self._retry_at[folder.name] = time.monotonic() + 15
+        for root in self._roots:
+            self._repairs.repair(root)
         return busy
 
     def send(self, folder: Path, dead: bool) -> bool:
@@ -63,8 +73,8 @@ class Uploader:
             NotAnsweringError: the store's server does not accept connections.
         """
         if dead and first_event(folder).get("root"):
-            for repair in repair_files(Path(first_event(folder)["root"])):  # plain `dvc repro` would fail from now on
-                print(repair, flush=True)
+            self._roots.add(root := Path(first_event(folder)["root"]))
+            self._repairs.repair(root)  # plain `dvc repro` would fail from now on
             if all_events(folder)[-1]["kind"] != "end":
                 close_dvc_run(folder)
         events, offset = new_events(folder)
@@ -82,6 +92,7 @@ class Uploader:
             SENDERS[kind](client, run_id, folder, group)
         note_state(folder, offset=offset, problem="")
         if dead and not ended:
+            self.killed_at = time.monotonic()
             client.set_tag(run_id, "ended.because", "its process died")
             client.set_terminated(run_id, "KILLED")
         if ended or dead:

@@ -6,6 +6,8 @@ import pytest
 
 from components.base.locks import try_lock
 from components.tracking import lockfile
+from components.tracking.store import tracking_folder
+from components.tracking.uploader import Uploader
 
 
 @pytest.fixture
@@ -38,3 +40,25 @@ def test_whole_files_are_read_and_nothing_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     assert not lockfile.is_broken(tmp_path)
+
+
+def test_a_file_is_repaired_whenever_it_is_left_invalid(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repairs = lockfile.Repairs()
+    with try_lock(root / ".dvc" / "tmp" / "rwlock.lock"):  # a dvc that writes, and is killed with the file as it is
+        repairs.repair(root)
+        assert lockfile.rwlock(root).exists()
+    repairs.repair(root)
+    assert not lockfile.rwlock(root).exists()
+    lockfile.rwlock(root).write_text("{}")
+    capsys.readouterr()
+    repairs.repair(root)
+    assert (capsys.readouterr().out, lockfile.rwlock(root).exists()) == ("", True)
+    lockfile.rwlock(root).write_text("")
+    repairs.repair(root)
+    assert "rwlock was left invalid by a killed dvc: removed it" in capsys.readouterr().out
+
+
+def test_the_upload_process_repairs_without_a_journal(root: Path) -> None:
+    tracking = tracking_folder(root)
+    assert not Uploader(tracking).round()
+    assert not lockfile.rwlock(root).exists()
