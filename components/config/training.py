@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from components.config.objectives import ObjectivesParams
 from components.config.schedule import ScheduleParams
-from components.config.types import Count, Fraction, NonNegative, Params, Positive, PositiveFloat
+from components.config.types import Count, Fraction, NonNegative, Params, Positive, PositiveFloat, PositiveFraction
 
 
 class LoraParams(Params):
@@ -44,10 +44,27 @@ class GuideParams(Params):
 
 
 class ShotDrawParams(Params):
-    """Few-shot prefixes in training: their number is uniform over {0..max}, drawn again for every `share` queries."""
+    """Few-shot prefixes in training: the number of shots is drawn again for every `share` queries."""
 
     max: Count = Field(default=0, description="most shots in a prefix; 0 = zero-shot training")
+    rate: PositiveFraction | None = Field(
+        default=None,
+        description="share of the prefixes that have shots, 1 to max, equally likely; null: 0 to max, equally likely",
+    )
     share: Positive = Field(default=16, description="queries that share one prefix, which is computed once")
+
+    @model_validator(mode="after")
+    def _a_rate_needs_shots(self) -> "ShotDrawParams":
+        if self.rate is not None and self.max == 0:
+            raise ValueError("rate has no effect with max: 0; set max above 0, or remove rate")
+        return self
+
+    @property
+    def chances(self) -> list[float]:
+        """The probability of each number of shots, from 0 to max."""
+        if self.rate is None:
+            return [1 / (self.max + 1)] * (self.max + 1)
+        return [1 - self.rate, *[self.rate / self.max] * self.max]
 
 
 class DevParams(Params):

@@ -145,10 +145,11 @@ def step_tokens(config: Config, task: TaskTexts) -> tuple[float, float]:
     batch = min(train.batch_queries, task.queries)
     shared = config.encoder.attention == "causal" and config.encoder.pooling == "last"
     chunks = math.ceil(batch / train.shots.share)
-    numbers = range(train.shots.max + 1)  # of shots, all equally likely
-    prefixes = [min(task.prefix_tokens + k * task.shot_tokens, config.prompt.prefix_tokens) for k in numbers]
-    each = [_packed(batch / chunks, task.trained_query_tokens, prefix, train.row_tokens, shared) for prefix in prefixes]
-    queries = chunks * sum(each) / len(each)
+    queries = 0.0
+    for shots, chance in enumerate(train.shots.chances):
+        prefix = min(task.prefix_tokens + shots * task.shot_tokens, config.prompt.prefix_tokens)
+        each = _packed(batch / chunks, task.trained_query_tokens, prefix, train.row_tokens, shared)
+        queries += chunks * chance * each
     drawn = batch * (1 + train.negatives)
     distinct = task.documents * (1 - (1 - 1 / task.documents) ** drawn)
     own_prefix = task.prefix_tokens if task.symmetric else 0.0

@@ -117,9 +117,11 @@ class Batches:
         )
 
     def draw_shot_number(self, step: int, chunk: int) -> tuple[np.random.Generator, int]:
-        """(generator to pick the shots with, their number) for the `chunk`-th run of queries: uniform over {0..max}."""
-        draw = keyed_random(self.seed, _SHOTS, step, chunk)
-        return draw, int(draw.integers(0, self.params.shots.max + 1))
+        """(generator to pick the shots with, their number by `train.shots`) for the `chunk`-th run of queries."""
+        draw, shots = keyed_random(self.seed, _SHOTS, step, chunk), self.params.shots
+        if shots.rate is None:
+            return draw, int(draw.integers(0, shots.max + 1))
+        return draw, int(draw.choice(shots.max + 1, p=shots.chances))
 
     def _is_graded(self, name: str) -> bool:
         """Whether the task's loss is CoSENT: an sts task whose pairs have more than one grade.

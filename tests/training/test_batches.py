@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from components.base.errors import UserError
 from components.config import parse_config
 from components.contracts.tasks import Task
 from components.training.batches import Batches
@@ -46,6 +47,15 @@ def test_shots_never_hold_a_text_of_the_batch(data):
             numbers[len(shots)] += 1
             assert not texts & {text for shot in shots for text in (shot.query, shot.response)}
     assert set(numbers) == {0, 1, 2, 3, 4}
+
+
+def test_a_rate_says_how_many_prefixes_have_shots(data):
+    made = batches(data, **{"train.shots": {"max": 2, "rate": 0.2}})
+    numbers = collections.Counter(made.draw_shot_number(step, chunk)[1] for step in range(100) for chunk in range(10))
+    assert 150 < numbers[1] + numbers[2] < 250
+    assert min(numbers[1], numbers[2]) > 60
+    with pytest.raises(UserError, match="rate has no effect with max: 0"):
+        batches(data, **{"train.shots": {"max": 0, "rate": 0.2}})
 
 
 def test_shots_are_looked_for_until_they_are_found(data):
