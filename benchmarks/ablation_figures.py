@@ -10,8 +10,13 @@ from benchmarks.peers.measure import resampled_difference
 from benchmarks.variant_runs import Result, Variant
 from components.statistics.bootstrap import holm
 
-# name of a headline figure: the variant without the ingredient; the figure is full minus that
-HEADLINES = {"full_over_naive": "naive", "margin": "no_margin", "soft_labels": "hard_labels", "shots": "no_shots"}
+# name of a headline figure: the variants with and without the ingredient; the figure is their difference
+HEADLINES = {
+    "full_over_naive": ("full", "naive"),
+    "margin": ("full", "no_margin"),
+    "soft_labels": ("full", "hard_labels"),
+    "shots": ("shots", "full"),
+}
 WIDTH = 2 * norm.ppf(0.975)  # of a 95 % interval, in standard errors
 Results = Mapping[str, Sequence[Result]]  # by variant: one a seed
 
@@ -19,9 +24,9 @@ Results = Mapping[str, Sequence[Result]]  # by variant: one a seed
 def figures_of(variants: Mapping[str, Variant], results: Results) -> dict[str, Any]:
     """Headline figures first; then of each variant its scores, cost and difference. Scores and differences x 100."""
     figures: dict[str, Any] = {}
-    for name, without in HEADLINES.items():
-        if "full" in results and without in results:
-            mean, low, high = difference(results["full"], results[without])
+    for name, (there, without) in HEADLINES.items():
+        if there in results and without in results:
+            mean, low, high = difference(results[there], results[without])
             figures |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     table = {name: row(variants[name], results) for name in results}
     for family in dict.fromkeys(variants[name].family for name in results):

@@ -129,7 +129,7 @@ def is_task_of(side: str, name: str) -> bool:
 
 def ablation_section(figures: Figures) -> Iterator[str]:
     """Ingredients, then every variant with its difference, p-value and cost."""
-    yield from table(["full recipe minus the recipe without", "difference"], ingredient_rows(figures))
+    yield from table(["with the ingredient minus without it", "difference"], ingredient_rows(figures))
     yield ""
     yield "Every variant against its baseline. p: two-sided, corrected by Holm within the family. Best on dev:"
     yield "the variant of the family, or the full recipe, that dev queries (without shots) choose; not test scores."

@@ -102,7 +102,7 @@ def test_every_variant_is_a_valid_recipe_with_an_effect() -> None:
         config = parse_config(apply_overrides(base, changes), one.name)
         seen.add((config.model_dump_json(), one.start, one.fixed_shots))
     assert len(seen) == len(variants)
-    assert {"full", *HEADLINES.values()} <= set(variants)
+    assert {name for pair in HEADLINES.values() for name in pair} <= set(variants)
 
 
 def test_a_variant_that_names_none_is_refused(tmp_path: Path) -> None:
@@ -208,11 +208,11 @@ def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Res
 
 
 def test_figures_say_what_helps() -> None:
-    lifts = {"full": 0.2, "naive": 0.0, "no_shots": 0.2, "no_margin": 0.1, "hard_labels": 0.2}
+    lifts = {"full": 0.2, "naive": 0.0, "shots": 0.2, "no_margin": 0.1, "hard_labels": 0.2}
     families = {
         "full": "whole",
         "naive": "whole",
-        "no_shots": "shots",
+        "shots": "shots",
         "no_margin": "negatives",
         "hard_labels": "labels",
     }
@@ -222,7 +222,7 @@ def test_figures_say_what_helps() -> None:
     assert 0 < figures["full_over_naive_low"] < figures["full_over_naive"] < figures["full_over_naive_high"]
     assert figures["shots"] == 0 > figures["shots_low"]
     table = figures["variants"]
-    assert [table[name]["verdict"] for name in ("naive", "no_margin", "no_shots")] == [
+    assert [table[name]["verdict"] for name in ("naive", "no_margin", "shots")] == [
         "worse",
         "worse",
         "no difference shown",
