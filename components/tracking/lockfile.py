@@ -17,13 +17,20 @@ from components.tracking.snapshot import git
 
 
 def repair_files(root: Path) -> list[str]:
-    """Repair both files unless a dvc is just writing them; returns a line for each repair."""
+    """Repair both files unless a dvc is just writing them; returns a line for each repair.
+
+    Each is read and repaired under DVC's lock for it, so that no dvc writes in between.
+    """
     done = []
-    if read_rwlock(root) is None:
-        rwlock(root).unlink(missing_ok=True)
-        done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
-    if is_broken(root):
-        done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
+    if _read_json(rwlock(root)) is None:
+        with try_lock(_temporary(root) / "rwlock.lock", shared=True) as nobody_writes:
+            if nobody_writes and _read_json(rwlock(root)) is None:
+                rwlock(root).unlink(missing_ok=True)
+                done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
+    if not _is_whole_file(root / "dvc.lock"):
+        with try_lock(_temporary(root) / "lock", shared=True) as nobody_writes:
+            if nobody_writes and not _is_whole_file(root / "dvc.lock"):
+                done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
     return done
 
 
