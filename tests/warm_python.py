@@ -1,9 +1,9 @@
 """A `python` and a `foundry` whose processes start at once: each is forked from a server with its imports done.
 
 A process of the pipeline takes one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
-`warm_python()` is a folder to put first on PATH: dvc, a stage, a process of torchrun and the upload to MLflow that a
-test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes of xdist;
-any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment, open
+`warm_python()` is a folder to put first on PATH: dvc, a stage, torchrun, the upload to MLflow, a flow and the servers
+that a test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes
+of xdist; any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment, open
 files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among its
 ancestors finds none. Tests of commands that are killed, and of the command line, start cold ones.
 
@@ -14,6 +14,7 @@ import array
 import contextlib
 import fcntl
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -38,7 +39,14 @@ MODULES = (
     *("dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.repo", "dvc.repo.graph", "dvc.repo.index", "dvc.scm"),
     *("dvc.repo.reproduce", "dvc.utils.strictyaml"),
 )
-FORKED = ("dvc", "components.tracking.upload", "components.stage.launch")  # of `python -m`
+PREFECT = ("prefect.cli", "prefect.engine", "prefect.flows", "prefect.workers.process", "prefect.server.api.server")
+FORKED: dict[str, tuple[str, ...]] = {  # of `python -m`: what the server imports before it forks the first of them
+    **dict.fromkeys(("dvc", "components.tracking.upload", "components.stage.launch"), ()),
+    **dict.fromkeys(("flows.cli", "prefect", "prefect.engine"), PREFECT),
+    "uvicorn": ("uvicorn", "prefect.server.api.server"),
+    "torch.distributed.run": ("torch.distributed.run",),
+}
+PROGRAMS = {"foundry": ("flows.cli.main", ()), "uvicorn": ("uvicorn.main", ("mlflow.pyfunc.scoring_server",))}
 FORKED_CODE = (  # of `python -c`, the start: multiprocessing's fork server, a test process of xdist
     "from multiprocessing.forkserver import main;",
     "import sys;exec(eval(sys.stdin.readline()))",
@@ -53,7 +61,7 @@ words = sys.argv[1:]
 while words and words[0] in ("-u", "-B"):
     del words[0]
 forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({code})
-if not sys.argv[0].endswith("/foundry") and not forked and not (words and words[0].endswith(".py")):
+if sys.argv[0].endswith("/python") and not forked and not (words and words[0].endswith(".py")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{{number}}")]
 request = json.dumps([[sys.argv[0], *words], os.getcwd(), dict(os.environ), files]).encode()
@@ -108,8 +116,8 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start(folder: Path) -> socket.socket:
     address = folder / "server"
     address.unlink(missing_ok=True)
-    made = {"python": sys.executable, "address": str(address), "forked": FORKED, "code": FORKED_CODE}
-    for name in ("python", "foundry"):
+    made = {"python": sys.executable, "address": str(address), "forked": tuple(FORKED), "code": FORKED_CODE}
+    for name in ("python", *PROGRAMS):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
         (folder / name).chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listener, (folder / "log").open("wb") as log:
@@ -160,12 +168,14 @@ def serve(listener: socket.socket, python: str) -> None:
                     here.add(connection)
                     selector.register(connection, selectors.EVENT_READ)
                     continue
+                request = _receive(connection, length)
+                import_for(request[0])
                 if os.fork() == 0:
                     selector.close()
                     for other in (listener, *here):
                         other.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    become(connection, length, files, python)
+                    become(connection, request, files, python)
                 connection.close()
                 for file in files:
                     os.close(file)
@@ -187,12 +197,29 @@ def _header(connection: socket.socket) -> "tuple[int, array.array[int]]":
     return int.from_bytes(header, "big"), numbers
 
 
-def become(connection: socket.socket, length: int, files: "array.array[int]", python: str) -> None:
+def _receive(connection: socket.socket, length: int) -> list[Any]:
+    """A launcher's arguments, folder, environment and the numbers of its open files."""
+    request = b""
+    while len(request) < length:
+        request += connection.recv(length - len(request))
+    return list(json.loads(request))
+
+
+def import_for(arguments: list[str]) -> None:
+    """Import, in the server, what the process that these arguments start needs besides MODULES."""
+    command, *rest = arguments
+    name = Path(command).name
+    modules = PROGRAMS[name][1] if name in PROGRAMS else FORKED[rest[1]] if rest[:1] == ["-m"] else ()
+    for module in modules:
+        __import__(module)
+
+
+def become(connection: socket.socket, request: list[Any], files: "array.array[int]", python: str) -> None:
     """Turn this process into the one that a launcher asks for; does not return."""
     status = 1
     connection = socket.socket(fileno=_out_of_the_way(connection.detach()))
     try:
-        arguments = take_over(connection, length, files, python)
+        arguments = take_over(request, files, python)
         threading.Thread(target=obey, args=(connection,), daemon=True).start()
         status = run(arguments)
     finally:
@@ -209,12 +236,9 @@ def _out_of_the_way(file: int) -> int:
     return moved
 
 
-def take_over(connection: socket.socket, length: int, files: "array.array[int]", python: str) -> list[str]:
+def take_over(request: list[Any], files: "array.array[int]", python: str) -> list[str]:
     """The launcher's open files, folder and environment become ours; returns its arguments."""
-    request = b""
-    while len(request) < length:
-        request += connection.recv(length - len(request))
-    arguments, folder, environment, numbers = json.loads(request)
+    arguments, folder, environment, numbers = request
     for number, moved in zip(numbers, [_out_of_the_way(file) for file in files], strict=True):
         os.dup2(moved, number, inheritable=number <= 2)
         os.close(moved)
@@ -258,11 +282,14 @@ def run_as_main(arguments: list[str]) -> None:
     """Run `foundry ...`, or `python` with `-m MODULE`, `-c CODE` or a file."""
     command, *rest = arguments
     sys.modules["__main__"] = types.ModuleType("__main__")
-    if Path(command).name == "foundry":
-        from flows.cli.main import main
-
+    name = Path(command).name
+    if name == "foundry" or rest[:2] == ["-m", "flows.cli"]:
+        importlib.import_module("flows")  # it sets variables that Prefect reads
+    if "prefect" in sys.modules:
+        read_prefect_settings()
+    if name in PROGRAMS:
         sys.argv = arguments
-        main()
+        importlib.import_module(PROGRAMS[name][0]).main()
         return
     if rest[0] == "-c":
         sys.argv = ["-c", *rest[2:]]
@@ -276,6 +303,15 @@ def run_as_main(arguments: list[str]) -> None:
         sys.argv = rest
         sys.path.insert(0, str(Path(rest[0]).resolve().parent))
         runpy.run_path(rest[0], run_name="__main__")
+
+
+def read_prefect_settings() -> None:
+    """Prefect reads its settings from the environment when it is imported: that was the server's, this is ours."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+
+    refresh_global_settings_context()
+    setup_logging(incremental=False)
 
 
 if __name__ == "__main__":
