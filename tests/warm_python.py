@@ -3,9 +3,10 @@
 A process of the pipeline takes one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
 `warm_python()` is a folder to put first on PATH: dvc, a stage, torchrun, the upload to MLflow, a flow and the servers
 that a test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes
-of xdist; any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment, open
-files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among its
-ancestors finds none. Tests of commands that are killed, and of the command line, start cold ones.
+of xdist; any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment,
+open files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among
+its ancestors finds none, and one that replaces itself (exec) is lost to its parent. Tests of commands that are killed,
+and of the command line, start cold ones.
 
 All test processes of a machine share one server. It ends when the last of them has ended.
 """

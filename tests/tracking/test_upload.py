@@ -148,6 +148,7 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
