@@ -44,10 +44,11 @@ PREFECT = ("prefect.cli", "prefect.engine", "prefect.flows", "prefect.workers.pr
 FORKED: dict[str, tuple[str, ...]] = {  # of `python -m`: what the server imports before it forks the first of them
     **dict.fromkeys(("dvc", "components.tracking.upload", "components.stage.launch"), ()),
     **dict.fromkeys(("flows.cli", "prefect", "prefect.engine"), PREFECT),
-    "uvicorn": ("uvicorn", "prefect.server.api.server"),
+    **dict.fromkeys(("infra.cluster_deployments", "mlflow"), ()),
+    "uvicorn": ("prefect.server.api.server", "mlflow.pyfunc.scoring_server"),
     "torch.distributed.run": ("torch.distributed.run",),
 }
-PROGRAMS = {"foundry": ("flows.cli.main", ()), "uvicorn": ("uvicorn.main", ("mlflow.pyfunc.scoring_server",))}
+PROGRAMS = {"foundry": "flows.cli", "mlflow": "mlflow", "prefect": "prefect", "uvicorn": "uvicorn"}  # each `python -m`
 FORKED_CODE = (  # of `python -c`, the start: multiprocessing's fork server, a test process of xdist
     "from multiprocessing.forkserver import main;",
     "import sys;exec(eval(sys.stdin.readline()))",
@@ -59,13 +60,16 @@ LAUNCHER = """\
 #!{python} -ISE
 import array, json, os, signal, socket, sys
 words = sys.argv[1:]
+module = {programs}.get(os.path.basename(sys.argv[0]))
+if module:
+    words = ["-m", module, *words]
 while words and words[0] in ("-u", "-B"):
     del words[0]
 forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({code})
-if sys.argv[0].endswith("/python") and not forked and not (words and words[0].endswith(".py")):
+if not forked and not (words and words[0].endswith(".py")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{{number}}")]
-request = json.dumps([[sys.argv[0], *words], os.getcwd(), dict(os.environ), files]).encode()
+request = json.dumps([words, os.getcwd(), dict(os.environ), files]).encode()
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 sent = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
@@ -118,6 +122,7 @@ def _start(folder: Path) -> socket.socket:
     address = folder / "server"
     address.unlink(missing_ok=True)
     made = {"python": sys.executable, "address": str(address), "forked": tuple(FORKED), "code": FORKED_CODE}
+    made["programs"] = PROGRAMS
     for name in ("python", *PROGRAMS):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
         (folder / name).chmod(0o755)
@@ -208,10 +213,7 @@ def _receive(connection: socket.socket, length: int) -> list[Any]:
 
 def import_for(arguments: list[str]) -> None:
     """Import, in the server, what the process that these arguments start needs besides MODULES."""
-    command, *rest = arguments
-    name = Path(command).name
-    modules = PROGRAMS[name][1] if name in PROGRAMS else FORKED[rest[1]] if rest[:1] == ["-m"] else ()
-    for module in modules:
+    for module in FORKED[arguments[1]] if arguments[0] == "-m" else ():
         __import__(module)
 
 
@@ -247,7 +249,7 @@ def take_over(request: list[Any], files: "array.array[int]", python: str) -> lis
     os.environ.clear()
     os.environ.update(environment)
     os.setsid()
-    if arguments[1:2] != ["-c"]:
+    if arguments[0] != "-c":
         sys.executable = python
     return list(arguments)
 
@@ -280,30 +282,25 @@ def run(arguments: list[str]) -> int:
 
 
 def run_as_main(arguments: list[str]) -> None:
-    """Run `foundry ...`, or `python` with `-m MODULE`, `-c CODE` or a file."""
-    command, *rest = arguments
+    """What `python` does with `-m MODULE`, `-c CODE` or a file."""
+    first, *rest = arguments
     sys.modules["__main__"] = types.ModuleType("__main__")
-    name = Path(command).name
-    if name == "foundry" or rest[:2] == ["-m", "flows.cli"]:
+    if first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        exec(rest[0], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
+        return
+    sys.path.insert(0, os.getcwd() if first == "-m" else str(Path(first).resolve().parent))
+    if first == "-m" and rest[0] == "flows.cli":
         importlib.import_module("flows")  # it sets variables that Prefect reads
     if "prefect" in sys.modules:
         read_prefect_settings()
-    if name in PROGRAMS:
-        sys.argv = arguments
-        importlib.import_module(PROGRAMS[name][0]).main()
-        return
-    if rest[0] == "-c":
-        sys.argv = ["-c", *rest[2:]]
-        exec(rest[1], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
-    elif rest[0] == "-m":
-        sys.argv = ["-m", *rest[2:]]
-        sys.path.insert(0, os.getcwd())
+    if first == "-m":
+        sys.argv = ["-m", *rest[1:]]
         warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning, "runpy")
-        runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = rest
-        sys.path.insert(0, str(Path(rest[0]).resolve().parent))
-        runpy.run_path(rest[0], run_name="__main__")
+        sys.argv = arguments
+        runpy.run_path(first, run_name="__main__")
 
 
 def read_prefect_settings() -> None:
