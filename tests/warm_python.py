@@ -49,10 +49,8 @@ FORKED: dict[str, tuple[str, ...]] = {  # of `python -m`: what the server import
     "torch.distributed.run": ("torch.distributed.run",),
 }
 PROGRAMS = {"foundry": "flows.cli", "mlflow": "mlflow", "prefect": "prefect", "uvicorn": "uvicorn"}  # each `python -m`
-FORKED_CODE = (  # of `python -c`, the start: multiprocessing's fork server, a test process of xdist
-    "from multiprocessing.forkserver import main;",
-    "import sys;exec(eval(sys.stdin.readline()))",
-)
+TEST_PROCESS = "import sys;exec(eval(sys.stdin.readline()))"  # of xdist
+FORKED_CODE = ("from multiprocessing.forkserver import main;", TEST_PROCESS)  # of `python -c`, the start
 MOST_FILES = 32
 STARTS = 3
 
@@ -249,7 +247,7 @@ def take_over(request: list[Any], files: "array.array[int]", python: str) -> lis
     os.environ.clear()
     os.environ.update(environment)
     os.setsid()
-    if arguments[0] != "-c":
+    if not arguments[-1].startswith(TEST_PROCESS):  # it starts cold processes, but for those it asks to be forked
         sys.executable = python
     return list(arguments)
 
