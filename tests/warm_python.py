@@ -35,6 +35,7 @@ from filelock import FileLock
 
 MODULES = (
     *("peft", "sentence_transformers", "polars", "components.training.train", "components.evaluation.evaluate"),
+    "mteb.benchmarks.benchmarks",  # makes each of its tasks: seconds
     *("components.tracking.runs", "components.tracking.uploader", "mlflow.client", "mlflow.data"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     *("dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.repo", "dvc.repo.graph", "dvc.repo.index", "dvc.scm"),

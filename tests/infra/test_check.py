@@ -41,6 +41,7 @@ def test_the_repository_passes() -> None:
     assert failed == {}
 
 
+@pytest.mark.slow
 def test_a_missing_tool_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check.shutil, "which", lambda *_, **__: None)
     outcomes = {name: (outcome, lines) for name, outcome, lines in check.outcomes(INFRA)}

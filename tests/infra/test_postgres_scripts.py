@@ -71,6 +71,7 @@ def test_a_backup_restores_what_was_there(server: LocalStack, tmp_path: Path) ->
         psql(server, "postgres", f"DROP DATABASE {replaced}")
 
 
+@pytest.mark.slow
 def test_restore_refuses_a_damaged_backup(server: LocalStack, tmp_path: Path) -> None:
     fill(server, "mlflow", "kept")
     server.run_postgres_script("backup.sh", str(tmp_path))
@@ -122,6 +123,7 @@ def test_neither_role_opens_the_others_database(server: LocalStack) -> None:
     assert "permission denied" in refused.value.stderr
 
 
+@pytest.mark.slow
 def test_roles_script_sets_a_rotated_password(server: LocalStack) -> None:
     before = server.secret("mlflow_db_password")
     make_secrets(server.secrets, ("mlflow_db_password",))
