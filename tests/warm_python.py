@@ -17,6 +17,7 @@ import fcntl
 import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import selectors
@@ -44,6 +45,7 @@ MODULES = (
 PREFECT = ("prefect.cli", "prefect.engine", "prefect.flows", "prefect.workers.process", "prefect.server.api.server")
 FORKED: dict[str, tuple[str, ...]] = {  # of `python -m`: what the server imports before it forks the first of them
     **dict.fromkeys(("dvc", "components.tracking.upload", "components.stage.launch"), ()),
+    "tests.model.flex_kernels": (),
     **dict.fromkeys(("flows.cli", "prefect", "prefect.engine"), PREFECT),
     **dict.fromkeys(("infra.cluster_deployments", "mlflow"), ()),
     "uvicorn": ("prefect.server.api.server", "mlflow.pyfunc.scoring_server"),
@@ -212,8 +214,23 @@ def _receive(connection: socket.socket, length: int) -> list[Any]:
 
 def import_for(arguments: list[str]) -> None:
     """Import, in the server, what the process that these arguments start needs besides MODULES."""
-    for module in FORKED[arguments[1]] if arguments[0] == "-m" else ():
+    modules = FORKED[arguments[1]] if arguments[0] == "-m" else ()
+    handlers, level, had_prefect = logging.root.handlers[:], logging.root.level, "prefect" in sys.modules
+    for module in modules:
         __import__(module)
+    if "prefect" in sys.modules and not had_prefect:
+        forget_prefect_logging(handlers, level)
+
+
+def forget_prefect_logging(handlers: list[logging.Handler], level: int) -> None:
+    """Undo the logging that Prefect sets up; a process that imports prefect.main, as `from prefect import flow` does,
+    sets it up by its own environment."""
+    from prefect.logging.configuration import PROCESS_LOGGING_CONFIG
+
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    PROCESS_LOGGING_CONFIG.clear()
+    del sys.modules["prefect.main"]
 
 
 def become(connection: socket.socket, request: list[Any], files: "array.array[int]", python: str) -> None:
@@ -289,10 +306,8 @@ def run_as_main(arguments: list[str]) -> None:
         exec(rest[0], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
         return
     sys.path.insert(0, os.getcwd() if first == "-m" else str(Path(first).resolve().parent))
-    if first == "-m" and rest[0] == "flows.cli":
-        importlib.import_module("flows")  # it sets variables that Prefect reads
-    if "prefect" in sys.modules:
-        read_prefect_settings()
+    if first == "-m" and FORKED[rest[0]]:
+        read_prefect_settings(arguments)
     if first == "-m":
         sys.argv = ["-m", *rest[1:]]
         warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning, "runpy")
@@ -302,13 +317,14 @@ def run_as_main(arguments: list[str]) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
-def read_prefect_settings() -> None:
+def read_prefect_settings(arguments: list[str]) -> None:
     """Prefect reads its settings from the environment when it is imported: that was the server's, this is ours."""
-    from prefect.context import refresh_global_settings_context
-    from prefect.logging.configuration import setup_logging
-
-    refresh_global_settings_context()
-    setup_logging(incremental=False)
+    if arguments[1] == "flows.cli":
+        importlib.import_module("flows")  # it sets variables that Prefect reads
+    if "prefect" in sys.modules:
+        importlib.import_module("prefect.context").refresh_global_settings_context()
+    if any(word.startswith("prefect") for word in arguments):
+        importlib.import_module("prefect.main")
 
 
 if __name__ == "__main__":

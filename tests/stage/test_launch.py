@@ -74,8 +74,8 @@ def processes_of_rank(root: Path, rank: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # it has ended
-            is_ours = any(word.startswith(str(root)) for word in process.cmdline())
-            found += [process] if is_ours and process.environ().get("RANK") == str(rank) else []
+            is_ours = process.cwd() == str(root) and process.environ().get("RANK") == str(rank)
+            found += [process] if is_ours else []
     return found
 
 
