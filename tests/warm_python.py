@@ -122,7 +122,12 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start(folder: Path) -> socket.socket:
     address = folder / "server"
     address.unlink(missing_ok=True)
-    made = {"python": sys.executable, "address": str(address), "forked": tuple(FORKED), "code": FORKED_CODE}
+    made: dict[str, Any] = {
+        "python": sys.executable,
+        "address": str(address),
+        "forked": tuple(FORKED),
+        "code": FORKED_CODE,
+    }
     made["programs"] = PROGRAMS
     for name in ("python", *PROGRAMS):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
