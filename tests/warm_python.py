@@ -219,11 +219,10 @@ def _receive(connection: socket.socket, length: int) -> list[Any]:
 
 def import_for(arguments: list[str]) -> None:
     """Import, in the server, what the process that these arguments start needs besides MODULES."""
-    modules = FORKED[arguments[1]] if arguments[0] == "-m" else ()
-    handlers, level, had_prefect = logging.root.handlers[:], logging.root.level, "prefect" in sys.modules
-    for module in modules:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    for module in FORKED[arguments[1]] if arguments[0] == "-m" else ():
         __import__(module)
-    if "prefect" in sys.modules and not had_prefect:
+    if "prefect.main" in sys.modules:
         forget_prefect_logging(handlers, level)
 
 
