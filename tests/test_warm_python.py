@@ -1,5 +1,6 @@
 """A forked process of tests/warm_python.py looks to its parent like any."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -64,9 +65,7 @@ def test_prefect_reads_the_settings_of_each_process(warm_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_prefect_s_logging_is_not_that_of_a_process_without_prefect(warm_folder: Path, script: Path) -> None:
-    subprocess.run(
-        [warm_folder / "prefect", "version"], capture_output=True, check=True
-    )  # the server has it from now on
+    subprocess.run([warm_folder / "prefect", "version"], capture_output=True, check=True)
     script.write_text("import logging; print(logging.root.handlers, logging.root.level)")
     said = subprocess.run([warm_folder / "python", str(script)], capture_output=True, text=True, check=True).stdout
     assert said == "[] 30\n"
