@@ -156,6 +156,7 @@ POOLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "problem"), POOLS, ids=[problem for *_, problem in POOLS])
 def test_faults_in_work_pools_are_seen(copy: Path, old: str, new: str, problem: str) -> None:
     broken(copy, "work-pools.yaml", old, new)

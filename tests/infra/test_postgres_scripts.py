@@ -85,6 +85,7 @@ def test_restore_refuses_a_damaged_backup(server: LocalStack, tmp_path: Path) ->
     assert psql(server, "mlflow", "SELECT DISTINCT name FROM runs") == "kept"
 
 
+@pytest.mark.slow
 def test_restore_refuses_while_a_server_is_connected(server: LocalStack, tmp_path: Path) -> None:
     server.run_postgres_script("backup.sh", str(tmp_path))
     (stamp,) = folders(tmp_path)
@@ -103,6 +104,7 @@ def test_restore_refuses_while_a_server_is_connected(server: LocalStack, tmp_pat
     assert "stop the mlflow and prefect services first" in done.stderr
 
 
+@pytest.mark.slow
 def test_old_backups_go_and_unfinished_ones_are_not_left(server: LocalStack, tmp_path: Path) -> None:
     for old in ("20200101T000000Z", "20200102T000000Z", "20200103T000000Z"):
         (tmp_path / old).mkdir()
@@ -117,6 +119,7 @@ def test_old_backups_go_and_unfinished_ones_are_not_left(server: LocalStack, tmp
     assert [name for name in folders(tmp_path) if name.startswith(".unfinished")] == []
 
 
+@pytest.mark.slow
 def test_neither_role_opens_the_others_database(server: LocalStack) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         psql(server, "prefect", "SELECT 1", user="mlflow", secret="mlflow_db_password")
