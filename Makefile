@@ -1,7 +1,7 @@
 # make run    the pipeline at hand, then the table; RECIPE=name SET="train.steps=50 mine.margin=0.9" write params.yaml first
 # make plan   what the run at hand (or RECIPE=name) will cost: hours, memory, disk
 # make test   the whole test suite
-# make fast   the tests that take no half second each
+# make fast   the tests that take no third of a second each
 # make check  ruff, mypy, import layers
 # make ui     MLflow and Prefect servers on loopback; MLFLOW_PORT=5001 PREFECT_PORT=4201 for other ports
 # make ablation  every ingredient of the recipe on and off, in hours; ARGS="--only full naive" for some; continues after a kill

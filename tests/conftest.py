@@ -17,7 +17,7 @@ from tests.checkouts import checkout, no_upload, store, trained
 from tests.databases import empty_prefect, empty_store
 from tests.hub import hub
 from tests.models import make_tiny_student
-from tests.warm import warm_cluster, warm_context
+from tests.warm import warm_cluster, warm_context, warm_executable
 from tests.warm_python import SHARED, warm_python
 
 # fixtures for every folder
@@ -115,6 +115,13 @@ def warm_folder(shared_folder: None) -> Path:
     return warm_python()
 
 
+@pytest.fixture
+def warm_start() -> Iterator[None]:
+    """What this test starts is forked."""
+    with warm_executable():
+        yield
+
+
 @pytest.fixture(scope="session")
 def dask_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Dask scheduler with two processes as workers; one that is killed is started again."""
@@ -136,5 +143,5 @@ def dask_engine(
         patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
         from prefect.settings import PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_HOME: home}), prefect_server():
+        with temporary_settings({PREFECT_HOME: home}), warm_executable(), prefect_server():
             yield EngineParams(kind="dask", address=dask_workers)

@@ -5,7 +5,6 @@ They lie in pytest's cache folder (.pytest_cache/d/databases); a test gets a cop
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from tests.tracking.stores import make_empty_store
+from tests.warm_python import warm_python
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def empty_store(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_prefect(pytestconfig: pytest.Config) -> Path:
+def empty_prefect(pytestconfig: pytest.Config, shared_folder: None) -> Path:
     """A Prefect server's. Do not write to it; copy it to `prefect.db` in its PREFECT_HOME."""
     return made_once(pytestconfig, "prefect", make_empty_prefect)
 
@@ -31,7 +31,7 @@ def empty_prefect(pytestconfig: pytest.Config) -> Path:
 def make_empty_prefect(file: Path) -> None:
     """A sqlite file with the tables of Prefect's server."""
     env = {**os.environ, "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}"}
-    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+    command = [str(warm_python() / "prefect"), "server", "database", "upgrade", "--yes"]
     subprocess.run(command, env=env, check=True, capture_output=True)
 
 

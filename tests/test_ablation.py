@@ -51,6 +51,7 @@ def store(tmp_path: Path) -> tuple[StageStore, Stages]:
     return StageStore(tmp_path, stages.start), stages
 
 
+@pytest.mark.slow
 def test_a_change_runs_the_stages_that_it_reaches(store: tuple[StageStore, Stages]) -> None:
     kept, stages = store
     raw = small_parameters()
@@ -72,6 +73,7 @@ def test_a_change_runs_the_stages_that_it_reaches(store: tuple[StageStore, Stage
     assert stages.ran == ["train", "select_shots"], "a seed of these stages only"
 
 
+@pytest.mark.slow
 def test_what_is_kept_has_no_export_and_stays_as_it_was(store: tuple[StageStore, Stages]) -> None:
     kept, _ = store
     first = kept.bring("train", small_parameters(), {}, "")["train"]
@@ -207,6 +209,7 @@ def result(name: str, seed: int, lift: float = 0.0, spread: float = 0.05) -> Res
     return Result(name, seed, 0.4 + lift, test, 10.0, 1000.0)
 
 
+@pytest.mark.slow
 def test_figures_say_what_helps() -> None:
     lifts = {"full": 0.2, "naive": 0.0, "shots": 0.2, "no_margin": 0.1, "hard_labels": 0.2}
     families = {

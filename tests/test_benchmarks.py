@@ -83,6 +83,7 @@ def test_score_at_scale(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_gradcache_memory(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "gradcache_memory.py"), "--quick", "--json", str(out)]

@@ -35,6 +35,7 @@ def test_lines_are_json(tmp_path):
     assert [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()] == rows
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference():
     random = np.random.default_rng(3)
     base = random.uniform(size=(3, 2, 200))  # seeds, tasks, examples

@@ -1,5 +1,6 @@
 """A forked process of tests/warm_python.py looks to its parent like any."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -51,3 +52,20 @@ def test_other_commands_start_as_ever(warm_folder: Path) -> None:
     code = "import sys; print(sys.executable, 'torch' in sys.modules)"
     done = subprocess.run([warm_folder / "python", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{sys.executable} False\n"
+
+
+@pytest.mark.slow
+def test_prefect_reads_the_settings_of_each_process(warm_folder: Path) -> None:
+    for address in ("http://127.0.0.1:9/api", "http://127.0.0.1:10/api"):
+        env = {**os.environ, "PREFECT_API_URL": address}
+        command = [warm_folder / "prefect", "config", "view"]
+        said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        assert f"PREFECT_API_URL='{address}'" in said
+
+
+@pytest.mark.slow
+def test_prefect_s_logging_is_not_that_of_a_process_without_prefect(warm_folder: Path, script: Path) -> None:
+    subprocess.run([warm_folder / "prefect", "version"], capture_output=True, check=True)
+    script.write_text("import logging; print(logging.root.handlers, logging.root.level)")
+    said = subprocess.run([warm_folder / "python", str(script)], capture_output=True, text=True, check=True).stdout
+    assert said == "[] 30\n"

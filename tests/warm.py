@@ -16,6 +16,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.warm_python import warm_python
 
 
@@ -29,6 +31,16 @@ def warm_context() -> ForkServerContext:
     finally:
         spawn.set_executable(cold)
     return context
+
+
+@contextmanager
+def warm_executable() -> Iterator[None]:
+    """What is started by `sys.executable`, or by its name, is forked. Not for what is killed or starts itself again."""
+    folder = warm_python()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        patch.setattr(sys, "executable", str(folder / "python"))
+        yield
 
 
 def kill_worker() -> None:

@@ -1,11 +1,12 @@
 """A `python` and a `foundry` whose processes start at once: each is forked from a server with its imports done.
 
 A process of the pipeline takes one to eight seconds to import dvc, MLflow, torch and mteb before it does anything.
-`warm_python()` is a folder to put first on PATH: dvc, a stage, a process of torchrun and the upload to MLflow that a
-test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes of xdist;
-any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment, open
-files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among its
-ancestors finds none. Tests of commands that are killed, and of the command line, start cold ones.
+`warm_python()` is a folder to put first on PATH: dvc, a stage, torchrun, the upload to MLflow, a flow and the servers
+that a test starts by these names, and what they start by `sys.executable`, are forked, and so are the test processes
+of xdist; any other process starts as usual. To its parent a forked one looks like any: arguments, folder, environment,
+open files, exit status, and a signal or kill -9 ends it. Its parent, however, is the server: what looks for dvc among
+its ancestors finds none, and one that replaces itself (exec) is lost to its parent. Tests of commands that are killed,
+and of the command line, start cold ones.
 
 All test processes of a machine share one server. It ends when the last of them has ended.
 """
@@ -14,7 +15,9 @@ import array
 import contextlib
 import fcntl
 import gc
+import importlib
 import json
+import logging
 import os
 import runpy
 import selectors
@@ -33,16 +36,24 @@ from filelock import FileLock
 
 MODULES = (
     *("peft", "sentence_transformers", "polars", "components.training.train", "components.evaluation.evaluate"),
+    "mteb.benchmarks.benchmarks",  # makes each of its tasks: seconds
     *("components.tracking.runs", "components.tracking.uploader", "mlflow.client", "mlflow.data"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     *("dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.repo", "dvc.repo.graph", "dvc.repo.index", "dvc.scm"),
     *("dvc.repo.reproduce", "dvc.utils.strictyaml"),
 )
-FORKED = ("dvc", "components.tracking.upload", "components.stage.launch")  # of `python -m`
-FORKED_CODE = (  # of `python -c`, the start: multiprocessing's fork server, a test process of xdist
-    "from multiprocessing.forkserver import main;",
-    "import sys;exec(eval(sys.stdin.readline()))",
-)
+PREFECT = ("prefect.cli", "prefect.engine", "prefect.flows", "prefect.workers.process", "prefect.server.api.server")
+FORKED: dict[str, tuple[str, ...]] = {  # of `python -m`: what the server imports before it forks the first of them
+    **dict.fromkeys(("dvc", "components.tracking.upload", "components.stage.launch"), ()),
+    "tests.model.flex_kernels": (),
+    **dict.fromkeys(("flows.cli", "prefect", "prefect.engine"), PREFECT),
+    **dict.fromkeys(("infra.cluster_deployments", "mlflow"), ()),
+    "uvicorn": ("prefect.server.api.server", "mlflow.pyfunc.scoring_server"),
+    "torch.distributed.run": ("torch.distributed.run",),
+}
+PROGRAMS = {"foundry": "flows.cli", "mlflow": "mlflow", "prefect": "prefect", "uvicorn": "uvicorn"}  # each `python -m`
+TEST_PROCESS = "import sys;exec(eval(sys.stdin.readline()))"  # of xdist
+FORKED_CODE = ("from multiprocessing.forkserver import main;", TEST_PROCESS)  # of `python -c`, the start
 MOST_FILES = 32
 STARTS = 3
 
@@ -50,13 +61,16 @@ LAUNCHER = """\
 #!{python} -ISE
 import array, json, os, signal, socket, sys
 words = sys.argv[1:]
+module = {programs}.get(os.path.basename(sys.argv[0]))
+if module:
+    words = ["-m", module, *words]
 while words and words[0] in ("-u", "-B"):
     del words[0]
 forked = words[:1] == ["-m"] and words[1] in {forked} or words[:1] == ["-c"] and words[1].startswith({code})
-if not sys.argv[0].endswith("/foundry") and not forked and not (words and words[0].endswith(".py")):
+if not forked and not (words and words[0].endswith(".py")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{{number}}")]
-request = json.dumps([[sys.argv[0], *words], os.getcwd(), dict(os.environ), files]).encode()
+request = json.dumps([words, os.getcwd(), dict(os.environ), files]).encode()
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 sent = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
@@ -108,8 +122,14 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start(folder: Path) -> socket.socket:
     address = folder / "server"
     address.unlink(missing_ok=True)
-    made = {"python": sys.executable, "address": str(address), "forked": FORKED, "code": FORKED_CODE}
-    for name in ("python", "foundry"):
+    made: dict[str, Any] = {
+        "python": sys.executable,
+        "address": str(address),
+        "forked": tuple(FORKED),
+        "code": FORKED_CODE,
+    }
+    made["programs"] = PROGRAMS
+    for name in ("python", *PROGRAMS):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
         (folder / name).chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listener, (folder / "log").open("wb") as log:
@@ -160,12 +180,14 @@ def serve(listener: socket.socket, python: str) -> None:
                     here.add(connection)
                     selector.register(connection, selectors.EVENT_READ)
                     continue
+                request = _receive(connection, length)
+                import_for(request[0])
                 if os.fork() == 0:
                     selector.close()
                     for other in (listener, *here):
                         other.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    become(connection, length, files, python)
+                    become(connection, request, files, python)
                 connection.close()
                 for file in files:
                     os.close(file)
@@ -187,12 +209,40 @@ def _header(connection: socket.socket) -> "tuple[int, array.array[int]]":
     return int.from_bytes(header, "big"), numbers
 
 
-def become(connection: socket.socket, length: int, files: "array.array[int]", python: str) -> None:
+def _receive(connection: socket.socket, length: int) -> list[Any]:
+    """A launcher's arguments, folder, environment and the numbers of its open files."""
+    request = b""
+    while len(request) < length:
+        request += connection.recv(length - len(request))
+    return list(json.loads(request))
+
+
+def import_for(arguments: list[str]) -> None:
+    """Import, in the server, what the process that these arguments start needs besides MODULES."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    for module in FORKED[arguments[1]] if arguments[0] == "-m" else ():
+        __import__(module)
+    if "prefect.main" in sys.modules:
+        forget_prefect_logging(handlers, level)
+
+
+def forget_prefect_logging(handlers: list[logging.Handler], level: int) -> None:
+    """Undo the logging that Prefect sets up; a process that imports prefect.main, as `from prefect import flow` does,
+    sets it up by its own environment."""
+    from prefect.logging.configuration import PROCESS_LOGGING_CONFIG
+
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    PROCESS_LOGGING_CONFIG.clear()
+    del sys.modules["prefect.main"]
+
+
+def become(connection: socket.socket, request: list[Any], files: "array.array[int]", python: str) -> None:
     """Turn this process into the one that a launcher asks for; does not return."""
     status = 1
     connection = socket.socket(fileno=_out_of_the_way(connection.detach()))
     try:
-        arguments = take_over(connection, length, files, python)
+        arguments = take_over(request, files, python)
         threading.Thread(target=obey, args=(connection,), daemon=True).start()
         status = run(arguments)
     finally:
@@ -209,12 +259,9 @@ def _out_of_the_way(file: int) -> int:
     return moved
 
 
-def take_over(connection: socket.socket, length: int, files: "array.array[int]", python: str) -> list[str]:
+def take_over(request: list[Any], files: "array.array[int]", python: str) -> list[str]:
     """The launcher's open files, folder and environment become ours; returns its arguments."""
-    request = b""
-    while len(request) < length:
-        request += connection.recv(length - len(request))
-    arguments, folder, environment, numbers = json.loads(request)
+    arguments, folder, environment, numbers = request
     for number, moved in zip(numbers, [_out_of_the_way(file) for file in files], strict=True):
         os.dup2(moved, number, inheritable=number <= 2)
         os.close(moved)
@@ -222,7 +269,7 @@ def take_over(connection: socket.socket, length: int, files: "array.array[int]",
     os.environ.clear()
     os.environ.update(environment)
     os.setsid()
-    if arguments[1:2] != ["-c"]:
+    if not arguments[-1].startswith(TEST_PROCESS):  # it starts cold processes, but for those it asks to be forked
         sys.executable = python
     return list(arguments)
 
@@ -255,27 +302,33 @@ def run(arguments: list[str]) -> int:
 
 
 def run_as_main(arguments: list[str]) -> None:
-    """Run `foundry ...`, or `python` with `-m MODULE`, `-c CODE` or a file."""
-    command, *rest = arguments
+    """What `python` does with `-m MODULE`, `-c CODE` or a file."""
+    first, *rest = arguments
     sys.modules["__main__"] = types.ModuleType("__main__")
-    if Path(command).name == "foundry":
-        from flows.cli.main import main
-
-        sys.argv = arguments
-        main()
+    if first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        exec(rest[0], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
         return
-    if rest[0] == "-c":
-        sys.argv = ["-c", *rest[2:]]
-        exec(rest[1], sys.modules["__main__"].__dict__)  # noqa: S102  what `python -c` does
-    elif rest[0] == "-m":
-        sys.argv = ["-m", *rest[2:]]
-        sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, os.getcwd() if first == "-m" else str(Path(first).resolve().parent))
+    if first == "-m" and FORKED[rest[0]]:
+        read_prefect_settings(arguments)
+    if first == "-m":
+        sys.argv = ["-m", *rest[1:]]
         warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning, "runpy")
-        runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = rest
-        sys.path.insert(0, str(Path(rest[0]).resolve().parent))
-        runpy.run_path(rest[0], run_name="__main__")
+        sys.argv = arguments
+        runpy.run_path(first, run_name="__main__")
+
+
+def read_prefect_settings(arguments: list[str]) -> None:
+    """Prefect reads its settings from the environment when it is imported: that was the server's, this is ours."""
+    if arguments[1] == "flows.cli":
+        importlib.import_module("flows")  # it sets variables that Prefect reads
+    if "prefect" in sys.modules:
+        importlib.import_module("prefect.context").refresh_global_settings_context()
+    if any(word.startswith("prefect") for word in arguments):
+        importlib.import_module("prefect.main")
 
 
 if __name__ == "__main__":

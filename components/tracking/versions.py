@@ -144,4 +144,4 @@ def _file_md5(file: Path) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    return (yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}) if file.exists() else {}

@@ -67,6 +67,7 @@ def test_prefect_s_client_starts_with_a_socks_proxy_and_asks_loopback_directly(
         assert client.get(pages.health).status_code == 200
 
 
+@pytest.mark.slow
 def test_what_is_waited_for_is_printed_and_a_dead_server_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,12 +61,14 @@ def test_a_process_alone_says_in_one_line_where_it_stood(tmp_path: Path) -> None
     assert (calm.returncode, calm.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_process_that_stands_still_is_ended_and_says_where(tmp_path: Path) -> None:
     ended = run(tmp_path / "hung.txt", "hang")
     assert (ended.returncode, ended.stdout) == (1, "four steps\n")
     assert last_line(tmp_path / "hung.txt") == "<string>:7 in stand_still"
 
 
+@pytest.mark.slow
 def test_a_process_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     assert run(tmp_path / "hung.txt", "go on").returncode == 0
     assert last_line(tmp_path / "hung.txt") is None

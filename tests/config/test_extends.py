@@ -1,5 +1,6 @@
 """Recipes that extend another: merged key by key, keys removed, every wrong name in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,13 @@ def test_params_yaml_itself_may_not_extend(recipes: Path) -> None:
 def test_anchors_and_merge_keys_are_no_duplicates(recipes: Path) -> None:
     text = "x: {y: &a {<<: &b {k: 1, l: 1}, k: 2}}\nc: {<<: *a, k: 3}\nd: {<<: [*a, *b], l: 4}"
     assert read_parameters(write(recipes, "own", text)) == yaml.safe_load(text)
+
+
+def test_merged_keys_are_no_repeated_ones_and_an_error_shows_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("a: &a {k: 1}\nb: &b\n  <<: *a\n  k: 2\nc:\n  <<: *b\n  k: 3\n")
+    assert read_parameters(file) == {"a": {"k": 1}, "b": {"k": 2}, "c": {"k": 3}}
+    for text in ("a: {<<: {k: 1, k: 2}}", "seed: 1\na: [k"):
+        file.write_text(text)
+        with pytest.raises(UserError, match=re.escape(text.splitlines()[-1])):
+            read_parameters(file)

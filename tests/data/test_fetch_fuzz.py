@@ -81,6 +81,7 @@ def in_format(pairs: list[tuple[str, str]], format: str, delimiter: str) -> str:
     return text.getvalue()
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     pairs=PAIRS,
@@ -133,6 +134,7 @@ def _broken(pairs: list[tuple[str, str]], place: int, junk: bytes, pack: str) ->
     return whole[:place] + junk + whole[place + place % 5 :]
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     rows=st.lists(st.dictionaries(st.sampled_from(KNOWN), VALUES, min_size=1, max_size=5), min_size=1, max_size=4),

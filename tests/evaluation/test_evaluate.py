@@ -109,6 +109,7 @@ def test_the_page_for_mlflow_has_the_seconds_and_the_output_has_none(finished: F
     assert rows.count("<td>") == cost.count("<td>") + 3  # one more for each model
 
 
+@pytest.mark.slow
 def test_tables_are_complete(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     scores, metrics = pl.read_parquet(finished.out / "scores.parquet"), finished.metrics
     assert set(scores["model"]) == {"base", "trained", "teacher"}
@@ -126,6 +127,7 @@ def test_tables_are_complete(finished: Finished, capsys: pytest.CaptureFixture[s
     assert "ndcg_at_10" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_mteb_reads_our_results_with_the_models_that_made_them(finished: Finished) -> None:
     loaded = mteb.ResultCache(finished.out).load_results()
     assert {model.model_name.split("/")[1] for model in loaded.model_results} == {"base", "trained", "teacher"}
@@ -207,6 +209,7 @@ def test_table_of_an_unfinished_evaluation(tmp_path: Path) -> None:
         print_table(tmp_path)
 
 
+@pytest.mark.slow
 def test_table_is_plain_json(finished: Finished) -> None:
     table = json.loads((finished.out / "table.json").read_text())
     assert set(table) == {"rows", "mean", "gain", "prompts"}

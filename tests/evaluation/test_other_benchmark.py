@@ -122,6 +122,7 @@ def test_every_task_has_a_score_and_the_benchmark_s_own_languages_and_splits(
     assert "faq" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_examples_average_to_the_score_where_a_task_has_them(finished: Run) -> None:
     scores = pl.read_parquet(finished.out / "scores.parquet").select("model", "task", "score")
     means = pl.read_parquet(finished.out / "examples.parquet").group_by("model", "task").agg(pl.col("score").mean())
@@ -138,6 +139,7 @@ def test_a_kind_that_is_not_of_texts_alone_is_refused_before_any_work(monkeypatc
         load_benchmark(params, Path("unused"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mteb_s_leaderboard_scores_of_a_benchmark_are_ours(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, SCOPES)

@@ -1,6 +1,6 @@
 """The plan: every text once, work first, the same result wherever it is embedded, and little lost to a kill."""
 
-import contextlib
+import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from distributed import Client
 
@@ -157,17 +156,17 @@ def long_plan() -> tuple[EmbeddingPlan, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_pools")
 def test_a_killed_process_is_one_line_and_what_it_finished_is_kept(tiny_student: Path, tmp_path: Path) -> None:
     own, (plan, texts) = source(tiny_student, tmp_path), long_plan()
     done: list[int] = []
+    others = multiprocessing.active_children()
 
     def kill(finished: int) -> None:
         done.append(finished)
-        workers = [child for child in psutil.Process().children() if len(done) == 1]
-        for child in workers:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a child of an earlier test that has just ended
-                if "spawn_main" in " ".join(child.cmdline()):
-                    child.kill()
+        for worker in multiprocessing.active_children():
+            if len(done) == 1 and worker not in others:
+                worker.kill()
 
     with pytest.raises(UserError, match=r"was killed.*lower engine\.workers"):
         embed_plan(plan, own, EngineParams(shard=1, workers=1), "test", kill, lambda task: None)

@@ -64,6 +64,7 @@ def test_a_malformed_row_of_your_own_is_one_line(pairs: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_search_with_your_model_prints_the_best_texts(checkout: Path) -> None:
     (checkout / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
     done = run_example("search_with_your_model", checkout, "texts.txt", "a question", "another")
@@ -74,6 +75,7 @@ def test_search_with_your_model_prints_the_best_texts(checkout: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_compare_two_runs_prints_differences_and_the_verdict(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "new", {"trained": example_values(0.05)})
     write_evaluation(tmp_path / "old", {"trained": example_values(0.0)})

@@ -10,6 +10,7 @@ import pytest
 
 from components.base.daemon import free_port
 from tests.checkouts import make_repository
+from tests.warm import warm_executable
 
 REPOSITORY = Path(__file__).parents[2]
 DVC_YAML = """\
@@ -90,15 +91,12 @@ def toy(toy_template: Path, empty_store: Path, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture
-def warm_commands(toy: Path, warm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def warm_commands(toy: Path, warm_start: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """dvc, stages and uploads of the toy are forked; not for a test that kills or ends one of them."""
     from flows import dag, pipeline, reproduce
 
-    monkeypatch.setenv("PATH", f"{warm_folder}{os.pathsep}{os.environ['PATH']}")
-    python = str(warm_folder / "python")
-    monkeypatch.setattr(sys, "executable", python)
     for module in (dag, pipeline, reproduce):
-        monkeypatch.setattr(module, "DVC", (python, *dag.DVC[1:]))
+        monkeypatch.setattr(module, "DVC", (sys.executable, *dag.DVC[1:]))
 
 
 def give_database(root: Path, empty_prefect: Path) -> None:
@@ -123,7 +121,8 @@ def prefect_server(empty_prefect: Path, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home))
         patch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "5")
-        server = start(tmp_path_factory.mktemp("server"), port := free_port())
+        with warm_executable():
+            server = start(tmp_path_factory.mktemp("server"), port := free_port())
         address = f"http://127.0.0.1:{port}/api"
         patch.setenv("PREFECT_API_URL", address)
         try:

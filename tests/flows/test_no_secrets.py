@@ -24,6 +24,7 @@ PLANTED = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_planted_secrets_are_found_nowhere(toy: Path, empty_prefect: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give_database(toy, empty_prefect)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:

@@ -38,13 +38,14 @@ def states(root: Path) -> dict[str, tuple[str, str]]:
 
 
 def recorded_states() -> dict[str, Any]:
-    """Stage -> state of the latest flow run, as far as the server has recorded its task runs."""
+    """Stage -> state of the latest flow run that has started, as far as the server has recorded its task runs."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterStartTime
     from prefect.client.schemas.sorting import FlowRunSort
 
     with get_client(sync_client=True) as client:
-        latest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+        started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))  # not one that a schedule foresees
+        latest = client.read_flow_runs(flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[latest.id])))
     return {task.name: task.state for task in tasks if task.state is not None}
 

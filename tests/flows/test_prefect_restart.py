@@ -17,6 +17,7 @@ from flows.gpu_slot import FOLDER
 from flows.servers import prefect_server
 from tests.flows.conftest import give_database
 from tests.flows.test_processes import wait_for
+from tests.warm import warm_executable
 
 STAGE = """\
 stages:
@@ -40,7 +41,8 @@ def test_a_gpu_stage_outlives_prefect_and_runs_once(
     (toy / "dvc.yaml").write_text(STAGE)
     give_database(toy, empty_prefect)
     monkeypatch.setenv("PREFECT_HOME", str(toy / ".cache" / "prefect"))
-    server = prefect_server(toy, port := free_port())
+    with warm_executable():
+        server = prefect_server(toy, port := free_port())
     env = {
         **os.environ,
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",

@@ -19,7 +19,7 @@ AWAY = "http://127.0.0.1:9"  # the discard port: nothing listens, so nothing is 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_start")
 def test_a_cron_deployment_fires_on_time(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client
 
@@ -67,7 +67,7 @@ def first_ended(client: Any, deployment: Any, seconds: float) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "warm_start")
 def test_prefect_yaml_goes_up_as_it_is_and_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client
 

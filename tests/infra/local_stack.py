@@ -29,6 +29,7 @@ import yaml
 
 from components.base.process import die_with_parent
 from infra.make_secrets import make_secrets
+from tests.warm_python import warm_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INFRA = REPOSITORY / "infra"
@@ -110,7 +111,7 @@ class LocalStack:
         """Start a process in its own session; its output goes to NAME.log in the stack's folder."""
         work = self.folder / "work" / name
         work.mkdir(parents=True, exist_ok=True)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{warm_python()}{os.pathsep}{os.environ['PATH']}"
         base = {"PATH": path, "HOME": str(self.folder / "home"), "SECRETS_FOLDER": str(self.secrets), "LANG": "C.UTF-8"}
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

@@ -41,6 +41,7 @@ def test_the_repository_passes() -> None:
     assert failed == {}
 
 
+@pytest.mark.slow
 def test_a_missing_tool_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check.shutil, "which", lambda *_, **__: None)
     outcomes = {name: (outcome, lines) for name, outcome, lines in check.outcomes(INFRA)}
@@ -155,6 +156,7 @@ POOLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "problem"), POOLS, ids=[problem for *_, problem in POOLS])
 def test_faults_in_work_pools_are_seen(copy: Path, old: str, new: str, problem: str) -> None:
     broken(copy, "work-pools.yaml", old, new)

@@ -71,6 +71,7 @@ def test_a_backup_restores_what_was_there(server: LocalStack, tmp_path: Path) ->
         psql(server, "postgres", f"DROP DATABASE {replaced}")
 
 
+@pytest.mark.slow
 def test_restore_refuses_a_damaged_backup(server: LocalStack, tmp_path: Path) -> None:
     fill(server, "mlflow", "kept")
     server.run_postgres_script("backup.sh", str(tmp_path))
@@ -84,6 +85,7 @@ def test_restore_refuses_a_damaged_backup(server: LocalStack, tmp_path: Path) ->
     assert psql(server, "mlflow", "SELECT DISTINCT name FROM runs") == "kept"
 
 
+@pytest.mark.slow
 def test_restore_refuses_while_a_server_is_connected(server: LocalStack, tmp_path: Path) -> None:
     server.run_postgres_script("backup.sh", str(tmp_path))
     (stamp,) = folders(tmp_path)
@@ -102,6 +104,7 @@ def test_restore_refuses_while_a_server_is_connected(server: LocalStack, tmp_pat
     assert "stop the mlflow and prefect services first" in done.stderr
 
 
+@pytest.mark.slow
 def test_old_backups_go_and_unfinished_ones_are_not_left(server: LocalStack, tmp_path: Path) -> None:
     for old in ("20200101T000000Z", "20200102T000000Z", "20200103T000000Z"):
         (tmp_path / old).mkdir()
@@ -116,12 +119,14 @@ def test_old_backups_go_and_unfinished_ones_are_not_left(server: LocalStack, tmp
     assert [name for name in folders(tmp_path) if name.startswith(".unfinished")] == []
 
 
+@pytest.mark.slow
 def test_neither_role_opens_the_others_database(server: LocalStack) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         psql(server, "prefect", "SELECT 1", user="mlflow", secret="mlflow_db_password")
     assert "permission denied" in refused.value.stderr
 
 
+@pytest.mark.slow
 def test_roles_script_sets_a_rotated_password(server: LocalStack) -> None:
     before = server.secret("mlflow_db_password")
     make_secrets(server.secrets, ("mlflow_db_password",))

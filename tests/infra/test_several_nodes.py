@@ -32,6 +32,7 @@ def pod(tmp_path: Path) -> Pod:
     return start
 
 
+@pytest.mark.slow
 def test_pod_0_clones_and_the_others_wait_for_it(pod: Pod, tmp_path: Path) -> None:
     project = tmp_path / "project"
     other = pod(1, "checkout", "main", "https://git", str(project))
@@ -42,6 +43,7 @@ def test_pod_0_clones_and_the_others_wait_for_it(pod: Pod, tmp_path: Path) -> No
     assert (project / "clone").read_text() == f"clone --branch main https://git {project}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 3])
 def test_the_others_train_until_the_run_ends_and_a_failed_runs_folder_stays(
     pod: Pod, tmp_path: Path, status: int

@@ -19,9 +19,10 @@ from infra.bootstrap import POOLS, make_pools, read_pools, work_pool
 from infra.make_secrets import make_secrets
 from tests.command import foundry
 from tests.infra.local_stack import REPOSITORY, LocalStack, running_stack, status
+from tests.warm_python import warm_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-DVC = (sys.executable, "-m", "dvc")
+DVC = ("python", "-m", "dvc")
 
 
 def basic(account: str) -> dict[str, str]:
@@ -37,8 +38,8 @@ def post(stack: LocalStack, path: str, body: dict[str, Any]) -> Any:
 
 
 def run_client(stack: LocalStack, folder: Path, *command: str) -> str:
-    """Run a program with the worker's variables; returns its output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Run a program with the worker's variables, forked with its imports done; returns its output."""
+    path = f"{warm_python()}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, **stack.client_environment(), "PYTHONPATH": str(REPOSITORY), "PATH": path}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,7 +85,7 @@ def ran(stack: LocalStack, trained: Path, tmp_path_factory: pytest.TempPathFacto
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"register": register}}))
     (root / ".dvc").mkdir()
     (root / ".dvc/config").write_text("[core]\nremote = store\n['remote \"store\"']\nurl = s3://dvc/cache\n")
-    said = run_client(stack, root, sys.executable, "-m", "flows.cli", "pipeline")
+    said = run_client(stack, root, "python", "-m", "flows.cli", "pipeline")
     assert said.split() == ["register", "executed"]
     return root
 
@@ -205,7 +206,7 @@ def test_its_version_is_promoted(
 def test_the_clusters_deployments_are_accepted(stack: LocalStack) -> None:
     """`prefect deploy` imports every flow, so a wrong entry point or parameter fails here."""
     repository = "https://git.example.invalid/foundry.git"
-    deploy = (sys.executable, "-m", "infra.cluster_deployments", "--pool", "kubernetes-gpu", "--repository", repository)
+    deploy = ("python", "-m", "infra.cluster_deployments", "--pool", "kubernetes-gpu", "--repository", repository)
     run_client(stack, REPOSITORY, *deploy)
     found = {each["name"]: each for each in post(stack, "/api/deployments/filter", {})}
     nightly = found["cluster-nightly"]

@@ -7,6 +7,7 @@ this runs in a process of its own:
     python -m tests.model.flex_kernels sm_80 sm_89      # prints {"sm_80": {"flex forward": bytes, ...}, ...}
 """
 
+import importlib
 import json
 import multiprocessing
 import sys
@@ -204,6 +205,7 @@ def shared_memory(name: str) -> dict[str, int]:
 
 if __name__ == "__main__":
     GRAPHS += capture()
+    importlib.import_module("torch._inductor.compile_fx")  # once, for all four
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         told = {name: pool.apply(shared_memory, (name,)) for name in sys.argv[1:]}
     print(json.dumps(told))

@@ -72,6 +72,7 @@ SPARE = 4 * 1024
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_kernels_compiled_for_four_architectures_fit_with_room() -> None:
     command = [sys.executable, "-m", "tests.model.flex_kernels", *CARDS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,20 +21,23 @@ from components.stage.run import run_stage
 from components.tracking.journal_files import journals
 from components.tracking.registry import description
 from components.tracking.store import connect, tracking_uri
+from tests.warm import warm_executable
+from tests.warm_python import warm_python
 
 NAME = "embedding-foundry"
 
 
 @pytest.fixture(scope="module")
-def registered(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(trained: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose register stage has run, as `foundry stage register` does."""
-    import shutil
 
     root = tmp_path_factory.mktemp("registered") / "checkout"
     shutil.copytree(trained, root, symlinks=True)
+    shutil.copyfile(empty_store, root / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        run_stage("register", root)
+        with warm_executable():  # of the upload
+            run_stage("register", root)
     tracking, deadline = root / ".cache" / "tracking", time.monotonic() + 200
     while journals(tracking):  # a stage waits only some seconds for its upload, and the machine may be busy
         assert time.monotonic() < deadline, (tracking / "upload.log").read_text(encoding="utf-8")
@@ -164,7 +168,7 @@ def served(uri: str, model: str, texts: list[str]) -> list[list[float]]:
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         # MLflow starts uvicorn by name: without the environment's bin on PATH (it is not activated) there is none.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{warm_python()}{os.pathsep}{os.environ['PATH']}",
     }
     server = subprocess.Popen([sys.executable, "-m", *command], env=env, start_new_session=True)
     try:

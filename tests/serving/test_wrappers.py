@@ -21,6 +21,7 @@ def exported(request: pytest.FixtureRequest, tiny_student: Path, tmp_path_factor
     return export_of(tiny_student, request.param, tmp_path_factory.mktemp("wrappers"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "package", "read_as"),
     [

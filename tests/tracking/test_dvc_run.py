@@ -96,6 +96,7 @@ def runs(name: str) -> list[Any]:
     return [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name == name]
 
 
+@pytest.mark.slow
 def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subprocess.Popen[bytes]) -> None:
     identity = run_stage(root, "fetch")
     assert upload.upload_all(root) == 0
@@ -119,6 +120,7 @@ def test_stages_of_one_dvc_share_a_run_with_their_metrics(root: Path, dvc: subpr
     assert children == {top.info.run_id}
 
 
+@pytest.mark.slow
 def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen[bytes]) -> None:
     run_stage(root, "fetch")
     end(dvc)
@@ -138,6 +140,7 @@ def test_a_reused_stage_belongs_to_the_run_too(root: Path, dvc: subprocess.Popen
     assert f"runs/{made.info.run_id}" in newest.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 def test_the_last_stage_ends_the_run_with_its_own_upload(root: Path, dvc: subprocess.Popen[bytes]) -> None:
     """Nothing is uploaded after dvc in a container whose command it is."""
     identity = run_stage(root, "fetch")
@@ -156,12 +159,14 @@ def test_the_last_stage_ends_the_run_with_its_own_upload(root: Path, dvc: subpro
     assert [run.info.status for run in runs("starter")] == ["RUNNING"], "dvc goes on"
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_ends_the_run_too(root: Path, dvc: subprocess.Popen[bytes]) -> None:
     run_stage(root, "fetch", "FAILED")
     assert upload.upload_all(root) == 0
     assert [run.info.status for run in runs("starter")] == ["FAILED"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_container_that_is_gone_is_ended_when_its_user_says_so(
     root: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +205,7 @@ def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, 
     assert all_events(tracking_folder(root) / identity)[-1]["status"] == status
 
 
+@pytest.mark.slow
 def test_what_a_killed_dvc_left_half_written_is_repaired_by_the_upload(
     root: Path, dvc: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +220,7 @@ def test_what_a_killed_dvc_left_half_written_is_repaired_by_the_upload(
     assert "left invalid by a killed dvc: removed it" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_kill_while_it_is_closed_leaves_one_run_and_one_point_a_metric(
     root: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

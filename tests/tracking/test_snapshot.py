@@ -20,6 +20,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_snapshot_holds_lock_and_edits_and_leaves_the_user_s_index_alone(repository: Path) -> None:
     def run(*command: str) -> str:
         return subprocess.run(["git", *command], cwd=repository, capture_output=True, text=True, check=True).stdout
@@ -41,6 +42,7 @@ def test_outside_git_there_is_no_snapshot(tmp_path: Path) -> None:
     assert code_version(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_untracked_files_of_any_name_are_in_the_snapshot(repository: Path) -> None:
     folder = repository / "components"
     folder.mkdir(exist_ok=True)

@@ -148,6 +148,7 @@ def test_a_killed_process_leaves_no_run_running(store: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_start")
 def test_following_process_starts_once_and_uploads(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_following_process_starts_once_and_uploads(
     upload.start_uploader(tmp_path)
 
 
+@pytest.mark.slow
 def test_following_ends_by_itself_once_every_run_has_ended(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_the_new_adapter_is_merged_with_the_one_it_went_on_from(make_trainer: Ca
     assert_merged(again, [start, seen[-1]], [0.7, 0.3])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_between_bags_merges_the_same(
     make_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from components.base.errors import UserError
 FOUR_BITS = {"train.quantization": "4bit", "train.precision": "bf16"}
 
 
+@pytest.mark.slow
 def test_the_base_is_four_bits_and_only_the_adapter_learns(make_trainer):
     trainer = make_trainer(**FOUR_BITS)
     base = {name: p.clone() for name, p in trainer.model.named_parameters() if not p.requires_grad}
@@ -22,6 +23,7 @@ def test_the_base_is_four_bits_and_only_the_adapter_learns(make_trainer):
     assert all(p.dtype == torch.float32 and not torch.equal(p, before[name]) for name, p in trainer.named.items())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_adapter(make_trainer, tmp_path):
     whole = make_trainer(work=tmp_path / "whole", **FOUR_BITS)
     losses = whole.fit()

@@ -46,6 +46,7 @@ def test_cosines_are_those_of_the_batch_s_rows(
     assert labelled.guide is not None
 
 
+@pytest.mark.slow
 def test_soft_labels_change_what_is_learned(
     training_tables: Path, vectors: dict[str, torch.Tensor], make_trainer: Callable[..., Any], tmp_path: Path
 ) -> None:

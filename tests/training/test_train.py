@@ -17,6 +17,7 @@ from tests.hub import REVISION
 from tests.samples import only_collected_when_asked, small_parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["none", "4bit"])
 def test_the_trained_model_is_gone_before_the_export(
     quantization: str, training_tables: Path, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from tests.tracking.test_upload import leave_journal
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_a_run_killed_after_its_last_stage_is_uploaded_by_the_next_one(toy: Path) -> None:
     stage = "{cmd: foundry stage local_files, always_changed: true, outs: [outputs/local_files: {persist: true}]}"
     (toy / "dvc.yaml").write_text(f"stages:\n  local_files: {stage}\n")

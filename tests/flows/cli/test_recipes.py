@@ -99,6 +99,7 @@ def test_a_recipe_that_does_not_fit_is_planned_and_not_run(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_run_brings_stages_up_to_date_and_passes_dvc_s_status_on(toy: Path) -> None:
     assert foundry("run", "left") == 0
     assert (toy / "outputs" / "left" / "out.txt").read_text().startswith("left(source(hello)")
