@@ -20,14 +20,17 @@ Compile = Callable[[Function], Function]
 
 
 @cache
-def compile_function(function: Any) -> Any:
+def compile_function(function: Any, backend: Any = "inductor") -> Any:
     """`function` compiled for any length at first use. A function with too many graphs is an error.
 
-    torch would run it eagerly from then on and say nothing, and the scores of a long row do not fit on a card.
+    torch would run it eagerly from then on and say nothing, and the scores of a long row do not fit on a card. Sizes
+    that are equal at the first call (heads, and blocks of a row) are not taken for one, which would need a graph more
+    for each row where they differ.
     """
     torch._dynamo.config.recompile_limit = 32
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(function, dynamic=True)
+    torch.fx.experimental._config.use_duck_shape = False
+    return torch.compile(function, dynamic=True, backend=backend)
 
 
 def fuse_elementwise(backbone: Any, compile_: Compile = compile_function) -> None:

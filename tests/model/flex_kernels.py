@@ -74,13 +74,15 @@ def _kept(name: str, function: Any, graphs: list[tuple[str, Any]]) -> Any:
     from torch._dynamo.backends.common import aot_autograd
     from torch._inductor.decomposition import select_decomp_table
 
+    from components.model.fused import compile_function
+
     def keep(side: str, graph: Any, inputs: Any) -> Any:
         graphs.append((f"{name} {side}", graph))
         return make_boxed_func(graph.forward)
 
     compilers = {"fw_compiler": partial(keep, "forward"), "bw_compiler": partial(keep, "backward")}
     backend = aot_autograd(**compilers, decompositions=select_decomp_table())
-    return torch.compile(function, dynamic=True, backend=backend)
+    return compile_function(function, backend)
 
 
 def pretend(name: str) -> None:

@@ -9,6 +9,7 @@ from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch.nn.attention import flex_attention as torch_module
 
 from components.model import attention
+from components.model.fused import compile_function
 
 CHANGES: dict[str, Any] = {
     "train.steps": 3,
@@ -35,7 +36,7 @@ def test_a_training_process_compiles_at_most_four_graphs(
     monkeypatch.setattr(torch_module, "_validate_device", lambda *tensors: None)  # it refuses a backward on a CPU
     monkeypatch.setattr(attention, "blocked_attention", on_a_card)
     monkeypatch.setattr(attention, "attention_at", lambda at, *given: on_a_card(*given))
-    flex = torch.compile(torch_module.flex_attention, dynamic=True, backend="aot_eager")
+    flex = compile_function(torch_module.flex_attention, "aot_eager")
     make_trainer(**CHANGES).fit()
     assert {1, 2, 3} <= blocks
     graphs = len(_debug_get_cache_entry_list(torch_module.flex_attention.__code__))
