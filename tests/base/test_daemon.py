@@ -98,6 +98,7 @@ def test_a_port_where_no_http_is_spoken_is_taken(monkeypatch: pytest.MonkeyPatch
     assert not port_is_taken(free_port())
 
 
+@pytest.mark.slow
 def test_the_child_of_a_killed_server_ends_too(tmp_path: Path) -> None:
     script = tmp_path / "parent_of_server.py"
     script.write_text(CHILD)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from components.tracking.store import EXPERIMENT, connect, tracking_uri
+from components.tracking.journal_files import journals
+from components.tracking.store import EXPERIMENT, connect, tracking_folder, tracking_uri
 from flows import doctor
 from tests.flows.kills import TARGETS, campaign, deploy, final_state, nothing_left, worker_running
+from tests.flows.test_processes import wait_for
 
 
 @pytest.mark.slow
@@ -30,6 +32,7 @@ def test_cancelled_in_the_ui_leaves_nothing(toy: Path) -> None:
         assert final_state(run) == "Cancelled"
     nothing_left(toy)
     doctor.repair_all(toy, look=False, say=print)
+    wait_for(lambda: not any(journals(tracking_folder(toy))), 120)  # the upload process may be at it still
     client = connect(tracking_uri(toy))
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
