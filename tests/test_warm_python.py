@@ -69,3 +69,11 @@ def test_prefect_s_logging_is_not_that_of_a_process_without_prefect(warm_folder:
     script.write_text("import logging; print(logging.root.handlers, logging.root.level)")
     said = subprocess.run([warm_folder / "python", str(script)], capture_output=True, text=True, check=True).stdout
     assert said == "[] 30\n"
+
+
+def test_outside_pytest_the_programs_are_the_environment_s_own() -> None:
+    code = "import sys; from tests.warm_python import warm_python; print(warm_python() / 'foundry')"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == str(Path(sys.executable).parent / "foundry")

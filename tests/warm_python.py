@@ -92,7 +92,13 @@ SHARED: list[Path] = []  # the folder of all test processes; tests/conftest.py p
 
 @cache
 def warm_python() -> Path:
-    """The folder with `python` and `foundry`; the server runs as long as this process, or another that called this."""
+    """The folder with `python` and `foundry`; the server runs as long as this process, or another that called this.
+
+    Outside pytest (benchmarks/kills.py, tests/flows/update_and_monitor.py) the environment's own programs, each started
+    from nothing as a user's are.
+    """
+    if not SHARED:
+        return Path(sys.executable).parent
     (place,) = SHARED
     folder = place / "warm"
     folder.mkdir(exist_ok=True)
