@@ -133,8 +133,8 @@ def _start(folder: Path) -> socket.socket:
         "address": str(address),
         "forked": tuple(FORKED),
         "code": FORKED_CODE,
+        "programs": PROGRAMS,
     }
-    made["programs"] = PROGRAMS
     for name in ("python", *PROGRAMS):
         (folder / name).write_text(LAUNCHER.format(**made), encoding="utf-8")
         (folder / name).chmod(0o755)

@@ -6,6 +6,8 @@ is just writing: rwlock.lock for the rwlock, the repository's lock for dvc.lock.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +21,39 @@ from components.tracking.snapshot import git
 def repair_files(root: Path) -> list[str]:
     """Repair both files unless a dvc is just writing them; returns a line for each repair.
 
-    Each is read and repaired under DVC's lock for it, so that no dvc writes in between.
+    Each is repaired under DVC's lock for it, so that no dvc writes in between.
     """
     done = []
-    if _read_json(rwlock(root)) is None:
-        with try_lock(_temporary(root) / "rwlock.lock", shared=True) as nobody_writes:
-            if nobody_writes and _read_json(rwlock(root)) is None:
-                rwlock(root).unlink(missing_ok=True)
-                done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
-    if not _is_whole_file(root / "dvc.lock"):
-        with try_lock(_temporary(root) / "lock", shared=True) as nobody_writes:
-            if nobody_writes and not _is_whole_file(root / "dvc.lock"):
-                done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
+    with _left_invalid(root, "rwlock.lock", lambda: _read_json(rwlock(root)) is not None) as invalid:
+        if invalid:
+            rwlock(root).unlink(missing_ok=True)
+            done.append(f"{rwlock(root)} was left invalid by a killed dvc: removed it")
+    with _left_invalid(root, "lock", lambda: _is_whole_file(root / "dvc.lock")) as invalid:
+        if invalid:
+            done.append(f"dvc.lock was half-written by a killed dvc: {repair_lockfile(root)}")
     return done
 
 
 class Repairs:
-    """Repairs checkouts' files again and again; reads them only when they changed since they were found valid."""
+    """Repairs checkouts' files again and again; reads a file only when it changed since it was found valid."""
 
     def __init__(self) -> None:
-        self._valid: dict[Path, tuple[Any, ...]] = {}
+        self._valid: dict[Path, tuple[int, int] | None] = {}
 
     def repair(self, root: Path) -> None:
         """Repair the files of a checkout unless nothing changed; prints a line for each repair."""
-        state = tuple(_file_state(path) for path in (rwlock(root), root / "dvc.lock"))
-        if state == self._valid.get(root):
-            return
-        for line in repair_files(root):
-            print(line, flush=True)
-        # What a running dvc is just writing is looked at again: it may be killed with the file as it is now.
-        if _read_json(rwlock(root)) is not None and _is_whole_file(root / "dvc.lock"):
-            self._valid[root] = state
+        valid = [self._is_valid(rwlock(root), lambda path: _read_json(path) is not None)]
+        valid.append(self._is_valid(root / "dvc.lock", _is_whole_file))
+        if not all(valid):
+            for line in repair_files(root):
+                print(line, flush=True)
+
+    def _is_valid(self, path: Path, check: Callable[[Path], bool]) -> bool:
+        """One that a running dvc is just writing is checked again: it may be killed with the file as it is now."""
+        state = _file_state(path)
+        if state != self._valid.get(path) and check(path):
+            self._valid[path] = state
+        return state == self._valid.get(path)
 
 
 def rwlock(root: Path) -> Path:
@@ -68,10 +72,18 @@ def read_rwlock(root: Path) -> dict[str, Any] | None:
 
 def is_broken(root: Path) -> bool:
     """Whether `root` has an incomplete dvc.lock that no running dvc is writing."""
-    if _is_whole_file(root / "dvc.lock"):
-        return False
-    with try_lock(_temporary(root) / "lock", shared=True) as nobody_writes:
-        return nobody_writes and not _is_whole_file(root / "dvc.lock")
+    with _left_invalid(root, "lock", lambda: _is_whole_file(root / "dvc.lock")) as invalid:
+        return invalid
+
+
+@contextmanager
+def _left_invalid(root: Path, lock: str, is_valid: Callable[[], bool]) -> Iterator[bool]:
+    """Whether a file is invalid and no dvc is writing it; DVC's lock for it is held meanwhile if it looked invalid."""
+    if is_valid():
+        yield False
+        return
+    with try_lock(_temporary(root) / lock, shared=True) as nobody_writes:
+        yield nobody_writes and not is_valid()
 
 
 def repair_lockfile(root: Path) -> str:
@@ -91,7 +103,7 @@ def is_whole(text: str) -> bool:
     from voluptuous import Invalid
 
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, Loader=yaml.CSafeLoader))
     except (Invalid, yaml.YAMLError):
         return False
     return True

@@ -40,7 +40,7 @@ class Uploader:
     plain `dvc repro` that is killed before its first run begins has no journal.
 
     Attributes:
-        killed_at: when a dead owner's run was ended (time.monotonic); -inf before.
+        killed_at: when the run of a killed owner was ended (time.monotonic); -inf before.
     """
 
     def __init__(self, tracking: Path) -> None:
@@ -92,9 +92,10 @@ class Uploader:
             SENDERS[kind](client, run_id, folder, group)
         note_state(folder, offset=offset, problem="")
         if dead and not ended:
-            self.killed_at = time.monotonic()
             client.set_tag(run_id, "ended.because", "its process died")
             client.set_terminated(run_id, "KILLED")
+        if dead and {event["status"] for event in events if event["kind"] == "end"} <= {"KILLED"}:
+            self.killed_at = time.monotonic()
         if ended or dead:
             self._finished(folder, run_link(start["store"], client.get_run(run_id).info.experiment_id, run_id))
         return True

@@ -206,6 +206,22 @@ def test_how_a_run_ended(root: Path, dvc: subprocess.Popen[bytes], second: str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("killed", [True, False])
+def test_the_upload_process_stays_longer_after_a_killed_dvc(
+    root: Path, dvc: subprocess.Popen[bytes], killed: bool
+) -> None:
+    identity = run_stage(root, "fetch")
+    if killed:
+        gone = {**describe_owner(root), "pid": 4_000_000}
+        note_stage(root, f"journal:{identity}", "prepare", "RUNNING", owner=gone, md5="", metrics={})
+    end(dvc)
+    uploader = Uploader(tracking_folder(root))
+    while any(journals(tracking_folder(root))):
+        uploader.round()
+    assert (uploader.killed_at > 0) == killed
+
+
+@pytest.mark.slow
 def test_what_a_killed_dvc_left_half_written_is_repaired_by_the_upload(
     root: Path, dvc: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
