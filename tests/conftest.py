@@ -3,8 +3,10 @@
 import gc
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,6 +103,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def cold_start() -> None:
+    """No fixture of a whole session leaves `sys.executable` forked: a test that kills what it starts would lose it."""
+    assert not Path(sys.executable).is_relative_to(SHARED[0]), "a session's fixture has kept warm_executable() open"
+
+
 @pytest.fixture
 def warm_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools fork their processes; a test that kills one leaves them the product's own start method."""
@@ -143,5 +151,7 @@ def dask_engine(
         patch.setenv("PREFECT_LOGGING_LEVEL", "ERROR")
         from prefect.settings import PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_HOME: home}), warm_executable(), prefect_server():
+        with temporary_settings({PREFECT_HOME: home}), ExitStack() as stack:
+            with warm_executable():  # of the server alone: this fixture lives on while other tests run
+                stack.enter_context(prefect_server())
             yield EngineParams(kind="dask", address=dask_workers)
