@@ -91,7 +91,7 @@ class PlainEncoder:
         tokenizer = load_tokenizer(folder, PROMPT)
         self.prompt = Prompt(tokenizer, PROMPT)
         self.model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
-        grow_embeddings(self.model, len(tokenizer))
+        grow_embeddings(self.model, tokenizer)
         self.identity, self.dimension = "plain", int(self.model.config.hidden_size)
         self.tokens = 0
         self.cpu = 0.0

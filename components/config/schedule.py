@@ -24,7 +24,7 @@ class ScheduleParams(Params):
 
     steps: Positive = Field(description="optimizer steps")
     batch_queries: Positive = Field(description="queries of a step, over all processes")
-    alpha: Fraction = Field(description="tasks are drawn by weight * size^alpha; 0.5 is usual")
+    alpha: Fraction = Field(description="tasks take turns by weight * size^alpha; 0.5 is usual")
     phases: list[PhaseParams] = Field(description="phases in order; [] is one phase of all kinds of task")
     merge: MergeParams | None = Field(description="null: the adapter is that of one run")
 

@@ -32,8 +32,12 @@ class Turn(NamedTuple):
 
 
 class Schedule:
-    """Tasks are drawn by weight * size^alpha within the phase of a step; examples of a task are visited in a new random
-    order each epoch. A bag draws from its own sample of each task's examples.
+    """Tasks take turns by weight * size^alpha within the phase of a step; examples of a task are visited in a new
+    random order each epoch. A bag draws from its own sample of each task's examples.
+
+    Each step's share is added to what every task is owed, and the task that is owed most pays with a step (smooth
+    weighted round robin), from a random start: after any number of steps every task had its share but for a step or
+    two. Independent draws gave a task of a tenth of 60 steps 2 to 11 of them, by the seed.
 
     Attributes:
         plan: the turn of every step.
@@ -68,11 +72,15 @@ class Schedule:
         plan = []
         for bag, steps in enumerate(self.params.bags):
             turns = dict.fromkeys(self._names, 0)
+            owed = dict(zip(self._names, draw.random(len(self._names)), strict=True))  # in steps
             for step in steps:
                 names = self._in_phase((step - steps.start) / len(steps))
                 sizes = np.array([self.sizes[name] for name in names], dtype=float)
                 weights = np.array([self.tasks[name].weight for name in names]) * sizes**self.params.alpha
-                name = names[int(draw.choice(len(names), p=weights / weights.sum()))]
+                for name, share in zip(names, weights / weights.sum(), strict=True):
+                    owed[name] += share
+                name = max(names, key=owed.__getitem__)
+                owed[name] -= 1
                 plan.append(Turn(name, bag, turns[name], self._wording(name, step)))
                 turns[name] += 1
         return plan

@@ -63,8 +63,6 @@ def load_backbone(
 ) -> Any:
     """The decoder without LM head, frozen, its embedding matrix grown to the tokenizer's size.
 
-    New rows are the mean of the old ones, without noise, so they are the same on every machine.
-
     Args:
         prompt: the lengths that its sequences may reach.
         how: passed to `from_pretrained` (quantization, device map).
@@ -81,7 +79,7 @@ def load_backbone(
     _check_attention(folder, backbone)
     if prompt is not None:
         _check_window(folder, backbone.config, prompt)
-    grow_embeddings(backbone, len(tokenizer))
+    grow_embeddings(backbone, tokenizer)
     backbone.config.use_cache = False
     backbone.requires_grad_(False)
     narrow_last_layer(backbone)
@@ -127,16 +125,23 @@ def _check_window(folder: Path, config: Any, prompt: PromptParams) -> None:
         )
 
 
-def grow_embeddings(backbone: Any, size: int) -> None:
-    """Give the embedding matrix at least `size` rows; new rows are the mean of the old."""
+def grow_embeddings(backbone: Any, tokenizer: Any) -> None:
+    """Give the embedding matrix a row for every token; new rows are the mean of the old, without noise.
+
+    The prompt's special tokens (`tokenizer.new_rows`) start as the mean of their words' rows instead: before training,
+    three equal tokens could not be told apart (docs/recipe.md). A padded matrix has rows for them already.
+    """
     old = backbone.get_input_embeddings().weight
-    if old.shape[0] >= size:
-        return
-    rows = old.shape[0]
-    mean = old.detach().float().mean(0).to(old.dtype)
-    backbone.resize_token_embeddings(size, mean_resizing=False)
-    with torch.no_grad():
-        backbone.get_input_embeddings().weight[rows:] = mean
+    rows, starts = old.shape[0], getattr(tokenizer, "new_rows", {})
+    words = {i: old.detach()[ids].float().mean(0) for i, ids in starts.items()}
+    mean = old.detach().float().mean(0) if rows < len(tokenizer) else None
+    if mean is not None:
+        backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    weight = backbone.get_input_embeddings().weight.detach()
+    if mean is not None:
+        weight[rows:] = mean.to(weight.dtype)
+    for i, word in words.items():
+        weight[i] = word.to(weight.dtype)
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:

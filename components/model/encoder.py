@@ -150,7 +150,8 @@ def vector_key(prefix: list[int], ids: list[int]) -> str:
 def _identity(model: Path, adapter: Path | None, params: EncoderParams) -> str:
     parts = {
         "weights": content_hash(model),
-        "adapter": content_hash(adapter) if adapter else None,
+        # An adapter holds the rows of the prompt's tokens; without one they start as their words' (grow_embeddings).
+        "adapter": content_hash(adapter) if adapter else "rows of words",
         "encoder": params.model_dump(mode="json", include={"pooling", "attention", "precision"}),
     }
     return json_hash(parts)

@@ -36,7 +36,7 @@ def export_model(student: Path, adapter: Path, folder: Path, config: Config, tas
 
     tokenizer = load_tokenizer(student, config.prompt)
     backbone = AutoModel.from_pretrained(locate_model(student), dtype=DTYPES[config.encoder.precision])
-    grow_embeddings(backbone, len(tokenizer))
+    grow_embeddings(backbone, tokenizer)
     merged: Any = PeftModel.from_pretrained(backbone, adapter).merge_and_unload()
     merged.save_pretrained(folder)
     prompt = Prompt(tokenizer, config.prompt)

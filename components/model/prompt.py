@@ -217,10 +217,21 @@ def _special_words(tokenizer: Any) -> list[str]:
     return sorted((word for word in words if len(word) > 1), key=lambda word: (-len(word), word))
 
 
-def add_special_tokens(tokenizer: Any) -> list[int]:
-    """Add the three prompt tokens to `tokenizer` (no-op if present); returns their ids."""
+def add_special_tokens(tokenizer: Any) -> None:
+    """Add the special template's tokens that `tokenizer` lacks, and note in `tokenizer.new_rows` what they start as.
+
+    new_rows: id of each token that was added here -> ids of its word in the plain template, whose mean embedding it
+    starts with (backbone.grow_embeddings). A token that the model's own tokenizer has keeps its trained embedding.
+    """
     from tokenizers import AddedToken
 
-    tokens = [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
-    tokenizer.add_tokens(tokens, special_tokens=True)
-    return [int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIAL_TOKENS]
+    known, plain = tokenizer.get_vocab(), _SPELLINGS["plain"]
+    words = dict(zip(SPECIAL_TOKENS, (plain.instruct, plain.query, plain.response), strict=True))
+    new = {
+        token: list(tokenizer(word, add_special_tokens=False)["input_ids"])
+        for token, word in words.items()
+        if token not in known
+    }
+    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS], special_tokens=True)
+    rows = {int(tokenizer.convert_tokens_to_ids(token)): ids for token, ids in new.items()}
+    tokenizer.new_rows = getattr(tokenizer, "new_rows", {}) | rows

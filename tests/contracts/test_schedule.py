@@ -39,3 +39,17 @@ def test_each_step_draws_a_wording_and_the_rest_of_the_plan_stays() -> None:
     assert set(counts) == {"Find", "Search", "Look up"}
     assert min(counts.values()) > 0.2 * counts.total()
     assert {turn.instruction for turn in plan if turn.task == "short"} == {"Find"}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_task_has_its_share_at_any_time(seed: int) -> None:
+    params = parse_config(small_parameters(**{"train.steps": 60, "train.alpha": 0.5}), "test").train
+    sizes, weights = {"a": 2000, "b": 400, "c": 400, "d": 30}, (2, 1, 1, 3)
+    tasks = {n: Task(n, "retrieval", "Find", False, w, "none", "test") for n, w in zip(sizes, weights, strict=True)}
+    shares = {name: tasks[name].weight * sizes[name] ** 0.5 for name in sizes}
+    plan = [turn.task for turn in Schedule(sizes, tasks, params, seed).plan]
+    for steps in range(1, len(plan) + 1):
+        for name, share in shares.items():
+            assert abs(plan[:steps].count(name) - steps * share / sum(shares.values())) < 2, (steps, name)
+    other = Schedule(sizes, tasks, params, seed + 10).plan
+    assert plan != [turn.task for turn in other]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import AutoModel
 
 from components.base.errors import UserError
 from components.config import EncoderParams, PromptParams, parse_config
@@ -29,10 +30,8 @@ TEXTS = ["is the sky blue?", "what?!\n\n", "  3 apples  in 1999. ", "🙂 naïve
 
 def own_forward(folder: Path, chats: list[str]) -> np.ndarray:
     """The folder's model and tokenizer in plain transformers: one string a text, right padding, the last token."""
-    from transformers import AutoModel
-
     tokenizer, model = load_tokenizer(folder, PROMPT), AutoModel.from_pretrained(folder)
-    grow_embeddings(model, len(tokenizer))
+    grow_embeddings(model, tokenizer)
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
     batch = tokenizer(chats, add_special_tokens=False, padding=True, return_tensors="pt")
     with torch.no_grad():
@@ -86,13 +85,35 @@ def test_the_tokenizer_is_the_folder_s_file(decoder: Path) -> None:
         assert loaded(text, add_special_tokens=False)["input_ids"] == file.encode(text, add_special_tokens=False).ids
 
 
-def test_the_prompt_s_tokens_have_rows_in_the_matrix(decoder: Path) -> None:
+@pytest.mark.parametrize("padding", [0, 8])
+def test_the_prompt_s_tokens_start_as_their_words(decoder: Path, tmp_path: Path, padding: int) -> None:
     tokenizer = load_tokenizer(decoder, PROMPT)
     before = load_backbone(decoder, range(1), EncoderParams(device="cpu")).get_input_embeddings().weight
-    after = load_backbone(decoder, tokenizer, EncoderParams(device="cpu")).get_input_embeddings().weight
-    assert max(tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))) < len(after)
-    assert torch.equal(after[: len(before)], before)
-    torch.testing.assert_close(after[len(before) :], before.mean(0).expand(len(after) - len(before), -1))
+    if padding:  # a matrix with rows that its tokenizer does not use, as Qwen's
+        shutil.copytree(decoder, tmp_path, dirs_exist_ok=True)
+        padded = AutoModel.from_pretrained(decoder)
+        padded.resize_token_embeddings(len(before) + padding, mean_resizing=True)
+        padded.save_pretrained(tmp_path)
+    student = tmp_path if padding else decoder
+    after = load_backbone(student, tokenizer, EncoderParams(device="cpu")).get_input_embeddings().weight
+    new = tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))
+    others = sorted(set(range(len(before))) - set(new))
+    assert max(new) < len(after)
+    assert torch.equal(after[others], before[others])
+    for token, word in zip(SPECIAL_TOKENS, ("Instruct:", "Query:", "Response:"), strict=True):
+        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+        torch.testing.assert_close(after[tokenizer.convert_tokens_to_ids(token)], before[ids].mean(0))
+
+
+def test_a_token_that_the_model_has_keeps_its_embedding(decoder: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(decoder, PROMPT)
+    tokenizer.save_pretrained(tmp_path)
+    model = AutoModel.from_pretrained(decoder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.get_input_embeddings().weight.data.normal_(0, 1, generator=torch.Generator().manual_seed(0))
+    model.save_pretrained(tmp_path)
+    loaded = load_backbone(tmp_path, load_tokenizer(tmp_path, PROMPT), EncoderParams(device="cpu"))
+    assert torch.equal(loaded.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 
 def test_a_folder_without_a_tokenizer_is_named(decoder: Path, tmp_path: Path) -> None:
