@@ -1,6 +1,6 @@
 """The trained starter on tasks far from its training, and what pairs of one's own add to it.
 
-    python -m benchmarks.transfer [--folder DIR] [--json FILE] [--seeds N] [--steps N] [--quick]
+    python -m benchmarks.transfer [--folder DIR] [--json FILE] [--seeds N] [--quick]
 
 Unseen tasks: those of recipes/bench.yaml whose sources nothing is trained on; the starter's training against its base
 and its dense teacher. Own data: boolq stands for it. A starter that was trained without boolq is the starting point;
@@ -48,13 +48,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where runs are kept; a temporary folder when empty")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=190, help="of the starter's training")
     parser.add_argument("--quick", action="store_true", help="four steps of one layer: the path, not the figures")
     given = parser.parse_args()
-    always, own = dict(ALWAYS), OWN_STEPS
+    always, own, starter = dict(ALWAYS), OWN_STEPS, starter_training()
     if given.quick:
-        always, own = {**always, **QUICK, **few_texts()}, {20: 4, 40: 4}
-    variants = variants_of(4 if given.quick else given.steps, own, {} if given.quick else starter_sizes())
+        always, own, starter = {**always, **QUICK, **few_texts()}, {20: 4, 40: 4}, {"train.steps": 4}
+    variants = variants_of(starter, own)
     with tempfile.TemporaryDirectory(prefix="transfer-") as temporary:
         runs = Runs(given.folder or Path(temporary), "bench", always, variants)
         figures = measure(runs, own, given.seeds)
@@ -65,24 +64,26 @@ def main() -> None:
         write_json(given.json, figures)
 
 
-def starter_sizes() -> dict[str, int]:
-    """The starter's numbers of training pairs, for the bench's tasks."""
-    tasks = read_parameters(ROOT / "recipes" / "starter.yaml")["prepare"]["tasks"]
-    return {f"prepare.tasks.{name}.train": task["train"] for name, task in tasks.items() if "train" in task}
+def starter_training() -> dict[str, Any]:
+    """What the starter trains on and how long, by dotted key: its numbers of pairs, its steps and its shots."""
+    recipe = read_parameters(ROOT / "recipes" / "starter.yaml")
+    tasks = recipe["prepare"]["tasks"]
+    sizes = {f"prepare.tasks.{name}.train": task["train"] for name, task in tasks.items() if "train" in task}
+    return {**sizes, **{f"train.{key}": recipe["train"][key] for key in ("steps", "shots")}}
 
 
-def variants_of(steps: int, own: Mapping[int, int], sizes: Mapping[str, int]) -> dict[str, Variant]:
+def variants_of(starter: Mapping[str, Any], own: Mapping[int, int]) -> dict[str, Variant]:
     """The starter, the starter without the own data, and the runs on own data.
 
     Args:
+        starter: the changes that make the bench's training the starter's.
         own: steps by number of own pairs.
-        sizes: training pairs by dotted key.
     """
-    budget = {"train.steps": steps, "train.dev.every": steps}
-    without = {key: value for key, value in sizes.items() if OWN not in key.split(".")}
+    starter = {**starter, "train.dev.every": starter["train.steps"]}
+    without = {key: value for key, value in starter.items() if OWN not in key.split(".")}
     trained = {
-        "trained": Variant("trained", "starter", {**sizes, **budget}),
-        "before": Variant("before", "starter", {**without, **own_task(train=0, dev=0, dev_documents=0), **budget}),
+        "trained": Variant("trained", "starter", starter),
+        "before": Variant("before", "starter", {**without, **own_task(train=0, dev=0, dev_documents=0)}),
     }
     for pairs, own_steps in own.items():
         changes = {"prepare.tasks": {OWN: _task(pairs)}, "train.steps": own_steps, "train.dev.every": own_steps}

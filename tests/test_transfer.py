@@ -17,7 +17,7 @@ from tests.samples import ROOT
 
 def test_every_run_has_valid_parameters() -> None:
     base = apply_overrides(read_parameters(ROOT / "recipes" / "bench.yaml"), transfer.ALWAYS)
-    variants = transfer.variants_of(190, transfer.OWN_STEPS, transfer.starter_sizes())
+    variants = transfer.variants_of(transfer.starter_training(), transfer.OWN_STEPS)
     trained: dict[str, dict[str, int]] = {}
     for name, one in variants.items():
         changes: dict[str, Any] = {**one.changes, **(changes_from(Path("x")) if one.start else {})}
