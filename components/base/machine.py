@@ -7,17 +7,19 @@ import getpass
 import os
 import platform
 
+from components.base.threads import worker_count
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def limit_threads(threads: int) -> None:
-    """Use `threads` CPU threads (0 = every core) in every library imported after this call.
+    """Use `threads` CPU threads (0 = every core that this process may use) in every library imported after this call.
 
     Idle OpenMP threads spin for some microseconds before they sleep. Measured on two cores, 8 training steps of the
     starter: no spinning 28.8 s, this setting 22 s, OpenMP's default of some milliseconds 22 s. With another busy
     process on the machine: 40, 46 and 88 s.
     """
-    count = str(threads or os.cpu_count() or 1)
+    count = str(worker_count(threads))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[variable] = count
     if "OMP_WAIT_POLICY" not in os.environ:

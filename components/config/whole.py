@@ -27,7 +27,7 @@ class Config(Params):
     """The whole of params.yaml."""
 
     seed: int = Field(description="of every random draw: the same seed gives the same bytes")
-    threads: Count = Field(description="CPU threads; 0 = every core")
+    threads: Count = Field(description="CPU threads; 0 = every core that the process may use")
     fetch: FetchParams
     prepare: PrepareParams
     prompt: PromptParams

@@ -25,6 +25,7 @@ from components.base import watchdog
 from components.base.errors import UserError
 from components.base.machine import keep_freed_memory, limit_threads
 from components.base.process import die_with_dvc, die_with_parent
+from components.base.threads import worker_count
 from components.config import load_config
 from components.stage.context import StageContext
 from components.stage.nodes import Rendezvous, Start, command, start_file, torchrun_options, write_start
@@ -158,7 +159,7 @@ def main(arguments: list[str]) -> int:
 def _run(name: str, out: Path, work: Path, rank: int) -> dict[str, float]:
     root = Path.cwd()
     config, processes = load_config(root / "params.yaml"), int(os.environ["LOCAL_WORLD_SIZE"])
-    limit_threads(max(1, (config.threads or os.cpu_count() or 1) // processes))
+    limit_threads(max(1, worker_count(config.threads) // processes))
     keep_freed_memory()
     with (work / "exchange" / LOG).open("a", encoding="utf-8") as lines:
         log = _Log(lines) if rank == 0 else _silent

@@ -46,6 +46,12 @@ def test_threads_are_limited_and_waiting_ones_spin_briefly() -> None:
     assert os.environ["GOMP_SPINCOUNT"] == "1000"
 
 
+def test_zero_threads_are_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
+    limit_threads(0)
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
 def test_a_wait_policy_that_is_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     limit_threads(1)
