@@ -6,6 +6,10 @@ Counted, not measured, on tensors without data: the inputs and outputs of every 
 products with the base's weights, whose time is not that of memory. A compiled function counts as one operation: what it
 takes, what it gives and what it saves. bf16 with LoRA of rank 64; forward, and backward as training runs it. On a card
 attention also pads queries, keys and values to whole blocks: 24 KB more in the forward pass.
+
+From the bytes, the MFU of an H100 as benchmarks/gpu.py defines it: against its own rate of large products, 0.7 of the
+sheet's peak, and memory at 0.85 of the sheet's; both are what such cards usually reach. Attention, the products of the
+adapter and the embedding are not counted, and nothing overlaps.
 """
 
 import argparse
@@ -25,6 +29,7 @@ from components.model.backbone import PROJECTIONS
 from components.model.fused import fuse_elementwise
 from components.training.lora_linear import fuse_lora
 
+PRODUCTS_PER_SECOND, BYTES_PER_SECOND = 0.7 * 989e12, 0.85 * 3.35e12  # of an H100
 TOKENS, RANK = 4096, 64  # of a row, of the adapter: its weights are read once a row
 _PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.addmm_.default}
 _FREE = {
@@ -83,6 +88,24 @@ def _model_bytes(layers: int, fused: bool) -> tuple[int, int]:
     return forward, traffic.bytes - forward
 
 
+def counted_mfu(forward: float, backward: float) -> dict[str, float]:
+    """MFU of encoding, of a training step and of a step with GradCache, which runs forward twice and counts one.
+
+    Args:
+        forward, backward: bytes a token of one layer.
+    """
+    sizes = MistralConfig()
+    keys = sizes.hidden_size // sizes.num_attention_heads * sizes.num_key_value_heads
+    weights = 2 * sizes.hidden_size * (sizes.hidden_size + keys) + 3 * sizes.hidden_size * sizes.intermediate_size
+    products = 2 * weights / PRODUCTS_PER_SECOND  # the base has no gradient: backward has as many
+    ahead, back = (products + touched / BYTES_PER_SECOND for touched in (forward, backward))
+    return {
+        "counted_mfu_encode": products / ahead,
+        "counted_mfu_documents": 2 * products / (ahead + back),
+        "counted_mfu_gradcache": 2 * products / (2 * ahead + back),
+    }
+
+
 class _Nothing(torch.autograd.Function):
     """An attention that reads and writes nothing, for shapes and gradients."""
 
@@ -134,8 +157,9 @@ def main() -> None:
         figures |= {f"{name}_forward_kb": forward / 1000, f"{name}_backward_kb": backward / 1000}
     for side in ("forward", "backward"):
         figures[f"{side}_share"] = figures[f"fused_{side}_kb"] / figures[f"plain_{side}_kb"]
+    figures |= counted_mfu(*layer_bytes(fused=True))
     for name, value in figures.items():
-        print(f"{name:20} {value:9.3f}")
+        print(f"{name:22} {value:9.3f}")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

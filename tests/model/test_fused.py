@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.backends.registry import lookup_backend
 from transformers import GraniteConfig, GraniteModel, MistralConfig, MistralModel
 
-from benchmarks.layer_bytes import layer_bytes
+from benchmarks.layer_bytes import counted_mfu, layer_bytes
 from components.model.fused import fuse_elementwise
 
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -99,3 +99,9 @@ def test_a_layer_touches_two_thirds_of_the_bytes() -> None:
     forward, backward = fused
     assert forward <= 443_000  # the residual's sum in the norm's kernel saves 8 KB
     assert backward <= 767_000  # and 16
+
+
+def test_counted_mfu() -> None:
+    assert set(counted_mfu(0, 0).values()) == {1.0, 2 / 3}, "GradCache runs the forward pass twice and counts one"
+    with_bytes = counted_mfu(443_000, 767_000)
+    assert with_bytes["counted_mfu_encode"] > with_bytes["counted_mfu_documents"] > with_bytes["counted_mfu_gradcache"]
