@@ -1,6 +1,6 @@
 """Ours against sentence-transformers and FlagEmbedding: same student, pairs, CPU seconds and test tasks, three seeds.
 
-    python -m benchmarks.quality_vs_peers [--folder DIR] [--json FILE] [--flagembedding PYTHON] [--rates R...] [--quick]
+    python -m benchmarks.quality_vs_peers [--folder DIR] [--json FILE] [--flagembedding PYTHON] [--seeds N] [--quick]
 
 recipes/bench.yaml: six training tasks, and test tasks of which six come from sources that no side trained on. The CPU
 seconds of our retrieve, score, mine, train and select_shots are every side's budget, its own mining included; a peer's
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ class Bench:
             raw["train"] |= {"steps": 4, "batch_queries": 8}
             raw["prepare"]["tasks"]["boolq"] |= {"train": 100, "test": 20, "test_documents": 40}
         prepare_folder(self.folder, raw)
+        write_json(self.folder / "code.json", code_version(ROOT))
         spent = {stage: self.stage(stage) for stage in ("local_files", "fetch", "prepare", *BEFORE)}
         write_student(self.folder / "outputs" / "fetch" / "models" / "student", self.student)
         write_json(self.folder / "cpu.json", spent)
@@ -133,7 +135,9 @@ class Bench:
             sys.exit(f"{side}: failed; see {self.folder / f'{side}.log'}")
 
     def steps(self, side: str) -> int:
-        """Steps of a peer that our CPU seconds allow, from its runs of 2 and 8 steps."""
+        """Our steps; of a peer those that our CPU seconds allow, from its runs of 2 and 8 steps."""
+        if side == "ours":
+            return load_config(self.folder / "params.yaml").train.steps
         spent = {n: cpu_of(self.run(side, RATES[side][0], 1, n)) for n in (2, 8)}
         per_step = (spent[8] - spent[2]) / 6
         budget = cpu_of(self.run("ours", RATES["ours"][1], 1))
@@ -147,6 +151,20 @@ class Bench:
         config = load_config(self.folder / "params.yaml")
         student = self.folder / "outputs" / "fetch" / "models" / "student"
         return EncoderSource(student, store, config.prompt, config.encoder, run / "adapter")
+
+    def versions(self) -> dict[str, str]:
+        """Of the peers' packages."""
+        found = {"sentence-transformers": version("sentence-transformers")}
+        if self.python:
+            code = "from importlib.metadata import version; print(version('FlagEmbedding'))"
+            told = subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True)
+            found["FlagEmbedding"] = told.stdout.strip()
+        return found
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Of the call that prepared the folder: a later call with other code may finish what it began."""
+        return dict(json.loads((self.folder / "code.json").read_text(encoding="utf-8")))
 
     def dev(self, side: str, rate: float) -> float:
         """Mean dev score of a run of seed 1."""
@@ -183,9 +201,9 @@ def main() -> None:
         bench = Bench(given.folder or Path(temporary), given.flagembedding, given.quick)
         bench.prepare()
         figures = compare(bench, 2 if given.quick else given.seeds)
+        told = figures | {"about": about(given.seeds, bench.versions(), bench.code)}
     for name, value in figures.items():
         print(f"  {name:44} {value:.4g}")
-    told = figures | {"about": about(given.seeds, {}, code_version(ROOT))}
     if not given.flagembedding:
         print("FlagEmbedding: not run; give --flagembedding the Python of an environment that has it")
     if given.json:
@@ -206,7 +224,7 @@ def compare(bench: Bench, seeds: int) -> dict[str, float]:
             best = max(dev, key=lambda rate: dev[rate])
         figures |= {f"{side}_dev_at_{rate:g}": value for rate, value in dev.items()}
         scores[side] = [bench.test(side, best, seed) for seed in range(1, seeds + 1)]
-        figures[f"{side}_rate"] = best
+        figures |= {f"{side}_rate": best, f"{side}_steps": bench.steps(side)}
         runs = [bench.run(side, best, seed) for seed in range(1, seeds + 1)]
         figures[f"{side}_cpu_seconds"] = float(np.mean([cpu_of(run) for run in runs]))
         figures |= mean_scores(side, scores[side])

@@ -23,7 +23,7 @@ COMMANDS = {
     "ablation": "make ablation",
     "transfer": "python -m benchmarks.transfer --json .cache/transfer.json",
 }
-NOT_A_TASK = ("rate", "cpu_seconds", "mean", "unseen", "seconds", "tokens", "training_cpu_seconds")
+NOT_A_TASK = ("rate", "steps", "cpu_seconds", "mean", "unseen", "seconds", "tokens", "training_cpu_seconds")
 INGREDIENTS = {
     "full_over_naive": "the full recipe over plain InfoNCE with naive negatives",
     "margin": "the margin on negatives",
@@ -105,11 +105,10 @@ def quality_section(figures: Figures) -> Iterator[str]:
     yield ""
     rows = []
     for side in sides:
-        rate, cpu = figures[f"{side}_rate"], figures[f"{side}_cpu_seconds"]
-        rows.append(
-            [SIDES[side], f"{rate:g}", f"{cpu:,.0f}", *(f"{figures[f'{side}_{of}']:.1f}" for of in ("mean", "unseen"))]
-        )
-    yield from table(["side", "learning rate", "CPU s", "mean of the test tasks", "unseen tasks"], rows)
+        row = (("rate", "g"), ("steps", ".0f"), ("cpu_seconds", ",.0f"), ("mean", ".1f"), ("unseen", ".1f"))
+        rows.append([SIDES[side], *(format(figures[f"{side}_{what}"], how) for what, how in row)])
+    heads = ["side", "learning rate", "steps of 32 queries", "CPU s", "mean of the test tasks", "unseen tasks"]
+    yield from table(heads, rows)
     yield ""
     rows = []
     for peer, name in PEERS.items():
