@@ -2,10 +2,10 @@
 
     python -m benchmarks.quality_vs_peers [--folder DIR] [--json FILE] [--flagembedding PYTHON] [--seeds N] [--quick]
 
-recipes/bench.yaml: six training tasks, and test tasks of which six come from sources that no side trained on. The CPU
+recipes/bench.yaml: six training tasks, and test tasks of which seven come from sources that no side trained on. The CPU
 seconds of our retrieve, score, mine, train and select_shots are every side's budget, its own mining included; a peer's
-steps are what is left for them by two short runs of it. Each side's learning rate is chosen on dev queries (seed 1), by
-the measure of each kind of task, from at least four: where the highest or lowest is best, the next one is tried too.
+steps are what is left for them by two shorter runs of it. Each side's learning rate is chosen on dev queries (seed 1),
+by the measure of each kind of task, from at least four: where the highest or lowest is best, the next one is tried too.
 Test tasks are evaluated for the chosen rate only, with our evaluation, each side behind the prompt that it was trained
 with. Differences: mean over the test tasks, examples and seeds resampled.
 
@@ -135,13 +135,16 @@ class Bench:
             sys.exit(f"{side}: failed; see {self.folder / f'{side}.log'}")
 
     def steps(self, side: str) -> int:
-        """Our steps; of a peer those that our CPU seconds allow, from its runs of 2 and 8 steps."""
+        """Our steps; of a peer those that our CPU seconds allow, from a run of nearly so many, found by a short one."""
         if side == "ours":
             return load_config(self.folder / "params.yaml").train.steps
-        spent = {n: cpu_of(self.run(side, RATES[side][0], 1, n)) for n in (2, 8)}
-        per_step = (spent[8] - spent[2]) / 6
-        budget = cpu_of(self.run("ours", RATES["ours"][1], 1))
-        return max(1, int((budget - spent[2]) / max(per_step, 1e-3)) + 2)
+        rate, budget = RATES[side][0], cpu_of(self.run("ours", RATES["ours"][1], 1))
+        few, steps = 2, 8
+        for _ in range(2):  # of eight steps the seconds are too rough, of those that they allow not
+            spent = {n: cpu_of(self.run(side, rate, 1, n)) for n in (few, steps)}
+            per_step = (spent[steps] - spent[few]) / (steps - few)
+            steps = max(few + 1, few + int((budget - spent[few]) / max(per_step, 1e-3)))
+        return steps
 
     def source(self, side: str, run: Path) -> Source:
         """The trained model of a run."""

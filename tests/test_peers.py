@@ -99,3 +99,14 @@ def test_what_was_killed_before_its_end_begins_again(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="holds files of something else"):
         quality_vs_peers.Bench(tmp_path, None, True).prepare()
     assert (tmp_path / "x").exists()
+
+
+def test_a_peer_has_the_steps_that_our_seconds_allow(tmp_path, monkeypatch):
+    def run(self, side, rate, seed, steps=0):
+        seconds = 430 if side == "ours" else 50 + 5 * steps + (15 if steps == 8 else 0)  # of few steps: roughly
+        (out := tmp_path / f"{side}-{steps}").mkdir(exist_ok=True)
+        (out / "run.json").write_text(json.dumps({"cpu_seconds": seconds}))
+        return out
+
+    monkeypatch.setattr(quality_vs_peers.Bench, "run", run)
+    assert quality_vs_peers.Bench(tmp_path, None, False).steps("sentence_transformers") == (430 - 50) / 5
