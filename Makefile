@@ -90,7 +90,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 # The two environments are one folder; tests need more packages in it. uv when there is one, else pip. uv is told the
 # folder of wheels that pip is set up with (if any); no index and no build of torch is chosen here. pip compiles no
-# bytecode, as uv: Python does that for the modules that it imports, in half a minute instead of a minute and a half.
+# bytecode, as uv: a minute less; Python compiles what it imports, when it does.
 define install
 	@if command -v uv >/dev/null; then \
 	  test -d .venv || uv venv --quiet --python $(PYTHON) .venv; \
