@@ -89,8 +89,7 @@ endef
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 # The two environments are one folder; tests need more packages in it. uv when there is one, else pip. uv is told the
-# folder of wheels that pip is set up with (if any); no index and no build of torch is chosen here. pip compiles no
-# bytecode, as uv: a minute less; Python compiles what it imports, when it does.
+# folder of wheels that pip is set up with (if any); no index and no build of torch is chosen here.
 define install
 	@if command -v uv >/dev/null; then \
 	  test -d .venv || uv venv --quiet --python $(PYTHON) .venv; \
@@ -98,7 +97,7 @@ define install
 	  uv pip install --quiet --python .venv/bin/python $${links:+--find-links "$$links"} -c constraints.txt -e '$(1)'; \
 	else \
 	  test -d .venv || $(PYTHON) -m venv .venv; \
-	  .venv/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '$(1)'; \
+	  .venv/bin/python -m pip install --quiet -c constraints.txt -e '$(1)'; \
 	fi
 	@touch $@
 endef
