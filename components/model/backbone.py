@@ -134,14 +134,13 @@ def grow_embeddings(backbone: Any, tokenizer: Any) -> None:
     old = backbone.get_input_embeddings().weight
     rows, starts = old.shape[0], getattr(tokenizer, "new_rows", {})
     words = {i: old.detach()[ids].float().mean(0) for i, ids in starts.items()}
-    mean = old.detach().float().mean(0) if rows < len(tokenizer) else None
-    if mean is not None:
+    if rows < len(tokenizer):
+        mean = old.detach().float().mean(0)
         backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        backbone.get_input_embeddings().weight.detach()[rows:] = mean
     weight = backbone.get_input_embeddings().weight.detach()
-    if mean is not None:
-        weight[rows:] = mean.to(weight.dtype)
     for i, word in words.items():
-        weight[i] = word.to(weight.dtype)
+        weight[i] = word
 
 
 def pooled(backbone: Any, row: Row, pooling: str) -> torch.Tensor:
