@@ -56,7 +56,7 @@ class ShotDrawParams(Params):
     @model_validator(mode="after")
     def _a_rate_needs_shots(self) -> "ShotDrawParams":
         if self.rate is not None and self.max == 0:
-            raise ValueError("rate has no effect with max: 0; set max above 0, or remove rate")
+            raise ValueError("rate has no effect with max: 0; set max above 0, or rate: null")
         return self
 
     @property
