@@ -1,11 +1,27 @@
 """When, where and with which code figures were measured: the key `about` of a benchmark's JSON."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from benchmarks.json_file import write_json
+from benchmarks.rehearsal import ROOT
+from components.tracking.versions import code_version
+
+
+def note_code(folder: Path) -> None:
+    """Keep in a benchmark's folder which code its runs begin with."""
+    write_json(folder / "code.json", code_version(ROOT))
+
+
+def noted_code(folder: Path) -> dict[str, str]:
+    """Of the call that prepared the folder: a later call with other code may finish what it began."""
+    code: dict[str, str] = json.loads((folder / "code.json").read_text(encoding="utf-8"))
+    return code
 
 
 def about(seeds: int, always: Mapping[str, Any], code: Mapping[str, str]) -> dict[str, Any]:

@@ -27,9 +27,11 @@ from transformers import AttentionInterface, MistralConfig, MistralModel
 
 from components.model.backbone import PROJECTIONS
 from components.model.fused import fuse_elementwise
+from components.plan.devices import GPUS
+from components.plan.shapes import KNOWN
 from components.training.lora_linear import fuse_lora
 
-PRODUCTS_PER_SECOND, BYTES_PER_SECOND = 0.7 * 989e12, 0.85 * 3.35e12  # of an H100
+PRODUCTS_PER_SECOND, BYTES_PER_SECOND = 0.7 * GPUS["H100"].flops, 0.85 * 3.35e12
 TOKENS, RANK = 4096, 64  # of a row, of the adapter: its weights are read once a row
 _PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.addmm_.default}
 _FREE = {
@@ -94,10 +96,10 @@ def counted_mfu(forward: float, backward: float) -> dict[str, float]:
     Args:
         forward, backward: bytes a token of one layer.
     """
-    sizes = MistralConfig()
-    keys = sizes.hidden_size // sizes.num_attention_heads * sizes.num_key_value_heads
-    weights = 2 * sizes.hidden_size * (sizes.hidden_size + keys) + 3 * sizes.hidden_size * sizes.intermediate_size
-    products = 2 * weights / PRODUCTS_PER_SECOND  # the base has no gradient: backward has as many
+    student = KNOWN["mistralai/Mistral-7B-v0.1"]
+    products = (
+        2 * student.linear / student.layers / PRODUCTS_PER_SECOND
+    )  # the base has no gradient: backward has as many
     ahead, back = (products + touched / BYTES_PER_SECOND for touched in (forward, backward))
     return {
         "counted_mfu_encode": products / ahead,
@@ -157,7 +159,7 @@ def main() -> None:
         figures |= {f"{name}_forward_kb": forward / 1000, f"{name}_backward_kb": backward / 1000}
     for side in ("forward", "backward"):
         figures[f"{side}_share"] = figures[f"fused_{side}_kb"] / figures[f"plain_{side}_kb"]
-    figures |= counted_mfu(*layer_bytes(fused=True))
+    figures |= counted_mfu(*(1000 * figures[f"fused_{side}_kb"] for side in ("forward", "backward")))
     for name, value in figures.items():
         print(f"{name:22} {value:9.3f}")
     if given.json:

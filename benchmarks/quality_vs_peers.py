@@ -4,7 +4,7 @@
 
 recipes/bench.yaml: six training tasks, and test tasks of which seven come from sources that no side trained on. The CPU
 seconds of our retrieve, score, mine, train and select_shots are every side's budget, its own mining included; a peer's
-steps are what is left for them by two shorter runs of it. Each side's learning rate is chosen on dev queries (seed 1),
+steps are what is left for them by shorter runs of it. Each side's learning rate is chosen on dev queries (seed 1),
 by the measure of each kind of task, from at least four: where the highest or lowest is best, the next one is tried too.
 Test tasks are evaluated for the chosen rate only, with our evaluation, each side behind the prompt that it was trained
 with. Differences: mean over the test tasks, examples and seeds resampled.
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.about import about, processor
+from benchmarks.about import about, note_code, noted_code, processor
 from benchmarks.json_file import write_json
 from benchmarks.peers.data import write_student
 from benchmarks.peers.encoder import PeerSource
@@ -35,7 +35,6 @@ from benchmarks.rehearsal import ROOT, prepare_folder, start
 from benchmarks.stage_store import forget_killed
 from components.config import load_config, read_parameters
 from components.model.encoder import EncoderSource
-from components.tracking.versions import code_version
 
 RATES = {
     "ours": (1e-3, 2e-3, 3e-3, 5e-3),
@@ -68,7 +67,7 @@ class Bench:
             raw["train"] |= {"steps": 4, "batch_queries": 8}
             raw["prepare"]["tasks"]["boolq"] |= {"train": 100, "test": 20, "test_documents": 40}
         prepare_folder(self.folder, raw)
-        write_json(self.folder / "code.json", code_version(ROOT))
+        note_code(self.folder)
         spent = {stage: self.stage(stage) for stage in ("local_files", "fetch", "prepare", *BEFORE)}
         write_student(self.folder / "outputs" / "fetch" / "models" / "student", self.student)
         write_json(self.folder / "cpu.json", spent)
@@ -164,11 +163,6 @@ class Bench:
             found["FlagEmbedding"] = told.stdout.strip()
         return found
 
-    @property
-    def code(self) -> dict[str, str]:
-        """Of the call that prepared the folder: a later call with other code may finish what it began."""
-        return dict(json.loads((self.folder / "code.json").read_text(encoding="utf-8")))
-
     def dev(self, side: str, rate: float) -> float:
         """Mean dev score of a run of seed 1."""
         run = self.run(side, rate, 1)
@@ -204,7 +198,7 @@ def main() -> None:
         bench = Bench(given.folder or Path(temporary), given.flagembedding, given.quick)
         bench.prepare()
         figures = compare(bench, 2 if given.quick else given.seeds)
-        told = figures | {"about": about(given.seeds, bench.versions(), bench.code)}
+        told = figures | {"about": about(given.seeds, bench.versions(), noted_code(bench.folder))}
     for name, value in figures.items():
         print(f"  {name:44} {value:.4g}")
     if not given.flagembedding:

@@ -107,7 +107,7 @@ def quality_section(figures: Figures) -> Iterator[str]:
     for side in sides:
         row = (("rate", "g"), ("steps", ".0f"), ("cpu_seconds", ",.0f"), ("mean", ".1f"), ("unseen", ".1f"))
         rows.append([SIDES[side], *(format(figures[f"{side}_{what}"], how) for what, how in row)])
-    heads = ["side", "learning rate", "steps of 32 queries", "CPU s", "mean of the test tasks", "unseen tasks"]
+    heads = ["side", "learning rate", "steps", "CPU s", "mean of the test tasks", "unseen tasks"]
     yield from table(heads, rows)
     yield ""
     rows = []

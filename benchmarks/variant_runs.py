@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.about import note_code, noted_code
 from benchmarks.json_file import write_json
 from benchmarks.peers.measure import Scores, dev_score, score_test_tasks
 from benchmarks.rehearsal import ROOT, prepare_folder, tracking_store
@@ -36,7 +37,6 @@ from components.tracking import upload
 from components.tracking.journal import Journal
 from components.tracking.store import connect, tracking_folder
 from components.tracking.summary import metrics_of, named_metrics, pipeline_start
-from components.tracking.versions import code_version
 from components.training.pair_keys import write_trained_on
 
 BEFORE = ("local_files", "fetch", "prepare")  # not counted: every variant has them
@@ -81,7 +81,7 @@ class Runs:
         parse_config(self.raw, recipe)
         if not (self.folder / "code.json").is_file():
             self._prepare()
-        self.code: dict[str, str] = json.loads((self.folder / "code.json").read_text(encoding="utf-8"))
+        self.code = noted_code(self.folder)
         self.store = StageStore(self.folder)
 
     def _prepare(self) -> None:
@@ -91,7 +91,7 @@ class Runs:
         draft = self.folder.with_name(f"{self.folder.name}.partial")
         remove(draft)
         prepare_folder(draft, self.raw)
-        (draft / "code.json").write_text(json.dumps(code_version(ROOT)), encoding="utf-8")
+        note_code(draft)
         draft.rename(self.folder)
 
     def place(self, variant: Variant, seed: int) -> Path:
